@@ -1,0 +1,24 @@
+//! The contract between waferloom's compiler and its simulator.
+//!
+//! - [`Machine`]: the parameters of a wafer, from RON files;
+//! - [`Program`]: per class of PE the code, the memory map and the queues; the routes; the constants; the host ports.
+//!
+//! This crate knows nothing of models or kernels. A kernel researcher can write a [`Program`] with it, or as text.
+
+pub mod code;
+pub mod geometry;
+pub mod machine;
+pub mod program;
+pub mod tensor;
+
+pub use code::{
+    Async, Compare, Completion, Control, Dim, Instruction, MemDsd, Operand, ScalarOp, SwitchCommand, Task, TaskKind,
+    Value, VectorOp,
+};
+pub use geometry::{Coord, Direction, Extent, PortSet, Region};
+pub use machine::{Machine, MachineError};
+pub use program::{
+    Buffer, BufferKind, Class, Color, ColorRef, ColorRoute, Constant, Fifo, Filter, Operator, Param, ParamValues,
+    Payload, Placement, Port, PortKind, Position, Program, QueueBinding,
+};
+pub use tensor::{Distribution, Dtype, HostData, HostTensor, Split};

@@ -1,0 +1,291 @@
+//! Tensors of the host, and how their elements lie on the mesh.
+
+use crate::geometry::Extent;
+use serde::{Deserialize, Serialize};
+
+/// Type of the elements of a buffer, a descriptor or a tensor on the mesh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Dtype {
+    /// IEEE 754 binary32.
+    F32,
+    /// IEEE 754 binary16.
+    F16,
+    /// 32-bit two's complement; also plain 32-bit words.
+    I32,
+    /// Unsigned 16 bits; also plain 16-bit words.
+    U16,
+}
+
+impl Dtype {
+    /// Bytes of one element in SRAM.
+    pub fn bytes(self) -> u32 {
+        match self {
+            Dtype::F32 | Dtype::I32 => 4,
+            Dtype::F16 | Dtype::U16 => 2,
+        }
+    }
+
+    /// Whether elements are floating-point numbers.
+    pub fn is_float(self) -> bool {
+        matches!(self, Dtype::F32 | Dtype::F16)
+    }
+
+    /// The name in the text form.
+    pub fn name(self) -> &'static str {
+        match self {
+            Dtype::F32 => "f32",
+            Dtype::F16 => "f16",
+            Dtype::I32 => "i32",
+            Dtype::U16 => "u16",
+        }
+    }
+}
+
+/// One dimension of a tensor dealt to the columns (or rows) of the mesh.
+///
+/// Blocks of `block` consecutive indices go to PEs 0, 1, 2, … and around again when there are more blocks than PEs
+/// (block-cyclic). The last block may be short; its missing elements are padding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Split {
+    /// The dimension, from 0.
+    pub dim: u32,
+    /// Indices in a block, at least 1.
+    pub block: u32,
+}
+
+impl Split {
+    /// Equal blocks, one a PE: the smallest block that needs no second round.
+    pub fn even(dim: u32, size: u32, pes: u32) -> Self {
+        Self { dim, block: size.div_ceil(pes.max(1)).max(1) }
+    }
+
+    /// Blocks that a dimension of `size` makes.
+    pub fn blocks(&self, size: u32) -> u32 {
+        size.div_ceil(self.block)
+    }
+
+    /// Indices that a PE makes room for, padding included.
+    pub fn local_size(&self, size: u32, pes: u32) -> u32 {
+        self.blocks(size).div_ceil(pes).max(1) * self.block
+    }
+
+    /// The PE that holds an index, and the index within its tile.
+    pub fn locate(&self, index: u32, pes: u32) -> (u32, u32) {
+        let block = index / self.block;
+        (block % pes, block / pes * self.block + index % self.block)
+    }
+
+    /// The index that a PE's local index stands for; it may lie beyond the dimension's size (padding).
+    pub fn global(&self, pe: u32, local: u32, pes: u32) -> u32 {
+        (local / self.block * pes + pe) * self.block + local % self.block
+    }
+}
+
+/// How a tensor lies on a mesh of PEs: each PE holds one dense tile, row-major, of the same size everywhere.
+///
+/// A tensor that an axis of the mesh does not split is replicated along that axis.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Distribution {
+    /// The PEs among which the tensor is dealt.
+    pub grid: Extent,
+    /// Shape of the whole tensor; empty for a scalar.
+    pub shape: Vec<u32>,
+    /// The dimension dealt to the columns of the mesh.
+    pub x: Option<Split>,
+    /// The dimension dealt to the rows of the mesh; not the one of `x`.
+    pub y: Option<Split>,
+}
+
+impl Distribution {
+    /// Elements of the whole tensor.
+    pub fn elements(&self) -> usize {
+        self.shape.iter().map(|&n| n as usize).product()
+    }
+
+    fn split_of(&self, dim: usize) -> Option<(Split, u32, bool)> {
+        let dim = dim as u32;
+        match (self.x, self.y) {
+            (Some(s), _) if s.dim == dim => Some((s, u32::from(self.grid.width), true)),
+            (_, Some(s)) if s.dim == dim => Some((s, u32::from(self.grid.height), false)),
+            _ => None,
+        }
+    }
+
+    /// Shape of every PE's tile, padding included.
+    pub fn tile(&self) -> Vec<u32> {
+        let local = |(dim, &size): (usize, &u32)| {
+            self.split_of(dim).map_or(size, |(split, pes, _)| split.local_size(size, pes))
+        };
+        self.shape.iter().enumerate().map(local).collect()
+    }
+
+    /// Elements of every PE's tile, padding included.
+    pub fn tile_elements(&self) -> usize {
+        self.tile().iter().map(|&n| n as usize).product()
+    }
+
+    /// For each element of the tile of PE `(x, y)` in memory order: its row-major index in the tensor, or `None` for padding.
+    pub fn tile_indices(&self, x: u16, y: u16) -> Vec<Option<usize>> {
+        let mut indices = vec![Some(0usize)];
+        for (dim, (&size, &local)) in self.shape.iter().zip(&self.tile()).enumerate() {
+            let globals: Vec<Option<usize>> = (0..local)
+                .map(|l| {
+                    let global = self
+                        .split_of(dim)
+                        .map_or(l, |(split, pes, on_x)| split.global(u32::from(if on_x { x } else { y }), l, pes));
+                    (global < size).then_some(global as usize)
+                })
+                .collect();
+            indices = indices
+                .iter()
+                .flat_map(|&outer| globals.iter().map(move |&inner| Some(outer? * size as usize + inner?)))
+                .collect();
+        }
+        indices
+    }
+
+    /// Where an element lies: its column (`None` when every column has it), its row, and its place in the tile.
+    pub fn locate(&self, index: &[u32]) -> (Option<u16>, Option<u16>, usize) {
+        let (mut column, mut row, mut offset) = (None, None, 0usize);
+        for (dim, (&at, &local)) in index.iter().zip(&self.tile()).enumerate() {
+            let within = match self.split_of(dim) {
+                None => at,
+                Some((split, pes, on_x)) => {
+                    let (pe, within) = split.locate(at, pes);
+                    *(if on_x { &mut column } else { &mut row }) = Some(pe as u16);
+                    within
+                }
+            };
+            offset = offset * local as usize + within as usize;
+        }
+        (column, row, offset)
+    }
+
+    /// Checks that splits name two different, existing dimensions and have blocks.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong.
+    pub fn check(&self) -> Result<(), String> {
+        for split in [self.x, self.y].into_iter().flatten() {
+            if split.dim as usize >= self.shape.len() {
+                return Err(format!("split of dimension {} of a tensor with {}", split.dim, self.shape.len()));
+            }
+            if split.block == 0 {
+                return Err(format!("split of dimension {} in blocks of 0", split.dim));
+            }
+        }
+        if let (Some(x), Some(y)) = (self.x, self.y)
+            && x.dim == y.dim
+        {
+            return Err(format!("dimension {} is split along both axes", x.dim));
+        }
+        if self.grid.pes() == 0 {
+            return Err("a grid without PEs".into());
+        }
+        let elements = self.shape.iter().try_fold(1u64, |n, &d| n.checked_mul(u64::from(d)));
+        let tile = self.tile().iter().try_fold(1u64, |n, &d| n.checked_mul(u64::from(d)));
+        if elements.is_none_or(|n| n > 1 << 40) || tile.is_none_or(|n| n > 1 << 32) {
+            return Err(format!("shape {:?} is too large", self.shape));
+        }
+        Ok(())
+    }
+}
+
+/// Elements of a host tensor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum HostData {
+    /// 32-bit floats.
+    F32(Vec<f32>),
+    /// 64-bit integers; booleans are 0 and 1.
+    I64(Vec<i64>),
+}
+
+/// A dense, row-major tensor on the host: what goes in and out of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HostTensor {
+    /// Shape; empty for a scalar.
+    pub shape: Vec<usize>,
+    /// As many elements as the shape says.
+    pub data: HostData,
+}
+
+impl HostTensor {
+    /// A tensor of floats.
+    pub fn f32(shape: &[usize], data: Vec<f32>) -> Self {
+        debug_assert_eq!(shape.iter().product::<usize>(), data.len());
+        Self { shape: shape.to_vec(), data: HostData::F32(data) }
+    }
+
+    /// A tensor of integers.
+    pub fn i64(shape: &[usize], data: Vec<i64>) -> Self {
+        debug_assert_eq!(shape.iter().product::<usize>(), data.len());
+        Self { shape: shape.to_vec(), data: HostData::I64(data) }
+    }
+
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        match &self.data {
+            HostData::F32(v) => v.len(),
+            HostData::I64(v) => v.len(),
+        }
+    }
+
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The name of the element type, as users know it.
+    pub fn dtype_name(&self) -> &'static str {
+        match self.data {
+            HostData::F32(_) => "float32",
+            HostData::I64(_) => "int64",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Shape [3, 5] on a 2 x 2 grid: rows in blocks of 2, columns in blocks of 3, so that each tile is 2 x 3.
+    fn ragged() -> Distribution {
+        Distribution {
+            grid: Extent { width: 2, height: 2 },
+            shape: vec![3, 5],
+            x: Some(Split::even(1, 5, 2)),
+            y: Some(Split::even(0, 3, 2)),
+        }
+    }
+
+    #[test]
+    fn tiles_hold_their_block_and_padding() {
+        let d = ragged();
+        assert_eq!(d.tile(), [2, 3]);
+        // PE (1, 0): rows 0 and 1, columns 3 and 4, then one padding column.
+        assert_eq!(d.tile_indices(1, 0), [Some(3), Some(4), None, Some(8), Some(9), None]);
+        // PE (0, 1): row 2, then a padding row.
+        assert_eq!(d.tile_indices(0, 1), [Some(10), Some(11), Some(12), None, None, None]);
+    }
+
+    #[test]
+    fn locate_finds_what_tile_indices_lists() {
+        let d = ragged();
+        for row in 0..3 {
+            for column in 0..5 {
+                let (x, y, offset) = d.locate(&[row, column]);
+                let tile = d.tile_indices(x.expect("split"), y.expect("split"));
+                assert_eq!(tile[offset], Some((row * 5 + column) as usize));
+            }
+        }
+    }
+
+    #[test]
+    fn cyclic_blocks_go_around() {
+        // 5 blocks of 2 over 2 PEs: PE 0 holds blocks 0, 2, 4; index 9 is the second of block 4, at local 2 * 2 + 1.
+        let split = Split { dim: 0, block: 2 };
+        assert_eq!(split.locate(9, 2), (0, 5));
+        assert_eq!(split.global(0, 5, 2), 9);
+        assert_eq!(split.local_size(10, 2), 6);
+    }
+}
