@@ -144,6 +144,7 @@ pub struct PortSet(pub u8);
 
 impl PortSet {
     /// The set of the given ports.
+    #[must_use]
     pub fn of(ports: &[Direction]) -> Self {
         Self(ports.iter().fold(0, |bits, &d| bits | 1 << d as u8))
     }

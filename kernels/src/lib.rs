@@ -1,1 +1,26 @@
-//! kernels
+//! Distributed kernels as generators of PE code.
+//!
+//! Every kernel runs on a whole rectangle of PEs that share one body of code. A kernel function appends instructions to a
+//! [`Code`]; the [`mesh`] gives the colours, queues and routes that all kernels share. Tensors are dealt to the PEs by a
+//! [`Distribution`](waferloom_fabric::Distribution): each PE holds one dense tile.
+//!
+//! One file a kernel:
+//! [`matmul`] (SUMMA), [`reduce`], [`softmax`], [`normalize`], [`elementwise`] with [`functions`], [`gather`],
+//! [`relayout`], [`edge`] (host input and output).
+
+pub mod code;
+pub mod edge;
+pub mod elementwise;
+pub mod functions;
+pub mod gather;
+pub mod line;
+pub mod matmul;
+pub mod mesh;
+pub mod nest;
+pub mod normalize;
+pub mod reduce;
+pub mod relayout;
+pub mod softmax;
+
+pub use code::{Code, Reg, Tile};
+pub use mesh::Mesh;

@@ -1,0 +1,288 @@
+//! Elementary functions as sequences of vector instructions on f32 vectors, in place.
+//!
+//! A PE has no transcendental instructions: each function is a polynomial (or a quotient of two) with a range reduction,
+//! or a Newton iteration from a first guess made by integer arithmetic on the bits. NaN gives NaN.
+//!
+//! | function | method | error |
+//! | --- | --- | --- |
+//! | `exp` | `2^n * p(r)`, Taylor of degree 7 on `abs(r) <= ln 2 / 2` | 2 ULP; 0 below -86.6, saturates above 88.37 |
+//! | `reciprocal` | 3 Newton steps | 2 ULP for finite, normal results |
+//! | `rsqrt`, `sqrt` | 3 Newton steps | 3 ULP for normal operands |
+//! | `erf`, `tanh` | quotient of polynomials (W. J. Cody's form; coefficients as in Eigen's `generic_fast_erf`, `generic_fast_tanh`) | 1e-6 absolute |
+
+use crate::code::{Code, Tile, float, int, memory};
+use waferloom_fabric::{Dtype, Operand, ScalarOp, Value, VectorOp};
+
+/// An elementary function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Function {
+    /// `e^x`
+    Exp,
+    /// `1 / x`
+    Reciprocal,
+    /// `1 / sqrt(x)`
+    Rsqrt,
+    /// `sqrt(x)`
+    Sqrt,
+    /// Error function.
+    Erf,
+    /// Hyperbolic tangent.
+    Tanh,
+    /// `1 / (1 + e^-x)`
+    Sigmoid,
+    /// `x * sigmoid(x)`
+    Silu,
+    /// `x * (1 + erf(x / sqrt 2)) / 2`
+    Gelu,
+}
+
+impl Function {
+    /// Working vectors that [`Function::emit`] needs beside its operand.
+    pub fn scratch_vectors(self) -> u32 {
+        match self {
+            Function::Exp | Function::Reciprocal | Function::Rsqrt | Function::Sqrt | Function::Sigmoid => 3,
+            Function::Silu => 4,
+            Function::Erf | Function::Tanh => 5,
+            Function::Gelu => 6,
+        }
+    }
+
+    /// Emits `x = f(x)`.
+    ///
+    /// # Panics
+    /// When fewer than [`Function::scratch_vectors`] vectors are given.
+    pub fn emit(self, code: &mut Code, x: Vector, scratch: &[Vector]) {
+        match self {
+            Function::Exp => exp(code, x, scratch),
+            Function::Reciprocal => reciprocal(code, x, scratch),
+            Function::Rsqrt => rsqrt(code, x, scratch),
+            Function::Sqrt => sqrt(code, x, scratch),
+            Function::Erf => rational(code, x, scratch, &ERF),
+            Function::Tanh => rational(code, x, scratch, &TANH),
+            Function::Sigmoid => sigmoid(code, x, scratch),
+            Function::Silu => {
+                let copy = scratch[3];
+                code.mov(copy.f32(), x.f32());
+                sigmoid(code, x, scratch);
+                code.vector(VectorOp::Mul, x.f32(), &[x.f32(), copy.f32()]);
+            }
+            Function::Gelu => {
+                let half = scratch[5];
+                code.vector(VectorOp::Mul, half.f32(), &[x.f32(), float(0.5)]);
+                code.vector(VectorOp::Mul, x.f32(), &[x.f32(), float(std::f32::consts::FRAC_1_SQRT_2)]);
+                rational(code, x, scratch, &ERF);
+                code.vector(VectorOp::Mac, x.f32(), &[half.f32(), half.f32(), x.f32()]);
+            }
+        }
+    }
+}
+
+/// A contiguous vector of 32-bit elements at run-time address and length.
+#[derive(Clone, Copy, Debug)]
+pub struct Vector {
+    /// Address of the first element.
+    pub base: Value,
+    /// Bytes added to it.
+    pub offset: i32,
+    /// Elements.
+    pub len: Value,
+}
+
+impl Vector {
+    /// The vector as floats.
+    pub fn f32(self) -> Operand {
+        memory(self.base, self.offset, Dtype::F32, &[(self.len, 1.into())])
+    }
+
+    /// The same bits as integers.
+    pub fn i32(self) -> Operand {
+        memory(self.base, self.offset, Dtype::I32, &[(self.len, 1.into())])
+    }
+}
+
+/// `target = coefficients[0] + x * (coefficients[1] + x * …)` by Horner's rule.
+fn polynomial(code: &mut Code, target: Vector, x: Vector, coefficients: &[f32]) {
+    let (last, rest) = coefficients.split_last().expect("a polynomial has coefficients");
+    let mut high = float(*last);
+    for &c in rest.iter().rev() {
+        code.vector(VectorOp::Mac, target.f32(), &[float(c), high, x.f32()]);
+        high = target.f32();
+    }
+}
+
+fn exp(code: &mut Code, x: Vector, scratch: &[Vector]) {
+    let [power, exponent, tiny] = [scratch[0], scratch[1], scratch[2]];
+    // Beyond these the result's exponent would leave the range of normal numbers.
+    let (low, high) = (-86.6, 88.37);
+    code.vector(VectorOp::Lt, tiny.i32(), &[x.f32(), float(low)]);
+    code.vector(VectorOp::Max, x.f32(), &[x.f32(), float(low)]);
+    code.vector(VectorOp::Min, x.f32(), &[x.f32(), float(high)]);
+    code.vector(VectorOp::Mul, power.f32(), &[x.f32(), float(std::f32::consts::LOG2_E)]);
+    code.vector(VectorOp::Round, exponent.i32(), &[power.f32()]);
+    code.mov(power.f32(), exponent.i32());
+    // ln 2 in two parts (Cody and Waite), so that n * ln 2 loses no bits.
+    code.vector(VectorOp::Mac, x.f32(), &[x.f32(), power.f32(), float(-0.693_359_4)]);
+    code.vector(VectorOp::Mac, x.f32(), &[x.f32(), power.f32(), float(2.121_944_4e-4)]);
+    let taylor = [1.0, 1.0, 1.0 / 2.0, 1.0 / 6.0, 1.0 / 24.0, 1.0 / 120.0, 1.0 / 720.0, 1.0 / 5040.0];
+    polynomial(code, power, x, &taylor);
+    // Adding n to the exponent field multiplies by 2^n.
+    code.vector(VectorOp::Shl, exponent.i32(), &[exponent.i32(), int(23)]);
+    code.vector(VectorOp::Add, power.i32(), &[power.i32(), exponent.i32()]);
+    code.vector(VectorOp::Select, x.i32(), &[tiny.i32(), int(0), power.i32()]);
+}
+
+fn reciprocal(code: &mut Code, x: Vector, scratch: &[Vector]) {
+    let [guess, minus_x, error] = [scratch[0], scratch[1], scratch[2]];
+    // The bits of 1/x are nearly a constant minus the bits of x: within 12 %, and each step squares the error.
+    code.vector(VectorOp::Sub, guess.i32(), &[int(0x7EF3_11C7), x.i32()]);
+    code.vector(VectorOp::Neg, minus_x.f32(), &[x.f32()]);
+    for _ in 0..3 {
+        code.vector(VectorOp::Mac, error.f32(), &[float(1.0), minus_x.f32(), guess.f32()]);
+        code.vector(VectorOp::Mac, guess.f32(), &[guess.f32(), guess.f32(), error.f32()]);
+    }
+    code.mov(x.f32(), guess.f32());
+}
+
+/// Emits `quotient = a / b`; `b` becomes `1 / b`. Needs three working vectors.
+pub fn divide(code: &mut Code, quotient: Vector, a: Operand, b: Vector, scratch: &[Vector]) {
+    let minus_b = scratch[1];
+    let remainder = scratch[2];
+    reciprocal(code, b, scratch);
+    code.vector(VectorOp::Mul, quotient.f32(), &[a.clone(), b.f32()]);
+    // One correction with the exact remainder rounds as a division would, but for rare ties.
+    code.vector(VectorOp::Mac, remainder.f32(), &[a, quotient.f32(), minus_b.f32()]);
+    code.vector(VectorOp::Mac, quotient.f32(), &[quotient.f32(), remainder.f32(), b.f32()]);
+}
+
+fn rsqrt(code: &mut Code, x: Vector, scratch: &[Vector]) {
+    let [guess, minus_half, step] = [scratch[0], scratch[1], scratch[2]];
+    code.vector(VectorOp::Shr, guess.i32(), &[x.i32(), int(1)]);
+    code.vector(VectorOp::Sub, guess.i32(), &[int(0x5F37_59DF), guess.i32()]);
+    code.vector(VectorOp::Mul, minus_half.f32(), &[x.f32(), float(-0.5)]);
+    for _ in 0..3 {
+        code.vector(VectorOp::Mul, step.f32(), &[guess.f32(), guess.f32()]);
+        code.vector(VectorOp::Mac, step.f32(), &[float(1.5), minus_half.f32(), step.f32()]);
+        code.vector(VectorOp::Mul, guess.f32(), &[guess.f32(), step.f32()]);
+    }
+    code.mov(x.f32(), guess.f32());
+}
+
+fn sqrt(code: &mut Code, x: Vector, scratch: &[Vector]) {
+    // The working vectors of rsqrt leave -x/2 in scratch[1]; sqrt(x) = x * rsqrt(x) = -2 * (-x/2) * rsqrt(x).
+    rsqrt(code, x, scratch);
+    code.vector(VectorOp::Mul, x.f32(), &[x.f32(), scratch[1].f32()]);
+    code.vector(VectorOp::Mul, x.f32(), &[x.f32(), float(-2.0)]);
+}
+
+fn sigmoid(code: &mut Code, x: Vector, scratch: &[Vector]) {
+    code.vector(VectorOp::Neg, x.f32(), &[x.f32()]);
+    exp(code, x, scratch);
+    code.vector(VectorOp::Add, x.f32(), &[x.f32(), float(1.0)]);
+    reciprocal(code, x, scratch);
+}
+
+/// `x * p(x^2) / q(x^2)` on `-limit..=limit`; beyond, the value at the limit.
+struct Rational {
+    limit: f32,
+    numerator: &'static [f32],
+    denominator: &'static [f32],
+}
+
+const ERF: Rational = Rational {
+    limit: 4.0,
+    numerator: &[
+        -1.609_603_3e-2,
+        -2.954_599_8e-3,
+        -7.349_906_3e-4,
+        -5.692_506_4e-5,
+        -2.101_024e-6,
+        2.770_681_4e-8,
+        -2.726_142_4e-10,
+    ],
+    denominator: &[-1.426_473_9e-2, -7.373_329e-3, -1.682_827e-3, -2.133_740_6e-4, -1.456_607_2e-5],
+};
+
+const TANH: Rational = Rational {
+    limit: 7.905_311,
+    numerator: &[
+        4.893_524_5e-3,
+        6.372_619_3e-4,
+        1.485_722_3e-5,
+        5.122_297_3e-8,
+        -8.604_672e-11,
+        2.000_188e-13,
+        -2.760_768_5e-16,
+    ],
+    denominator: &[4.893_525e-3, 2.268_434_6e-3, 1.185_347_1e-4, 1.198_258_4e-6],
+};
+
+fn rational(code: &mut Code, x: Vector, scratch: &[Vector], form: &Rational) {
+    let (square, top, bottom) = (scratch[3], scratch[4], scratch[0]);
+    code.vector(VectorOp::Min, x.f32(), &[x.f32(), float(form.limit)]);
+    code.vector(VectorOp::Max, x.f32(), &[x.f32(), float(-form.limit)]);
+    code.vector(VectorOp::Mul, square.f32(), &[x.f32(), x.f32()]);
+    polynomial(code, top, square, form.numerator);
+    code.vector(VectorOp::Mul, top.f32(), &[top.f32(), x.f32()]);
+    // The denominator is in x's place, so that the division's working vectors are free.
+    polynomial(code, bottom, square, form.denominator);
+    code.mov(x.f32(), bottom.f32());
+    divide(code, square, top.f32(), x, scratch);
+    code.mov(x.f32(), square.f32());
+}
+
+/// Elements that a function works on at a time: long enough to hide start-up, short enough for little working memory.
+pub const CHUNK: u32 = 128;
+
+/// Bytes of working memory of [`map`].
+pub fn map_scratch_bytes(elements: u32, vectors: u32) -> u32 {
+    elements.min(CHUNK) * 4 * vectors
+}
+
+/// Runs `body` over a range of elements in chunks: it is given the index of the first element and the chunk's length.
+pub fn chunks(code: &mut Code, elements: u32, body: impl FnOnce(&mut Code, Value, Value)) {
+    let count = elements.div_ceil(CHUNK).max(1);
+    let chunk = elements.div_ceil(count);
+    code.repeat(count, |code, index| {
+        if count == 1 {
+            return body(code, Value::Imm(0), elements.into());
+        }
+        let (start, len) = (code.register(), code.register());
+        code.scalar(ScalarOp::Mul, start, index, chunk);
+        code.scalar(ScalarOp::Sub, len, elements, start);
+        code.scalar(ScalarOp::Min, len, len, chunk);
+        body(code, start.into(), len.into());
+    });
+}
+
+/// The part of a tile that a chunk covers.
+pub fn part(code: &mut Code, tile: Tile, start: Value, len: Value) -> Operand {
+    let base = if let Value::Imm(start) = start {
+        Value::Imm(tile.address as i32 + start * tile.dtype.bytes() as i32)
+    } else {
+        let at = code.register();
+        code.scalar(ScalarOp::Mul, at, start, tile.dtype.bytes());
+        code.scalar(ScalarOp::Add, at, at, tile.address);
+        at.into()
+    };
+    memory(base, 0, tile.dtype, &[(len, 1.into())])
+}
+
+/// `count` working vectors for a chunk of `elements`, from an address on.
+pub fn working(address: u32, elements: u32, count: u32, len: Value) -> Vec<Vector> {
+    let bytes = elements.min(CHUNK) * 4;
+    (0..count).map(|i| Vector { base: (address + i * bytes).into(), offset: 0, len }).collect()
+}
+
+/// Emits `dst = f(src)` for tiles of equal size. `scratch` is the address of [`map_scratch_bytes`] for one vector more than
+/// the function needs.
+pub fn map(code: &mut Code, function: Function, dst: Tile, src: Tile, scratch: u32) {
+    chunks(code, src.elements, |code, start, len| {
+        let vectors = working(scratch, src.elements, function.scratch_vectors() + 1, len);
+        let (x, rest) = (vectors[0], &vectors[1..]);
+        let from = part(code, src, start, len);
+        code.mov(x.f32(), from);
+        function.emit(code, x, rest);
+        let to = part(code, dst, start, len);
+        code.mov(to, x.f32());
+    });
+}

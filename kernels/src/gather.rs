@@ -1,0 +1,90 @@
+//! Rows of a table chosen by indices (an embedding): the table's rows are dealt to the rows of the mesh. Each row of PEs in
+//! turn broadcasts its part along the columns, and every PE copies the rows that its indices name.
+
+use crate::code::{Code, Tile, memory};
+use crate::line::{self, Turn};
+use crate::mesh::{Axis, Mesh};
+use waferloom_fabric::{Compare, Dtype, Instruction, ScalarOp, Value};
+
+/// Local sizes of a gather.
+#[derive(Clone, Copy, Debug)]
+pub struct Gather {
+    /// Rows of the whole table.
+    pub table_rows: u32,
+    /// Rows of a PE's tile of the table.
+    pub tile_rows: u32,
+    /// Whether the table's rows are dealt to the rows of the mesh; else every PE has all of them.
+    pub split: bool,
+    /// Elements of a table row in a tile.
+    pub columns: u32,
+    /// Indices of a PE.
+    pub indices: u32,
+}
+
+/// Emits `dst[i] = table[indices[i]]`. Negative indices count from the end; one out of range leaves zeros.
+///
+/// Tiles: table `[tile_rows, columns]`, indices (i32) `[indices]`, destination `[indices, columns]`. `panel` is the address of
+/// a buffer of a table tile's bytes.
+pub fn emit(code: &mut Code, mesh: &Mesh, shape: &Gather, dst: Tile, table: Tile, indices: Tile, panel: u32) {
+    crate::matmul::clear(code, dst);
+    let turns = if shape.split { shape.table_rows.div_ceil(shape.tile_rows) } else { 1 };
+    code.repeat(turns, |code, root| {
+        let (place, flag) = (code.register(), code.register());
+        if shape.split {
+            let last = line::equal(code, flag, root, Value::Imm(turns as i32 - 1));
+            let turn = Turn {
+                axis: Axis::Y,
+                root,
+                last,
+                source: table.address.into(),
+                panel: panel.into(),
+                words: table.words().into(),
+            };
+            line::turn(code, mesh, &turn, place);
+        } else {
+            code.set(place, table.address);
+        }
+        let first = code.register();
+        code.scalar(ScalarOp::Mul, first, root, shape.tile_rows);
+        code.repeat(shape.indices, |code, i| {
+            pick(code, shape, dst, table, indices, [i, first.into(), place.into()]);
+        });
+    });
+}
+
+/// Copies one row if the part of the table at hand (from row `first` on, at `place`) holds it.
+fn pick(code: &mut Code, shape: &Gather, dst: Tile, table: Tile, indices: Tile, [i, first, place]: [Value; 3]) {
+    let (index, from, to) = (code.register(), code.register(), code.register());
+    code.scalar(ScalarOp::Shl, index, i, 2);
+    code.push(Instruction::Load {
+        dst: index.0,
+        dtype: Dtype::I32,
+        base: index.into(),
+        offset: indices.address as i32,
+    });
+    code.branch(Compare::Lt, index, 0, |code| code.scalar(ScalarOp::Add, index, index, shape.table_rows), |_| ());
+    code.scalar(ScalarOp::Sub, from, index, first);
+    let row_bytes = shape.columns * table.dtype.bytes();
+    code.branch(
+        Compare::Le,
+        0,
+        from,
+        |code| {
+            code.branch(
+                Compare::Lt,
+                from,
+                shape.tile_rows as i32,
+                |code| {
+                    code.scalar(ScalarOp::Mul, from, from, row_bytes);
+                    code.scalar(ScalarOp::Add, from, from, place);
+                    code.scalar(ScalarOp::Mul, to, i, shape.columns * dst.dtype.bytes());
+                    code.scalar(ScalarOp::Add, to, to, dst.address);
+                    let dims = [(shape.columns.into(), 1.into())];
+                    code.mov(memory(to, 0, dst.dtype, &dims), memory(from, 0, table.dtype, &dims));
+                },
+                |_| (),
+            );
+        },
+        |_| (),
+    );
+}

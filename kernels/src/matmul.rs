@@ -1,0 +1,286 @@
+//! Matrix product by SUMMA: the blocks of the inner dimension are broadcast one after another, the left operand's along the
+//! rows, the right operand's along the columns, and every PE adds their product to its tile of the result.
+//!
+//! Source: R. van de Geijn and J. Watts, *SUMMA: Scalable Universal Matrix Multiplication Algorithm* (1997).
+//!
+//! Order of accumulation: each element of the result is the sequence of fused multiply-adds over the inner index, ascending,
+//! from 0 (or from the element's bias), in f32.
+
+use crate::code::{Code, Reg, Tile, float, memory};
+use crate::line::{self, Turn};
+use crate::mesh::{Axis, Mesh};
+use waferloom_fabric::{Compare, Distribution, Dtype, ScalarOp, Split, Value, VectorOp};
+
+/// A batch dimension: its size and, per operand, the matrices between two of its indices (0 repeats the same one).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchDim {
+    /// Number of products.
+    pub size: u32,
+    /// Stride of the left operand, in matrices.
+    pub left: u32,
+    /// Stride of the right operand, in matrices.
+    pub right: u32,
+}
+
+/// Local sizes of a distributed product `[.., m, k] x [.., k, n]`.
+#[derive(Clone, Debug)]
+pub struct MatMul {
+    /// Batch dimensions, the outermost first.
+    pub batch: Vec<BatchDim>,
+    /// Matrices of the left and of the right operand.
+    pub matrices: [u32; 2],
+    /// Rows of a PE's tile of the result.
+    pub rows: u32,
+    /// Columns of it.
+    pub columns: u32,
+    /// The inner dimension.
+    pub inner: u32,
+    /// Indices in a block of the inner dimension.
+    pub block: u32,
+    /// Whether the left operand's inner dimension is dealt to the columns of the mesh; else every PE has all of it.
+    pub left_split: bool,
+    /// Whether the right operand's inner dimension is dealt to the rows of the mesh.
+    pub right_split: bool,
+    /// Rows of the right operand's tile.
+    pub right_rows: u32,
+}
+
+/// How the right operand must lie for a left operand that lies as `left`: blocks of the inner dimension as wide as the left
+/// operand's, dealt round robin to the rows, so that both have the same blocks on a mesh of any shape.
+pub fn right_distribution(left: &Distribution, shape: &[u32], columns: Option<Split>) -> Distribution {
+    let inner = shape.len() as u32 - 2;
+    let y = left.x.map(|split| Split { dim: inner, block: split.block });
+    Distribution { grid: left.grid, shape: shape.to_vec(), x: columns, y }
+}
+
+impl MatMul {
+    /// Blocks of the inner dimension.
+    fn blocks(&self) -> u32 {
+        self.inner.div_ceil(self.block)
+    }
+
+    /// Bytes of the panels that receive the left and the right operand's blocks.
+    pub fn panel_bytes(&self, dtype: Dtype) -> [u32; 2] {
+        let words = |elements: u32| (elements * dtype.bytes()).div_ceil(4) * 4;
+        [words(self.matrices[0] * self.rows * self.block), words(self.matrices[1] * self.block * self.columns)]
+    }
+}
+
+/// Emits `accumulator += left x right`; the accumulator (f32) is not cleared.
+///
+/// Tiles are dense and row-major: left `[matrices, rows, block]`, right `[matrices, right_rows, columns]`, accumulator
+/// `[batch.., rows, columns]`. `panels` are addresses of buffers of [`MatMul::panel_bytes`].
+pub fn emit(code: &mut Code, mesh: &Mesh, shape: &MatMul, left: Tile, right: Tile, accumulator: u32, panels: [u32; 2]) {
+    let blocks = shape.blocks();
+    code.scope(|code| {
+        let (root_y, slot) = (code.register(), code.register());
+        code.set(root_y, 0);
+        code.set(slot, 0);
+        code.repeat(blocks, |code, block| {
+            let last_flag = code.register();
+            let last = line::equal(code, last_flag, block, Value::Imm(blocks as i32 - 1));
+            let left_at = fetch_left(code, mesh, shape, left, panels[0], block, last);
+            let right_at = fetch_right(code, mesh, shape, right, panels[1], Turned { root_y, slot, last });
+            let depth = block_depth(code, shape, last);
+            multiply(code, shape, left.dtype, accumulator, left_at, right_at, depth);
+            next_slot(code, mesh, shape, root_y, slot);
+        });
+    });
+}
+
+/// Where the turn of the right operand stands: root row, its slot of blocks, whether the series ends.
+#[derive(Clone, Copy)]
+struct Turned {
+    root_y: Reg,
+    slot: Reg,
+    last: Value,
+}
+
+fn fetch_left(
+    code: &mut Code,
+    mesh: &Mesh,
+    shape: &MatMul,
+    tile: Tile,
+    panel: u32,
+    block: Value,
+    last: Value,
+) -> Value {
+    if !shape.left_split {
+        return Value::Imm(tile.address as i32);
+    }
+    let place = code.register();
+    let turn = Turn {
+        axis: Axis::X,
+        root: block,
+        last,
+        source: Value::Imm(tile.address as i32),
+        panel: panel.into(),
+        words: tile.words().into(),
+    };
+    line::turn(code, mesh, &turn, place);
+    place.into()
+}
+
+/// The right operand's blocks lie in slots of `block` rows. With one matrix a block is contiguous and travels from where it
+/// lies; with more the root gathers it from its matrices first.
+fn fetch_right(code: &mut Code, mesh: &Mesh, shape: &MatMul, tile: Tile, panel: u32, at: Turned) -> Value {
+    if !shape.right_split {
+        return Value::Imm(tile.address as i32);
+    }
+    let place = code.register();
+    let source = code.register();
+    let block_bytes = shape.block * shape.columns * tile.dtype.bytes();
+    code.scalar(ScalarOp::Mul, source, at.slot, block_bytes);
+    code.scalar(ScalarOp::Add, source, source, tile.address);
+    let several = shape.matrices[1] > 1 && shape.right_rows > shape.block;
+    if several {
+        code.branch(
+            Compare::Eq,
+            at.root_y,
+            mesh.position(Axis::Y),
+            |code| {
+                let row =
+                    [(shape.matrices[1].into(), (shape.right_rows * shape.columns * tile.dtype.bytes() / 4).into())];
+                let words = Value::from(block_bytes / 4);
+                let from = memory(source, 0, Dtype::I32, &[row[0], (words, 1.into())]);
+                let to = memory(panel, 0, Dtype::I32, &[(shape.matrices[1].into(), words), (words, 1.into())]);
+                code.mov(to, from);
+                code.set(source, panel);
+            },
+            |_| (),
+        );
+    }
+    // On a mesh with more blocks than rows the turns go around; each round but the last ends with its own reset.
+    let round_end = round_end(code, mesh, shape, at);
+    let turn = Turn {
+        axis: Axis::Y,
+        root: at.root_y.into(),
+        last: round_end,
+        source: source.into(),
+        panel: panel.into(),
+        words: (block_bytes * shape.matrices[1]).div_ceil(4).into(),
+    };
+    line::turn(code, mesh, &turn, place);
+    place.into()
+}
+
+fn round_end(code: &mut Code, mesh: &Mesh, shape: &MatMul, at: Turned) -> Value {
+    let height = mesh.size(Axis::Y);
+    if shape.blocks() <= height {
+        return at.last;
+    }
+    let flag = code.register();
+    code.set(flag, at.last);
+    code.branch(Compare::Eq, at.root_y, (height - 1) as i32, |code| code.set(flag, 1), |_| ());
+    flag.into()
+}
+
+/// Inner indices of the block at hand: the last block may be short.
+fn block_depth(code: &mut Code, shape: &MatMul, last: Value) -> Value {
+    let short = shape.inner - (shape.blocks() - 1) * shape.block;
+    if short == shape.block {
+        return shape.block.into();
+    }
+    let depth = code.register();
+    code.set(depth, shape.block);
+    code.branch(Compare::Eq, last, 1, |code| code.set(depth, short), |_| ());
+    depth.into()
+}
+
+fn next_slot(code: &mut Code, mesh: &Mesh, shape: &MatMul, root_y: Reg, slot: Reg) {
+    let height = mesh.size(Axis::Y);
+    code.scalar(ScalarOp::Add, root_y, root_y, 1);
+    if shape.blocks() > height {
+        code.branch(
+            Compare::Eq,
+            root_y,
+            height as i32,
+            |code| {
+                code.set(root_y, 0);
+                code.scalar(ScalarOp::Add, slot, slot, 1);
+            },
+            |_| (),
+        );
+    }
+}
+
+/// One block: all its products as a single vector instruction over (matrix, row, column, inner index), with loops for batch
+/// dimensions that do not merge. The inner index runs innermost when it is at least as long as a row of the result: then an
+/// element of the result stays in a register, else one of the left operand does. The order of accumulation is the same.
+fn multiply(code: &mut Code, shape: &MatMul, dtype: Dtype, accumulator: u32, left: Value, right: Value, depth: Value) {
+    let (m, n, k) = (shape.rows, shape.columns, shape.block);
+    let right_matrix = if shape.right_split { k * n } else { shape.right_rows * n };
+    let batch = merged_batch(&shape.batch);
+    let (outer, inner) = batch.split_at(batch.len().saturating_sub(1));
+    let inner = inner.first().copied().unwrap_or(BatchDim { size: 1, left: 0, right: 0 });
+    let results: u32 = batch.iter().map(|b| b.size).product();
+    let bases = [Value::Imm(accumulator as i32), left, right];
+    let bytes = [m * n * 4, m * k * dtype.bytes(), right_matrix * dtype.bytes()];
+    batch_loops(code, outer, results, bases, bytes, |code, [acc, left, right]| {
+        let dims = |matrix: u32, row: u32, column: u32, depth_stride: u32| {
+            let mut dims = vec![(inner.size.into(), matrix.into()), (m.into(), row.into())];
+            let column = (n.into(), column.into());
+            let depth = (depth, depth_stride.into());
+            if k >= n {
+                dims.extend([column, depth]);
+            } else {
+                dims.extend([depth, column]);
+            }
+            dims.retain(|&(len, _)| len != Value::Imm(1));
+            if dims.is_empty() {
+                dims.push((1.into(), 1.into()));
+            }
+            dims
+        };
+        let acc = memory(acc, 0, Dtype::F32, &dims(m * n, n, 1, 0));
+        let left = memory(left, 0, dtype, &dims(inner.left * m * k, k, 0, 1));
+        let right = memory(right, 0, dtype, &dims(inner.right * right_matrix, 0, 1, n));
+        code.vector(VectorOp::Mac, acc.clone(), &[acc, left, right]);
+    });
+}
+
+/// Neighbouring batch dimensions whose strides continue each other become one; dimensions of one index vanish.
+fn merged_batch(batch: &[BatchDim]) -> Vec<BatchDim> {
+    let mut merged: Vec<BatchDim> = Vec::new();
+    for &dim in batch.iter().filter(|b| b.size != 1) {
+        match merged.last_mut() {
+            Some(outer) if outer.left == dim.left * dim.size && outer.right == dim.right * dim.size => {
+                *outer = BatchDim { size: outer.size * dim.size, ..dim };
+            }
+            _ => merged.push(dim),
+        }
+    }
+    merged
+}
+
+/// Loops over batch dimensions; `bases` are moved by (results, left matrices, right matrices) of `bytes` each.
+fn batch_loops(
+    code: &mut Code,
+    dims: &[BatchDim],
+    results: u32,
+    bases: [Value; 3],
+    bytes: [u32; 3],
+    body: impl FnOnce(&mut Code, [Value; 3]),
+) {
+    let Some((dim, rest)) = dims.split_first() else { return body(code, bases) };
+    let results = results / dim.size;
+    let steps = [results * bytes[0], dim.left * bytes[1], dim.right * bytes[2]];
+    code.repeat(dim.size, |code, counter| {
+        let mut moved = bases;
+        for (base, step) in moved.iter_mut().zip(steps) {
+            if step != 0 {
+                let at = code.register();
+                code.scalar(ScalarOp::Mul, at, counter, step);
+                code.scalar(ScalarOp::Add, at, at, *base);
+                *base = at.into();
+            }
+        }
+        batch_loops(code, rest, results, moved, bytes, body);
+    });
+}
+
+/// Clears an accumulator of f32.
+pub fn clear(code: &mut Code, tile: Tile) {
+    let zero = if tile.dtype.is_float() { float(0.0) } else { crate::code::int(0) };
+    code.mov(tile.vector(), zero);
+}

@@ -1,0 +1,46 @@
+//! Normalisation along the dimension that is dealt to the columns of the mesh: `(a - mean) / sqrt(variance + epsilon)`.
+//!
+//! Two passes: the mean first, then the mean of the squared distances from it, which keeps small variances exact.
+
+use crate::code::{Code, Tile, float};
+use crate::functions::{CHUNK, Function};
+use crate::mesh::Mesh;
+use crate::reduce::{self, Combine, Rows, per_row};
+use crate::softmax::in_chunks;
+use waferloom_fabric::{Dtype, VectorOp};
+
+/// Bytes of working memory for a tile of `rows` rows with `elements` elements: distances, their squares, one result a row.
+pub fn scratch_bytes(rows: u32, elements: u32) -> u32 {
+    2 * elements * 4 + rows * 4 + Function::Rsqrt.scratch_vectors() * rows.min(CHUNK) * 4
+}
+
+/// Emits `dst = normalize(src)` over rows of `length` elements in all. `spread` says whether a row is dealt to the columns.
+#[expect(clippy::too_many_arguments, reason = "each is one fact of the operator")]
+pub fn emit(
+    code: &mut Code,
+    mesh: &Mesh,
+    dst: Tile,
+    src: &Rows,
+    length: u32,
+    epsilon: f32,
+    spread: bool,
+    scratch: u32,
+) {
+    let (rows, elements) = (src.rows, src.tile.elements);
+    let distance = Rows { tile: Tile { address: scratch, elements, dtype: Dtype::F32 }, ..*src };
+    let square = Rows { tile: Tile { address: scratch + elements * 4, elements, dtype: Dtype::F32 }, ..*src };
+    let statistic = Tile { address: scratch + 2 * elements * 4, elements: rows, dtype: Dtype::F32 };
+    let work = statistic.address + rows * 4;
+    let reciprocal = float(1.0 / length as f32);
+    let broadcast = || per_row(statistic.address, rows, src.stride.into());
+
+    reduce::emit(code, mesh, Combine::Sum, src, spread, statistic.address);
+    code.vector(VectorOp::Mul, statistic.vector(), &[statistic.vector(), reciprocal.clone()]);
+    code.vector(VectorOp::Sub, distance.all(), &[src.all(), broadcast()]);
+    code.vector(VectorOp::Mul, square.all(), &[distance.all(), distance.all()]);
+    reduce::emit(code, mesh, Combine::Sum, &square, spread, statistic.address);
+    code.vector(VectorOp::Mac, statistic.vector(), &[float(epsilon), statistic.vector(), reciprocal]);
+    in_chunks(code, Function::Rsqrt, statistic, work);
+    let result = Rows { tile: dst, ..*src };
+    code.vector(VectorOp::Mul, result.all(), &[distance.all(), broadcast()]);
+}

@@ -1,0 +1,369 @@
+//! Relayout: moves the elements of a tensor from one distribution to another, in another order.
+//!
+//! Transposes, head splits, slices, concatenations, patches: all are "element `i` of the destination is element `f(i)` of the
+//! source". At compile time [`plan`] works out, for every PE, which elements it takes from whom; at run time the data take at
+//! most two steps:
+//!
+//! 1. along the rows: each PE in turn broadcasts its tile; each PE keeps what PEs of its *column* need;
+//! 2. along the columns: each PE in turn broadcasts what it kept; each PE takes what it needs itself.
+//!
+//! A step that would move nothing is left out. What a PE takes from a broadcast is a list of strided runs in its SRAM.
+
+use crate::code::{Code, Reg, Tile, memory};
+use crate::line::{self, Turn};
+use crate::mesh::{Axis, Mesh};
+use std::collections::BTreeMap;
+use waferloom_fabric::{Coord, Distribution, Dtype, Extent, ScalarOp, Value, VectorOp};
+
+/// A strided copy: `count` elements from `source` on, every `source_step`-th, to `target` on, every `target_step`-th.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Run {
+    source: u32,
+    source_step: u32,
+    target: u32,
+    target_step: u32,
+    count: u32,
+}
+
+/// Elements to copy, as (source, target), cut into runs.
+fn runs(pairs: &[(u32, u32)]) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    for &(source, target) in pairs {
+        if let Some(run) = runs.last_mut() {
+            let next = |start: u32, step: u32| start + step * run.count;
+            if run.count == 1 && source >= run.source && target >= run.target {
+                *run = Run { source_step: source - run.source, target_step: target - run.target, count: 2, ..*run };
+                continue;
+            }
+            if run.count > 1
+                && source == next(run.source, run.source_step)
+                && target == next(run.target, run.target_step)
+            {
+                run.count += 1;
+                continue;
+            }
+        }
+        runs.push(Run { source, source_step: 0, target, target_step: 0, count: 1 });
+    }
+    runs
+}
+
+/// One step: broadcasts along an axis, or copies on each PE alone.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Along which axis; `None` when no data leave their PE.
+    axis: Option<Axis>,
+    /// Turns of the broadcast.
+    roots: u32,
+    /// Words that each root sends, per PE of its line (all agree), then per root the runs.
+    tables: Vec<Vec<u16>>,
+    /// Most words that a root sends.
+    panel_words: u32,
+}
+
+/// A relayout, worked out.
+#[derive(Clone, Debug)]
+pub struct Relayout {
+    steps: Vec<Step>,
+    /// Elements between the two steps, the most over all PEs.
+    middle_elements: u32,
+    grid: Extent,
+}
+
+/// Why a relayout cannot be done.
+#[derive(Debug, thiserror::Error)]
+#[error("a tile of {elements} elements is too large for a relayout's 16-bit tables; use a larger grid")]
+pub struct TooLarge {
+    /// Elements of the tile.
+    pub elements: usize,
+}
+
+/// An element's place in a step: (position of its root in the line, offset in the root's panel).
+type Place = (u32, u32);
+
+/// Works out the relayout to `target`, whose element `i` is element `map[i]` of the source; `None` is left as it is.
+///
+/// # Errors
+/// Tiles that 16-bit offsets do not reach over.
+pub fn plan(
+    source: &Distribution,
+    target: &Distribution,
+    map: &[Option<u32>],
+    dtype: Dtype,
+) -> Result<Relayout, TooLarge> {
+    let grid = source.grid;
+    let limit = |elements: usize| if elements > 0xFFFF { Err(TooLarge { elements }) } else { Ok(()) };
+    limit(source.tile_elements())?;
+    limit(target.tile_elements())?;
+    let homes = homes(source);
+    // For every PE: the source's column, row and offset of each element it needs, with the element's offset in its own tile.
+    let mut needs: Vec<Vec<(Coord, u32, u32)>> = Vec::with_capacity(grid.pes());
+    for at in (0..grid.pes()).map(|i| grid.coord(i)) {
+        let wanted = target.tile_indices(at.x, at.y).into_iter().enumerate();
+        let found = wanted.filter_map(|(offset, index)| {
+            let (column, row, from) = homes[map[index?]? as usize];
+            let home = Coord { x: column.unwrap_or(at.x), y: row.unwrap_or(at.y) };
+            Some((home, from, offset as u32))
+        });
+        needs.push(found.collect());
+    }
+    let moved = |f: &dyn Fn(Coord, Coord) -> bool| {
+        needs.iter().enumerate().any(|(i, list)| list.iter().any(|&(home, ..)| f(home, grid.coord(i))))
+    };
+    let (across, down) = (moved(&|home, at| home.x != at.x), moved(&|home, at| home.y != at.y));
+    let tile = source.tile_elements() as u32;
+    let direct = |axis: Option<Axis>| {
+        let pick = |home: Coord| match axis {
+            Some(Axis::X) => u32::from(home.x),
+            Some(Axis::Y) => u32::from(home.y),
+            None => 0,
+        };
+        let takes: Vec<Vec<(Place, u32)>> =
+            needs.iter().map(|list| list.iter().map(|&(home, from, to)| ((pick(home), from), to)).collect()).collect();
+        step(grid, axis, &takes, |_, _| tile, dtype)
+    };
+    match (across, down) {
+        (false, false) => Ok(Relayout { steps: vec![direct(None)], middle_elements: 0, grid }),
+        (true, false) => Ok(Relayout { steps: vec![direct(Some(Axis::X))], middle_elements: 0, grid }),
+        (false, true) => Ok(Relayout { steps: vec![direct(Some(Axis::Y))], middle_elements: 0, grid }),
+        (true, true) => two_steps(grid, &needs, tile, dtype),
+    }
+}
+
+/// Where each element of a tensor lies: column and row (`None` for everywhere along that axis) and offset.
+fn homes(source: &Distribution) -> Vec<(Option<u16>, Option<u16>, u32)> {
+    let mut index = vec![0u32; source.shape.len()];
+    (0..source.elements())
+        .map(|_| {
+            let (column, row, offset) = source.locate(&index);
+            for (i, &size) in index.iter_mut().zip(&source.shape).rev() {
+                *i += 1;
+                if *i < size {
+                    break;
+                }
+                *i = 0;
+            }
+            (column, row, offset as u32)
+        })
+        .collect()
+}
+
+fn two_steps(grid: Extent, needs: &[Vec<(Coord, u32, u32)>], tile: u32, dtype: Dtype) -> Result<Relayout, TooLarge> {
+    // What each PE keeps for its column: (root column, offset there) in the order in which it is first asked for.
+    let mut kept: Vec<BTreeMap<Place, u32>> = vec![BTreeMap::new(); grid.pes()];
+    let mut second: Vec<Vec<(Place, u32)>> = Vec::with_capacity(grid.pes());
+    for (i, list) in needs.iter().enumerate() {
+        let at = grid.coord(i);
+        let takes = list.iter().map(|&(home, from, to)| {
+            let keeper = &mut kept[grid.index(Coord { x: at.x, y: home.y })];
+            let next = keeper.len() as u32;
+            let slot = *keeper.entry((u32::from(home.x), from)).or_insert(next);
+            ((u32::from(home.y), slot), to)
+        });
+        second.push(takes.collect());
+    }
+    let middle = kept.iter().map(BTreeMap::len).max().unwrap_or(0);
+    if middle > 0xFFFF {
+        return Err(TooLarge { elements: middle });
+    }
+    let first: Vec<Vec<(Place, u32)>> = kept
+        .iter()
+        .map(|keeper| {
+            let mut takes: Vec<(Place, u32)> = keeper.iter().map(|(&place, &slot)| (place, slot)).collect();
+            takes.sort_by_key(|&(_, slot)| slot);
+            takes
+        })
+        .collect();
+    let sizes: Vec<u32> = kept.iter().map(|k| k.len() as u32).collect();
+    let steps = vec![
+        step(grid, Some(Axis::X), &first, |_, _| tile, dtype),
+        step(grid, Some(Axis::Y), &second, |at, root| sizes[grid.index(Coord { x: at.x, y: root as u16 })], dtype),
+    ];
+    Ok(Relayout { steps, middle_elements: middle as u32, grid })
+}
+
+/// Tables of one step. `takes` lists, for each PE, what it takes from which root; `size` gives the elements that a root sends.
+fn step(
+    grid: Extent,
+    axis: Option<Axis>,
+    takes: &[Vec<(Place, u32)>],
+    size: impl Fn(Coord, u32) -> u32,
+    dtype: Dtype,
+) -> Step {
+    let roots = takes.iter().flatten().map(|((root, _), _)| root + 1).max().unwrap_or(0);
+    let line = |at: Coord| if axis == Some(Axis::Y) { at.x } else { at.y };
+    let mut wanted = vec![vec![false; roots as usize]; usize::from(grid.width.max(grid.height))];
+    for (i, list) in takes.iter().enumerate() {
+        for ((root, _), _) in list {
+            wanted[usize::from(line(grid.coord(i)))][*root as usize] = true;
+        }
+    }
+    let mut panel_words = 0;
+    let mut tables = Vec::with_capacity(takes.len());
+    for (i, list) in takes.iter().enumerate() {
+        let at = grid.coord(i);
+        let mut table = Vec::new();
+        let mut body = Vec::new();
+        for root in 0..roots {
+            let sent = if wanted[usize::from(line(at))][root as usize] { size(at, root) } else { 0 };
+            let words = (sent * dtype.bytes()).div_ceil(4);
+            panel_words = panel_words.max(words);
+            table.push(words as u16);
+            let pairs: Vec<(u32, u32)> =
+                list.iter().filter(|((r, _), _)| *r == root).map(|&((_, from), to)| (from, to)).collect();
+            let runs = runs(&pairs);
+            body.push(runs.len() as u16);
+            body.extend(
+                runs.iter().flat_map(|r| [r.source, r.source_step, r.target, r.target_step, r.count].map(|n| n as u16)),
+            );
+        }
+        table.extend(body);
+        tables.push(table);
+    }
+    Step { axis, roots, tables, panel_words }
+}
+
+/// A table for every PE, as the constant that must lie in SRAM: one row of `length` numbers a PE.
+#[derive(Clone, Debug)]
+pub struct Tables {
+    /// How the numbers are dealt.
+    pub distribution: Distribution,
+    /// All numbers.
+    pub numbers: Vec<u16>,
+}
+
+impl Relayout {
+    /// Whether no element changes its PE or its place: the destination may then be the same memory as the source.
+    pub fn is_identity(&self) -> bool {
+        matches!(self.steps.as_slice(), [Step { axis: None, .. }])
+            && self.steps[0].tables.iter().all(|table| {
+                table
+                    .get(1..)
+                    .unwrap_or(&[])
+                    .get(1..)
+                    .unwrap_or(&[])
+                    .chunks(5)
+                    .all(|r| r[0] == r[2] && (r[1] == r[3] || r[4] == 1))
+            })
+    }
+
+    /// Bytes of the buffer that receives broadcasts.
+    pub fn panel_bytes(&self) -> u32 {
+        self.steps.iter().filter(|s| s.axis.is_some()).map(|s| s.panel_words * 4).max().unwrap_or(0)
+    }
+
+    /// Bytes of the buffer between the two steps.
+    pub fn middle_bytes(&self, dtype: Dtype) -> u32 {
+        (self.middle_elements * dtype.bytes()).div_ceil(4) * 4
+    }
+
+    /// The tables of each step.
+    pub fn tables(&self) -> Vec<Tables> {
+        self.steps.iter().map(|step| self.step_tables(step)).collect()
+    }
+
+    fn step_tables(&self, step: &Step) -> Tables {
+        // An even number of entries, so that tables fill whole words.
+        let length = step.tables.iter().map(Vec::len).max().unwrap_or(0).next_multiple_of(2).max(2);
+        let mut numbers = Vec::with_capacity(length * step.tables.len());
+        for table in &step.tables {
+            numbers.extend_from_slice(table);
+            numbers.resize(numbers.len().next_multiple_of(length).max(length), 0);
+        }
+        let one = |dim| Some(waferloom_fabric::Split { dim, block: 1 });
+        Tables {
+            distribution: Distribution {
+                grid: self.grid,
+                shape: vec![u32::from(self.grid.height), u32::from(self.grid.width), length as u32],
+                x: one(1),
+                y: one(0),
+            },
+            numbers,
+        }
+    }
+}
+
+/// Addresses of a relayout's working memory.
+#[derive(Clone, Debug)]
+pub struct Memory {
+    /// One table a step.
+    pub tables: Vec<u32>,
+    /// Buffer of [`Relayout::panel_bytes`].
+    pub panel: u32,
+    /// Buffer of [`Relayout::middle_bytes`].
+    pub middle: u32,
+}
+
+/// Emits the data movement. Elements of `dst` that the map leaves out keep their value.
+pub fn emit(code: &mut Code, mesh: &Mesh, relayout: &Relayout, dst: Tile, src: Tile, memory: &Memory) {
+    let count = relayout.steps.len();
+    for (i, (step, &table)) in relayout.steps.iter().zip(&memory.tables).enumerate() {
+        let from = if i == 0 { src.address } else { memory.middle };
+        let to = if i + 1 == count { dst.address } else { memory.middle };
+        code.scope(|code| emit_step(code, mesh, step, src.dtype, [from, to, memory.panel, table]));
+    }
+}
+
+fn emit_step(code: &mut Code, mesh: &Mesh, step: &Step, dtype: Dtype, [from, to, panel, table]: [u32; 4]) {
+    let list = code.register();
+    code.set(list, table + step.roots * 2);
+    code.repeat(step.roots, |code, root| {
+        let place = code.register();
+        match step.axis {
+            None => code.set(place, from),
+            Some(axis) => {
+                let (words, flag) = (code.register(), code.register());
+                code.scalar(ScalarOp::Shl, words, root, 1);
+                code.load_u16(words, words, table as i32);
+                let last = line::equal(code, flag, root, Value::Imm(step.roots as i32 - 1));
+                let turn = Turn { axis, root, last, source: from.into(), panel: panel.into(), words: words.into() };
+                line::turn(code, mesh, &turn, place);
+            }
+        }
+        copy_runs(code, list, place, to, dtype);
+    });
+}
+
+/// Copies the runs that `list` points at, and moves it behind them.
+fn copy_runs(code: &mut Code, list: Reg, place: Reg, to: u32, dtype: Dtype) {
+    let element = match dtype.bytes() {
+        2 => Dtype::U16,
+        _ => Dtype::I32,
+    };
+    let shift = if dtype.bytes() == 2 { 1 } else { 2 };
+    let count = code.register();
+    code.load_u16(count, list, 0);
+    code.scalar(ScalarOp::Add, list, list, 2);
+    code.repeat_value(count.into(), |code, _| {
+        let [source, source_step, target, target_step, length] = [0, 2, 4, 6, 8].map(|offset| {
+            let register = code.register();
+            code.load_u16(register, list, offset);
+            register
+        });
+        code.scalar(ScalarOp::Shl, source, source, shift);
+        code.scalar(ScalarOp::Add, source, source, place);
+        code.scalar(ScalarOp::Shl, target, target, shift);
+        let dims = |step: Reg| [(length.into(), step.into())];
+        code.vector(
+            VectorOp::Mov,
+            memory(target, to as i32, element, &dims(target_step)),
+            &[memory(source, 0, element, &dims(source_step))],
+        );
+        code.scalar(ScalarOp::Add, list, list, 10);
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_join_equal_steps() {
+        // 0, 2, 4 to 5, 6, 7 is one run of three; 9 to 1 goes backwards in the target and starts another.
+        let expected = [
+            Run { source: 0, source_step: 2, target: 5, target_step: 1, count: 3 },
+            Run { source: 9, source_step: 0, target: 1, target_step: 0, count: 1 },
+        ];
+        assert_eq!(runs(&[(0, 5), (2, 6), (4, 7), (9, 1)]), expected);
+    }
+}
