@@ -115,6 +115,7 @@ impl Direction {
         [Direction::West, Direction::East, Direction::North, Direction::South, Direction::Ramp];
 
     /// The port at the other end of the link; the ramp is its own.
+    #[must_use]
     pub fn opposite(self) -> Self {
         match self {
             Direction::West => Direction::East,
