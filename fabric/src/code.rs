@@ -2,7 +2,9 @@
 
 use crate::machine::Machine;
 use crate::tensor::Dtype;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use std::cell::Cell;
 
 /// A piece of code that runs to its end once it has started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -377,6 +379,7 @@ pub enum Instruction {
         /// Number of turns.
         count: Value,
         /// The body.
+        #[serde(deserialize_with = "nested")]
         body: Vec<Instruction>,
     },
     /// Runs one of two bodies.
@@ -388,8 +391,10 @@ pub enum Instruction {
         /// Right side.
         b: Value,
         /// Runs when it holds.
+        #[serde(deserialize_with = "nested")]
         then: Vec<Instruction>,
         /// Runs when it does not; may be empty.
+        #[serde(deserialize_with = "nested")]
         otherwise: Vec<Instruction>,
     },
     /// Activates a task.
@@ -414,6 +419,26 @@ pub enum Instruction {
     },
     /// From here on cycles are those of an operator (index into [`crate::Program::operators`]). Takes no time and no memory.
     Mark(u32),
+}
+
+/// Loops and conditions that may lie inside each other. Whoever walks over code may recurse this deep.
+pub const MAX_NESTING: usize = 64;
+
+thread_local! {
+    /// Bodies that [`nested`] is inside of.
+    static NESTING: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Reads a body inside another, and refuses one that lies so deep that reading it could exhaust the stack.
+fn nested<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Instruction>, D::Error> {
+    let depth = NESTING.get();
+    if depth >= MAX_NESTING {
+        return Err(D::Error::custom(format_args!("more than {MAX_NESTING} loops and conditions inside each other")));
+    }
+    NESTING.set(depth + 1);
+    let body = Vec::deserialize(deserializer);
+    NESTING.set(depth);
+    body
 }
 
 /// Bytes of SRAM that a body of code takes: every instruction, and the memory, fabric and FIFO descriptors of vector ones.

@@ -6,15 +6,18 @@
 //! This crate knows nothing of models or kernels. A kernel researcher can write a [`Program`] with it, or as text.
 
 pub mod code;
+pub mod file;
 pub mod geometry;
 pub mod machine;
 pub mod program;
 pub mod tensor;
+pub mod text;
 
 pub use code::{
     Async, Compare, Completion, Control, Dim, Instruction, MemDsd, Operand, ScalarOp, SwitchCommand, Task, TaskKind,
     Value, VectorOp,
 };
+pub use file::{FileError, PayloadError, from_bytes, read_program, to_bytes, write_program};
 pub use geometry::{Coord, Direction, Extent, PortSet, Region};
 pub use machine::{Machine, MachineError};
 pub use program::{
@@ -22,3 +25,4 @@ pub use program::{
     Payload, Placement, Port, PortKind, Position, Program, QueueBinding,
 };
 pub use tensor::{Distribution, Dtype, HostData, HostTensor, Split};
+pub use text::TextError;

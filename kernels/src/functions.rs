@@ -188,6 +188,7 @@ struct Rational {
     denominator: &'static [f32],
 }
 
+#[expect(clippy::excessive_precision, reason = "the digits of the source, rounded by the compiler")]
 const ERF: Rational = Rational {
     limit: 4.0,
     numerator: &[

@@ -1,1 +1,162 @@
-//! simulator
+//! Executes a [`Program`] with real numbers and cycle-approximate time.
+//!
+//! The simulator sees a program and the host's tensors, nothing else: it knows no graph and no kernel.
+
+mod wavelet;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use waferloom_fabric::{HostTensor, Program};
+pub use wavelet::pe::PeCounters;
+
+/// How a run is done; nothing here changes its result.
+#[derive(Clone, Copy, Default)]
+pub struct Options<'a> {
+    /// Host threads; 0 lets the engine choose.
+    pub threads: usize,
+    /// Folder to which the paths of constants in files are relative; the current one when there is none.
+    pub base_dir: Option<&'a Path>,
+    /// Stop with an error after so many cycles.
+    pub max_cycles: Option<u64>,
+    /// Called now and then.
+    pub progress: Option<&'a (dyn Fn(Progress) + Sync)>,
+    /// Stop with an error soon after this becomes true.
+    pub cancel: Option<&'a AtomicBool>,
+}
+
+/// How far a run has come.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// The cycle at hand.
+    pub cycle: u64,
+    /// Wavelets that the host has received.
+    pub received_wavelets: u64,
+}
+
+/// What a run gave.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    /// The tensors of the output ports.
+    pub outputs: BTreeMap<String, HostTensor>,
+    /// Cycles until the last PE was done and the last output had arrived.
+    pub cycles: u64,
+    /// Where each PE's cycles went, row by row.
+    pub pes: Vec<PeCounters>,
+    /// Wavelets that each router sent to the west, east, north, south and down its ramp, row by row.
+    pub links: Vec<[u64; 5]>,
+    /// Time of each of the program's operators.
+    pub operators: Vec<OperatorTime>,
+    /// Wavelets that nobody had taken when everything was done: a sign of a mistake in the program.
+    pub leftover_wavelets: u64,
+}
+
+/// When an operator ran.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OperatorTime {
+    /// The first cycle of any PE in it.
+    pub start_cycle: u64,
+    /// The last cycle of any PE in it.
+    pub end_cycle: u64,
+    /// What it adds to the time at which the operators before it were done; these add up to the whole run.
+    pub cycles: u64,
+    /// Busy cycles, over all PEs.
+    pub busy_cycles: u64,
+}
+
+/// Why a program could not be run to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum SimulateError {
+    /// An input port has no tensor.
+    #[error("input `{name}` is missing")]
+    InputMissing {
+        /// The port.
+        name: String,
+    },
+    /// A tensor has no input port.
+    #[error("there is no input `{name}`; the program's inputs are: {known}")]
+    InputUnknown {
+        /// The tensor.
+        name: String,
+        /// The ports.
+        known: String,
+    },
+    /// A tensor has another shape than its port.
+    #[error("input `{name}` has shape {got:?}, the program was made for {expected:?}")]
+    InputShape {
+        /// The port.
+        name: String,
+        /// The port's shape.
+        expected: Vec<usize>,
+        /// The tensor's.
+        got: Vec<usize>,
+    },
+    /// A tensor has another type than its port.
+    #[error("input `{name}` is {got}, the program takes {expected}")]
+    InputDtype {
+        /// The port.
+        name: String,
+        /// What it takes.
+        expected: &'static str,
+        /// What was given.
+        got: &'static str,
+    },
+    /// An integer does not fit the port.
+    #[error("input `{name}` holds {value}, which does not fit {dtype}")]
+    InputRange {
+        /// The port.
+        name: String,
+        /// The number.
+        value: i64,
+        /// The type on the mesh.
+        dtype: &'static str,
+    },
+    /// The program cannot run on any machine.
+    #[error("the program is not valid: {findings}")]
+    Invalid {
+        /// What is wrong.
+        findings: String,
+    },
+    /// An instruction did what it may not.
+    #[error("{place}, cycle {cycle}: {message}")]
+    Fault {
+        /// PE, task and step.
+        place: String,
+        /// When.
+        cycle: u64,
+        /// What.
+        message: String,
+    },
+    /// Nothing can move any more, and not everything is done.
+    #[error("deadlock in cycle {cycle}: nothing can move any more{waits}")]
+    Deadlock {
+        /// The last cycle in which something moved.
+        cycle: u64,
+        /// Who waits for what, a line each.
+        waits: String,
+    },
+    /// [`Options::max_cycles`] is reached.
+    #[error("not done after {cycles} cycles, the limit that was set")]
+    CycleLimit {
+        /// The cycle.
+        cycles: u64,
+    },
+    /// [`Options::cancel`] became true.
+    #[error("stopped in cycle {cycle}")]
+    Cancelled {
+        /// The cycle.
+        cycle: u64,
+    },
+}
+
+/// Runs a program on the `wavelet` engine.
+///
+/// # Errors
+/// See [`SimulateError`]. No program makes this panic.
+pub fn simulate(
+    program: &Program,
+    inputs: &BTreeMap<String, HostTensor>,
+    options: &Options<'_>,
+) -> Result<Run, SimulateError> {
+    wavelet::run(program, inputs, options)
+}

@@ -1,0 +1,348 @@
+//! A band of rows: the part of the fabric that one host thread simulates.
+//!
+//! Within a cycle the bands do not see each other. What crosses a link (wavelets one way, room for more the other way) takes
+//! effect at the end of the cycle, so that neither the order of PEs nor the cut into bands matters.
+
+use super::element::Fault;
+use super::execute::{self, Shared};
+use super::host::{Sink, Source};
+use super::pe::Pe;
+use super::router::{Router, Wavelet};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use waferloom_fabric::{Direction, Extent, SwitchCommand};
+
+/// What crosses a link at the end of a cycle.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Message {
+    /// A wavelet for the queue at `port` of a router.
+    Wavelet { to: u32, port: Direction, color: u8, wavelet: Wavelet },
+    /// Room for one more wavelet at the other end of a router's outgoing link.
+    Credit { to: u32, direction: Direction, color: u8 },
+}
+
+impl Message {
+    fn to(&self) -> usize {
+        match self {
+            Message::Wavelet { to, .. } | Message::Credit { to, .. } => *to as usize,
+        }
+    }
+}
+
+/// An operator's time in one band.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) busy: u64,
+}
+
+impl Default for Span {
+    fn default() -> Self {
+        Self { start: u64::MAX, end: 0, busy: 0 }
+    }
+}
+
+impl Span {
+    pub(crate) fn join(&mut self, other: &Span) {
+        self.start = self.start.min(other.start);
+        self.end = self.end.max(other.end);
+        self.busy += other.busy;
+    }
+}
+
+/// A link between the host and a router: (PE, direction, colour).
+pub(crate) type Link = (u32, u8, u8);
+
+/// The state of a band.
+pub(crate) struct Band {
+    pub(crate) grid: Extent,
+    /// Row-major index of the band's first PE in the grid.
+    pub(crate) first: usize,
+    pub(crate) pes: Vec<Pe>,
+    pub(crate) routers: Vec<Router>,
+    /// PEs to look at: (cycle, local index); entries that do not fit the PE's `wake` are stale.
+    pub(crate) due: BinaryHeap<Reverse<(u64, u32)>>,
+    pub(crate) active: Vec<u32>,
+    pub(crate) sources: Vec<Source>,
+    pub(crate) sinks: Vec<Sink>,
+    pub(crate) source_at: BTreeMap<Link, usize>,
+    pub(crate) sink_at: BTreeMap<Link, usize>,
+    pub(crate) spans: Vec<Span>,
+    /// Messages of this cycle for the band's own routers, and for the bands above and below.
+    pub(crate) inner: Vec<Message>,
+    pub(crate) outer: Vec<Message>,
+}
+
+/// A fault and where it happened.
+pub(crate) struct PlacedFault {
+    pub(crate) pe: usize,
+    pub(crate) fault: Fault,
+}
+
+impl Band {
+    /// Global index of a local one.
+    fn global(&self, local: usize) -> usize {
+        self.first + local
+    }
+
+    fn post(&mut self, message: Message) {
+        if (self.first..self.first + self.pes.len()).contains(&message.to()) {
+            self.inner.push(message);
+        } else {
+            self.outer.push(message);
+        }
+    }
+
+    pub(crate) fn schedule(&mut self, local: usize, cycle: u64) {
+        if cycle < self.pes[local].wake {
+            self.pes[local].wake = cycle;
+            self.due.push(Reverse((cycle, local as u32)));
+        }
+    }
+
+    fn activate(&mut self, local: usize) {
+        if !self.routers[local].active {
+            self.routers[local].active = true;
+            self.active.push(local as u32);
+        }
+    }
+
+    /// Simulates one cycle up to its messages; says whether anything happened.
+    pub(crate) fn cycle(&mut self, shared: &Shared<'_>, now: u64) -> Result<bool, PlacedFault> {
+        let mut happened = false;
+        while let Some(&Reverse((cycle, local))) = self.due.peek() {
+            if cycle > now {
+                break;
+            }
+            self.due.pop();
+            let local = local as usize;
+            if self.pes[local].wake != cycle {
+                continue;
+            }
+            happened = true;
+            self.run_pe(shared, local, now)?;
+        }
+        let active = std::mem::take(&mut self.active);
+        for &local in &active {
+            happened |= self.run_router(shared, local as usize, now);
+        }
+        for local in active {
+            let router = &mut self.routers[local as usize];
+            router.active = router.occupied != 0;
+            if router.active {
+                self.active.push(local);
+            }
+        }
+        happened |= self.run_host(now);
+        Ok(happened)
+    }
+
+    fn run_pe(&mut self, shared: &Shared<'_>, local: usize, now: u64) -> Result<(), PlacedFault> {
+        let (pe, router) = (&mut self.pes[local], &mut self.routers[local]);
+        pe.wake = u64::MAX;
+        let spans = &mut self.spans;
+        let mut on_mark = |pe: &mut Pe, operator: u32, now: u64| {
+            close_span(spans, pe, now);
+            if let Some(span) = spans.get_mut(operator as usize) {
+                span.start = span.start.min(now);
+                pe.operator = Some((operator, pe.counters.busy));
+            }
+        };
+        execute::cycle(shared, pe, router, now, &mut on_mark)
+            .map_err(|fault| PlacedFault { pe: self.first + local, fault })?;
+        let wake = std::mem::replace(&mut pe.wake, u64::MAX);
+        if router.occupied != 0 {
+            self.activate(local);
+        }
+        if wake != u64::MAX {
+            self.schedule(local, wake.max(now));
+        }
+        Ok(())
+    }
+
+    /// Moves what can move in one router; says whether anything did.
+    fn run_router(&mut self, shared: &Shared<'_>, local: usize, now: u64) -> bool {
+        let mut used = 0u8;
+        let mut moved = false;
+        for (lane, port) in self.routers[local].arbitration() {
+            if let Some(outputs) = self.can_move(shared, local, lane, port, used, now) {
+                used |= outputs;
+                if !moved {
+                    let router = &mut self.routers[local];
+                    router.turn = ((lane + 1) % router.lanes.len()) as u8;
+                }
+                moved = true;
+                self.forward(shared, local, lane, port, now);
+            }
+        }
+        moved
+    }
+
+    /// The outputs that the head of a queue would take in this cycle, if it can move.
+    fn can_move(&self, shared: &Shared<'_>, local: usize, lane: usize, port: usize, used: u8, now: u64) -> Option<u8> {
+        let state = &self.routers[local].lanes[lane];
+        let head = state.queues[port].front()?;
+        let (rx, tx) = state.ports(shared.routes);
+        if head.ready > now || state.closed || rx.0 >> port & 1 == 0 || tx.is_empty() || tx.0 & used != 0 {
+            return None;
+        }
+        let room = tx.iter().all(|out| match out {
+            Direction::Ramp => self.ramp_has_room(shared, local, lane, head),
+            _ => state.credits[out as usize] > 0,
+        });
+        room.then_some(tx.0)
+    }
+
+    fn ramp_has_room(&self, shared: &Shared<'_>, local: usize, lane: usize, head: &Wavelet) -> bool {
+        let state = &self.routers[local].lanes[lane];
+        let dropped = match head.control {
+            0 => !state.would_admit(head.data, shared.routes),
+            control => shared.controls[control as usize - 1].task.is_none(),
+        };
+        dropped
+            || self.pes[local]
+                .inputs
+                .iter()
+                .flatten()
+                .any(|queue| queue.color == state.color && queue.wavelets.len() < queue.capacity)
+    }
+
+    /// Sends the head of a queue on; its outputs have room.
+    fn forward(&mut self, shared: &Shared<'_>, local: usize, lane: usize, port: usize, now: u64) {
+        let machine = shared.machine;
+        let (_, tx) = self.routers[local].lanes[lane].ports(shared.routes);
+        let Some(mut wavelet) = self.routers[local].pop(lane, port) else { return };
+        let color = self.routers[local].lanes[lane].color;
+        self.give_back(local, port, color, now);
+        if wavelet.control != 0 {
+            let commands = &shared.controls[wavelet.control as usize - 1].commands;
+            let command = commands.get(wavelet.hop as usize).or(commands.last()).copied().unwrap_or(SwitchCommand::Nop);
+            wavelet.hop = wavelet.hop.saturating_add(1);
+            if self.routers[local].lanes[lane].obey(command, shared.routes) {
+                self.pes[local].teardowns |= 1 << color;
+                self.schedule(local, now + 1);
+            }
+        }
+        for out in tx.iter() {
+            self.routers[local].sent[out as usize] += 1;
+            if out == Direction::Ramp {
+                self.deliver(shared, local, lane, wavelet, now);
+                continue;
+            }
+            self.routers[local].lanes[lane].credits[out as usize] -= 1;
+            let ready = now + u64::from(machine.hop_cycles);
+            let at = self.grid.coord(self.global(local));
+            if let Some(to) = out.neighbour(at, self.grid) {
+                let to = self.grid.index(to) as u32;
+                let wavelet = Wavelet { ready, ..wavelet };
+                self.post(Message::Wavelet { to, port: out.opposite(), color, wavelet });
+            } else if let Some(&sink) = self.sink_at.get(&(self.global(local) as u32, out as u8, color)) {
+                self.sinks[sink].receive(wavelet.data, ready);
+            }
+        }
+    }
+
+    /// Tells whoever fills a queue that it has room again.
+    fn give_back(&mut self, local: usize, port: usize, color: u8, now: u64) {
+        let from = Direction::ALL[port];
+        let at = self.grid.coord(self.global(local));
+        if from == Direction::Ramp {
+            self.schedule(local, now + 1);
+        } else if let Some(to) = from.neighbour(at, self.grid) {
+            let to = self.grid.index(to) as u32;
+            self.post(Message::Credit { to, direction: from.opposite(), color });
+        } else if let Some(&source) = self.source_at.get(&(self.global(local) as u32, port as u8, color)) {
+            self.sources[source].credits += 1;
+        }
+    }
+
+    /// Puts a wavelet into the PE's input queue, unless the filter or the lack of a task drops it.
+    fn deliver(&mut self, shared: &Shared<'_>, local: usize, lane: usize, wavelet: Wavelet, now: u64) {
+        let state = &mut self.routers[local].lanes[lane];
+        let color = state.color;
+        let wanted = match wavelet.control {
+            0 => state.admit(wavelet.data, shared.routes),
+            control => shared.controls[control as usize - 1].task.is_some(),
+        };
+        if !wanted {
+            return;
+        }
+        let ready = now + u64::from(shared.machine.ramp_cycles);
+        if let Some(queue) = self.pes[local].inputs.iter_mut().flatten().find(|q| q.color == color) {
+            queue.wavelets.push_back((ready, wavelet.data, wavelet.control));
+            self.schedule(local, ready);
+        }
+    }
+
+    /// Lets the host put in and take out what the links carry in one cycle.
+    fn run_host(&mut self, now: u64) -> bool {
+        let mut happened = false;
+        for index in 0..self.sources.len() {
+            if let Some((local, lane, port, wavelet)) = self.sources[index].inject(now) {
+                self.routers[local].push(lane, port, wavelet);
+                self.activate(local);
+                happened = true;
+            }
+        }
+        for sink in &mut self.sinks {
+            if sink.restore(now) {
+                let lane = &mut self.routers[sink.local].lanes[sink.lane];
+                lane.credits[sink.direction as usize] += 1;
+                happened = true;
+            }
+        }
+        happened
+    }
+
+    /// Applies what has crossed links.
+    pub(crate) fn receive(&mut self, messages: impl IntoIterator<Item = Message>) {
+        for message in messages {
+            let local = message.to() - self.first;
+            match message {
+                Message::Wavelet { port, color, wavelet, .. } => {
+                    if let Some(lane) = self.routers[local].lane_of(color) {
+                        self.routers[local].push(lane, port, wavelet);
+                        self.activate(local);
+                    }
+                }
+                Message::Credit { direction, color, .. } => {
+                    if let Some(lane) = self.routers[local].lane_of(color) {
+                        self.routers[local].lanes[lane].credits[direction as usize] += 1;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The next cycle after `now` in which something can happen by itself; `u64::MAX` for never.
+    pub(crate) fn next_event(&self, now: u64, happened: bool) -> u64 {
+        if happened {
+            return now + 1;
+        }
+        let due = self.due.peek().map_or(u64::MAX, |&Reverse((cycle, _))| cycle);
+        let heads = self.active.iter().flat_map(|&local| &self.routers[local as usize].lanes);
+        let ready = heads.flat_map(|l| &l.queues).filter_map(|q| q.front()).map(|w| w.ready).filter(|&r| r > now);
+        let sources = self.sources.iter().map(|s| s.next(now));
+        let sinks = self.sinks.iter().map(|s| s.next(now));
+        ready.chain(sources).chain(sinks).min().unwrap_or(u64::MAX).min(due).max(now + 1)
+    }
+
+    /// Ends the operators that are still open.
+    pub(crate) fn finish(&mut self, cycles: u64) {
+        for pe in &mut self.pes {
+            let end = pe.last;
+            close_span(&mut self.spans, pe, end);
+            pe.account(cycles);
+        }
+    }
+}
+
+fn close_span(spans: &mut [Span], pe: &mut Pe, now: u64) {
+    if let Some((operator, busy)) = pe.operator.take()
+        && let Some(span) = spans.get_mut(operator as usize)
+    {
+        span.end = span.end.max(now);
+        span.busy += pe.counters.busy - busy;
+    }
+}

@@ -1,0 +1,168 @@
+//! One element of a vector instruction: what it waits for, what it reads and writes, what it costs.
+
+use super::numerics::{self, Element};
+use super::operand::Port;
+use super::pe::{Activity, Pe, VectorWork};
+use super::router::{Router, Wavelet};
+use waferloom_fabric::{Direction, Machine};
+
+/// Why an element cannot run in this cycle.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wait {
+    pub(crate) activity: Activity,
+    /// When it may be able to, if that is known.
+    pub(crate) until: u64,
+}
+
+/// An access outside of memory, or an operand that does not exist.
+#[derive(Clone, Debug)]
+pub(crate) struct Fault(pub(crate) String);
+
+/// Whether every operand is in memory (or a number).
+pub(crate) fn in_memory(work: &VectorWork) -> bool {
+    work.srcs[..work.arity]
+        .iter()
+        .chain([&work.dst])
+        .all(|p| matches!(p, Port::Memory(_) | Port::Scalar(_) | Port::Null))
+}
+
+/// What the next element waits for; `None` when it can run.
+pub(crate) fn waits(pe: &Pe, router: &Router, work: &VectorWork, now: u64) -> Option<Wait> {
+    if now < work.ready {
+        return Some(Wait { activity: Activity::Busy, until: work.ready });
+    }
+    for (i, port) in work.srcs[..work.arity].iter().enumerate() {
+        match port {
+            Port::FabIn { queue, .. } => {
+                // Two sources may read the same queue: each takes a wavelet.
+                let earlier = work.srcs[..i].iter().filter(|p| matches!(p, Port::FabIn { queue: q, .. } if q == queue));
+                let wavelets = pe.inputs.get(*queue as usize).and_then(Option::as_ref).map(|q| &q.wavelets);
+                match wavelets.and_then(|w| w.get(earlier.count())) {
+                    Some(&(ready, _, 0)) if ready <= now => {}
+                    Some(&(ready, _, 0)) => return Some(Wait { activity: Activity::FabricIn, until: ready }),
+                    _ => return Some(Wait { activity: Activity::FabricIn, until: u64::MAX }),
+                }
+            }
+            Port::Fifo { fifo, .. } if pe.fifos.get(*fifo as usize).is_none_or(|f| f.filled == 0) => {
+                return Some(Wait { activity: Activity::FabricIn, until: u64::MAX });
+            }
+            _ => {}
+        }
+    }
+    let full = match &work.dst {
+        Port::FabOut { queue, .. } => !has_room(pe, router, *queue),
+        Port::Fifo { fifo, .. } => pe.fifos.get(*fifo as usize).is_none_or(|f| f.filled >= f.words),
+        _ => false,
+    };
+    full.then_some(Wait { activity: Activity::FabricOut, until: u64::MAX })
+}
+
+/// Whether an output queue takes another wavelet.
+pub(crate) fn has_room(pe: &Pe, router: &Router, queue: u8) -> bool {
+    pe.outputs.get(queue as usize).and_then(Option::as_ref).is_some_and(|out| {
+        out.lane.is_some_and(|lane| router.lanes[lane as usize].queues[Direction::Ramp as usize].len() < out.capacity)
+    })
+}
+
+/// Puts a wavelet into an output queue that has room. An element of cycle `now` can leave the router `1 + ramp` later.
+pub(crate) fn send(pe: &Pe, router: &mut Router, queue: u8, machine: &Machine, now: u64, data: u32, control: u16) {
+    if let Some(Some(out)) = pe.outputs.get(queue as usize)
+        && let Some(lane) = out.lane
+    {
+        let ready = now + 1 + u64::from(machine.ramp_cycles);
+        router.push(lane as usize, Direction::Ramp, Wavelet { ready, data, control, hop: 0 });
+    }
+}
+
+/// Runs one element; gives the cycles that it takes beyond its own because of memory.
+pub(crate) fn run(
+    pe: &mut Pe,
+    router: &mut Router,
+    work: &mut VectorWork,
+    machine: &Machine,
+    now: u64,
+) -> Result<u32, Fault> {
+    let mut values = [Element::Int(0); 3];
+    let mut reads = [0i64; 3];
+    let mut read_count = 0;
+    for (value, port) in values.iter_mut().zip(&mut work.srcs).take(work.arity) {
+        *value = match port {
+            Port::Memory(cursor) => {
+                let bits = read(pe, cursor.address(), cursor.dtype.bytes())?;
+                if !cursor.held() {
+                    reads[read_count] = cursor.address();
+                    read_count += 1;
+                }
+                let value = Element::from_bits(bits, cursor.dtype);
+                cursor.advance();
+                value
+            }
+            Port::FabIn { queue, dtype } => {
+                let taken =
+                    pe.inputs.get_mut(*queue as usize).and_then(Option::as_mut).and_then(|q| q.wavelets.pop_front());
+                Element::from_bits(taken.map_or(0, |(_, data, _)| data), *dtype)
+            }
+            Port::Fifo { fifo, dtype } => Element::from_bits(pop_fifo(pe, *fifo)?, *dtype),
+            Port::Scalar(element) => *element,
+            Port::FabOut { .. } | Port::Null => return Err(Fault("a source that can only be a destination".into())),
+        };
+    }
+    let result = numerics::apply(work.op, values);
+    match &mut work.dst {
+        Port::Memory(cursor) => {
+            let (address, bytes) = (cursor.address(), cursor.dtype.bytes());
+            pe.write(address, bytes, result.to_bits(cursor.dtype))
+                .ok_or_else(|| outside(pe, address, bytes, "write"))?;
+            cursor.advance();
+        }
+        Port::FabOut { queue, dtype } => send(pe, router, *queue, machine, now, result.to_bits(*dtype), 0),
+        Port::Fifo { fifo, dtype } => push_fifo(pe, *fifo, result.to_bits(*dtype))?,
+        Port::Null => {}
+        Port::FabIn { .. } | Port::Scalar(_) => return Err(Fault("a destination that can only be a source".into())),
+    }
+    work.remaining -= 1;
+    Ok(memory_stall(&reads[..read_count], machine))
+}
+
+/// Cycles beyond the first that reads take: more operands than ports, and two reads of the same bank.
+///
+/// Two reads conflict when their bank numbers are equal modulo `bank_conflict_modulo`; the same 64-bit word is read once.
+fn memory_stall(reads: &[i64], machine: &Machine) -> u32 {
+    let count = reads.len() as u32;
+    let ports = count.div_ceil(machine.sram_reads_per_cycle).saturating_sub(1);
+    let bank = |address: i64| (address / 8) as u32 % machine.sram_banks % machine.bank_conflict_modulo;
+    let conflict =
+        reads.iter().enumerate().any(|(i, &a)| reads[..i].iter().any(|&b| a / 8 != b / 8 && bank(a) == bank(b)));
+    // A third operand has a cycle of its own anyway, in which the conflict is out of the way.
+    ports.max(u32::from(conflict))
+}
+
+fn read(pe: &Pe, address: i64, bytes: u32) -> Result<u32, Fault> {
+    pe.read(address, bytes).ok_or_else(|| outside(pe, address, bytes, "read"))
+}
+
+/// The message for an access that memory refuses.
+pub(crate) fn outside(pe: &Pe, address: i64, bytes: u32, access: &str) -> Fault {
+    if address >= 0 && address as usize + bytes as usize <= pe.memory.len() {
+        return Fault(format!("{access} of {bytes} bytes at address {address}, which is not a multiple of {bytes}"));
+    }
+    Fault(format!("{access} of {bytes} bytes at address {address}, outside of the {} bytes of data", pe.memory.len()))
+}
+
+fn pop_fifo(pe: &mut Pe, fifo: u8) -> Result<u32, Fault> {
+    let state = pe.fifos.get(fifo as usize).copied().ok_or_else(|| Fault(format!("no FIFO {fifo}")))?;
+    let bits = read(pe, i64::from(state.address) + i64::from(state.head) * 4, 4)?;
+    let slot = &mut pe.fifos[fifo as usize];
+    slot.head = (state.head + 1) % state.words.max(1);
+    slot.filled -= 1;
+    Ok(bits)
+}
+
+fn push_fifo(pe: &mut Pe, fifo: u8, bits: u32) -> Result<(), Fault> {
+    let state = pe.fifos.get(fifo as usize).copied().ok_or_else(|| Fault(format!("no FIFO {fifo}")))?;
+    let slot = (u64::from(state.head) + u64::from(state.filled)) % u64::from(state.words.max(1));
+    let address = i64::from(state.address) + slot as i64 * 4;
+    pe.write(address, 4, bits).ok_or_else(|| outside(pe, address, 4, "write"))?;
+    pe.fifos[fifo as usize].filled += 1;
+    Ok(())
+}

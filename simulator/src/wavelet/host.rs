@@ -1,0 +1,166 @@
+//! The host's side of the fabric's edge: streams of wavelets in and out, and their conversion from and to tensors.
+
+use super::router::Wavelet;
+use crate::SimulateError;
+use half::f16;
+use waferloom_fabric::{Direction, Dtype, HostData, HostTensor, Port};
+
+/// A link over which the host sends.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) local: usize,
+    pub(crate) lane: usize,
+    pub(crate) direction: Direction,
+    pub(crate) data: Vec<u32>,
+    pub(crate) next: usize,
+    /// Room in the router's queue.
+    pub(crate) credits: u16,
+    /// Cycles between two wavelets: more than 1 when the links together exceed the host's bandwidth.
+    pub(crate) interval: u64,
+    pub(crate) earliest: u64,
+}
+
+impl Source {
+    /// The wavelet of this cycle, if any: (router, lane, port, wavelet).
+    pub(crate) fn inject(&mut self, now: u64) -> Option<(usize, usize, Direction, Wavelet)> {
+        if now < self.earliest || self.credits == 0 {
+            return None;
+        }
+        let data = *self.data.get(self.next)?;
+        self.next += 1;
+        self.credits -= 1;
+        self.earliest = now + self.interval;
+        Some((self.local, self.lane, self.direction, Wavelet { ready: now + 1, data, control: 0, hop: 0 }))
+    }
+
+    /// When it can send next by itself.
+    pub(crate) fn next(&self, now: u64) -> u64 {
+        if self.next < self.data.len() && self.credits > 0 && self.earliest > now { self.earliest } else { u64::MAX }
+    }
+}
+
+/// A link over which the host receives.
+#[derive(Debug)]
+pub(crate) struct Sink {
+    pub(crate) local: usize,
+    pub(crate) lane: usize,
+    pub(crate) direction: Direction,
+    pub(crate) expected: usize,
+    pub(crate) data: Vec<u32>,
+    pub(crate) interval: u64,
+    /// When the link takes the next wavelet; `None` while it is free.
+    pub(crate) restore_at: Option<u64>,
+    /// Cycle in which the last wavelet was there.
+    pub(crate) last: u64,
+}
+
+impl Sink {
+    pub(crate) fn receive(&mut self, data: u32, ready: u64) {
+        self.data.push(data);
+        self.last = ready;
+        self.restore_at = Some(ready - 1 + self.interval);
+    }
+
+    /// Whether the link is free again.
+    pub(crate) fn restore(&mut self, now: u64) -> bool {
+        let free = self.restore_at.is_some_and(|at| at <= now + 1);
+        if free {
+            self.restore_at = None;
+        }
+        free
+    }
+
+    pub(crate) fn next(&self, now: u64) -> u64 {
+        self.restore_at.map_or(u64::MAX, |at| at.saturating_sub(1).max(now + 1))
+    }
+}
+
+/// The wavelets of each stream of an input port.
+pub(crate) fn encode(port: &Port, tensor: &HostTensor) -> Result<Vec<Vec<u32>>, SimulateError> {
+    let shape: Vec<usize> = port.distribution.shape.iter().map(|&n| n as usize).collect();
+    if tensor.shape != shape {
+        return Err(SimulateError::InputShape { name: port.name.clone(), expected: shape, got: tensor.shape.clone() });
+    }
+    let bits = element_bits(port, tensor)?;
+    let mut streams = Vec::with_capacity(port.streams().into());
+    for stream in 0..port.streams() {
+        let mut words = Vec::with_capacity(port.stream_wavelets());
+        for (x, y) in tiles(port, stream) {
+            let tile = port.distribution.tile_indices(x, y);
+            let elements: Vec<u32> = tile.into_iter().map(|i| i.map_or(0, |i| bits[i])).collect();
+            if port.dtype.bytes() == 2 {
+                words.extend(elements.chunks(2).map(|pair| pair[0] | pair.get(1).copied().unwrap_or(0) << 16));
+            } else {
+                words.extend(elements);
+            }
+        }
+        streams.push(words);
+    }
+    Ok(streams)
+}
+
+/// Columns and rows of the tiles of a stream, in order.
+fn tiles(port: &Port, stream: u16) -> impl Iterator<Item = (u16, u16)> + use<> {
+    let vertical = matches!(port.edge, Direction::North | Direction::South);
+    let grid = port.distribution.grid;
+    let count = if vertical { grid.height } else { grid.width };
+    (0..count).map(move |i| if vertical { (stream, i) } else { (i, stream) })
+}
+
+/// Each element as bits of the port's type.
+fn element_bits(port: &Port, tensor: &HostTensor) -> Result<Vec<u32>, SimulateError> {
+    let mismatch = || SimulateError::InputDtype {
+        name: port.name.clone(),
+        expected: if port.dtype.is_float() { "float32" } else { "int64" },
+        got: tensor.dtype_name(),
+    };
+    match (&tensor.data, port.dtype) {
+        (HostData::F32(v), Dtype::F32) => Ok(v.iter().map(|x| x.to_bits()).collect()),
+        (HostData::F32(v), Dtype::F16) => Ok(v.iter().map(|&x| u32::from(f16::from_f32(x).to_bits())).collect()),
+        (HostData::I64(v), Dtype::I32 | Dtype::U16) => v
+            .iter()
+            .map(|&n| {
+                let fits = if port.dtype == Dtype::I32 {
+                    i32::try_from(n).map(|n| n as u32).ok()
+                } else {
+                    u16::try_from(n).map(u32::from).ok()
+                };
+                fits.ok_or_else(|| SimulateError::InputRange {
+                    name: port.name.clone(),
+                    value: n,
+                    dtype: port.dtype.name(),
+                })
+            })
+            .collect(),
+        _ => Err(mismatch()),
+    }
+}
+
+/// The tensor that the streams of an output port carry.
+pub(crate) fn decode(port: &Port, streams: &[Vec<u32>]) -> HostTensor {
+    let mut bits = vec![0u32; port.distribution.elements()];
+    for (stream, words) in streams.iter().enumerate() {
+        let mut words = words.chunks(port.tile_wavelets().max(1));
+        for (x, y) in tiles(port, stream as u16) {
+            let chunk = words.next().unwrap_or(&[]);
+            for (offset, index) in port.distribution.tile_indices(x, y).into_iter().enumerate() {
+                let word = if port.dtype.bytes() == 2 {
+                    chunk.get(offset / 2).map(|w| w >> (offset % 2 * 16) & 0xFFFF)
+                } else {
+                    chunk.get(offset).copied()
+                };
+                if let (Some(index), Some(word)) = (index, word) {
+                    bits[index] = word;
+                }
+            }
+        }
+    }
+    let shape: Vec<usize> = port.distribution.shape.iter().map(|&n| n as usize).collect();
+    let data = match port.dtype {
+        Dtype::F32 => HostData::F32(bits.into_iter().map(f32::from_bits).collect()),
+        Dtype::F16 => HostData::F32(bits.into_iter().map(|b| f16::from_bits(b as u16).to_f32()).collect()),
+        Dtype::I32 => HostData::I64(bits.into_iter().map(|b| i64::from(b as i32)).collect()),
+        Dtype::U16 => HostData::I64(bits.into_iter().map(i64::from).collect()),
+    };
+    HostTensor { shape, data }
+}

@@ -1,0 +1,172 @@
+//! The bands in step: one host thread a band, one meeting a cycle.
+
+use super::band::{Band, Message, PlacedFault};
+use super::setup::Fabric;
+use super::stall;
+use crate::{Options, Progress, SimulateError};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// Cycles between two looks at the progress bar and at the wish to stop.
+const REPORT_EVERY: u64 = 4096;
+
+/// Runs until nothing can happen any more; gives the bands and the last cycle looked at.
+pub(crate) fn run(fabric: &Fabric<'_>, options: &Options<'_>) -> Result<(Vec<Band>, u64), SimulateError> {
+    let rows = usize::from(fabric.program.grid.height).max(1);
+    let threads = match options.threads {
+        // One thread: a meeting a cycle costs more than a second thread gains on grids that this engine is for.
+        0 => 1,
+        n => n.min(rows),
+    };
+    let mut bands = fabric.bands(threads)?;
+    let meeting = Meeting::new(threads, options);
+    if threads == 1 {
+        band_loop(fabric, &meeting, &mut bands[0], 0);
+    } else {
+        std::thread::scope(|scope| {
+            for (index, band) in bands.iter_mut().enumerate() {
+                let meeting = &meeting;
+                scope.spawn(move || band_loop(fabric, meeting, band, index));
+            }
+        });
+    }
+    let end = meeting.end.load(Ordering::Acquire);
+    let faults = meeting.faults.into_inner().unwrap_or_default();
+    // The first in the order of PEs, at every number of threads: all bands stop after the same cycle.
+    if let Some(fault) = faults.into_iter().min_by_key(|f| f.pe) {
+        return Err(stall::fault(fabric, &bands, fault, end));
+    }
+    match meeting.stop.load(Ordering::Acquire) {
+        STOP_CANCELLED => Err(SimulateError::Cancelled { cycle: end }),
+        STOP_LIMIT => Err(SimulateError::CycleLimit { cycles: end }),
+        _ => Ok((bands, end)),
+    }
+}
+
+const STOP_CANCELLED: usize = 1;
+const STOP_LIMIT: usize = 2;
+
+/// Where the bands meet: mail between them, and the next cycle.
+struct Meeting<'a> {
+    options: &'a Options<'a>,
+    threads: usize,
+    /// Two sets of letter boxes, used in turn, so that one meeting a cycle is enough.
+    mail: [Vec<Mutex<Vec<Message>>>; 2],
+    /// The next event of any band, for three meetings in turn: one in use, one being filled, one being cleared.
+    next: [AtomicU64; 3],
+    arrived: AtomicUsize,
+    round: AtomicUsize,
+    faults: Mutex<Vec<PlacedFault>>,
+    stop: AtomicUsize,
+    end: AtomicU64,
+    received: Vec<AtomicU64>,
+}
+
+impl<'a> Meeting<'a> {
+    fn new(threads: usize, options: &'a Options<'a>) -> Self {
+        let boxes = || (0..threads).map(|_| Mutex::new(Vec::new())).collect();
+        Self {
+            options,
+            threads,
+            mail: [boxes(), boxes()],
+            next: std::array::from_fn(|_| AtomicU64::new(u64::MAX)),
+            arrived: AtomicUsize::new(0),
+            round: AtomicUsize::new(0),
+            faults: Mutex::default(),
+            stop: AtomicUsize::new(0),
+            end: AtomicU64::new(0),
+            received: (0..threads).map(|_| AtomicU64::new(0)).collect(),
+        }
+    }
+
+    /// Waits until all bands are here.
+    fn meet(&self) {
+        if self.threads == 1 {
+            return;
+        }
+        let round = self.round.load(Ordering::Acquire);
+        if self.arrived.fetch_add(1, Ordering::AcqRel) + 1 == self.threads {
+            self.arrived.store(0, Ordering::Release);
+            self.round.store(round.wrapping_add(1), Ordering::Release);
+            return;
+        }
+        let mut spins = 0u32;
+        while self.round.load(Ordering::Acquire) == round {
+            spins += 1;
+            // With fewer cores than threads the others need this one.
+            if spins > 200 { std::thread::yield_now() } else { std::hint::spin_loop() }
+        }
+    }
+
+    fn post(&self, turn: usize, band: &mut Band, index: usize) {
+        for message in band.outer.drain(..) {
+            let up = match &message {
+                Message::Wavelet { to, .. } | Message::Credit { to, .. } => (*to as usize) < band.first,
+            };
+            let neighbour = if up { index - 1 } else { index + 1 };
+            if let Ok(mut letters) = self.mail[turn % 2][neighbour].lock() {
+                letters.push(message);
+            }
+        }
+    }
+
+    /// Now and then: tells of the progress, and looks whether to stop.
+    fn housekeeping(&self, now: u64) {
+        if let Some(progress) = self.options.progress {
+            let received = self.received.iter().map(|r| r.load(Ordering::Relaxed)).sum();
+            progress(Progress { cycle: now, received_wavelets: received });
+        }
+        if self.options.cancel.is_some_and(|c| c.load(Ordering::Relaxed)) {
+            self.stop.store(STOP_CANCELLED, Ordering::Release);
+        }
+    }
+}
+
+fn band_loop(fabric: &Fabric<'_>, meeting: &Meeting<'_>, band: &mut Band, index: usize) {
+    let shared = fabric.shared();
+    let mut now = 0;
+    let mut reported = 0;
+    for turn in 0.. {
+        let mut next = match band.cycle(&shared, now) {
+            Ok(happened) => band.next_event(now, happened),
+            Err(fault) => {
+                if let Ok(mut faults) = meeting.faults.lock() {
+                    faults.push(fault);
+                }
+                // The others stop in the same cycle: 0 is before every cycle to come.
+                0
+            }
+        };
+        let inner = std::mem::take(&mut band.inner);
+        if !(inner.is_empty() && band.outer.is_empty()) {
+            next = next.min(now + 1);
+        }
+        meeting.post(turn, band, index);
+        if index == 0 && now >= reported + REPORT_EVERY {
+            reported = now;
+            meeting.housekeeping(now);
+            if meeting.stop.load(Ordering::Acquire) != 0 {
+                next = 0;
+            }
+        }
+        if index == 0 && meeting.options.max_cycles.is_some_and(|limit| now >= limit) {
+            meeting.stop.store(STOP_LIMIT, Ordering::Release);
+            next = 0;
+        }
+        meeting.next[turn % 3].fetch_min(next, Ordering::AcqRel);
+        let received = band.sinks.iter().map(|s| s.data.len() as u64).sum();
+        meeting.received[index].store(received, Ordering::Relaxed);
+        meeting.meet();
+        let next = meeting.next[turn % 3].load(Ordering::Acquire);
+        // Everyone has read the slot of the turn before by now.
+        meeting.next[(turn + 2) % 3].store(u64::MAX, Ordering::Release);
+        let letters = meeting.mail[turn % 2][index].lock().map(|mut l| std::mem::take(&mut *l)).unwrap_or_default();
+        band.receive(inner);
+        band.receive(letters);
+        if next == 0 || next == u64::MAX {
+            meeting.end.store(now, Ordering::Release);
+            return;
+        }
+        now = next;
+    }
+}

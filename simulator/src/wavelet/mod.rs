@@ -1,0 +1,121 @@
+//! The `wavelet` engine: every wavelet at every router, cycle by cycle.
+//!
+//! A cycle has two halves. First every PE that is due uses its datapath and every router moves what it can, judged by the
+//! state at the end of the cycle before; then what crossed a link arrives. The grid is cut into bands of rows, one a host
+//! thread; they meet once a cycle to exchange what crossed between them.
+//!
+//! - [`setup`]: from a program to the state of the fabric
+//! - [`band`]: one cycle of a band: PEs, routers, host
+//! - [`execute`], [`element`], [`numerics`]: the compute element
+//! - [`router`]: switches, queues, filters
+//! - [`host`]: streams over the edge
+//! - [`lockstep`]: the bands in step
+//! - [`stall`]: who waits for what when nothing moves any more
+
+mod band;
+mod decode;
+mod element;
+mod execute;
+mod host;
+mod lockstep;
+mod numerics;
+mod operand;
+pub(crate) mod pe;
+mod router;
+mod setup;
+mod stall;
+
+use crate::{OperatorTime, Options, Run, SimulateError};
+use band::{Band, Span};
+use std::collections::{BTreeMap, VecDeque};
+use waferloom_fabric::{HostTensor, PortKind, Program};
+
+/// Runs a program.
+pub(crate) fn run(
+    program: &Program,
+    inputs: &BTreeMap<String, HostTensor>,
+    options: &Options<'_>,
+) -> Result<Run, SimulateError> {
+    let fabric = setup::Fabric::new(program, inputs, options)?;
+    let (mut bands, end) = lockstep::run(&fabric, options)?;
+    let complete = bands.iter().flat_map(|b| &b.sinks).all(|s| s.data.len() >= s.expected);
+    if !complete || bands.iter().any(stall::has_unfinished_work) {
+        return Err(stall::deadlock(program, &fabric, &bands, end));
+    }
+    let last = |b: &Band| b.pes.iter().map(|pe| pe.last).chain(b.sinks.iter().map(|s| s.last)).max();
+    let cycles = bands.iter().filter_map(last).max().unwrap_or(0);
+    for band in &mut bands {
+        band.finish(cycles);
+    }
+    Ok(collect(program, &fabric, bands, cycles))
+}
+
+fn collect(program: &Program, fabric: &setup::Fabric<'_>, mut bands: Vec<Band>, cycles: u64) -> Run {
+    let mut spans = vec![Span::default(); program.operators.len()];
+    for band in &bands {
+        for (total, part) in spans.iter_mut().zip(&band.spans) {
+            total.join(part);
+        }
+    }
+    let leftover_wavelets = bands
+        .iter()
+        .map(|b| {
+            let routers =
+                b.routers.iter().flat_map(|r| &r.lanes).flat_map(|l| &l.queues).map(VecDeque::len).sum::<usize>();
+            let queues = b.pes.iter().flat_map(|p| p.inputs.iter().flatten()).map(|q| q.wavelets.len()).sum::<usize>();
+            let host = b.sources.iter().map(|s| s.data.len() - s.next).sum::<usize>();
+            (routers + queues + host) as u64
+        })
+        .sum();
+    let outputs = outputs(program, fabric, &mut bands);
+    Run {
+        outputs,
+        cycles,
+        pes: bands.iter().flat_map(|b| b.pes.iter().map(|pe| pe.counters)).collect(),
+        links: bands.iter().flat_map(|b| b.routers.iter().map(|r| r.sent)).collect(),
+        operators: operator_times(&spans, cycles),
+        leftover_wavelets,
+    }
+}
+
+/// The time of each operator: what it adds to the time at which all operators that started before it were done, so that the
+/// times add up to the whole.
+fn operator_times(spans: &[Span], cycles: u64) -> Vec<OperatorTime> {
+    let mut order: Vec<usize> = (0..spans.len()).filter(|&i| spans[i].start != u64::MAX).collect();
+    order.sort_by_key(|&i| (spans[i].start, i));
+    let mut times = vec![OperatorTime::default(); spans.len()];
+    let mut frontier = 0;
+    for (place, &i) in order.iter().enumerate() {
+        let end = if place + 1 == order.len() { cycles } else { spans[i].end.max(frontier) };
+        times[i] = OperatorTime {
+            start_cycle: spans[i].start,
+            end_cycle: spans[i].end,
+            cycles: end.saturating_sub(frontier),
+            busy_cycles: spans[i].busy,
+        };
+        frontier = end.max(frontier);
+    }
+    times
+}
+
+/// Cuts what each link received into the tensors of its ports, in the order of the ports.
+fn outputs(program: &Program, fabric: &setup::Fabric<'_>, bands: &mut [Band]) -> BTreeMap<String, HostTensor> {
+    let mut taken: BTreeMap<band::Link, usize> = BTreeMap::new();
+    let mut tensors = BTreeMap::new();
+    for port in program.ports.iter().filter(|p| p.kind == PortKind::Output) {
+        let streams: Vec<Vec<u32>> = (0..port.streams())
+            .map(|stream| {
+                let link = fabric.link(port, stream);
+                let words =
+                    bands.iter().find_map(|b| b.sink_at.get(&link).map(|&s| b.sinks[s].data.as_slice())).unwrap_or(&[]);
+                let start = taken.entry(link).or_insert(0);
+                let end = (*start + port.stream_wavelets()).min(words.len());
+                let part = words[(*start).min(end)..end].to_vec();
+                *start = end;
+                part
+            })
+            .collect();
+        tensors.insert(port.name.clone(), host::decode(port, &streams));
+    }
+    tensors
+}

@@ -1,0 +1,182 @@
+//! The state of a compute element: memory, registers, queues, tasks and threads.
+
+use super::operand::Port;
+use std::collections::VecDeque;
+use waferloom_fabric::{Completion, Coord, VectorOp};
+
+/// A vector instruction at work.
+#[derive(Clone, Debug)]
+pub(crate) struct VectorWork {
+    pub(crate) op: VectorOp,
+    pub(crate) dst: Port,
+    pub(crate) srcs: [Port; 3],
+    pub(crate) arity: usize,
+    pub(crate) remaining: u64,
+    /// First cycle in which an element may run.
+    pub(crate) ready: u64,
+    pub(crate) then: Option<Completion>,
+    /// Where it stands in the code, for error messages: task index and step.
+    pub(crate) at: (u16, u32),
+    /// Elements that may run in one cycle.
+    pub(crate) lanes: u32,
+}
+
+/// An input queue of a PE.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct InputQueue {
+    pub(crate) color: u8,
+    /// Wavelets that the router may put in: the queue's depth and the ramp's pipeline.
+    pub(crate) capacity: usize,
+    /// (first cycle in which it can be taken, data, 0 or 1 + index of a control).
+    pub(crate) wavelets: VecDeque<(u64, u32, u16)>,
+}
+
+/// An output queue of a PE: its wavelets lie in the router's queue at the ramp.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct OutputQueue {
+    pub(crate) color: u8,
+    /// Index of the colour's lane in the router; `None` when the colour has no route here.
+    pub(crate) lane: Option<u8>,
+    pub(crate) capacity: usize,
+}
+
+/// A circular buffer at work.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FifoState {
+    pub(crate) address: u32,
+    pub(crate) words: u32,
+    pub(crate) head: u32,
+    pub(crate) filled: u32,
+}
+
+/// The running task.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Running {
+    /// Index into the class's tasks.
+    pub(crate) task: u16,
+    pub(crate) step: u32,
+}
+
+/// What a PE does in the cycles until it is looked at again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Activity {
+    #[default]
+    Idle,
+    Busy,
+    FabricIn,
+    FabricOut,
+}
+
+/// Where a PE's cycles went. The five sum to the cycles of the run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PeCounters {
+    /// The datapath executed something: elements, scalars, start-up, task switches.
+    pub busy: u64,
+    /// Threads waited for wavelets.
+    pub fabric_in: u64,
+    /// Threads waited for room in a queue.
+    pub fabric_out: u64,
+    /// The datapath waited for memory (bank conflicts, too many operands).
+    pub memory: u64,
+    /// Nothing to do.
+    pub idle: u64,
+}
+
+/// A compute element.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Pe {
+    pub(crate) at: Place,
+    /// Index of the class; `None` runs nothing.
+    pub(crate) class: Option<u16>,
+    pub(crate) memory: Vec<u8>,
+    pub(crate) registers: Vec<i32>,
+    pub(crate) params: Vec<i32>,
+    pub(crate) inputs: Vec<Option<InputQueue>>,
+    pub(crate) outputs: Vec<Option<OutputQueue>>,
+    pub(crate) fifos: Vec<FifoState>,
+    pub(crate) activated: u64,
+    pub(crate) blocked: u64,
+    /// Control tasks that wait: (task id, payload).
+    pub(crate) controls: VecDeque<(u8, u32)>,
+    /// Colours whose teardown task waits.
+    pub(crate) teardowns: u64,
+    pub(crate) running: Option<Running>,
+    /// Turns left of the loops that have been entered: (turns done, turns).
+    pub(crate) loops: Vec<(i32, i32)>,
+    /// The main thread's vector instruction.
+    pub(crate) main: Option<VectorWork>,
+    pub(crate) microthreads: Vec<Option<VectorWork>>,
+    /// First cycle in which the datapath is free.
+    pub(crate) free: u64,
+    /// Thread that is asked first in the next cycle: 0 the main thread, then microthreads.
+    pub(crate) turn: usize,
+    pub(crate) counters: PeCounters,
+    /// Cycles before this are in the counters.
+    pub(crate) accounted: u64,
+    pub(crate) activity: Activity,
+    /// The next cycle in which the PE is to be looked at; `u64::MAX` until something arrives.
+    pub(crate) wake: u64,
+    /// End of the last cycle in which it did something.
+    pub(crate) last: u64,
+    /// Operator of the code at hand and busy cycles when it began.
+    pub(crate) operator: Option<(u32, u64)>,
+}
+
+/// A PE's place, for messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place(pub(crate) Coord);
+
+impl Default for Place {
+    fn default() -> Self {
+        Self(Coord { x: 0, y: 0 })
+    }
+}
+
+impl Pe {
+    /// Books the cycles up to `now` on what the PE was doing.
+    pub(crate) fn account(&mut self, now: u64) {
+        let cycles = now.saturating_sub(self.accounted);
+        *match self.activity {
+            Activity::Idle => &mut self.counters.idle,
+            Activity::Busy => &mut self.counters.busy,
+            Activity::FabricIn => &mut self.counters.fabric_in,
+            Activity::FabricOut => &mut self.counters.fabric_out,
+        } += cycles;
+        self.accounted = self.accounted.max(now);
+    }
+
+    /// Books work of the datapath from `now` on: busy cycles and, after them, waits for memory.
+    pub(crate) fn work(&mut self, now: u64, busy: u64, memory: u64) {
+        self.account(now);
+        self.counters.busy += busy;
+        self.counters.memory += memory;
+        self.accounted = now + busy + memory;
+        self.free = self.accounted;
+        self.last = self.last.max(self.free);
+    }
+
+    /// Reads `bytes` (2 or 4) from memory; `None` outside of it or unaligned.
+    pub(crate) fn read(&self, address: i64, bytes: u32) -> Option<u32> {
+        let start = usize::try_from(address).ok()?;
+        if !start.is_multiple_of(bytes as usize) {
+            return None;
+        }
+        let slice = self.memory.get(start..start.checked_add(bytes as usize)?)?;
+        Some(match *slice {
+            [a, b, c, d] => u32::from_le_bytes([a, b, c, d]),
+            [a, b] => u32::from(u16::from_le_bytes([a, b])),
+            _ => return None,
+        })
+    }
+
+    /// Writes the low `bytes` (2 or 4) of a word to memory; `None` outside of it or unaligned.
+    pub(crate) fn write(&mut self, address: i64, bytes: u32, bits: u32) -> Option<()> {
+        let start = usize::try_from(address).ok()?;
+        if !start.is_multiple_of(bytes as usize) {
+            return None;
+        }
+        let slice = self.memory.get_mut(start..start.checked_add(bytes as usize)?)?;
+        slice.copy_from_slice(&bits.to_le_bytes()[..bytes as usize]);
+        Some(())
+    }
+}

@@ -1,0 +1,131 @@
+//! A router: per colour a switch and a queue at each input port.
+
+use std::collections::VecDeque;
+use waferloom_fabric::{ColorRoute, Direction, Filter, PortSet, SwitchCommand};
+
+/// A wavelet in a queue.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wavelet {
+    /// First cycle in which it may move on.
+    pub(crate) ready: u64,
+    /// 32 bits of data, or the payload of a control wavelet.
+    pub(crate) data: u32,
+    /// 0 for data, else 1 + index into the controls of the run.
+    pub(crate) control: u16,
+    /// Routers that have obeyed it.
+    pub(crate) hop: u8,
+}
+
+/// One colour at one router.
+#[derive(Clone, Debug)]
+pub(crate) struct Lane {
+    pub(crate) color: u8,
+    /// Index into the program's routes.
+    pub(crate) route: u32,
+    pub(crate) position: u8,
+    /// A teardown has closed the route.
+    pub(crate) closed: bool,
+    /// Wavelets that the filter has seen.
+    pub(crate) filtered: u32,
+    /// One queue per input port, in the order of [`Direction::ALL`].
+    pub(crate) queues: [VecDeque<Wavelet>; 5],
+    /// Room in the queue at the other end of each outgoing link.
+    pub(crate) credits: [u16; 4],
+}
+
+/// A router's state. Only colours with a route have a lane.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Router {
+    pub(crate) lanes: Vec<Lane>,
+    /// Bit `lane * 5 + port`: that queue is not empty.
+    pub(crate) occupied: u128,
+    /// Lane at which the next arbitration starts.
+    pub(crate) turn: u8,
+    /// Whether the router is in the band's list of active ones.
+    pub(crate) active: bool,
+    /// Wavelets sent, by direction.
+    pub(crate) sent: [u64; 5],
+}
+
+impl Lane {
+    /// The ports in force.
+    pub(crate) fn ports(&self, routes: &[ColorRoute]) -> (PortSet, PortSet) {
+        routes[self.route as usize]
+            .positions
+            .get(self.position as usize)
+            .map_or_else(Default::default, |p| (p.rx, p.tx))
+    }
+
+    /// Obeys a command; says whether a teardown task is due.
+    pub(crate) fn obey(&mut self, command: SwitchCommand, routes: &[ColorRoute]) -> bool {
+        let route = &routes[self.route as usize];
+        match command {
+            SwitchCommand::Advance if usize::from(self.position) + 1 < route.positions.len() => self.position += 1,
+            SwitchCommand::Advance if route.ring => self.position = 0,
+            SwitchCommand::Advance | SwitchCommand::Nop => {}
+            SwitchCommand::Reset => self.position = route.start,
+            SwitchCommand::Teardown => {
+                self.closed = true;
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whether the filter lets a data wavelet go down the ramp.
+    pub(crate) fn would_admit(&self, data: u32, routes: &[ColorRoute]) -> bool {
+        match routes[self.route as usize].filter {
+            None => true,
+            Some(Filter::Range { low, high }) => (low..=high).contains(&((data >> 16) as u16)),
+            Some(Filter::Count { first, pass, .. }) => self.filtered >= first && self.filtered - first < pass,
+        }
+    }
+
+    /// The same, and counts the wavelet.
+    pub(crate) fn admit(&mut self, data: u32, routes: &[ColorRoute]) -> bool {
+        let admitted = self.would_admit(data, routes);
+        if let Some(Filter::Count { period, .. }) = routes[self.route as usize].filter {
+            self.filtered = (self.filtered + 1) % period.max(1);
+        }
+        admitted
+    }
+}
+
+impl Router {
+    /// The lane of a colour.
+    pub(crate) fn lane_of(&self, color: u8) -> Option<usize> {
+        self.lanes.iter().position(|l| l.color == color)
+    }
+
+    /// Puts a wavelet into a queue.
+    pub(crate) fn push(&mut self, lane: usize, port: Direction, wavelet: Wavelet) {
+        self.lanes[lane].queues[port as usize].push_back(wavelet);
+        self.occupied |= 1 << (lane * 5 + port as usize);
+    }
+
+    /// Takes the head of a queue.
+    pub(crate) fn pop(&mut self, lane: usize, port: usize) -> Option<Wavelet> {
+        let queue = &mut self.lanes[lane].queues[port];
+        let wavelet = queue.pop_front();
+        if queue.is_empty() {
+            self.occupied &= !(1 << (lane * 5 + port));
+        }
+        wavelet
+    }
+
+    /// Queues that hold something, in the order of this cycle's arbitration: lanes from `turn` on, each port in turn.
+    pub(crate) fn arbitration(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let split = u32::from(self.turn) * 5;
+        let low_mask = (1u128 << split) - 1;
+        let halves = [self.occupied & !low_mask, self.occupied & low_mask];
+        halves.into_iter().flat_map(|mut bits| {
+            std::iter::from_fn(move || {
+                (bits != 0).then(|| {
+                    let bit = bits.trailing_zeros() as usize;
+                    bits &= bits - 1;
+                    (bit / 5, bit % 5)
+                })
+            })
+        })
+    }
+}

@@ -1,0 +1,338 @@
+//! From a program to the state of the fabric before the first cycle.
+
+use super::band::{Band, Link, Span};
+use super::decode::{self, ClassCode};
+use super::execute::Shared;
+use super::host::{self, Sink, Source};
+use super::pe::{FifoState, InputQueue, OutputQueue, Pe, Place};
+use super::router::{Lane, Router};
+use crate::{Options, SimulateError};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::path::Path;
+use waferloom_fabric::{ColorRef, Control, Coord, Direction, HostTensor, Port, PortKind, Program};
+
+/// Lanes that fit the bit mask of a router's queues.
+const MOST_LANES: usize = 128 / 5;
+
+/// A program made ready to run.
+pub(crate) struct Fabric<'a> {
+    pub(crate) program: &'a Program,
+    classes: Vec<ClassCode>,
+    controls: Vec<Control>,
+    inputs: &'a BTreeMap<String, HostTensor>,
+    base_dir: &'a Path,
+}
+
+fn invalid(message: String) -> SimulateError {
+    SimulateError::Invalid { findings: message }
+}
+
+impl<'a> Fabric<'a> {
+    pub(crate) fn new(
+        program: &'a Program,
+        inputs: &'a BTreeMap<String, HostTensor>,
+        options: &Options<'a>,
+    ) -> Result<Self, SimulateError> {
+        program.machine.check().map_err(|e| invalid(format!("machine: {e}")))?;
+        let mut controls = Vec::new();
+        let classes: Vec<ClassCode> = program.classes.iter().map(|c| decode::class(c, &mut controls)).collect();
+        if controls.len() >= usize::from(u16::MAX) || controls.iter().any(|c| c.commands.is_empty()) {
+            return Err(invalid("a control wavelet without commands, or more than 65534 different ones".into()));
+        }
+        let ports = || program.ports.iter().filter(|p| p.kind == PortKind::Input);
+        for port in ports() {
+            if !inputs.contains_key(&port.name) {
+                return Err(SimulateError::InputMissing { name: port.name.clone() });
+            }
+        }
+        if let Some(name) = inputs.keys().find(|name| ports().all(|p| p.name != **name)) {
+            let known: Vec<&str> = ports().map(|p| p.name.as_str()).collect();
+            return Err(SimulateError::InputUnknown { name: name.clone(), known: known.join(", ") });
+        }
+        for port in &program.ports {
+            port.distribution.check().map_err(|e| invalid(format!("port `{}`: {e}", port.name)))?;
+        }
+        Ok(Self { program, classes, controls, inputs, base_dir: options.base_dir.unwrap_or(Path::new(".")) })
+    }
+
+    /// What all PEs share.
+    pub(crate) fn shared(&self) -> Shared<'_> {
+        Shared {
+            machine: &self.program.machine,
+            classes: &self.classes,
+            routes: &self.program.routes,
+            controls: &self.controls,
+        }
+    }
+
+    /// Code of a class, for messages.
+    pub(crate) fn class(&self, index: u16) -> &ClassCode {
+        &self.classes[index as usize]
+    }
+
+    /// The link over which a port's stream runs.
+    pub(crate) fn link(&self, port: &Port, stream: u16) -> Link {
+        let at = port.stream_pe(stream);
+        (self.program.grid.index(at) as u32, port.edge as u8, port.color.0)
+    }
+
+    /// The fabric cut into `count` bands of rows.
+    pub(crate) fn bands(&self, count: usize) -> Result<Vec<Band>, SimulateError> {
+        let grid = self.program.grid;
+        let routers = self.routers()?;
+        let mut pes = self.pes(&routers)?;
+        self.load_constants(&mut pes)?;
+        let (mut pes, mut routers) = (pes.into_iter(), routers.into_iter());
+        let height = usize::from(grid.height);
+        let mut bands = Vec::with_capacity(count);
+        for band in 0..count {
+            let rows = height * (band + 1) / count - height * band / count;
+            let first = (height * band / count) * usize::from(grid.width);
+            let size = rows * usize::from(grid.width);
+            bands.push(Band {
+                grid,
+                first,
+                pes: pes.by_ref().take(size).collect(),
+                routers: routers.by_ref().take(size).collect(),
+                due: BinaryHeap::new(),
+                active: Vec::new(),
+                sources: Vec::new(),
+                sinks: Vec::new(),
+                source_at: BTreeMap::new(),
+                sink_at: BTreeMap::new(),
+                spans: vec![Span::default(); self.program.operators.len()],
+                inner: Vec::new(),
+                outer: Vec::new(),
+            });
+        }
+        self.attach_ports(&mut bands)?;
+        for band in &mut bands {
+            for local in 0..band.pes.len() {
+                band.pes[local].wake = u64::MAX;
+                if band.pes[local].class.is_some() {
+                    band.schedule(local, 0);
+                }
+            }
+        }
+        Ok(bands)
+    }
+
+    fn routers(&self) -> Result<Vec<Router>, SimulateError> {
+        let grid = self.program.grid;
+        let machine = &self.program.machine;
+        let mut routers = vec![Router::default(); grid.pes()];
+        for (index, route) in self.program.routes.iter().enumerate() {
+            if !route.region.fits(grid) {
+                return Err(invalid(format!("a route of colour c{} leaves the grid", route.color.0)));
+            }
+            for at in route.region.coords() {
+                let router = &mut routers[grid.index(at)];
+                if router.lane_of(route.color.0).is_some() || router.lanes.len() == MOST_LANES {
+                    return Err(invalid(format!(
+                        "PE ({}, {}) has two routes for colour c{}, or more than {MOST_LANES} colours",
+                        at.x, at.y, route.color.0
+                    )));
+                }
+                router.lanes.push(Lane {
+                    color: route.color.0,
+                    route: index as u32,
+                    position: route.start,
+                    closed: false,
+                    filtered: 0,
+                    queues: std::array::from_fn(|_| VecDeque::new()),
+                    credits: [0; 4],
+                });
+            }
+        }
+        // A link has as much room as the queue at its other end, and the wavelets under way on it.
+        let room = machine.router_queue_depth.saturating_add(machine.hop_cycles as u16 - 1);
+        for index in 0..routers.len() {
+            for lane in 0..routers[index].lanes.len() {
+                let color = routers[index].lanes[lane].color;
+                for direction in &Direction::ALL[..4] {
+                    let peer = direction.neighbour(grid.coord(index), grid);
+                    if peer.is_some_and(|at| routers[grid.index(at)].lane_of(color).is_some()) {
+                        routers[index].lanes[lane].credits[*direction as usize] = room;
+                    }
+                }
+            }
+        }
+        Ok(routers)
+    }
+
+    fn pes(&self, routers: &[Router]) -> Result<Vec<Pe>, SimulateError> {
+        let program = self.program;
+        let grid = program.grid;
+        let mut pes: Vec<Pe> = (0..grid.pes()).map(|i| Pe { at: Place(grid.coord(i)), ..Pe::default() }).collect();
+        for placement in &program.placements {
+            if placement.class as usize >= program.classes.len() || !placement.region.fits(grid) {
+                return Err(invalid("a placement names no class, or leaves the grid".into()));
+            }
+            for at in placement.region.coords() {
+                let index = grid.index(at);
+                self.fill(&mut pes[index], &routers[index], at, placement.class)?;
+            }
+        }
+        Ok(pes)
+    }
+
+    fn fill(&self, pe: &mut Pe, router: &Router, at: Coord, class_index: u32) -> Result<(), SimulateError> {
+        let program = self.program;
+        let machine = &program.machine;
+        let class = &program.classes[class_index as usize];
+        let code = &self.classes[class_index as usize];
+        pe.class = Some(class_index as u16);
+        pe.params = program.params.iter().map(|p| p.values.at(at, program.grid)).collect();
+        pe.registers = vec![0; machine.registers.into()];
+        pe.microthreads = vec![None; machine.microthreads.into()];
+        (pe.activated, pe.blocked) = (code.activated, code.blocked);
+        let fifo_end = class.fifos.iter().map(|f| f.address.saturating_add(f.words.saturating_mul(4))).max();
+        let data = class.data_bytes().max(fifo_end.unwrap_or(0));
+        if data > machine.sram_bytes {
+            return Err(invalid(format!("class {} needs {data} bytes of {}", class.name, machine.sram_bytes)));
+        }
+        pe.memory = vec![0; data as usize];
+        pe.fifos =
+            class.fifos.iter().map(|f| FifoState { address: f.address, words: f.words, head: 0, filled: 0 }).collect();
+        let color = |color: ColorRef| match color {
+            ColorRef::Fixed(color) => color.0,
+            ColorRef::Param(p) => pe.params.get(p as usize).copied().unwrap_or(0) as u8,
+        };
+        let ramp = machine.ramp_cycles as usize;
+        let slot = |queue: u8, depths: &[u16]| {
+            depths
+                .get(queue as usize)
+                .map(|&d| usize::from(d))
+                .ok_or_else(|| invalid(format!("class {}: the machine has no queue {queue}", class.name)))
+        };
+        pe.inputs = vec![None; machine.input_queue_depths.len()];
+        for binding in &class.input_queues {
+            // The ramp's pipeline holds wavelets beside the queue.
+            let capacity = slot(binding.queue, &machine.input_queue_depths)? + ramp;
+            let queue = InputQueue { color: color(binding.color), capacity, wavelets: VecDeque::new() };
+            pe.inputs[binding.queue as usize] = Some(queue);
+        }
+        pe.outputs = vec![None; machine.output_queue_depths.len()];
+        for binding in &class.output_queues {
+            let capacity = slot(binding.queue, &machine.output_queue_depths)? + ramp + 1;
+            let color = color(binding.color);
+            let lane = router.lane_of(color).map(|l| l as u8);
+            pe.outputs[binding.queue as usize] = Some(OutputQueue { color, lane, capacity });
+        }
+        Ok(())
+    }
+
+    fn load_constants(&self, pes: &mut [Pe]) -> Result<(), SimulateError> {
+        let grid = self.program.grid;
+        for constant in &self.program.constants {
+            let bad = |why: String| invalid(format!("constant `{}`: {why}", constant.name));
+            constant.distribution.check().map_err(bad)?;
+            let size = constant.dtype.bytes() as usize;
+            let expected = (constant.distribution.elements() * size) as u64;
+            let bytes = constant.payload.load(self.base_dir, expected).map_err(|e| bad(e.to_string()))?;
+            let tiles = constant.distribution.grid;
+            for (x, y) in (0..tiles.height).flat_map(|y| (0..tiles.width).map(move |x| (x, y))) {
+                let (px, py) = (constant.origin.x.saturating_add(x), constant.origin.y.saturating_add(y));
+                if px >= grid.width || py >= grid.height {
+                    return Err(bad("it leaves the grid".into()));
+                }
+                let memory = &mut pes[grid.index(Coord { x: px, y: py })].memory;
+                for (offset, index) in constant.distribution.tile_indices(x, y).into_iter().enumerate() {
+                    let Some(index) = index else { continue };
+                    let start = constant.address as usize + offset * size;
+                    let Some(target) = memory.get_mut(start..start + size) else {
+                        return Err(bad("its tile lies outside of the PE's buffers".into()));
+                    };
+                    target.copy_from_slice(&bytes[index * size..(index + 1) * size]);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn attach_ports(&self, bands: &mut [Band]) -> Result<(), SimulateError> {
+        let machine = &self.program.machine;
+        let links = |kind| {
+            let ports = self.program.ports.iter().filter(move |p| p.kind == kind);
+            let all = ports.flat_map(|p| (0..p.streams()).map(move |s| (p, s)));
+            all.map(|(p, s)| self.link(p, s)).collect::<std::collections::BTreeSet<Link>>().len()
+        };
+        let interval = |count: usize| (count as f64 / machine.host_wavelets_per_cycle).ceil().max(1.0) as u64;
+        let intervals = [interval(links(PortKind::Input)), interval(links(PortKind::Output))];
+        for port in &self.program.ports {
+            let encoded = match port.kind {
+                PortKind::Input => host::encode(port, &self.inputs[&port.name])?,
+                PortKind::Output => Vec::new(),
+            };
+            for stream in 0..port.streams() {
+                self.attach(bands, port, stream, encoded.get(stream as usize), intervals)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn attach(
+        &self,
+        bands: &mut [Band],
+        port: &Port,
+        stream: u16,
+        data: Option<&Vec<u32>>,
+        intervals: [u64; 2],
+    ) -> Result<(), SimulateError> {
+        let grid = self.program.grid;
+        let at = port.stream_pe(stream);
+        let bad = |why: &str| invalid(format!("port `{}`, stream {stream}: {why}", port.name));
+        if at.x >= grid.width || at.y >= grid.height || port.edge == Direction::Ramp {
+            return Err(bad("it lies outside of the grid"));
+        }
+        if port.edge.neighbour(at, grid).is_some() {
+            return Err(bad("its PE is not at the edge that it names"));
+        }
+        let link = self.link(port, stream);
+        let index = link.0 as usize;
+        let band = bands
+            .iter_mut()
+            .find(|b| (b.first..b.first + b.pes.len()).contains(&index))
+            .ok_or_else(|| bad("it lies outside of the grid"))?;
+        let local = index - band.first;
+        let Some(lane) = band.routers[local].lane_of(port.color.0) else {
+            return Err(bad("the router at the edge has no route for its colour"));
+        };
+        if let Some(data) = data {
+            let source = *band.source_at.entry(link).or_insert_with(|| {
+                let credits = self.program.machine.router_queue_depth;
+                let (direction, interval) = (port.edge, intervals[0]);
+                band.sources.push(Source {
+                    local,
+                    lane,
+                    direction,
+                    data: Vec::new(),
+                    next: 0,
+                    credits,
+                    interval,
+                    earliest: 0,
+                });
+                band.sources.len() - 1
+            });
+            band.sources[source].data.extend_from_slice(data);
+        } else {
+            let sink = *band.sink_at.entry(link).or_insert_with(|| {
+                band.routers[local].lanes[lane].credits[port.edge as usize] = 1;
+                let (direction, interval) = (port.edge, intervals[1]);
+                band.sinks.push(Sink {
+                    local,
+                    lane,
+                    direction,
+                    expected: 0,
+                    data: Vec::new(),
+                    interval,
+                    restore_at: None,
+                    last: 0,
+                });
+                band.sinks.len() - 1
+            });
+            band.sinks[sink].expected += port.stream_wavelets();
+        }
+        Ok(())
+    }
+}
