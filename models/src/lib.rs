@@ -1,1 +1,18 @@
-//! models
+//! Models: the [`graph`] of canonical operators, the [`onnx`] importer with its reference executor, the [`passes`] that
+//! simplify a graph, its [`text`] form, and the inputs of genomic models.
+
+mod builder;
+pub mod evaluate;
+pub mod graph;
+mod infer;
+pub mod npz;
+pub mod onnx;
+pub mod passes;
+pub mod tensor;
+
+pub use evaluate::{EvaluateError, evaluate};
+pub use graph::Graph;
+pub use infer::{GraphError, verify};
+pub use npz::{NpzError, read_npz, write_npz};
+pub use onnx::{ImportError, ImportOptions, Model, Reference, ReferenceError, import_onnx};
+pub use tensor::{Tensor, TensorData};

@@ -1,0 +1,166 @@
+//! Operators that move, repeat, cut and join elements.
+
+use petgraph::graph::NodeIndex;
+use tract_onnx::prelude::TDim;
+use tract_onnx::prelude::ToDim;
+use tract_onnx::tract_core::ops::Downsample;
+use tract_onnx::tract_core::ops::array::{
+    FiniteReshape, MultiBroadcastTo, Pad, PadMode, Slice, Tile, Trilu, TypedConcat,
+};
+use tract_onnx::tract_core::ops::change_axes::AxisOp;
+
+use super::translate::{Site, Translated, host_tensor};
+use crate::graph::{ConstantData, ElementType, Op, TensorType};
+use crate::tensor::{TensorData, count};
+
+pub(super) fn translate(site: &mut Site) -> Translated {
+    let node = site.node;
+    let a = site.operands.first().copied();
+    let Some(a) = a else { return Ok(None) };
+    let shape = site.output.shape.clone();
+    if let Some(op) = node.op_as::<AxisOp>() {
+        return axis_op(site, op, a).map(Some);
+    }
+    if node.op_is::<FiniteReshape>() {
+        return site.builder.reshape(site.name, a, shape).map(Some);
+    }
+    if node.op_is::<MultiBroadcastTo>() {
+        return broadcast(site, a).map(Some);
+    }
+    if let Some(op) = node.op_as::<Slice>() {
+        let start = size(&op.start)?;
+        return site.builder.slice(site.name, a, op.axis, (start, shape[op.axis], 1)).map(Some);
+    }
+    if let Some(op) = node.op_as::<Downsample>() {
+        return downsample(site, op, a).map(Some);
+    }
+    if let Some(op) = node.op_as::<TypedConcat>() {
+        return site.builder.emit(site.name, Op::Concat { axis: op.axis }, site.operands).map(Some);
+    }
+    if node.op_is::<Tile>() {
+        return tile(site, a).map(Some);
+    }
+    if let Some(op) = node.op_as::<Pad>() {
+        return pad(site, op, a).map(Some);
+    }
+    if let Some(op) = node.op_as::<Trilu>() {
+        return triangle(site, op.upper, a).map(Some);
+    }
+    Ok(None)
+}
+
+fn size(dim: &TDim) -> Result<usize, String> {
+    let fixed = dim.to_dim().to_i64().ok().and_then(|size| usize::try_from(size).ok());
+    fixed.ok_or_else(|| format!("the size {dim} is not fixed; give sizes to all symbols"))
+}
+
+fn axis_op(site: &mut Site, op: &AxisOp, a: NodeIndex) -> Result<NodeIndex, String> {
+    if let AxisOp::Move(from, to) = op {
+        let mut axes: Vec<usize> = (0..site.output.shape.len()).collect();
+        let moved = axes.remove(*from);
+        axes.insert(*to, moved);
+        return site.builder.permute(site.name, a, axes);
+    }
+    site.builder.reshape(site.name, a, site.output.shape.clone())
+}
+
+/// A broadcast that may also add axes in front.
+fn broadcast(site: &mut Site, a: NodeIndex) -> Result<NodeIndex, String> {
+    let from = site.builder.shape(a);
+    let shape = site.output.shape.clone();
+    let missing = shape.len().checked_sub(from.len()).ok_or("the operand has more axes than the result")?;
+    let full = [vec![1; missing], from].concat();
+    let a = site.builder.reshape(&format!("{}.rank", site.name), a, full)?;
+    site.builder.broadcast(site.name, a, shape)
+}
+
+fn downsample(site: &mut Site, op: &Downsample, a: NodeIndex) -> Result<NodeIndex, String> {
+    let length = site.output.shape[op.axis];
+    if let Ok(step) = usize::try_from(op.stride) {
+        return site.builder.slice(site.name, a, op.axis, (op.modulo, length, step));
+    }
+    // Backwards: tract counts the offset from the end.
+    let last = site.builder.shape(a)[op.axis] as i64 - 1 - op.modulo as i64;
+    let indices = (0..length as i64).map(|i| last + i * op.stride as i64).collect();
+    let wanted = TensorType { element: ElementType::Int, shape: vec![length] };
+    let indices = site.builder.constant(&format!("{}.indices", site.name), wanted, ConstantData::Int(indices));
+    site.builder.emit(site.name, Op::Gather { axis: op.axis }, &[a, indices])
+}
+
+/// Repetition of whole axes: a new axis of size 1 before each, repeated, then merged.
+fn tile(site: &mut Site, a: NodeIndex) -> Result<NodeIndex, String> {
+    let from = site.builder.shape(a);
+    let shape = site.output.shape.clone();
+    let (mut split, mut repeated) = (Vec::new(), Vec::new());
+    for (&old, &new) in from.iter().zip(&shape) {
+        split.extend([1, old]);
+        repeated.extend([new.checked_div(old).unwrap_or(0), old]);
+    }
+    let name = site.name;
+    let a = site.builder.reshape(&format!("{name}.split"), a, split)?;
+    let a = site.builder.broadcast(&format!("{name}.repeat"), a, repeated)?;
+    site.builder.reshape(name, a, shape)
+}
+
+fn pad(site: &mut Site, op: &Pad, a: NodeIndex) -> Result<NodeIndex, String> {
+    let PadMode::Constant(value) = &op.mode else {
+        return Err("only padding with a constant is supported; pad the input before it enters the model".into());
+    };
+    let value = host_tensor(value)?;
+    pad_with(site, a, &op.pads, &value.data)
+}
+
+/// Joins constants of one value to both ends of the axes.
+pub(super) fn pad_with(
+    site: &mut Site,
+    a: NodeIndex,
+    pads: &[(usize, usize)],
+    value: &TensorData,
+) -> Result<NodeIndex, String> {
+    let mut result = a;
+    for (axis, &(before, after)) in pads.iter().enumerate() {
+        let mut parts = vec![result];
+        for (length, front) in [(before, true), (after, false)] {
+            if length == 0 {
+                continue;
+            }
+            let mut output = site.builder.graph.node(result).output.clone();
+            output.shape[axis] = length;
+            let elements = count(&output.shape);
+            let data = match value {
+                TensorData::F32(v) => ConstantData::Float(vec![v.first().copied().unwrap_or_default(); elements]),
+                TensorData::I64(v) => ConstantData::Int(vec![v.first().copied().unwrap_or_default(); elements]),
+            };
+            let filling = site.builder.constant(&format!("{}.filling", site.name), output, data);
+            parts.insert(if front { 0 } else { parts.len() }, filling);
+        }
+        result = site.builder.emit(&format!("{}.pad{axis}", site.name), Op::Concat { axis }, &parts)?;
+    }
+    Ok(result)
+}
+
+/// The upper or lower triangle of the last two axes, zero elsewhere.
+fn triangle(site: &mut Site, upper: bool, a: NodeIndex) -> Result<NodeIndex, String> {
+    let diagonal = site.operands.get(1).and_then(|&k| site.builder.integers(k)).and_then(|k| k.first().copied());
+    let diagonal = diagonal.ok_or("the triangle's diagonal is not constant; export it as a constant")?;
+    let shape = site.output.shape.clone();
+    let rank = shape.len();
+    let (rows, columns) = (shape[rank - 2], shape[rank - 1]);
+    let mut keep = Vec::with_capacity(rows * columns);
+    for row in 0..rows as i64 {
+        keep.extend(
+            (0..columns as i64).map(|c| i64::from(if upper { c - row >= diagonal } else { c - row <= diagonal })),
+        );
+    }
+    let name = site.name;
+    let mut wanted = TensorType { element: ElementType::Bool, shape: vec![1; rank] };
+    wanted.shape[rank - 2..].copy_from_slice(&[rows, columns]);
+    let keep = site.builder.constant(&format!("{name}.keep"), wanted, ConstantData::Int(keep));
+    let zero = match site.output.element {
+        ElementType::Float => ConstantData::Float(vec![0.0]),
+        ElementType::Int | ElementType::Bool => ConstantData::Int(vec![0]),
+    };
+    let wanted = TensorType { element: site.output.element, shape: vec![1; rank] };
+    let zero = site.builder.constant(&format!("{name}.zero"), wanted, zero);
+    site.builder.emit(name, Op::Select, &[keep, a, zero])
+}

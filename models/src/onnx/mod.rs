@@ -1,0 +1,150 @@
+//! Import of ONNX files: tract reads, types and simplifies the model, the modules here translate it into a [`Graph`], one
+//! module a family of operators.
+//!
+//! Gathers are supported as follows: `Gather` with any indices; `GatherElements` and `GatherND` with constant indices.
+//! Constant indices at equal distances become slices.
+
+mod axes;
+mod conv;
+mod einsum;
+mod elementwise;
+mod gather;
+mod load;
+mod reduce;
+mod reference;
+mod translate;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::graph::Graph;
+use crate::infer::GraphError;
+pub use reference::{Reference, ReferenceError};
+
+/// What the file leaves open.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImportOptions {
+    /// Shapes of inputs, by name.
+    pub input_shapes: BTreeMap<String, Vec<usize>>,
+    /// Sizes of symbolic dimensions, by symbol.
+    pub dims: BTreeMap<String, usize>,
+}
+
+/// An imported model.
+#[derive(Debug)]
+pub struct Model {
+    /// The canonical operators.
+    pub graph: Graph,
+    /// The same model in a well-tried executor.
+    pub reference: Reference,
+}
+
+/// Why a model cannot be imported.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// The file cannot be read.
+    #[error("{path}: the file cannot be read ({source}); check the path and the permissions")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The file is something else.
+    #[error("{path}: this is not an ONNX model ({problem}); export the model to ONNX and give that file")]
+    NotOnnx {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        problem: String,
+    },
+    /// The file ends too early.
+    #[error("{path}: the ONNX file is cut short after {bytes} bytes; copy or export it again")]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// Its size in bytes.
+        bytes: usize,
+    },
+    /// The front end cannot read the model.
+    #[error(
+        "{path}: the model cannot be read: {problem}; check it with onnx.checker, or export it with another opset (18 is tested)"
+    )]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// The front end's reason.
+        problem: String,
+    },
+    /// Dimensions without a size.
+    #[error("{path}: these dimensions have no size: {}; give each symbol a size, or each input a shape", .open.join(", "))]
+    OpenDimensions {
+        /// The file.
+        path: PathBuf,
+        /// Input and dimension, in words.
+        open: Vec<String>,
+    },
+    /// A shape or size given contradicts the file, or names nothing in it.
+    #[error("{path}: {problem}")]
+    Options {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit, and what would.
+        problem: String,
+    },
+    /// Shapes or types do not work out.
+    #[error(
+        "{path}: shapes and types of the model do not work out: {problem}; check the sizes given to the inputs and the exporter's settings"
+    )]
+    Typing {
+        /// The file.
+        path: PathBuf,
+        /// The front end's reason.
+        problem: String,
+    },
+    /// An operator has no translation.
+    #[error(
+        "{path}: node {position} of {total}, \"{name}\", operator {operator}, inputs [{}], outputs [{}]: {problem}",
+        .inputs.join(", "), .outputs.join(", ")
+    )]
+    Unsupported {
+        /// The file.
+        path: PathBuf,
+        /// Position of the node, from 1, after simplification.
+        position: usize,
+        /// Number of nodes after simplification.
+        total: usize,
+        /// Name of the node.
+        name: String,
+        /// Operator.
+        operator: String,
+        /// Types of the operands.
+        inputs: Vec<String>,
+        /// Types of the results.
+        outputs: Vec<String>,
+        /// Why, and what would help.
+        problem: String,
+    },
+    /// A pass broke the graph.
+    #[error("{path}: {source}")]
+    Graph {
+        /// The file.
+        path: PathBuf,
+        /// The broken rule.
+        source: GraphError,
+    },
+}
+
+/// Reads an ONNX file and brings it into the graph's operators by [`crate::passes::default_passes`].
+///
+/// # Errors
+/// When the file cannot be read, sizes are missing, or an operator has no translation.
+pub fn import_onnx(path: &Path, options: &ImportOptions) -> Result<Model, ImportError> {
+    let model = load::typed_model(path, options)?;
+    let graph = translate::translate(path, &model)?;
+    let graph = crate::passes::run(&graph, &crate::passes::default_passes())
+        .map_err(|source| ImportError::Graph { path: path.to_path_buf(), source })?;
+    let reference = Reference::new(model)
+        .map_err(|e| ImportError::Typing { path: path.to_path_buf(), problem: format!("{e:#}") })?;
+    Ok(Model { graph, reference })
+}
