@@ -225,11 +225,11 @@ fn binary_i64(op: BinaryOp, x: i64, y: i64) -> Result<i64, String> {
 }
 
 fn select(condition: &Tensor, a: &Tensor, b: &Tensor, shape: &[usize]) -> Result<Tensor, String> {
-    let TensorData::I64(flags) = &condition.data else { return Err("the condition is not Bool".into()) };
-    let flags = spread(flags, &condition.shape, shape)?;
     fn pick<T: Copy>(flags: &[&i64], x: &[&T], y: &[&T]) -> Vec<T> {
         flags.iter().zip(x.iter().zip(y)).map(|(f, (x, y))| if **f != 0 { **x } else { **y }).collect()
     }
+    let TensorData::I64(flags) = &condition.data else { return Err("the condition is not Bool".into()) };
+    let flags = spread(flags, &condition.shape, shape)?;
     let data = match (&a.data, &b.data) {
         (TensorData::F32(x), TensorData::F32(y)) => {
             TensorData::F32(pick(&flags, &spread(x, &a.shape, shape)?, &spread(y, &b.shape, shape)?))
@@ -338,7 +338,9 @@ fn normalize(a: &Tensor, epsilon: f32) -> Tensor {
         let mean = row.iter().map(|&x| f64::from(x)).sum::<f64>() / n as f64;
         let variance = row.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / n as f64;
         let scale = 1.0 / (variance + f64::from(epsilon)).sqrt();
-        row.iter_mut().for_each(|x| *x = ((f64::from(*x) - mean) * scale) as f32);
+        for x in row {
+            *x = ((f64::from(*x) - mean) * scale) as f32;
+        }
     }
     Tensor { shape: a.shape.clone(), data: TensorData::F32(values) }
 }

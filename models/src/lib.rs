@@ -14,5 +14,5 @@ pub use evaluate::{EvaluateError, evaluate};
 pub use graph::Graph;
 pub use infer::{GraphError, verify};
 pub use npz::{NpzError, read_npz, write_npz};
-pub use onnx::{ImportError, ImportOptions, Model, Reference, ReferenceError, import_onnx};
+pub use onnx::{ImportError, ImportOptions, Model, Reference, ReferenceError, UnsupportedNode, import_onnx};
 pub use tensor::{Tensor, TensorData};

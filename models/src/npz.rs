@@ -1,4 +1,4 @@
-//! Tensors in NumPy's `.npz` archives.
+//! Tensors in `NumPy`'s `.npz` archives.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -114,7 +114,7 @@ fn read<T: ReadableElement>(archive: &mut Reader, entry: &str) -> Result<ArrayD<
     archive.by_name::<OwnedRepr<T>, IxDyn>(entry)
 }
 
-/// An element of NumPy's float16.
+/// An element of `NumPy`'s float16.
 #[derive(Clone, Copy)]
 struct Half(f16);
 

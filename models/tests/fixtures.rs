@@ -1,4 +1,4 @@
-//! The reference models: import, both executors against PyTorch's outputs, the text form.
+//! The reference models: import, both executors against `PyTorch`'s outputs, the text form.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

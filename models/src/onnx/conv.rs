@@ -132,11 +132,11 @@ fn combine_taps(
     combine: BinaryOp,
 ) -> Result<NodeIndex, String> {
     let mut result = padded;
-    for d in 0..places.len() {
+    for (d, &length) in places.iter().enumerate() {
         let whole = result;
         let name = format!("{}.taps{d}", site.name);
         let tap = |site: &mut Site, t: usize| {
-            site.builder.slice(&name, whole, 2 + d, (t * window.dilation[d], places[d], window.stride[d]))
+            site.builder.slice(&name, whole, 2 + d, (t * window.dilation[d], length, window.stride[d]))
         };
         result = tap(site, 0)?;
         for t in 1..window.kernel[d] {

@@ -103,27 +103,12 @@ pub enum ImportError {
         problem: String,
     },
     /// An operator has no translation.
-    #[error(
-        "{path}: node {position} of {total}, \"{name}\", operator {operator}, inputs [{}], outputs [{}]: {problem}",
-        .inputs.join(", "), .outputs.join(", ")
-    )]
+    #[error("{path}: {node}")]
     Unsupported {
         /// The file.
         path: PathBuf,
-        /// Position of the node, from 1, after simplification.
-        position: usize,
-        /// Number of nodes after simplification.
-        total: usize,
-        /// Name of the node.
-        name: String,
-        /// Operator.
-        operator: String,
-        /// Types of the operands.
-        inputs: Vec<String>,
-        /// Types of the results.
-        outputs: Vec<String>,
-        /// Why, and what would help.
-        problem: String,
+        /// The node and the reason.
+        node: Box<UnsupportedNode>,
     },
     /// A pass broke the graph.
     #[error("{path}: {source}")]
@@ -133,6 +118,29 @@ pub enum ImportError {
         /// The broken rule.
         source: GraphError,
     },
+}
+
+/// A node of the file that has no translation into the graph.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "node {position} of {total}, \"{name}\", operator {operator}, inputs [{}], outputs [{}]: {problem}",
+    .inputs.join(", "), .outputs.join(", ")
+)]
+pub struct UnsupportedNode {
+    /// Position of the node, from 1, after simplification.
+    pub position: usize,
+    /// Number of nodes after simplification.
+    pub total: usize,
+    /// Name of the node.
+    pub name: String,
+    /// Operator.
+    pub operator: String,
+    /// Types of the operands.
+    pub inputs: Vec<String>,
+    /// Types of the results.
+    pub outputs: Vec<String>,
+    /// Why, and what would help.
+    pub problem: String,
 }
 
 /// Reads an ONNX file and brings it into the graph's operators by [`crate::passes::default_passes`].

@@ -8,7 +8,7 @@ use tract_onnx::prelude::{DatumType, OutletId, TractResult, TypedFact, TypedMode
 use tract_onnx::tract_core::ops::konst::Const;
 use tract_onnx::tract_core::ops::source::TypedSource;
 
-use super::ImportError;
+use super::{ImportError, UnsupportedNode};
 use crate::builder::Builder;
 use crate::graph::{ElementType, Graph, TensorType};
 use crate::tensor::Tensor;
@@ -125,8 +125,7 @@ fn hint(operator: &str) -> &'static str {
 fn unsupported(path: &Path, model: &TypedModel, node: &TypedNode, problem: String) -> ImportError {
     let words = |fact: &TypedFact| format!("{fact:?}").chars().take(60).collect::<String>();
     let inputs = node.inputs.iter().map(|o| model.outlet_fact(*o).map_or_else(|_| "?".into(), words));
-    ImportError::Unsupported {
-        path: path.to_path_buf(),
+    let node = UnsupportedNode {
         position: node.id + 1,
         total: model.nodes.len(),
         name: node.name.clone(),
@@ -134,7 +133,8 @@ fn unsupported(path: &Path, model: &TypedModel, node: &TypedNode, problem: Strin
         inputs: inputs.collect(),
         outputs: node.outputs.iter().map(|o| words(&o.fact)).collect(),
         problem,
-    }
+    };
+    ImportError::Unsupported { path: path.to_path_buf(), node: Box::new(node) }
 }
 
 fn element_type(datum_type: DatumType) -> Result<ElementType, String> {
