@@ -3,9 +3,9 @@
 //! Constants and tables lie at the bottom and stay for good, so that the program can be run again for the next input.
 //! Results and working memory follow, first fit, and share bytes where their lives do not meet.
 
-use crate::CompileError;
+use crate::error::{CompileError, DoesNotFit};
 use crate::plan::{Plan, Storage};
-use waferloom_models::Graph;
+use waferloom_fabric::{Buffer, BufferKind};
 
 /// A range of SRAM that needs an address.
 struct Item {
@@ -24,21 +24,27 @@ enum Owner {
     Table(usize, usize),
 }
 
+impl Owner {
+    /// A name that is unique in the plan.
+    fn name(self, plan: &Plan) -> String {
+        let of =
+            |what: &str, step: usize, area: usize| format!("{what} {area} of step {step}, {}", plan.steps[step].name);
+        match self {
+            Owner::Tensor(id) => plan.tensors[id].name.clone(),
+            Owner::Scratch(step, area) => of("scratch", step, area),
+            Owner::Table(step, area) => of("table", step, area),
+        }
+    }
+}
+
 /// Gives every tensor, working area and table its address.
-pub(crate) fn run(_graph: &Graph, plan: &mut Plan) -> Result<(), CompileError> {
+pub(crate) fn run(plan: &mut Plan) -> Result<(), CompileError> {
     let items = items(plan);
     let addresses = place(&items);
     let end = items.iter().zip(&addresses).map(|(item, &at)| at + item.bytes).max().unwrap_or(0);
     if end > u64::from(plan.machine.sram_bytes) {
-        let largest = largest(&items);
-        return Err(CompileError::DoesNotFit {
-            grid: plan.grid,
-            needed_bytes: end,
-            data_bytes: end,
-            code_bytes: 0,
-            available_bytes: plan.machine.sram_bytes,
-            largest,
-        });
+        let sizes = items.iter().map(|item| (item.name.as_str(), item.bytes)).collect();
+        return Err(does_not_fit(plan, end, 0, sizes));
     }
     for (item, &at) in items.iter().zip(&addresses) {
         let at = at as u32;
@@ -55,7 +61,7 @@ pub(crate) fn run(_graph: &Graph, plan: &mut Plan) -> Result<(), CompileError> {
 }
 
 /// First and last step that touch each tensor, seen from the one that owns the bytes; `None` for tensors that nothing touches.
-pub(crate) fn lives(plan: &Plan) -> Vec<Option<(usize, usize)>> {
+fn lives(plan: &Plan) -> Vec<Option<(usize, usize)>> {
     let mut lives: Vec<Option<(usize, usize)>> = vec![None; plan.tensors.len()];
     for (index, step) in plan.steps.iter().enumerate() {
         for tensor in step.kind.sources().into_iter().chain(step.kind.result()) {
@@ -67,6 +73,23 @@ pub(crate) fn lives(plan: &Plan) -> Vec<Option<(usize, usize)>> {
     lives
 }
 
+/// The memory map of a plan whose ranges have addresses.
+pub(crate) fn buffers(plan: &Plan) -> Vec<Buffer> {
+    let buffer = |item: Item| {
+        let (address, kind) = match item.owner {
+            Owner::Tensor(id) => match plan.tensors[id].storage {
+                Storage::Constant { .. } => (plan.storage(id).1, BufferKind::Weight),
+                _ => (plan.storage(id).1, BufferKind::Activation),
+            },
+            Owner::Scratch(step, area) => (plan.steps[step].scratch[area].address, BufferKind::Scratch),
+            Owner::Table(step, area) => (plan.steps[step].tables[area].address, BufferKind::Table),
+        };
+        let live = item.live.map(|(first, last)| (first as u32, last as u32));
+        Buffer { name: item.name, address, bytes: item.bytes as u32, kind, live }
+    };
+    items(plan).into_iter().filter(|item| item.bytes > 0).map(buffer).collect()
+}
+
 fn items(plan: &Plan) -> Vec<Item> {
     let mut items = Vec::new();
     for ((id, tensor), live) in plan.tensors.iter().enumerate().zip(lives(plan)) {
@@ -76,7 +99,8 @@ fn items(plan: &Plan) -> Vec<Item> {
             Storage::Computed { .. } if live.is_none() => continue,
             Storage::Computed { .. } => live,
         };
-        items.push(Item { name: tensor.name.clone(), bytes: tensor.tile_bytes(), live, owner: Owner::Tensor(id) });
+        let owner = Owner::Tensor(id);
+        items.push(Item { name: owner.name(plan), bytes: tensor.tile_bytes(), live, owner });
     }
     for (index, step) in plan.steps.iter().enumerate() {
         let tables =
@@ -122,11 +146,17 @@ fn place(items: &[Item]) -> Vec<u64> {
     addresses
 }
 
-/// The five largest items, for people.
-fn largest(items: &[Item]) -> Vec<String> {
-    let mut order: Vec<&Item> = items.iter().collect();
-    order.sort_by_key(|item| std::cmp::Reverse(item.bytes));
-    order.iter().take(5).map(|item| format!("\"{}\" ({} bytes)", item.name, item.bytes)).collect()
+/// The error for a PE that needs more than it has: `sizes` are names and bytes of what lies in it.
+pub(crate) fn does_not_fit(plan: &Plan, data_bytes: u64, code_bytes: u64, mut sizes: Vec<(&str, u64)>) -> CompileError {
+    sizes.sort_by_key(|&(_, bytes)| std::cmp::Reverse(bytes));
+    CompileError::DoesNotFit(Box::new(DoesNotFit {
+        grid: plan.grid,
+        needed_bytes: data_bytes + code_bytes,
+        data_bytes,
+        code_bytes,
+        available_bytes: plan.machine.sram_bytes,
+        largest: sizes.iter().take(5).map(|(name, bytes)| format!("\"{name}\" ({bytes} bytes)")).collect(),
+    }))
 }
 
 #[cfg(test)]

@@ -32,42 +32,11 @@ pub enum CompileError {
         needed: u32,
     },
     /// An operator that no kernel computes.
-    #[error("node {index} \"{node}\", {operator} of {operands} to {result}: {problem}")]
-    Unsupported {
-        /// Index of the node in the graph.
-        index: usize,
-        /// Its name.
-        node: String,
-        /// The operator.
-        operator: String,
-        /// Types of its operands.
-        operands: String,
-        /// Type of its result.
-        result: String,
-        /// Why, and the nearest form that is supported.
-        problem: String,
-    },
+    #[error(transparent)]
+    Unsupported(Box<UnsupportedOperator>),
     /// The model needs more SRAM than a PE has.
-    #[error(
-        "the model does not fit a grid of {}x{}: each PE needs {needed_bytes} bytes ({data_bytes} for data, {code_bytes} for \
-         code) and has {available_bytes}; most is taken by {}; give a larger --grid or --dtype f16, or a smaller batch or \
-         sequence",
-        .grid.width, .grid.height, .largest.join(", ")
-    )]
-    DoesNotFit {
-        /// The grid.
-        grid: Extent,
-        /// Bytes that a PE needs.
-        needed_bytes: u64,
-        /// Bytes of data among them.
-        data_bytes: u64,
-        /// Bytes of code among them; 0 when the data alone are too large.
-        code_bytes: u64,
-        /// Bytes that a PE has.
-        available_bytes: u32,
-        /// The largest buffers, with their sizes.
-        largest: Vec<String>,
-    },
+    #[error(transparent)]
+    DoesNotFit(Box<DoesNotFit>),
     /// A tile that the data movement cannot address.
     #[error("node \"{node}\": {source}")]
     Relayout {
@@ -85,4 +54,45 @@ pub enum CompileError {
     /// A pass left a malformed graph.
     #[error(transparent)]
     Graph(#[from] GraphError),
+}
+
+/// An operator that no kernel computes.
+#[derive(Debug, thiserror::Error)]
+#[error("node {index} \"{node}\", {operator} of {operands} to {result}: {problem}")]
+pub struct UnsupportedOperator {
+    /// Index of the node in the graph.
+    pub index: usize,
+    /// Its name.
+    pub node: String,
+    /// The operator.
+    pub operator: String,
+    /// Types of its operands.
+    pub operands: String,
+    /// Type of its result.
+    pub result: String,
+    /// Why, and the nearest form that is supported.
+    pub problem: String,
+}
+
+/// A model that needs more SRAM than a PE has.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the model does not fit a grid of {}x{}: each PE needs {needed_bytes} bytes ({data_bytes} for data, {code_bytes} for \
+     code) and has {available_bytes}; most is taken by {}; give a larger --grid or --dtype f16, or a smaller batch or \
+     sequence",
+    .grid.width, .grid.height, .largest.join(", ")
+)]
+pub struct DoesNotFit {
+    /// The grid.
+    pub grid: Extent,
+    /// Bytes that a PE needs.
+    pub needed_bytes: u64,
+    /// Bytes of data among them.
+    pub data_bytes: u64,
+    /// Bytes of code among them; 0 when the data alone are too large.
+    pub code_bytes: u64,
+    /// Bytes that a PE has.
+    pub available_bytes: u32,
+    /// The largest buffers, with their sizes.
+    pub largest: Vec<String>,
 }

@@ -16,7 +16,7 @@ fn even(dim: usize, size: u32, pes: u16, dtype: Dtype) -> Option<Split> {
     (size > 1).then_some(Split { block, ..split })
 }
 
-/// The layout of a tensor unless its user asks for another.
+/// The layout of a tensor unless its user asks for another; `dtype` is that of the program's floats.
 pub fn default(shape: &[usize], grid: Extent, dtype: Dtype) -> Distribution {
     let shape: Vec<u32> = shape.iter().map(|&n| n as u32).collect();
     let rank = shape.len();

@@ -22,7 +22,7 @@ pub mod plan;
 mod select;
 pub mod view;
 
-pub use error::CompileError;
+pub use error::{CompileError, DoesNotFit, UnsupportedOperator};
 pub use lower::lower;
 pub use passes::prepare;
 pub use plan::Plan;
@@ -48,7 +48,7 @@ pub struct Options {
 pub fn plan(graph: &Graph, options: &Options) -> Result<Plan, CompileError> {
     check(options)?;
     let mut plan = select::run(graph, options)?;
-    allocate::run(graph, &mut plan)?;
+    allocate::run(&mut plan)?;
     Ok(plan)
 }
 

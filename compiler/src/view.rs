@@ -84,7 +84,7 @@ pub fn of(graph: &Graph, id: NodeIndex) -> View {
             offset += graph.shape(operand)[axis];
         }
         view.has_zeros |= inner.has_zeros;
-        for piece in inner.pieces {
+        for piece in &inner.pieces {
             view.add(piece, &from);
         }
     }
@@ -93,7 +93,7 @@ pub fn of(graph: &Graph, id: NodeIndex) -> View {
 
 impl View {
     /// Adds an operand's piece; pieces of one node become one.
-    fn add(&mut self, piece: Piece, from: &[u32]) {
+    fn add(&mut self, piece: &Piece, from: &[u32]) {
         let through = |i: u32| match &piece.map {
             _ if i == ELSEWHERE => ELSEWHERE,
             Some(map) => map[i as usize],

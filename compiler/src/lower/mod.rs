@@ -5,11 +5,10 @@ pub(crate) mod elementwise;
 mod movement;
 mod rows;
 
-use crate::plan::{Plan, Step, StepKind, Storage, TensorId};
+use crate::plan::{Plan, Step, StepKind, TensorId};
 use crate::{CompileError, allocate};
 use waferloom_fabric::{
-    Buffer, BufferKind, Class, Coord, Direction, Distribution, Dtype, Operator, Placement, Port, PortKind, Program,
-    Region,
+    Class, Coord, Direction, Distribution, Dtype, Operator, Placement, Port, PortKind, Program, Region,
 };
 use waferloom_kernels::{Code, Mesh, Tile, edge, gather, matmul, mesh};
 use waferloom_models::Graph;
@@ -53,7 +52,7 @@ pub fn lower(graph: &Graph, plan: &Plan) -> Result<Program, CompileError> {
         input_queues: Mesh::input_queues(),
         output_queues: Mesh::output_queues(),
         fifos: Vec::new(),
-        buffers: buffers(plan),
+        buffers: allocate::buffers(plan),
         tasks: vec![lowering.code.into_main_task(MAIN_TASK)],
     };
     fits(plan, &class)?;
@@ -136,51 +135,14 @@ impl Lowering<'_> {
     }
 }
 
-/// The memory map.
-fn buffers(plan: &Plan) -> Vec<Buffer> {
-    let mut buffers = Vec::new();
-    for ((id, tensor), life) in plan.tensors.iter().enumerate().zip(allocate::lives(plan)) {
-        let (kind, live) = match tensor.storage {
-            Storage::Alias(_) => continue,
-            Storage::Constant { .. } => (BufferKind::Weight, None),
-            Storage::Computed { .. } => match life {
-                Some((first, last)) => (BufferKind::Activation, Some((first as u32, last as u32))),
-                None => continue,
-            },
-        };
-        let (_, address) = plan.storage(id);
-        buffers.push(Buffer { name: tensor.name.clone(), address, bytes: tensor.tile_bytes() as u32, kind, live });
-    }
-    for (index, step) in plan.steps.iter().enumerate() {
-        let tables = step.tables.iter().map(|area| (area, BufferKind::Table, None));
-        let scratch = step.scratch.iter().map(|area| (area, BufferKind::Scratch, Some((index as u32, index as u32))));
-        for (number, (area, kind, live)) in tables.chain(scratch).enumerate() {
-            if area.bytes > 0 {
-                let name = format!("step {index} area {number}");
-                let bytes = area.bytes.next_multiple_of(4);
-                buffers.push(Buffer { name, address: area.address, bytes, kind, live });
-            }
-        }
-    }
-    buffers
-}
-
 /// Checks that the code fits above the data.
 fn fits(plan: &Plan, class: &Class) -> Result<(), CompileError> {
     let (data, code) = (u64::from(class.data_bytes()), u64::from(class.code_bytes(&plan.machine)));
     if data + code <= u64::from(plan.machine.sram_bytes) {
         return Ok(());
     }
-    let mut largest: Vec<&Buffer> = class.buffers.iter().collect();
-    largest.sort_by_key(|b| std::cmp::Reverse(b.bytes));
-    Err(CompileError::DoesNotFit {
-        grid: plan.grid,
-        needed_bytes: data + code,
-        data_bytes: data,
-        code_bytes: code,
-        available_bytes: plan.machine.sram_bytes,
-        largest: largest.iter().take(5).map(|b| format!("\"{}\" ({} bytes)", b.name, b.bytes)).collect(),
-    })
+    let sizes = class.buffers.iter().map(|b| (b.name.as_str(), u64::from(b.bytes))).collect();
+    Err(allocate::does_not_fit(plan, data, code, sizes))
 }
 
 fn port(plan: &Plan, step: &Step) -> Option<Port> {

@@ -8,11 +8,11 @@ use petgraph::graph::NodeIndex;
 use waferloom_models::Graph;
 use waferloom_models::graph::{ConstantData, Node, Op, TensorType, Window};
 
-pub(super) fn run(graph: &Graph) -> Result<Graph, String> {
-    Ok(rewrite(graph, |new, node, operands| match &node.op {
+pub(super) fn run(graph: &Graph) -> Graph {
+    rewrite(graph, |new, node, operands| match &node.op {
         Op::Conv { window, groups } => Some(convolution(new, node, operands, window, *groups)),
         _ => None,
-    }))
+    })
 }
 
 fn convolution(new: &mut Rewrite, node: &Node, operands: &[NodeIndex], window: &Window, groups: usize) -> NodeIndex {
@@ -57,11 +57,11 @@ fn patches(
     let shape = new.shape(input);
     let (batch, channels) = (shape[0], shape[1] / groups);
     let mut taken = input;
-    for axis in 0..d {
+    for (axis, &length) in places.iter().enumerate() {
         taken = pad(new, &name, taken, 2 + axis, window.pad_before[axis], window.pad_after[axis]);
         let tap = |place: usize, tap: usize| (place * window.stride[axis] + tap * window.dilation[axis]) as i64;
         let taps = window.kernel[axis];
-        let list = (0..places[axis]).flat_map(|p| (0..taps).map(move |t| tap(p, t))).collect();
+        let list = (0..length).flat_map(|p| (0..taps).map(move |t| tap(p, t))).collect();
         taken = new.pick(&name, taken, 2 + axis, list);
     }
     // [n, groups, c, places 0, taps 0, places 1, taps 1, ..] to [groups, n, places.., c, taps..].

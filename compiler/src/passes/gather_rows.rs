@@ -6,17 +6,17 @@ use petgraph::graph::NodeIndex;
 use waferloom_models::Graph;
 use waferloom_models::graph::{Node, Op, TensorType};
 
-pub(super) fn run(graph: &Graph) -> Result<Graph, String> {
+pub(super) fn run(graph: &Graph) -> Graph {
     let moves: Vec<bool> = graph.nodes().map(|id| view::moves(graph, id)).collect();
     let mut index = 0;
-    Ok(rewrite(graph, |new, node, operands| {
+    rewrite(graph, |new, node, operands| {
         let constant = moves[index];
         index += 1;
         match node.op {
             Op::Gather { axis } if !constant => rows(new, node, operands, axis),
             _ => None,
         }
-    }))
+    })
 }
 
 fn rows(new: &mut Rewrite, node: &Node, operands: &[NodeIndex], axis: usize) -> Option<NodeIndex> {

@@ -14,10 +14,10 @@ use waferloom_models::passes::{Pass, run};
 /// The compiler's passes, in order.
 pub fn default_passes() -> Vec<Pass> {
     vec![
-        Pass { name: "conv-to-matmul", run: conv_to_matmul::run },
-        Pass { name: "reduce-last-axis", run: reduce_last_axis::run },
-        Pass { name: "gather-rows", run: gather_rows::run },
-        Pass { name: "sink-movement", run: sink_movement::run },
+        Pass { name: "conv-to-matmul", run: |graph| Ok(conv_to_matmul::run(graph)) },
+        Pass { name: "reduce-last-axis", run: |graph| Ok(reduce_last_axis::run(graph)) },
+        Pass { name: "gather-rows", run: |graph| Ok(gather_rows::run(graph)) },
+        Pass { name: "sink-movement", run: |graph| Ok(sink_movement::run(graph)) },
     ]
 }
 

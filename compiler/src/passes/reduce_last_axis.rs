@@ -6,11 +6,11 @@ use petgraph::graph::NodeIndex;
 use waferloom_models::Graph;
 use waferloom_models::graph::{ElementType, Node, Op, ReduceOp, TensorType, UnaryOp};
 
-pub(super) fn run(graph: &Graph) -> Result<Graph, String> {
-    Ok(rewrite(graph, |new, node, operands| match &node.op {
+pub(super) fn run(graph: &Graph) -> Graph {
+    rewrite(graph, |new, node, operands| match &node.op {
         Op::Reduce { op, axes } => reduce(new, node, operands[0], *op, axes),
         _ => None,
-    }))
+    })
 }
 
 fn reduce(new: &mut Rewrite, node: &Node, a: NodeIndex, op: ReduceOp, axes: &[usize]) -> Option<NodeIndex> {

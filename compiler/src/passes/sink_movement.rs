@@ -6,13 +6,13 @@ use petgraph::graph::NodeIndex;
 use waferloom_models::Graph;
 use waferloom_models::graph::{Node, Op, TensorType};
 
-pub(super) fn run(graph: &Graph) -> Result<Graph, String> {
-    Ok(rewrite(graph, |new, node, operands| match (&node.op, operands) {
+pub(super) fn run(graph: &Graph) -> Graph {
+    rewrite(graph, |new, node, operands| match (&node.op, operands) {
         (Op::Unary(_), [a]) => sink(new, node, *a, &[], 0),
         (Op::Binary(_), [a, b]) if number(new, *b) => sink(new, node, *a, &[*b], 0),
         (Op::Binary(_), [a, b]) if number(new, *a) => sink(new, node, *b, &[*a], 1),
         _ => None,
-    }))
+    })
 }
 
 /// Whether a node is a constant of one element.
@@ -47,14 +47,11 @@ fn sink(new: &mut Rewrite, node: &Node, a: NodeIndex, numbers: &[NodeIndex], pla
             new.emit(&constant.name, constant.op, output, &[])
         })
         .collect();
-    let computed = match sink(new, &inner, below, &numbers, place) {
-        Some(computed) => computed,
-        None => {
-            let mut operands = numbers.clone();
-            operands.insert(place, below);
-            new.emit(&inner.name, inner.op, inner.output, &operands)
-        }
-    };
+    let computed = sink(new, &inner, below, &numbers, place).unwrap_or_else(|| {
+        let mut operands = numbers.clone();
+        operands.insert(place, below);
+        new.emit(&inner.name, inner.op, inner.output, &operands)
+    });
     let output = TensorType { shape: movement.output.shape, element: node.output.element };
     Some(new.emit(&movement.name, movement.op, output, &[computed]))
 }

@@ -10,8 +10,9 @@ pub(crate) mod matmul;
 mod movement;
 mod rows;
 
+use crate::error::{CompileError, UnsupportedOperator};
 use crate::plan::{Area, Plan, Step, StepKind, Storage, TensorId, TensorPlan};
-use crate::{CompileError, Options, layout, view};
+use crate::{Options, layout, view};
 use petgraph::graph::NodeIndex;
 use std::collections::{BTreeMap, BTreeSet};
 use waferloom_fabric::{Distribution, Dtype};
@@ -91,14 +92,14 @@ impl Selection<'_> {
             format!("{:?}{:?}", output.element, output.shape)
         };
         let operands: Vec<String> = self.graph.operands(id).into_iter().map(words).collect();
-        CompileError::Unsupported {
+        CompileError::Unsupported(Box::new(UnsupportedOperator {
             index: id.index(),
             node: node.name.clone(),
             operator: format!("{:?}", node.op),
             operands: operands.join(", "),
             result: words(id),
             problem: problem.into(),
-        }
+        }))
     }
 
     /// The type on the mesh of a tensor of the graph.
@@ -113,8 +114,9 @@ impl Selection<'_> {
         self.dtype(self.graph.node(id).output.element)
     }
 
+    /// The layout of a value unless its user asks for another. Integers lie as floats do, so that masks meet scores.
     fn default_layout(&self, id: NodeIndex) -> Distribution {
-        layout::default(self.graph.shape(id), self.plan.grid, self.node_dtype(id))
+        layout::default(self.graph.shape(id), self.plan.grid, self.plan.dtype)
     }
 
     fn tensor(&mut self, name: &str, dtype: Dtype, distribution: Distribution, storage: Storage) -> TensorId {
