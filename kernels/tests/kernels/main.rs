@@ -1,0 +1,6 @@
+//! Every kernel on the engine, against a plain reference.
+
+mod matmul;
+mod movement;
+mod rig;
+mod rows;
