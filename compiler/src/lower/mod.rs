@@ -66,6 +66,7 @@ pub fn lower(graph: &Graph, plan: &Plan) -> Result<Program, CompileError> {
         placements: vec![Placement { region: Region::all(plan.grid), class: 0 }],
         constants,
         ports: plan.steps.iter().filter_map(|step| port(plan, step)).collect(),
+        readbacks: Vec::new(),
         operators: plan.steps.iter().map(|step| operator(plan, step)).collect(),
     })
 }

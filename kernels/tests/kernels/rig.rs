@@ -142,6 +142,7 @@ impl Rig {
             placements: vec![Placement { region: Region::all(grid), class: 0 }],
             routes,
             constants: self.constants,
+            readbacks: Vec::new(),
             ports: self.ports,
             operators: Vec::new(),
         };
