@@ -12,6 +12,7 @@ pub mod machine;
 pub mod program;
 pub mod tensor;
 pub mod text;
+pub mod verify;
 
 pub use code::{
     Async, Compare, Completion, Control, Dim, Instruction, MemDsd, Operand, ScalarOp, SwitchCommand, Task, TaskKind,
@@ -26,3 +27,4 @@ pub use program::{
 };
 pub use tensor::{Distribution, Dtype, HostData, HostTensor, Split};
 pub use text::TextError;
+pub use verify::{Finding, Findings, verify};

@@ -101,7 +101,7 @@ pub struct Class {
 impl Class {
     /// Bytes of SRAM that the code takes on a machine. Code lies at the top of SRAM.
     pub fn code_bytes(&self, machine: &Machine) -> u32 {
-        self.tasks.iter().map(|task| crate::code::code_bytes(&task.body, machine)).sum()
+        self.tasks.iter().map(|task| crate::code::code_bytes(&task.body, machine)).fold(0, u32::saturating_add)
     }
 
     /// Bytes of SRAM up to the end of the highest buffer.

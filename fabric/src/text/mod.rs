@@ -54,6 +54,7 @@ mod print_code;
 mod tests;
 
 pub use parse::parse;
+pub(crate) use print::direction_name;
 pub use print::print;
 
 #[cfg(doc)]

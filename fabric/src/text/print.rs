@@ -221,7 +221,7 @@ pub(super) fn kind_name(kind: BufferKind) -> &'static str {
 }
 
 /// The keyword of a port of a router.
-pub(super) fn direction_name(direction: Direction) -> &'static str {
+pub(crate) fn direction_name(direction: Direction) -> &'static str {
     match direction {
         Direction::West => "WEST",
         Direction::East => "EAST",
