@@ -49,6 +49,9 @@ impl<'a> Fabric<'a> {
             let known: Vec<&str> = ports().map(|p| p.name.as_str()).collect();
             return Err(SimulateError::InputUnknown { name: name.clone(), known: known.join(", ") });
         }
+        for readback in &program.readbacks {
+            readback.distribution.check().map_err(|e| invalid(format!("result `{}`: {e}", readback.name)))?;
+        }
         for port in &program.ports {
             port.distribution.check().map_err(|e| invalid(format!("port `{}`: {e}", port.name)))?;
         }
