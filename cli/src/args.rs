@@ -173,7 +173,7 @@ pub(crate) struct ModelArgs {
 /// Sizes that the model's file leaves open.
 #[derive(Debug, Default, Args)]
 pub(crate) struct SizeArgs {
-    /// Shape of an input, such as input_ids=1x32
+    /// Shape of an input, such as ids=1x32
     #[arg(long = "shape", value_name = "NAME=AxB", value_parser = parse_shape)]
     pub(crate) shapes: Vec<(String, Vec<usize>)>,
     /// Size of an open dimension, such as batch=4

@@ -32,7 +32,8 @@ impl Work {
     /// One run.
     pub(crate) fn single(inputs: Tensors<HostTensor>) -> Self {
         let first = inputs.values().next();
-        let batch = first.and_then(|tensor| tensor.shape.first().copied()).unwrap_or(1);
+        // A single list is one item, not as many as it has elements.
+        let batch = first.filter(|tensor| tensor.shape.len() > 1).map_or(1, |tensor| tensor.shape[0]);
         let unit = first.map_or("runs", |tensor| unit(tensor));
         Self { batch, items: batch, unit: unit.into(), notes: Vec::new(), batches: vec![inputs] }
     }

@@ -29,7 +29,7 @@ pub(crate) fn run(args: &CompileArgs, quiet: bool) -> Result<Exit, Error> {
     if args.explain {
         explain(&plan, false)?;
     }
-    let bytes = std::fs::metadata(&args.output).map(|m| m.len()).unwrap_or(0);
+    let bytes = std::fs::metadata(&args.output).map_or(0, |m| m.len());
     write::stdout(&summary::compiled(&program, Path::new(&args.output), bytes))?;
     Ok(Exit::Done)
 }
