@@ -148,6 +148,9 @@ fn constants_lie_in_buffers() {
     error(&with("at 64 origin", "at 66 origin"), "constant \"k\"", "not a multiple");
     let program = with("place w at 0,0 size 3x1", "place w at 1,0 size 2x1");
     error(&program, "constant \"k\", PE (0, 0)", "no class");
+    let result = |text: &str| with("const k", &format!("result r : {text}\nconst k"));
+    error(&result("f32[4] at 504 origin 0,0 on 1x1"), "result \"r\", class w", "504 to 520");
+    error(&result("f32[4] at 64 origin 3,0 on 1x1"), "result \"r\"", "leave the grid");
 }
 
 #[test]
