@@ -151,10 +151,11 @@ fn a_full_queue_holds_the_sender_back() {
     );
     // Receiver: issue in 2 + 1 + 2 * 149 = 301, first element in 307, one a cycle: done in 407.
     assert_eq!(run.cycles, 407);
-    // Sender: 2 task switch, 6 start-up, 100 elements; all else until its last element is waiting for room. Its last element
-    // follows the receiver's 100 - 21 = 79th by the time in which the news of room travels up.
-    assert_eq!(run.pes[0].busy, 108);
-    assert!((280..=300).contains(&run.pes[0].fabric_out), "{:?}", run.pes[0]);
+    // Its first element makes room in the input queue in 307; its router fills it in the same cycle and tells the sender's
+    // router, which moves one on in 308 and has room for the sender's 22nd element (number 21) in 309. So its last one
+    // (number 99) is put in in 309 + 78 = 387. Until the end of 387 it waits whenever it does not do its 2 cycles of task
+    // switch, 6 of start-up and 100 elements: 388 - 108 = 280 cycles.
+    assert_eq!((run.pes[0].busy, run.pes[0].fabric_out, run.pes[0].idle), (108, 280, 407 - 388));
     assert_eq!(run.pes[1].fabric_in, 0);
 }
 

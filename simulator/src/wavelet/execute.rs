@@ -16,6 +16,9 @@ pub(crate) struct Shared<'a> {
     pub(crate) controls: &'a [waferloom_fabric::Control],
 }
 
+/// Elements that are run in one go. Longer instructions go cycle by cycle, so that a run can be stopped within them.
+const MOST_AT_ONCE: u64 = 1 << 20;
+
 /// A thread's turn.
 enum Turn {
     /// It used the datapath.
@@ -399,7 +402,8 @@ fn vector(
         work.then = run_async.then;
         *slot = Some(work);
         pe.work(now, scalar, 0);
-    } else if element::in_memory(&work) && pe.microthreads.iter().all(Option::is_none) {
+    } else if element::in_memory(&work) && work.remaining <= MOST_AT_ONCE && pe.microthreads.iter().all(Option::is_none)
+    {
         // Nothing can come between: all elements at once.
         let (mut busy, mut stall) = (startup, 0);
         while work.remaining > 0 {
