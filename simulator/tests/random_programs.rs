@@ -168,24 +168,35 @@ fn body(depth: u32) -> BoxedStrategy<String> {
 
 /// A mesh of up to 3 x 3 PEs: c0 is broadcast along rows, c1 along columns, c2 is each PE's own loop; c8 and c9 are the host's.
 fn routes(width: u32, height: u32, middle: &str, filter: &str) -> String {
-    let mut text = format!("route c2 at 0,0 size {width}x{height} {{ pos RAMP -> RAMP }}\n");
-    for (color, size, first, out, inn) in [(0, width, "", "EAST", "WEST"), (1, height, "y", "SOUTH", "NORTH")] {
-        let part = |from: u32, count: u32| match first {
-            "" => format!("at {from},0 size {count}x{height}"),
-            _ => format!("at 0,{from} size {width}x{count}"),
-        };
-        if size == 1 {
-            text += &format!("route c{color} {} {{ pos RAMP -> RAMP }}\n", part(0, 1));
-            continue;
-        }
-        text += &format!("route c{color} {} {{ pos RAMP -> {out} }}\n", part(0, 1));
-        if size > 2 {
-            let middle = middle.replace("IN", inn).replace("OUT", out);
-            text += &format!("route c{color} {} {{ {middle}{filter} }}\n", part(1, size - 2));
-        }
-        text += &format!("route c{color} {} {{ pos {inn} -> RAMP }}\n", part(size - 1, 1));
+    let mut lines = vec![format!("route c2 at 0,0 size {width}x{height} {{ pos RAMP -> RAMP }}")];
+    let row = |from: u32, count: u32| format!("at {from},0 size {count}x{height}");
+    let column = |from: u32, count: u32| format!("at 0,{from} size {width}x{count}");
+    lines.extend(line(0, width, ["WEST", "EAST"], &row, middle, filter));
+    lines.extend(line(1, height, ["NORTH", "SOUTH"], &column, middle, filter));
+    lines.join("\n")
+}
+
+/// The routes of a broadcast along a line of PEs; `part` gives the region of some of them.
+fn line(
+    color: u32,
+    size: u32,
+    [inn, out]: [&str; 2],
+    part: &dyn Fn(u32, u32) -> String,
+    middle: &str,
+    filter: &str,
+) -> Vec<String> {
+    if size == 1 {
+        return vec![format!("route c{color} {} {{ pos RAMP -> RAMP }}", part(0, 1))];
     }
-    text
+    let middle = middle.replace("IN", inn).replace("OUT", out);
+    let mut lines = vec![
+        format!("route c{color} {} {{ pos RAMP -> {out} }}", part(0, 1)),
+        format!("route c{color} {} {{ pos {inn} -> RAMP }}", part(size - 1, 1)),
+    ];
+    if size > 2 {
+        lines.push(format!("route c{color} {} {{ {middle}{filter} }}", part(1, size - 2)));
+    }
+    lines
 }
 
 /// The text of a program; most of them pass the verifier.
@@ -213,7 +224,8 @@ fn program() -> impl Strategy<Value = String> {
             "program random machine bench16 grid {width}x{height}
 param x = columns [{}] param y = rows [{}]
 operator step any at 0,0 flops 0 bytes 0
-{}route c8 at 0,0 {{ pos WEST -> RAMP }}
+{}
+route c8 at 0,0 {{ pos WEST -> RAMP }}
 class w {{ in q0 = c0 in q1 = c1 in q2 = c2 in q3 = c8 out q0 = c0 out q1 = c1 out q2 = c2
 fifo f0 at 1024 words 4
 buffer all at 0 bytes 1024 scratch

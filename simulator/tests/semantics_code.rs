@@ -254,7 +254,7 @@ fn faults_name_their_place() {
 fn a_very_long_instruction_can_be_stopped() {
     let text = single(0, 1, &main("mov null <- [0 : i32 ; 65536:0, 65536:0, 65536:0] mov out q1 i32[1] <- i32 0"));
     let options = waferloom_simulator::Options { max_cycles: Some(5000), ..Default::default() };
-    let error =
-        waferloom_simulator::simulate(&common::program(&text), &Default::default(), &options).expect_err("long");
+    let error = waferloom_simulator::simulate(&common::program(&text), &std::collections::BTreeMap::new(), &options)
+        .expect_err("long");
     assert!(matches!(error, SimulateError::CycleLimit { .. }), "{error}");
 }
