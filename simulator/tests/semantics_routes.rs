@@ -36,7 +36,8 @@ fn row(send: &str, middle: &str, one: (&str, u32), two: (&str, u32)) -> String {
 
 /// Code that sends the numbers one by one.
 fn send(numbers: &[i32]) -> String {
-    numbers.iter().map(|n| format!("mov out q0 i32[1] <- i32 {n} ")).collect()
+    let instructions: Vec<String> = numbers.iter().map(|n| format!("mov out q0 i32[1] <- i32 {n} ")).collect();
+    instructions.concat()
 }
 
 /// A main task that passes `n` wavelets on to the host.
@@ -231,7 +232,7 @@ input x : i32[50] on 1x1 edge NORTH at 0,0 color c0",
 
 #[test]
 fn a_sender_that_nobody_hears_is_told_of() {
-    let error = fails(&row(&"mov out q0 i32[40] <- i32 1".to_string(), "pos WEST -> RAMP", ("", 0), ("", 0)));
+    let error = fails(&row("mov out q0 i32[40] <- i32 1", "pos WEST -> RAMP", ("", 0), ("", 0)));
     let SimulateError::Deadlock { waits, .. } = error else { panic!("{error}") };
     // Output queue 0 with its ramp holds 2 + 3, the link 4, input queue 0 with its ramp 6 + 2: 17, so that 23 are left.
     assert!(waits.contains("PE (0, 0), task main, step 0: 23 more elements for output queue 0 (colour c0)"), "{waits}");

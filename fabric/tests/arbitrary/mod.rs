@@ -159,10 +159,10 @@ fn task() -> impl Strategy<Value = Task> {
 }
 
 fn class() -> impl Strategy<Value = Class> {
+    use BufferKind::{Activation, Scratch, Table, Weight};
     let color = prop_oneof![id().prop_map(|c| ColorRef::Fixed(Color(c))), (0..4u32).prop_map(ColorRef::Param)];
     let binding = (id(), color).prop_map(|(queue, color)| QueueBinding { queue, color });
     let fifo = (unsigned(), unsigned()).prop_map(|(address, words)| Fifo { address, words });
-    use BufferKind::{Activation, Scratch, Table, Weight};
     let kind = proptest::sample::select(vec![Weight, Activation, Scratch, Table]);
     let buffer = (name(), unsigned(), unsigned(), kind, option::of((unsigned(), unsigned())))
         .prop_map(|(name, address, bytes, kind, live)| Buffer { name, address, bytes, kind, live });
