@@ -20,7 +20,6 @@ const GRID: (u16, u16) = (8, 8);
 /// Cycles of what `emit` emits, and where they went, in percent over all PEs.
 fn measure(name: &str, dtype: Dtype, emit: impl FnOnce(&mut Rig)) {
     let mut rig = Rig::new(GRID);
-    rig.mark(name);
     emit(&mut rig);
     let started = std::time::Instant::now();
     let run = rig.run();

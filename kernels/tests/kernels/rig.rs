@@ -3,8 +3,8 @@
 use half::f16;
 use std::collections::BTreeMap;
 use waferloom_fabric::{
-    Buffer, BufferKind, Class, Constant, Coord, Direction, Distribution, Dtype, Extent, HostData, HostTensor,
-    Instruction, Machine, Operator, Payload, Placement, Port, PortKind, Program, Region, Split,
+    Buffer, BufferKind, Class, Constant, Coord, Direction, Distribution, Dtype, Extent, HostData, HostTensor, Machine,
+    Payload, Placement, Port, PortKind, Program, Region, Split,
 };
 use waferloom_kernels::mesh::{CHAIN, EDGE};
 use waferloom_kernels::{Code, Mesh, Tile, edge};
@@ -19,7 +19,6 @@ pub(crate) struct Rig {
     constants: Vec<Constant>,
     ports: Vec<Port>,
     inputs: BTreeMap<String, HostTensor>,
-    operators: Vec<Operator>,
 }
 
 impl Rig {
@@ -34,15 +33,7 @@ impl Rig {
             constants: Vec::new(),
             ports: Vec::new(),
             inputs: BTreeMap::new(),
-            operators: Vec::new(),
         }
-    }
-
-    /// What follows is counted as one operator.
-    pub(crate) fn mark(&mut self, name: &str) {
-        self.code.push(Instruction::Mark(self.operators.len() as u32));
-        let region = Region::all(self.mesh.grid);
-        self.operators.push(Operator { name: name.into(), kind: name.into(), region, flops: 0, bytes: 0 });
     }
 
     /// Reserves memory in every PE.
@@ -152,7 +143,7 @@ impl Rig {
             routes,
             constants: self.constants,
             ports: self.ports,
-            operators: self.operators,
+            operators: Vec::new(),
         };
         let run = simulate(&program, &self.inputs, &Options::default()).unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(run.leftover_wavelets, 0);
