@@ -72,15 +72,15 @@ fn routes(sketch: &mut Sketch, Extent { width, height }: Extent) {
     use Direction::{East, North, Ramp, South, West};
     let down = |tx: &[Direction]| [tx, if height > 1 { &[South][..] } else { &[] }].concat();
     if width > 1 {
-        sketch.route(COLOR, Region::rect(0, 0, 1, 1), &[Ramp], &down(&[East]));
-        sketch.route(COLOR, Region::rect(1, 0, width - 2, 1), &[West], &down(&[East, Ramp]));
-        sketch.route(COLOR, Region::rect(width - 1, 0, 1, 1), &[West], &down(&[Ramp]));
+        sketch.route(COLOR, Region::rect(0, 0, 1, 1), (&[Ramp], &down(&[East])));
+        sketch.route(COLOR, Region::rect(1, 0, width - 2, 1), (&[West], &down(&[East, Ramp])));
+        sketch.route(COLOR, Region::rect(width - 1, 0, 1, 1), (&[West], &down(&[Ramp])));
     } else if height > 1 {
-        sketch.route(COLOR, Region::rect(0, 0, 1, 1), &[Ramp], &[South]);
+        sketch.route(COLOR, Region::rect(0, 0, 1, 1), (&[Ramp], &[South]));
     }
     if height > 1 {
-        sketch.route(COLOR, Region::rect(0, 1, width, height - 2), &[North], &[South, Ramp]);
-        sketch.route(COLOR, Region::rect(0, height - 1, width, 1), &[North], &[Ramp]);
+        sketch.route(COLOR, Region::rect(0, 1, width, height - 2), (&[North], &[South, Ramp]));
+        sketch.route(COLOR, Region::rect(0, height - 1, width, 1), (&[North], &[Ramp]));
     }
 }
 

@@ -39,6 +39,13 @@ pub(super) const KERNEL: Kernel = Kernel {
 /// Ids of queues: the machine's deepest come first on the way in, and 2 and 3 are the deep ones on the way out.
 const QUEUE_OUT: u8 = 2;
 
+/// A switch position: from where to where.
+type Route = (&'static [Direction], &'static [Direction]);
+const RECEIVE: Route = (&[Direction::East], &[Direction::Ramp]);
+const SEND: Route = (&[Direction::Ramp], &[Direction::West]);
+const PASS: Route = (&[Direction::East], &[Direction::West]);
+const CLOSED: Route = (&[], &[]);
+
 /// A way to reduce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Algorithm {
@@ -97,9 +104,9 @@ fn name(algorithm: Algorithm) -> &'static str {
 
 /// The algorithm that is set; `auto` takes the feasible one with the least estimate.
 fn choose(settings: &Settings, machine: &Machine, line: Line) -> Result<Algorithm, KernelError> {
-    let tree = || match line.pes.is_power_of_two() {
-        true => Ok(Algorithm::Tree),
-        false => Err(settings.refuse("p", "a tree needs a power of two")),
+    let tree = || {
+        let power = line.pes.is_power_of_two().then_some(Algorithm::Tree);
+        power.ok_or_else(|| settings.refuse("p", "a tree needs a power of two"))
     };
     let two_phase = || {
         let group = match settings.integer("group") {
@@ -164,23 +171,20 @@ fn chain(sketch: &mut Sketch, line: Line, vector: Tile) {
 
 /// Routes between neighbouring heads, `distance` PEs apart: head `i` sends to head `i - 1` on colour `colors[i % 2]`.
 fn links(sketch: &mut Sketch, pes: u32, distance: u32, colors: [u8; 2]) {
-    use Direction::{East, Ramp, West};
     for parity in 0..2 {
         let color = Color(colors[parity as usize]);
         let other = 1 - parity;
         // Head 0 sends nothing.
         let first = if parity == 0 { 2 * distance } else { distance };
-        sketch.route(color, columns(first, pes, 2 * distance), &[Ramp], &[West]);
+        sketch.route(color, columns(first, pes, 2 * distance), SEND);
         // Receivers: heads of the other parity with a head to their east.
         let end = pes.saturating_sub(distance);
-        sketch.route(color, columns(other * distance, end, 2 * distance), &[East], &[Ramp]);
+        sketch.route(color, columns(other * distance, end, 2 * distance), RECEIVE);
         for between in 1..distance {
             let first = first - distance + between;
             // A PE between two heads opens its router when its own group has used it: else the heads' stream would take
             // every second cycle of the links that the group's sum needs first.
-            const OPEN: (&[Direction], &[Direction]) = (&[Direction::East], &[Direction::West]);
-            const CLOSED: (&[Direction], &[Direction]) = (&[], &[]);
-            sketch.switched_route(color, columns(first, end, 2 * distance), &[CLOSED, OPEN]);
+            sketch.switched_route(color, columns(first, end, 2 * distance), &[CLOSED, PASS]);
         }
     }
 }
@@ -197,11 +201,10 @@ fn link_params(sketch: &mut Sketch, distance: u16, colors: [u8; 2]) -> (ColorRef
 /// Every PE sends its vector straight to the root. All share one colour: each router serves its own PE first, so that the
 /// vectors arrive whole, the nearest first.
 fn star(sketch: &mut Sketch, line: Line, vector: Tile) {
-    use Direction::{East, Ramp, West};
     let (pes, n) = (line.pes, line.elements);
-    sketch.route(Color(0), columns(0, 1, 1), &[East], &[Ramp]);
-    sketch.route(Color(0), columns(1, pes - 1, 1), &[East, Ramp], &[West]);
-    sketch.route(Color(0), columns(pes - 1, pes, 1), &[Ramp], &[West]);
+    sketch.route(Color(0), columns(0, 1, 1), RECEIVE);
+    sketch.route(Color(0), columns(1, pes - 1, 1), (&[Direction::East, Direction::Ramp], &[Direction::West]));
+    sketch.route(Color(0), columns(pes - 1, pes, 1), SEND);
     let mut root = Code::new();
     add_rounds(&mut root, pes - 1, vector);
     sketch.class("root", &[columns(0, 1, 1)], &[(0, fixed(0))], &[], root);
@@ -246,11 +249,6 @@ fn tree(sketch: &mut Sketch, line: Line, vector: Tile) {
 }
 
 fn tree_routes(sketch: &mut Sketch, pes: u32) {
-    use Direction::{East, Ramp, West};
-    type Route = (&'static [Direction], &'static [Direction]);
-    const RECEIVE: Route = (&[East], &[Ramp]);
-    const SEND: Route = (&[Ramp], &[West]);
-    const PASS: Route = (&[East], &[West]);
     for x in 0..pes {
         let at = columns(x, x + 1, 1);
         let from = Color((x.count_ones() % 2) as u8);
@@ -328,11 +326,10 @@ fn two_phase(sketch: &mut Sketch, line: Line, group: u32, vector: Tile) {
 
 /// Routes within groups: member `i` sends to member `i - 1` on colour `i % 2`.
 fn group_links(sketch: &mut Sketch, pes: u32, group: u32) {
-    use Direction::{East, Ramp, West};
     for member in 1..group {
         let color = Color((member % 2) as u8);
-        sketch.route(color, columns(member, pes, group), &[Ramp], &[West]);
-        sketch.route(color, columns(member - 1, pes, group), &[East], &[Ramp]);
+        sketch.route(color, columns(member, pes, group), SEND);
+        sketch.route(color, columns(member - 1, pes, group), RECEIVE);
     }
 }
 

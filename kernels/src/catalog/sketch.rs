@@ -4,8 +4,7 @@ use super::KernelError;
 use crate::code::Code;
 use waferloom_fabric::{
     Buffer, BufferKind, Class, Color, ColorRef, ColorRoute, Constant, Coord, Direction, Distribution, Dtype, Extent,
-    Machine, Operator, Param, ParamValues, Payload, Placement, PortSet, Position, Program, QueueBinding, Readback,
-    Region,
+    Machine, Param, ParamValues, Payload, Placement, PortSet, Position, Program, QueueBinding, Readback, Region,
 };
 
 /// Id of the task that each class runs.
@@ -75,15 +74,15 @@ impl Sketch {
     }
 
     /// A fixed route; regions without PEs are left out.
-    pub(super) fn route(&mut self, color: Color, region: Region, rx: &[Direction], tx: &[Direction]) {
-        self.switched_route(color, region, &[(rx, tx)]);
+    pub(super) fn route(&mut self, color: Color, region: Region, position: (&[Direction], &[Direction])) {
+        self.switched_route(color, region, &[position]);
     }
 
-    /// A route with several switch positions, which stays at the last.
+    /// A route with several switch positions (from where, to where), which stays at the last.
     pub(super) fn switched_route(&mut self, color: Color, region: Region, positions: &[(&[Direction], &[Direction])]) {
         if region.coords().next().is_some() {
-            let positions =
-                positions.iter().map(|(rx, tx)| Position { rx: PortSet::of(rx), tx: PortSet::of(tx) }).collect();
+            let position = |(rx, tx): &(&[_], &[_])| Position { rx: PortSet::of(rx), tx: PortSet::of(tx) };
+            let positions = positions.iter().map(position).collect();
             self.program.routes.push(ColorRoute { color, region, positions, start: 0, ring: false, filter: None });
         }
     }
