@@ -9,6 +9,9 @@ pub mod npz;
 pub mod onnx;
 pub mod passes;
 pub mod tensor;
+#[cfg(test)]
+mod testing;
+pub mod text;
 
 pub use evaluate::{EvaluateError, evaluate};
 pub use graph::Graph;

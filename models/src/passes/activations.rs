@@ -1,4 +1,4 @@
-//! Recognises activation functions that are written out: GELU by the error function, the logistic function and SiLU.
+//! Recognises activation functions that are written out: GELU by the error function, the logistic function and `SiLU`.
 
 use petgraph::graph::NodeIndex;
 

@@ -36,8 +36,8 @@ fn thin(builder: &mut Builder, id: NodeIndex, axes: usize) -> Result<NodeIndex, 
         return builder.broadcast(&name, inner, kept);
     }
     let mut result = id;
-    for axis in 0..axes {
-        if shape[axis] > 1 && repeats(&builder.graph, id, axis) {
+    for (axis, &size) in shape.iter().enumerate().take(axes) {
+        if size > 1 && repeats(&builder.graph, id, axis) {
             let name = format!("{}.once", builder.graph.node(id).name);
             result = builder.slice(&name, result, axis, (0, 1, 1))?;
         }

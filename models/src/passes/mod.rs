@@ -14,6 +14,8 @@ mod normalize;
 mod rewrite;
 mod scales;
 mod softmax;
+#[cfg(test)]
+mod tests;
 
 use crate::graph::Graph;
 use crate::infer::{GraphError, verify};

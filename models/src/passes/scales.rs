@@ -43,17 +43,13 @@ fn scale(rewriter: &mut Rewriter, id: NodeIndex, factor: f32) -> Result<NodeInde
     let node = rewriter.builder.graph.node(id);
     let name = format!("{}.scaled", node.name);
     let output = node.output.clone();
-    match &node.op {
-        Op::Constant(ConstantData::Float(values)) => {
-            let values = values.iter().map(|value| value * factor).collect();
-            Ok(rewriter.builder.constant(&name, output, ConstantData::Float(values)))
-        }
-        // A constant that is only kept small.
-        _ => {
-            let factor = rewriter.builder.scalar(&format!("{name}.factor"), factor, output.shape.len());
-            rewriter.builder.binary(&name, BinaryOp::Mul, id, factor)
-        }
+    if let Op::Constant(ConstantData::Float(values)) = &node.op {
+        let values = values.iter().map(|value| value * factor).collect();
+        return Ok(rewriter.builder.constant(&name, output, ConstantData::Float(values)));
     }
+    // A constant that is only kept small.
+    let factor = rewriter.builder.scalar(&format!("{name}.factor"), factor, output.shape.len());
+    rewriter.builder.binary(&name, BinaryOp::Mul, id, factor)
 }
 
 fn plan(graph: &Graph) -> Plan {
