@@ -70,6 +70,9 @@ const BUILTIN: [(&str, &str); 3] = [
     ("bench16", include_str!("../machines/bench16.ron")),
 ];
 
+/// Cycles of one thing: so few that arithmetic on times cannot overflow within a run.
+const MOST_CYCLES: u32 = 1 << 20;
+
 /// Why a machine file was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum MachineError {
@@ -167,8 +170,6 @@ impl Machine {
         if !(self.host_wavelets_per_cycle > 0.0 && self.host_wavelets_per_cycle.is_finite()) {
             return bad("host_wavelets_per_cycle", &self.host_wavelets_per_cycle, "a positive number");
         }
-        // So much that arithmetic on times cannot overflow within a run.
-        const MOST_CYCLES: u32 = 1 << 20;
         let at_most = [
             ("sram_bytes", self.sram_bytes, 1 << 24, "at most 16 MiB"),
             ("colors", self.colors.into(), 64, "at most 64"),

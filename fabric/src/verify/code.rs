@@ -250,11 +250,11 @@ impl Walk<'_> {
 
     /// Lengths that are known here must agree, and there must be one.
     fn lengths(&mut self, dst: &Operand, srcs: &[Operand]) {
-        let lengths: Vec<Option<u64>> = srcs.iter().chain([dst]).filter_map(length).collect();
-        if lengths.is_empty() {
+        let lengths: Vec<Length> = srcs.iter().chain([dst]).map(length).collect();
+        if lengths.iter().all(|length| matches!(length, Length::Any)) {
             self.error("no operand gives the instruction a length", "use memory, a queue or a FIFO as an operand");
         }
-        let mut known = lengths.into_iter().flatten();
+        let mut known = lengths.iter().filter_map(|length| if let Length::Known(n) = length { Some(*n) } else { None });
         if let Some(first) = known.next()
             && let Some(other) = known.find(|&n| n != first)
         {
@@ -274,11 +274,12 @@ impl Walk<'_> {
         let Value::Imm(base) = dsd.base else { return };
         let bytes = i64::from(dsd.dtype.bytes());
         let start = i64::from(base) + i64::from(dsd.offset);
-        // How far the dimensions reach to both sides. A length that is only known when it runs may be 0.
+        // How far the dimensions reach to both sides.
         let (mut low, mut high) = (0i64, 0i64);
         for dim in &dsd.dims {
             match (dim.len, dim.stride) {
-                (Value::Imm(..=0), _) => return,
+                // No element, or a number of them that is only known when it runs and may be 0.
+                (Value::Imm(..=0) | Value::Reg(_) | Value::Param(_), _) => return,
                 (Value::Imm(len), Value::Imm(stride)) => {
                     let reach = i64::from(len - 1) * i64::from(stride);
                     let side = if reach < 0 { &mut low } else { &mut high };
@@ -286,7 +287,6 @@ impl Walk<'_> {
                 }
                 // A stride that is only known when it runs: the first turn is certain.
                 (Value::Imm(_), _) => {}
-                (Value::Reg(_) | Value::Param(_), _) => return,
             }
         }
         let (low, high) = (low.saturating_mul(bytes), high.saturating_mul(bytes));
@@ -324,19 +324,27 @@ fn dtype(operand: &Operand) -> Option<Dtype> {
     }
 }
 
-/// The length of an operand that has one: `Some(None)` when it is only known at a PE or when it runs.
-fn length(operand: &Operand) -> Option<Option<u64>> {
-    let known = |value: Value| match value {
-        Value::Imm(n) => Some(n.max(0) as u64),
+/// How many elements an operand has.
+enum Length {
+    /// As many as the others.
+    Any,
+    /// It is only known at a PE, or when the code runs.
+    Unknown,
+    /// So many.
+    Known(u64),
+}
+
+fn length(operand: &Operand) -> Length {
+    let known = |value: &Value| match value {
+        Value::Imm(n) => Some((*n).max(0) as u64),
         _ => None,
     };
-    match operand {
-        Operand::Mem(dsd) => Some(
-            dsd.dims.iter().map(|dim| known(dim.len)).try_fold(1u64, |total, len| Some(total.saturating_mul(len?))),
-        ),
-        Operand::FabIn { len, .. } | Operand::FabOut { len, .. } | Operand::Fifo { len, .. } => Some(known(*len)),
-        Operand::Scalar { .. } | Operand::Null => None,
-    }
+    let total = match operand {
+        Operand::Mem(dsd) => dsd.dims.iter().try_fold(1u64, |total, dim| Some(total.saturating_mul(known(&dim.len)?))),
+        Operand::FabIn { len, .. } | Operand::FabOut { len, .. } | Operand::Fifo { len, .. } => known(len),
+        Operand::Scalar { .. } | Operand::Null => return Length::Any,
+    };
+    total.map_or(Length::Unknown, Length::Known)
 }
 
 /// Whether a command closes routes.

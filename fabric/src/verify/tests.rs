@@ -6,7 +6,7 @@ use crate::program::Program;
 use crate::text::parse;
 
 /// A row of three PEs that hand a stream from the host through and back to it.
-const SOUND: &str = r#"program sound machine bench16 grid 3x1
+const SOUND: &str = "program sound machine bench16 grid 3x1
 param into = columns [0, 1, 0]
 param from = columns [1, 0, 1]
 operator pass mov at 0,0 size 3x1 flops 0 bytes 0
@@ -31,7 +31,7 @@ place w at 0,0 size 3x1
 const k : f32[4] at 64 origin 0,0 on 1x1 = [1.0, 2.0, 3.0, 4.0]
 input x : f32[8] on 1x1 edge WEST at 0,0 color c0
 output y : f32[8] on 1x1 edge EAST at 2,0 color c1
-"#;
+";
 
 fn program(text: &str) -> Program {
     parse(text).unwrap_or_else(|e| panic!("{e}\n{text}"))
@@ -148,6 +148,9 @@ fn constants_lie_in_buffers() {
     error(&with("at 64 origin", "at 66 origin"), "constant \"k\"", "not a multiple");
     let program = with("place w at 0,0 size 3x1", "place w at 1,0 size 2x1");
     error(&program, "constant \"k\", PE (0, 0)", "no class");
+    let result = |text: &str| with("const k", &format!("result r : {text}\nconst k"));
+    error(&result("f32[4] at 504 origin 0,0 on 1x1"), "result \"r\", class w", "504 to 520");
+    error(&result("f32[4] at 64 origin 3,0 on 1x1"), "result \"r\"", "leave the grid");
 }
 
 #[test]
@@ -165,7 +168,7 @@ fn ids_are_in_range() {
     error(&body("position c24 = 0"), "instruction 1", "no colour c24");
     error(&body("position c1 = 2"), "class w, colour c1, PE (0, 0) and 2 more", "position 2");
     error(&body("control q1 []"), "instruction 1", "0 commands");
-    let nine = vec!["nop"; 9].join(", ");
+    let nine = ["nop"; 9].join(", ");
     error(&body(&format!("control q1 [{nine}]")), "instruction 1", "9 commands");
     error(&body("control q1 [nop] task 12"), "instruction 1", "control task 12");
 }

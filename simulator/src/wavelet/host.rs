@@ -55,8 +55,11 @@ pub(crate) struct Sink {
 }
 
 impl Sink {
-    pub(crate) fn receive(&mut self, data: u32, ready: u64) {
-        self.data.push(data);
+    /// Takes a wavelet from the link; a control wavelet ends here without a trace.
+    pub(crate) fn receive(&mut self, wavelet: &Wavelet, ready: u64) {
+        if wavelet.control == 0 {
+            self.data.push(wavelet.data);
+        }
         self.last = ready;
         self.restore_at = Some(ready - 1 + self.interval);
     }

@@ -7,7 +7,7 @@ use super::pe::{Pe, VectorWork};
 use super::setup::Fabric;
 use crate::SimulateError;
 use std::fmt::Write as _;
-use waferloom_fabric::{Direction, PortKind, Program};
+use waferloom_fabric::{Direction, PortKind, Program, TaskKind};
 
 /// Waits that a message lists; the rest are counted.
 const MOST_LINES: usize = 10;
@@ -23,16 +23,21 @@ pub(crate) fn deadlock(program: &Program, fabric: &Fabric<'_>, bands: &[Band], c
     for band in bands {
         for (local, pe) in band.pes.iter().enumerate() {
             if let Some(work) = &pe.main {
-                lines.push(format!("{}: {}", place(fabric, pe, work.at), wait(band, local, work)));
+                lines.push(format!("{}: {}", place(fabric, pe, work.at), wait(fabric, band, local, work)));
             } else if let Some(running) = pe.running {
                 let at = place(fabric, pe, (running.task, running.step));
                 lines.push(format!("{at}: waits for a queue or a microthread that an asynchronous instruction holds, or for room for a control wavelet"));
             }
             for work in pe.microthreads.iter().flatten() {
-                lines.push(format!("{} (asynchronous): {}", place(fabric, pe, work.at), wait(band, local, work)));
+                lines.push(format!(
+                    "{} (asynchronous): {}",
+                    place(fabric, pe, work.at),
+                    wait(fabric, band, local, work)
+                ));
             }
         }
     }
+    lines.extend(bands.iter().flat_map(|b| &b.pes).flat_map(|pe| blocked_tasks(fabric, pe)));
     for port in program.ports.iter().filter(|p| p.kind == PortKind::Output) {
         let missing: usize = (0..port.streams())
             .filter_map(|s| bands.iter().find_map(|b| b.sink_at.get(&fabric.link(port, s)).map(|&i| &b.sinks[i])))
@@ -55,13 +60,21 @@ pub(crate) fn deadlock(program: &Program, fabric: &Fabric<'_>, bands: &[Band], c
     SimulateError::Deadlock { cycle, waits }
 }
 
+/// Tasks that have been activated, and wait for somebody to unblock them.
+fn blocked_tasks<'a>(fabric: &'a Fabric<'_>, pe: &'a Pe) -> impl Iterator<Item = String> + 'a {
+    let tasks = pe.class.map_or(&[][..], |class| fabric.class(class).tasks.as_slice());
+    let waiting = pe.activated & pe.blocked;
+    let waiting = tasks.iter().filter(move |t| t.kind == TaskKind::Local && waiting >> t.id & 1 == 1);
+    waiting.map(|t| format!("PE ({}, {}), task {}: is activated, but blocked", pe.at.0.x, pe.at.0.y, t.name))
+}
+
 /// "PE (x, y), task name, step n".
 fn place(fabric: &Fabric<'_>, pe: &Pe, (task, step): (u16, u32)) -> String {
     let name = pe.class.map_or("?", |class| fabric.class(class).tasks[task as usize].name.as_str());
     format!("PE ({}, {}), task {name}, step {step}", pe.at.0.x, pe.at.0.y)
 }
 
-fn wait(band: &Band, local: usize, work: &VectorWork) -> String {
+fn wait(fabric: &Fabric<'_>, band: &Band, local: usize, work: &VectorWork) -> String {
     let pe = &band.pes[local];
     for port in &work.srcs[..work.arity] {
         match port {
@@ -79,33 +92,37 @@ fn wait(band: &Band, local: usize, work: &VectorWork) -> String {
         }
     }
     match &work.dst {
-        Port::FabOut { queue, .. } => full_queue(band, local, *queue, work.remaining),
+        Port::FabOut { queue, .. } => full_queue(fabric, band, local, *queue, work.remaining),
         Port::Fifo { fifo, .. } => format!("waits for room for {} more words in FIFO {fifo}", work.remaining),
         _ => "waits for its turn".into(),
     }
 }
 
 /// Why an output queue does not drain, as far as its own router shows.
-fn full_queue(band: &Band, local: usize, queue: u8, remaining: u64) -> String {
+fn full_queue(fabric: &Fabric<'_>, band: &Band, local: usize, queue: u8, remaining: u64) -> String {
     let Some(Some(out)) = band.pes[local].outputs.get(queue as usize) else {
         return format!("sends into output queue {queue}, which has no colour");
     };
     let start = format!("{remaining} more elements for output queue {queue} (colour c{})", out.color);
     let Some(lane) = out.lane else { return format!("{start}: the router has no route for the colour") };
     let lane = &band.routers[local].lanes[lane as usize];
+    let (rx, tx) = lane.ports(&fabric.program.routes);
     let full: Vec<&str> = Direction::ALL[..4]
         .iter()
-        .filter(|d| lane.credits[**d as usize] == 0)
+        .filter(|d| tx.contains(**d) && lane.credits[**d as usize] == 0)
         .map(|d| ["west", "east", "north", "south"][*d as usize])
         .collect();
+    let why = if !rx.contains(Direction::Ramp) {
+        "which takes nothing from the ramp".into()
+    } else if full.is_empty() {
+        "the input queue behind the ramp is full".into()
+    } else {
+        format!("no room to the {}", full.join(", "))
+    };
     if lane.closed {
         format!("{start}: a teardown has closed the route")
     } else {
-        format!(
-            "{start}: the router does not take them (switch position {}; no room to the {})",
-            lane.position,
-            full.join(", ")
-        )
+        format!("{start}: the router does not take them (switch position {}; {why})", lane.position)
     }
 }
 
