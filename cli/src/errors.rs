@@ -102,7 +102,7 @@ impl From<ImportError> for Error {
         match &error {
             ImportError::OpenDimensions { .. } => Self::new(
                 error.to_string(),
-                "--inputs takes the shapes from the tensors; --shape input_ids=1x32 or --dim batch=1 gives them",
+                "--inputs takes the shapes from the tensors; else give --shape input_ids=4x64, or --dim NAME=N for each symbol",
             ),
             _ => Self::input(error.to_string()),
         }

@@ -42,8 +42,8 @@ pub(crate) fn summary(finished: &Finished, machine: &Machine) -> String {
         report.machine,
         report.engine
     );
-    for note in &finished.notes {
-        line(&mut out, "input", note);
+    for (index, note) in finished.notes.iter().enumerate() {
+        line(&mut out, if index == 0 { "input" } else { "" }, note);
     }
     times(&mut out, report, machine);
     resources(&mut out, report);
