@@ -50,10 +50,10 @@ pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
     /// Say more on stderr; twice for details
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "General", display_order = 900)]
     pub(crate) verbose: u8,
     /// Say only errors, and show no progress
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "General", display_order = 901)]
     pub(crate) quiet: bool,
 }
 
@@ -89,12 +89,12 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) output: OutputArgs,
     /// Hold the outputs against those of an npz file; exit 1 when they differ
-    #[arg(long, value_name = "F.npz")]
+    #[arg(long, value_name = "F.npz", help_heading = "Comparison")]
     pub(crate) expect: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) tolerance: ToleranceArgs,
     /// Print the compiler's decisions
-    #[arg(long)]
+    #[arg(long, help_heading = "Results")]
     pub(crate) explain: bool,
 }
 
@@ -106,10 +106,10 @@ pub(crate) struct CompileArgs {
     #[command(flatten)]
     pub(crate) target: TargetArgs,
     /// Where the program goes: .wlt is text, anything else the compact form
-    #[arg(short, long, value_name = "F.wlp")]
+    #[arg(short, long, value_name = "F.wlp", help_heading = "Results")]
     pub(crate) output: PathBuf,
     /// Print the compiler's decisions
-    #[arg(long)]
+    #[arg(long, help_heading = "Results")]
     pub(crate) explain: bool,
 }
 
@@ -120,14 +120,14 @@ pub(crate) struct SimulateArgs {
     #[arg(value_name = "F.wlp|F.wlt")]
     pub(crate) program: PathBuf,
     /// Input tensors, one entry a name
-    #[arg(long, value_name = "F.npz")]
+    #[arg(long, value_name = "F.npz", help_heading = "Model")]
     pub(crate) inputs: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
     /// Hold the outputs against those of an npz file; exit 1 when they differ
-    #[arg(long, value_name = "F.npz")]
+    #[arg(long, value_name = "F.npz", help_heading = "Comparison")]
     pub(crate) expect: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) tolerance: ToleranceArgs,
@@ -143,7 +143,7 @@ pub(crate) struct VerifyArgs {
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
     /// The expected outputs, one entry a name
-    #[arg(long, value_name = "F.npz")]
+    #[arg(long, value_name = "F.npz", help_heading = "Comparison")]
     pub(crate) expect: PathBuf,
     #[command(flatten)]
     pub(crate) tolerance: ToleranceArgs,
@@ -161,8 +161,10 @@ pub(crate) struct InspectArgs {
 
 /// A model and its inputs.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Model")]
 pub(crate) struct ModelArgs {
     /// ONNX file
+    #[arg(help_heading = None)]
     pub(crate) model: PathBuf,
     /// Input tensors, one entry a name; their shapes bind the model's open dimensions
     #[arg(long, value_name = "F.npz")]
@@ -179,6 +181,7 @@ pub(crate) struct ModelArgs {
 
 /// Sizes that the model's file leaves open.
 #[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Model")]
 pub(crate) struct SizeArgs {
     /// Shape of an input, such as ids=1x32
     #[arg(long = "shape", value_name = "NAME=AxB", value_parser = parse_shape)]
@@ -190,6 +193,7 @@ pub(crate) struct SizeArgs {
 
 /// What a model is compiled for.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Target")]
 pub(crate) struct TargetArgs {
     /// A built-in machine (wse2, wse3, bench16), or a machine file
     #[arg(long, value_name = "NAME|F.ron", default_value = "wse2")]
@@ -197,16 +201,17 @@ pub(crate) struct TargetArgs {
     /// PEs to use, as width x height [default: 16x16, or less on a smaller machine]
     #[arg(long, value_name = "WxH", value_parser = parse_grid)]
     pub(crate) grid: Option<Extent>,
-    /// Precision of floating-point numbers on the mesh
-    #[arg(long, value_enum, default_value_t = Precision::F32)]
+    /// Precision of floating-point numbers on the mesh: f32, or f16 with sums in single precision
+    #[arg(long, value_enum, default_value_t = Precision::F32, hide_possible_values = true)]
     pub(crate) dtype: Precision,
 }
 
 /// How a program is simulated.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Simulation")]
 pub(crate) struct EngineArgs {
-    /// The engine
-    #[arg(long, value_enum, default_value_t = Engine::Wavelet)]
+    /// The engine: wavelet moves every wavelet through every router, cycle by cycle
+    #[arg(long, value_enum, default_value_t = Engine::Wavelet, hide_possible_values = true)]
     pub(crate) engine: Engine,
     /// Host threads; 0 lets the engine choose. Results are the same at any number
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -218,6 +223,7 @@ pub(crate) struct EngineArgs {
 
 /// Where results go.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Results")]
 pub(crate) struct OutputArgs {
     /// Write the output tensors
     #[arg(long, value_name = "F.npz")]
@@ -235,8 +241,9 @@ pub(crate) struct OutputArgs {
 
 /// How far outputs may be from the expected ones: |found - expected| <= atol + rtol * |expected|.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Comparison")]
 pub(crate) struct ToleranceArgs {
-    /// Relative tolerance
+    /// Relative tolerance: what is equal has |found - expected| <= atol + rtol * |expected|
     #[arg(long, value_name = "X", default_value = "1e-4", value_parser = parse_tolerance)]
     pub(crate) rtol: f64,
     /// Absolute tolerance

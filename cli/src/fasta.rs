@@ -3,7 +3,7 @@
 use crate::errors::Error;
 use crate::inputs::Work;
 use crate::load;
-use crate::summary::grouped;
+use crate::summary::{grouped, short};
 use crate::tensors::to_host;
 use std::path::Path;
 use waferloom_models::fasta::{Window, Windows, windows};
@@ -11,7 +11,9 @@ use waferloom_models::{Graph, KmerTokenizer, TokenModel};
 use waferloom_simulator::report::{SequenceReport, WindowReport};
 
 /// Stretches of DNA that the summary names.
-const MOST_STRETCHES: usize = 3;
+const MOST_STRETCHES: usize = 2;
+/// Longest name of a record in the summary.
+const MOST_NAME: usize = 12;
 
 /// The first `count` windows with known words, in batches of the model's size; one batch when no number is given.
 pub(crate) fn work(path: &Path, graph: &Graph, count: Option<usize>) -> Result<Work, Error> {
@@ -67,13 +69,14 @@ fn report(found: &Windows) -> SequenceReport {
 fn notes(found: &Windows, wanted: usize, tokens: usize, k: usize) -> Vec<String> {
     let count = found.windows.len();
     let fewer =
-        if count < wanted { format!(" (the file holds no more; {} were asked for)", wanted) } else { String::new() };
-    let stretches = stretches(&found.windows);
-    let mut places = stretches.iter().take(MOST_STRETCHES).cloned().collect::<Vec<_>>().join(", ");
-    if stretches.len() > MOST_STRETCHES {
-        places += &format!(" and {} more stretches", stretches.len() - MOST_STRETCHES);
+        if count < wanted { format!(" (the file holds no more; {wanted} were asked for)") } else { String::new() };
+    let mut places = stretches(&found.windows);
+    let more = places.len().saturating_sub(MOST_STRETCHES);
+    places.truncate(MOST_STRETCHES);
+    if more > 0 {
+        places.push(format!("and {more} more stretches"));
     }
-    let mut notes = vec![format!("{count} windows of {tokens} tokens ({k}-mers){fewer}"), places];
+    let mut notes = vec![format!("{count} windows of {tokens} tokens ({k}-mers){fewer}"), places.join(", ")];
     if found.skipped + found.too_short > 0 {
         notes.push(format!(
             "skipped: {} windows of N, {} ends of records shorter than a word",
@@ -93,7 +96,7 @@ fn stretches(windows: &[Window]) -> Vec<String> {
             _ => joined.push((&window.record, window.start, window.end)),
         }
     }
-    joined.into_iter().map(|(record, start, end)| format!("{record}:{}-{end}", start + 1)).collect()
+    joined.into_iter().map(|(record, start, end)| format!("{}:{}-{end}", short(record, MOST_NAME), start + 1)).collect()
 }
 
 #[cfg(test)]

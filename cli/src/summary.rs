@@ -3,12 +3,12 @@
 mod numbers;
 mod table;
 
-pub(crate) use numbers::grouped;
+pub(crate) use numbers::{grouped, short};
 
 use crate::args::ToleranceArgs;
 use crate::compare::{Difference, index};
 use crate::job::Finished;
-use numbers::{bytes, duration, percent, short, si};
+use numbers::{bytes, duration, percent, si};
 use std::fmt::Write as _;
 use std::path::Path;
 use table::{Align, table};
@@ -64,7 +64,10 @@ fn line(out: &mut String, label: &str, text: &str) {
 }
 
 fn times(out: &mut String, report: &Report, machine: &Machine) {
-    let runs = if report.runs > 1 { format!(" in {} batches", report.runs) } else { String::new() };
+    let runs = match report.runs {
+        0 | 1 => String::new(),
+        n => format!(" in {n} batches of {}", duration(report.seconds / n as f64)),
+    };
     let clock = format!("{}Hz", si(machine.clock_hz));
     let cycles = grouped(report.cycles);
     line(out, "time", &format!("{} ({cycles} cycles at {clock}){runs}", duration(report.seconds)));

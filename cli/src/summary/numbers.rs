@@ -53,7 +53,7 @@ pub(super) fn si(number: f64) -> String {
 }
 
 /// A name of at most so many characters; the end says more than the start.
-pub(super) fn short(name: &str, most: usize) -> String {
+pub(crate) fn short(name: &str, most: usize) -> String {
     let count = name.chars().count();
     if count <= most {
         return name.into();
