@@ -23,7 +23,7 @@ pub use geometry::{Coord, Direction, Extent, PortSet, Region};
 pub use machine::{Machine, MachineError};
 pub use program::{
     Buffer, BufferKind, Class, Color, ColorRef, ColorRoute, Constant, Fifo, Filter, Operator, Param, ParamValues,
-    Payload, Placement, Port, PortKind, Position, Program, QueueBinding,
+    Payload, Placement, Port, PortKind, Position, Program, QueueBinding, Readback,
 };
 pub use tensor::{Distribution, Dtype, HostData, HostTensor, Split};
 pub use text::TextError;

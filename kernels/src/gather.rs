@@ -1,7 +1,7 @@
 //! Rows of a table chosen by indices (an embedding): the table's rows are dealt to the rows of the mesh. Each row of PEs in
 //! turn broadcasts its part along the columns, and every PE copies the rows that its indices name.
 
-use crate::code::{Code, Tile, memory};
+use crate::code::{Code, Reg, Tile, memory};
 use crate::line::{self, Turn};
 use crate::mesh::{Axis, Mesh};
 use waferloom_fabric::{Compare, Dtype, Instruction, ScalarOp, Value};
@@ -44,16 +44,27 @@ pub fn emit(code: &mut Code, mesh: &Mesh, shape: &Gather, dst: Tile, table: Tile
         } else {
             code.set(place, table.address);
         }
-        let first = code.register();
+        let (first, rows) = (code.register(), code.register());
         code.scalar(ScalarOp::Mul, first, root, shape.tile_rows);
+        // The last part may end in padding.
+        code.scalar(ScalarOp::Sub, rows, shape.table_rows, first);
+        code.scalar(ScalarOp::Min, rows, rows, shape.tile_rows);
         code.repeat(shape.indices, |code, i| {
-            pick(code, shape, dst, table, indices, [i, first.into(), place.into()]);
+            pick(code, shape, dst, table, indices, Part { first, rows, place }, i);
         });
     });
 }
 
-/// Copies one row if the part of the table at hand (from row `first` on, at `place`) holds it.
-fn pick(code: &mut Code, shape: &Gather, dst: Tile, table: Tile, indices: Tile, [i, first, place]: [Value; 3]) {
+/// The part of the table at hand: `rows` rows from row `first` on, at address `place`.
+#[derive(Clone, Copy)]
+struct Part {
+    first: Reg,
+    rows: Reg,
+    place: Reg,
+}
+
+/// Copies the row that index number `i` names if the part of the table at hand holds it.
+fn pick(code: &mut Code, shape: &Gather, dst: Tile, table: Tile, indices: Tile, part: Part, i: Value) {
     let (index, from, to) = (code.register(), code.register(), code.register());
     code.scalar(ScalarOp::Shl, index, i, 2);
     code.push(Instruction::Load {
@@ -63,7 +74,7 @@ fn pick(code: &mut Code, shape: &Gather, dst: Tile, table: Tile, indices: Tile, 
         offset: indices.address as i32,
     });
     code.branch(Compare::Lt, index, 0, |code| code.scalar(ScalarOp::Add, index, index, shape.table_rows), |_| ());
-    code.scalar(ScalarOp::Sub, from, index, first);
+    code.scalar(ScalarOp::Sub, from, index, part.first);
     let row_bytes = shape.columns * table.dtype.bytes();
     code.branch(
         Compare::Le,
@@ -73,10 +84,10 @@ fn pick(code: &mut Code, shape: &Gather, dst: Tile, table: Tile, indices: Tile, 
             code.branch(
                 Compare::Lt,
                 from,
-                shape.tile_rows as i32,
+                part.rows,
                 |code| {
                     code.scalar(ScalarOp::Mul, from, from, row_bytes);
-                    code.scalar(ScalarOp::Add, from, from, place);
+                    code.scalar(ScalarOp::Add, from, from, part.place);
                     code.scalar(ScalarOp::Mul, to, i, shape.columns * dst.dtype.bytes());
                     code.scalar(ScalarOp::Add, to, to, dst.address);
                     let dims = [(shape.columns.into(), 1.into())];

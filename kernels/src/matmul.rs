@@ -68,10 +68,12 @@ impl MatMul {
 
 /// Emits `accumulator += left x right`; the accumulator (f32) is not cleared.
 ///
-/// Tiles are dense and row-major: left `[matrices, rows, block]`, right `[matrices, right_rows, columns]`, accumulator
-/// `[batch.., rows, columns]`. `panels` are addresses of buffers of [`MatMul::panel_bytes`].
+/// Tiles are dense and row-major: left `[matrices, rows, block]` (`inner` in the place of `block` where it is not split),
+/// right `[matrices, right_rows, columns]`, accumulator `[batch.., rows, columns]`. `panels` are addresses of buffers of [`MatMul::panel_bytes`].
 pub fn emit(code: &mut Code, mesh: &Mesh, shape: &MatMul, left: Tile, right: Tile, accumulator: u32, panels: [u32; 2]) {
     let blocks = shape.blocks();
+    // Who has all of the inner dimension walks along it.
+    let left_row = if shape.left_split { shape.block } else { shape.inner };
     code.scope(|code| {
         let (root_y, slot) = (code.register(), code.register());
         code.set(root_y, 0);
@@ -80,17 +82,30 @@ pub fn emit(code: &mut Code, mesh: &Mesh, shape: &MatMul, left: Tile, right: Til
             let last_flag = code.register();
             let last = line::equal(code, last_flag, block, Value::Imm(blocks as i32 - 1));
             let left_at = fetch_left(code, mesh, shape, left, panels[0], block, last);
-            let right_at = fetch_right(code, mesh, shape, right, panels[1], Turned { root_y, slot, last });
+            let right_at = fetch_right(code, mesh, shape, right, panels[1], Turned { block, root_y, slot, last });
             let depth = block_depth(code, shape, last);
-            multiply(code, shape, left.dtype, accumulator, left_at, right_at, depth);
+            multiply(code, shape, left.dtype, accumulator, [left_at, right_at], left_row, depth);
             next_slot(code, mesh, shape, root_y, slot);
         });
     });
 }
 
-/// Where the turn of the right operand stands: root row, its slot of blocks, whether the series ends.
+/// Address of a block of a replicated operand whose blocks lie `elements` apart.
+fn own_block(code: &mut Code, tile: Tile, block: Value, elements: u32) -> Value {
+    let bytes = elements * tile.dtype.bytes();
+    if let Value::Imm(block) = block {
+        return Value::Imm(tile.address as i32 + block * bytes as i32);
+    }
+    let place = code.register();
+    code.scalar(ScalarOp::Mul, place, block, bytes);
+    code.scalar(ScalarOp::Add, place, place, tile.address);
+    place.into()
+}
+
+/// Where the turn of the right operand stands: block, root row, its slot of blocks, whether the series ends.
 #[derive(Clone, Copy)]
 struct Turned {
+    block: Value,
     root_y: Reg,
     slot: Reg,
     last: Value,
@@ -106,7 +121,7 @@ fn fetch_left(
     last: Value,
 ) -> Value {
     if !shape.left_split {
-        return Value::Imm(tile.address as i32);
+        return own_block(code, tile, block, shape.block);
     }
     let place = code.register();
     let turn = Turn {
@@ -125,7 +140,7 @@ fn fetch_left(
 /// lies; with more the root gathers it from its matrices first.
 fn fetch_right(code: &mut Code, mesh: &Mesh, shape: &MatMul, tile: Tile, panel: u32, at: Turned) -> Value {
     if !shape.right_split {
-        return Value::Imm(tile.address as i32);
+        return own_block(code, tile, at.block, shape.block * shape.columns);
     }
     let place = code.register();
     let source = code.register();
@@ -207,7 +222,15 @@ fn next_slot(code: &mut Code, mesh: &Mesh, shape: &MatMul, root_y: Reg, slot: Re
 /// One block: all its products as a single vector instruction over (matrix, row, column, inner index), with loops for batch
 /// dimensions that do not merge. The inner index runs innermost when it is at least as long as a row of the result: then an
 /// element of the result stays in a register, else one of the left operand does. The order of accumulation is the same.
-fn multiply(code: &mut Code, shape: &MatMul, dtype: Dtype, accumulator: u32, left: Value, right: Value, depth: Value) {
+fn multiply(
+    code: &mut Code,
+    shape: &MatMul,
+    dtype: Dtype,
+    accumulator: u32,
+    [left, right]: [Value; 2],
+    left_row: u32,
+    depth: Value,
+) {
     let (m, n, k) = (shape.rows, shape.columns, shape.block);
     let right_matrix = if shape.right_split { k * n } else { shape.right_rows * n };
     let batch = merged_batch(&shape.batch);
@@ -215,7 +238,7 @@ fn multiply(code: &mut Code, shape: &MatMul, dtype: Dtype, accumulator: u32, lef
     let inner = inner.first().copied().unwrap_or(BatchDim { size: 1, left: 0, right: 0 });
     let results: u32 = batch.iter().map(|b| b.size).product();
     let bases = [Value::Imm(accumulator as i32), left, right];
-    let bytes = [m * n * 4, m * k * dtype.bytes(), right_matrix * dtype.bytes()];
+    let bytes = [m * n * 4, m * left_row * dtype.bytes(), right_matrix * dtype.bytes()];
     batch_loops(code, outer, results, bases, bytes, |code, [acc, left, right]| {
         let dims = |matrix: u32, row: u32, column: u32, depth_stride: u32| {
             let mut dims = vec![(inner.size.into(), matrix.into()), (m.into(), row.into())];
@@ -233,7 +256,7 @@ fn multiply(code: &mut Code, shape: &MatMul, dtype: Dtype, accumulator: u32, lef
             dims
         };
         let acc = memory(acc, 0, Dtype::F32, &dims(m * n, n, 1, 0));
-        let left = memory(left, 0, dtype, &dims(inner.left * m * k, k, 0, 1));
+        let left = memory(left, 0, dtype, &dims(inner.left * m * left_row, left_row, 0, 1));
         let right = memory(right, 0, dtype, &dims(inner.right * right_matrix, 0, 1, n));
         code.vector(VectorOp::Mac, acc.clone(), &[acc, left, right]);
     });

@@ -3,15 +3,14 @@
 //! Two passes: the mean first, then the mean of the squared distances from it, which keeps small variances exact.
 
 use crate::code::{Code, Tile, float};
-use crate::functions::{CHUNK, Function};
+use crate::functions::{self, Function};
 use crate::mesh::Mesh;
 use crate::reduce::{self, Combine, Rows, per_row};
-use crate::softmax::in_chunks;
 use waferloom_fabric::{Dtype, VectorOp};
 
 /// Bytes of working memory for a tile of `rows` rows with `elements` elements: distances, their squares, one result a row.
 pub fn scratch_bytes(rows: u32, elements: u32) -> u32 {
-    2 * elements * 4 + rows * 4 + Function::Rsqrt.scratch_vectors() * rows.min(CHUNK) * 4
+    2 * elements * 4 + rows * 4 + functions::map_scratch_bytes(rows, Function::Rsqrt.scratch_vectors())
 }
 
 /// Emits `dst = normalize(src)` over rows of `length` elements in all. `spread` says whether a row is dealt to the columns.
@@ -40,7 +39,7 @@ pub fn emit(
     code.vector(VectorOp::Mul, square.all(), &[distance.all(), distance.all()]);
     reduce::emit(code, mesh, Combine::Sum, &square, spread, statistic.address);
     code.vector(VectorOp::Mac, statistic.vector(), &[float(epsilon), statistic.vector(), reciprocal]);
-    in_chunks(code, Function::Rsqrt, statistic, work);
+    functions::in_place(code, statistic, Function::Rsqrt.scratch_vectors(), work, functions::positive_rsqrt);
     let result = Rows { tile: dst, ..*src };
     code.vector(VectorOp::Mul, result.all(), &[distance.all(), broadcast()]);
 }

@@ -266,9 +266,9 @@ impl Relayout {
         // An even number of entries, so that tables fill whole words.
         let length = step.tables.iter().map(Vec::len).max().unwrap_or(0).next_multiple_of(2).max(2);
         let mut numbers = Vec::with_capacity(length * step.tables.len());
-        for table in &step.tables {
+        for (i, table) in step.tables.iter().enumerate() {
             numbers.extend_from_slice(table);
-            numbers.resize(numbers.len().next_multiple_of(length).max(length), 0);
+            numbers.resize((i + 1) * length, 0);
         }
         let one = |dim| Some(waferloom_fabric::Split { dim, block: 1 });
         Tables {

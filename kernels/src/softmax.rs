@@ -1,15 +1,16 @@
 //! Softmax along the dimension that is dealt to the columns of the mesh: `exp(a - max) / sum`.
 
 use crate::code::{Code, Tile};
-use crate::functions::{self, CHUNK, Function, Vector};
+use crate::functions::{self, Function};
 use crate::mesh::Mesh;
 use crate::reduce::{self, Combine, Rows, per_row};
 use waferloom_fabric::{Dtype, VectorOp};
 
 /// Bytes of working memory for a tile of `rows` rows with `elements` elements: the exponentials, and a maximum and a sum a row.
 pub fn scratch_bytes(rows: u32, elements: u32) -> u32 {
-    let vectors = Function::Exp.scratch_vectors().max(Function::Reciprocal.scratch_vectors());
-    elements * 4 + 2 * rows * 4 + vectors * elements.max(rows).min(CHUNK) * 4
+    let work = functions::map_scratch_bytes(elements, Function::Exp.scratch_vectors())
+        .max(functions::map_scratch_bytes(rows, Function::Reciprocal.scratch_vectors()));
+    elements * 4 + 2 * rows * 4 + work
 }
 
 /// Emits `dst = softmax(src)`. `spread` says whether a row is dealt to the columns of the mesh.
@@ -25,18 +26,14 @@ pub fn emit(code: &mut Code, mesh: &Mesh, dst: Tile, src: &Rows, spread: bool, s
     code.vector(VectorOp::Sub, shifted.all(), &[src.all(), per_row(maximum, rows, src.stride.into())]);
     in_chunks(code, Function::Exp, values, work);
     reduce::emit(code, mesh, Combine::Sum, &shifted, spread, sum);
-    in_chunks(code, Function::Reciprocal, Tile { address: sum, elements: rows, dtype: Dtype::F32 }, work);
+    // The sum lies between 1 and the length of a row, or is NaN.
+    let sums = Tile { address: sum, elements: rows, dtype: Dtype::F32 };
+    functions::in_place(code, sums, Function::Reciprocal.scratch_vectors(), work, functions::positive_reciprocal);
     let result = Rows { tile: dst, ..*src };
     code.vector(VectorOp::Mul, result.all(), &[shifted.all(), per_row(sum, rows, src.stride.into())]);
 }
 
 /// Applies a function to an f32 tile in place.
 pub fn in_chunks(code: &mut Code, function: Function, tile: Tile, scratch: u32) {
-    functions::chunks(code, tile.elements, |code, start, len| {
-        let work = functions::working(scratch, tile.elements, function.scratch_vectors(), len);
-        let waferloom_fabric::Operand::Mem(dsd) = functions::part(code, tile, start, len) else {
-            unreachable!("a part of a tile lies in memory")
-        };
-        function.emit(code, Vector { base: dsd.base, offset: dsd.offset, len }, &work);
-    });
+    functions::in_place(code, tile, function.scratch_vectors(), scratch, |code, x, work| function.emit(code, x, work));
 }

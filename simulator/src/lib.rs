@@ -37,7 +37,7 @@ pub struct Progress {
 /// What a run gave.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run {
-    /// The tensors of the output ports.
+    /// The tensors of the output ports, and those that were read back from SRAM.
     pub outputs: BTreeMap<String, HostTensor>,
     /// Cycles until the last PE was done and the last output had arrived.
     pub cycles: u64,

@@ -244,3 +244,17 @@ fn threads_do_not_change_a_run() {
         assert_eq!(one, run(threads), "{threads} threads");
     }
 }
+
+#[test]
+fn a_result_is_read_from_memory_without_a_cycle() {
+    // Two PEs hold two numbers each: the second PE's lie at the same address. Task switch 2, start-up 6, two elements.
+    let run = run("program p machine bench16 grid 2x1 param x = columns [0, 1]
+class w {
+  buffer all at 0 bytes 64 scratch
+  task 8 main local activated { mov [16 : i32 ; 2] <- i32 $x }
+}
+place w at 0,0 size 2x1
+result y : i32[4] at 16 origin 0,0 on 2x1 x dim 0 by 2");
+    assert_eq!(run.outputs["y"], HostTensor::i64(&[4], vec![0, 0, 1, 1]));
+    assert_eq!(run.cycles, 2 + 6 + 2);
+}

@@ -52,6 +52,11 @@ pub fn print(program: &Program) -> String {
     for port in &program.ports {
         printer.port(port);
     }
+    for result in &program.readbacks {
+        let (shape, dealt) = tensor(result.dtype, &result.distribution);
+        let (name, at) = (quoted(&result.name), result.origin);
+        printer.line(format_args!("result {name} : {shape} at {} origin {},{} {dealt}", result.address, at.x, at.y));
+    }
     printer.out
 }
 

@@ -1,26 +1,63 @@
-//! Constants against the memory maps of the PEs that hold them.
+//! Constants and read-back results against the memory maps of the PEs that hold them.
 
 use super::map::Map;
 use super::{Findings, Place};
 use crate::geometry::{Coord, Extent};
-use crate::program::{Class, Constant, Program};
+use crate::program::{Class, Program};
+use crate::tensor::{Distribution, Dtype};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// A tensor that lies in SRAM before the first or after the last cycle.
+pub(super) struct Resident<'a> {
+    pub(super) what: &'static str,
+    pub(super) name: &'a str,
+    pub(super) dtype: Dtype,
+    pub(super) distribution: &'a Distribution,
+    pub(super) origin: Coord,
+    pub(super) address: u32,
+}
+
+impl Resident<'_> {
+    pub(super) fn place(&self) -> Place {
+        Place::item(format!("{} {:?}", self.what, self.name))
+    }
+}
+
+/// All of them.
+pub(super) fn residents(program: &Program) -> Vec<Resident<'_>> {
+    let constants = program.constants.iter().map(|c| Resident {
+        what: "constant",
+        name: &c.name,
+        dtype: c.dtype,
+        distribution: &c.distribution,
+        origin: c.origin,
+        address: c.address,
+    });
+    let results = program.readbacks.iter().map(|r| Resident {
+        what: "result",
+        name: &r.name,
+        dtype: r.dtype,
+        distribution: &r.distribution,
+        origin: r.origin,
+        address: r.address,
+    });
+    constants.chain(results).collect()
+}
+
 pub(super) fn check(program: &Program, map: &Map, found: &mut Findings) {
-    // Many constants lie on the same PEs: those are looked through once.
+    // Many tensors lie on the same PEs: those are looked through once.
     let mut known: BTreeMap<(Coord, u16, u16), Holders> = BTreeMap::new();
-    for constant in &program.constants {
-        let Extent { width, height } = constant.distribution.grid;
+    for resident in &residents(program) {
+        let Extent { width, height } = resident.distribution.grid;
         let holders = known
-            .entry((constant.origin, width, height))
-            .or_insert_with(|| Holders::of(program, map, constant.origin, constant.distribution.grid));
-        let place = || Place::item(format!("constant {:?}", constant.name));
+            .entry((resident.origin, width, height))
+            .or_insert_with(|| Holders::of(program, map, resident.origin, resident.distribution.grid));
         if let Some(pe) = holders.without_class {
-            let place = Place { pe: Some(pe), ..place() };
+            let place = Place { pe: Some(pe), ..resident.place() };
             found.error(place, "the PE has no class, and so no memory", "place a class there, or deal it elsewhere");
         }
         for &class in &holders.classes {
-            inside(&program.classes[class], constant, place(), found);
+            inside(&program.classes[class], resident, found);
         }
     }
 }
@@ -47,23 +84,19 @@ impl Holders {
 }
 
 /// A tile must lie inside one buffer.
-fn inside(class: &Class, constant: &Constant, place: Place, found: &mut Findings) {
-    let start = u64::from(constant.address);
-    let bytes = constant.distribution.tile_elements() as u64 * u64::from(constant.dtype.bytes());
+fn inside(class: &Class, resident: &Resident<'_>, found: &mut Findings) {
+    let start = u64::from(resident.address);
+    let size = u64::from(resident.dtype.bytes());
+    let bytes = resident.distribution.tile_elements() as u64 * size;
     let end = start + bytes;
     let holds = |address: u32, bytes: u32| u64::from(address) <= start && end <= u64::from(address) + u64::from(bytes);
     if bytes > 0 && !class.buffers.iter().any(|b| holds(b.address, b.bytes)) {
-        let place = Place { class: Some(class.name.clone()), ..place };
+        let place = Place { class: Some(class.name.clone()), ..resident.place() };
         let message = format!("its tiles take the bytes {start} to {end}, and no buffer holds them");
-        found.error(place, message, "give the class a buffer there, or move the constant");
+        found.error(place, message, "give the class a buffer there, or move it");
     }
-    if !start.is_multiple_of(u64::from(constant.dtype.bytes())) {
-        let message =
-            format!("its address {start} is not a multiple of its elements' {} bytes", constant.dtype.bytes());
-        found.error(place_of(constant), message, "align it");
+    if !start.is_multiple_of(size) {
+        let message = format!("its address {start} is not a multiple of its elements' {size} bytes");
+        found.error(resident.place(), message, "align it");
     }
-}
-
-fn place_of(constant: &Constant) -> Place {
-    Place::item(format!("constant {:?}", constant.name))
 }

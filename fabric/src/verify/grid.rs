@@ -1,5 +1,6 @@
 //! The machine's values, and what must fit the grid.
 
+use super::constants::{Resident, residents};
 use super::{Findings, Place};
 use crate::geometry::{Coord, Direction, Extent, PortSet, Region};
 use crate::program::{ColorRoute, Constant, Filter, ParamValues, Payload, Port, PortKind, Program};
@@ -31,14 +32,23 @@ pub(super) fn check(program: &Program, found: &mut Findings) {
     for (index, route) in program.routes.iter().enumerate() {
         check_route(program, index, route, found);
     }
-    for constant in &program.constants {
-        check_constant(grid, constant, found);
+    for resident in &residents(program) {
+        check_resident(grid, resident, found);
+    }
+    for constant in program.constants.iter().filter(|c| c.distribution.check().is_ok()) {
+        check_payload(constant, found);
     }
     let mut names = BTreeSet::new();
     for port in &program.ports {
         check_port(program, port, found);
         if !names.insert((port.kind == PortKind::Input, &port.name)) {
             found.error(port_place(port), "another port of the same kind has this name", "give each its own name");
+        }
+    }
+    for result in &program.readbacks {
+        if !names.insert((false, &result.name)) {
+            let place = Place::item(format!("result {:?}", result.name));
+            found.error(place, "another output or result has this name", "give each its own name");
         }
     }
 }
@@ -136,21 +146,24 @@ fn check_distribution(d: &Distribution, place: &Place, found: &mut Findings) -> 
     }
 }
 
-fn check_constant(grid: Extent, constant: &Constant, found: &mut Findings) {
-    let place = Place::item(format!("constant {:?}", constant.name));
-    if !check_distribution(&constant.distribution, &place, found) {
+fn check_resident(grid: Extent, resident: &Resident<'_>, found: &mut Findings) {
+    if !check_distribution(resident.distribution, &resident.place(), found) {
         return;
     }
-    let tiles = constant.distribution.grid;
-    let Coord { x, y } = constant.origin;
+    let tiles = resident.distribution.grid;
+    let Coord { x, y } = resident.origin;
     if !Region::rect(x, y, tiles.width, tiles.height).fits(grid) {
         let message = format!("its {}x{} tiles from {x},{y} on leave the grid", tiles.width, tiles.height);
-        found.error(place.clone(), message, "deal it to fewer PEs, or move its origin");
+        found.error(resident.place(), message, "deal it to fewer PEs, or move its origin");
     }
+}
+
+fn check_payload(constant: &Constant, found: &mut Findings) {
     let needed = constant.distribution.elements() as u64 * u64::from(constant.dtype.bytes());
     if let Payload::Inline(bytes) = &constant.payload
         && bytes.len() as u64 != needed
     {
+        let place = Place::item(format!("constant {:?}", constant.name));
         let message = format!("it holds {} bytes, its shape needs {needed}", bytes.len());
         found.error(place, message, "give as many elements as the shape says");
     }

@@ -6,7 +6,7 @@
 
 use super::Place;
 use super::finding::{Findings, Grouped};
-use super::map::{Map, color_at, value_at};
+use super::map::{Map, color_at, sent_color, value_at};
 use super::reach::Reach;
 use super::routes::inputs;
 use super::traffic::{First, Traffic};
@@ -71,13 +71,10 @@ fn state(program: &Program, map: &Map, traffic: &[Traffic], pe: usize) -> State 
         First::Receive(queues, len) if count(*len).is_some() => {
             State::Waits { colors: heard(&|queue| queues.contains(&queue)), stuck: true }
         }
-        First::Send(queue, len) => {
-            let binding = class_of.output_queues.iter().find(|b| b.queue == *queue);
-            match (binding.and_then(|b| color_at(program, b.color, at)), count(*len)) {
-                (Some(color), Some(n)) => State::Sends { color, queue: *queue, count: n as u64 },
-                _ => State::Live,
-            }
-        }
+        First::Send(queue, len) => match (sent_color(program, class, *queue, at), count(*len)) {
+            (Some(color), Some(n)) => State::Sends { color, queue: *queue, count: n as u64 },
+            _ => State::Live,
+        },
         First::Receive(..) | First::Unknown => State::Live,
     }
 }

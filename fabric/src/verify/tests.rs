@@ -148,6 +148,9 @@ fn constants_lie_in_buffers() {
     error(&with("at 64 origin", "at 66 origin"), "constant \"k\"", "not a multiple");
     let program = with("place w at 0,0 size 3x1", "place w at 1,0 size 2x1");
     error(&program, "constant \"k\", PE (0, 0)", "no class");
+    let result = |text: &str| with("const k", &format!("result r : {text}\nconst k"));
+    error(&result("f32[4] at 504 origin 0,0 on 1x1"), "result \"r\", class w", "504 to 520");
+    error(&result("f32[4] at 64 origin 3,0 on 1x1"), "result \"r\"", "leave the grid");
 }
 
 #[test]
@@ -250,10 +253,12 @@ fn links_have_two_ends() {
     let program = parse(&text.replace("output y", "//")).expect("parses");
     warning(&program, "colour c1, PE (2, 0)", "nothing may be sent that way");
     warning(
-        &with("place w", "route c9 at 0,0 { pos RAMP -> NORTH } place w"),
+        &with("place w", "route c9 at 0,0 { pos RAMP -> EAST } place w"),
         "colour c9, PE (0, 0)",
         "nothing is sent",
     );
+    // A way out of the fabric that nobody takes is no sign of a mistake.
+    assert!(verify(&with("place w", "route c9 at 0,0 { pos RAMP -> NORTH } place w")).is_empty());
     error(
         &with("{ pos RAMP -> EAST }\nroute c1", "{ pos RAMP -> WEST }\nroute c1"),
         "output \"y\"",
@@ -264,6 +269,23 @@ fn links_have_two_ends() {
         "input \"x2\"",
         "takes nothing",
     );
+}
+
+#[test]
+fn conditions_on_parameters_are_followed() {
+    // PE (2, 0) does not send: a parameter's value keeps it from it, and then its route may lead out of the fabric.
+    let guarded = |condition: &str| {
+        let text = SOUND
+            .replace("output y", "//")
+            .replace("mov out q1 f32[8]", &format!("if {condition} {{ mov out q1 f32[8]"));
+        program(&text.replace("; 8]\n  }", "; 8] } }").replace("param into", "param x = columns [0..=2] param into"))
+    };
+    assert!(verify(&guarded("$x < 2")).is_empty(), "{}", verify(&guarded("$x < 2")));
+    error(&guarded("$x <= 2"), "colour c1, PE (2, 0)", "leaves the fabric");
+    let looped = SOUND.replace("output y", "//").replace("mov out q1 f32[8]", "loop r1 in $x { mov out q1 f32[8]");
+    let looped =
+        looped.replace("; 8]\n  }", "; 8] } }").replace("param into", "param x = columns [1, 1, 0] param into");
+    assert!(verify(&program(&looped)).is_empty());
 }
 
 #[test]

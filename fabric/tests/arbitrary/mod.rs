@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use waferloom_fabric::{
     Async, Buffer, BufferKind, Class, Color, ColorRef, ColorRoute, Compare, Completion, Constant, Control, Coord, Dim,
     Direction, Distribution, Dtype, Extent, Fifo, Filter, Instruction, Machine, MemDsd, Operand, Operator, Param,
-    ParamValues, Payload, Placement, Port, PortKind, PortSet, Position, Program, QueueBinding, Region, ScalarOp, Split,
-    SwitchCommand, Task, TaskKind, Value, VectorOp,
+    ParamValues, Payload, Placement, Port, PortKind, PortSet, Position, Program, QueueBinding, Readback, Region,
+    ScalarOp, Split, SwitchCommand, Task, TaskKind, Value, VectorOp,
 };
 
 /// Identifiers, keywords, and strings with quotes, line ends and signs of all scripts.
@@ -224,6 +224,12 @@ fn constant() -> impl Strategy<Value = Constant> {
     )
 }
 
+fn readback() -> impl Strategy<Value = Readback> {
+    (name(), dtype(), distribution(), coord(), unsigned()).prop_map(|(name, dtype, distribution, origin, address)| {
+        Readback { name, dtype, distribution, origin, address }
+    })
+}
+
 fn port() -> impl Strategy<Value = Port> {
     let kind = prop_oneof![Just(PortKind::Input), Just(PortKind::Output)];
     (name(), kind, dtype(), distribution(), direction(), coord(), id()).prop_map(
@@ -292,10 +298,14 @@ pub(crate) fn program() -> impl Strategy<Value = Program> {
         vec(route(), 0..4),
         vec(constant(), 0..3),
         vec(port(), 0..3),
+        vec(readback(), 0..3),
         vec(operator(), 0..3),
     );
     (head, lists).prop_map(
-        |((name, machine, width, height), (params, classes, placements, routes, constants, ports, operators))| {
+        |(
+            (name, machine, width, height),
+            (params, classes, placements, routes, constants, ports, readbacks, operators),
+        )| {
             Program {
                 name,
                 machine,
@@ -306,6 +316,7 @@ pub(crate) fn program() -> impl Strategy<Value = Program> {
                 routes,
                 constants,
                 ports,
+                readbacks,
                 operators,
             }
         },

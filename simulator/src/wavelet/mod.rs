@@ -28,7 +28,7 @@ mod stall;
 use crate::{OperatorTime, Options, Run, SimulateError};
 use band::{Band, Span};
 use std::collections::{BTreeMap, VecDeque};
-use waferloom_fabric::{HostTensor, PortKind, Program};
+use waferloom_fabric::{Coord, HostTensor, PortKind, Program};
 
 /// Runs a program.
 pub(crate) fn run(
@@ -98,7 +98,7 @@ fn operator_times(spans: &[Span], cycles: u64) -> Vec<OperatorTime> {
     times
 }
 
-/// Cuts what each link received into the tensors of its ports, in the order of the ports.
+/// Cuts what each link received into the tensors of its ports, in the order of the ports; reads the others from SRAM.
 fn outputs(program: &Program, fabric: &setup::Fabric<'_>, bands: &mut [Band]) -> BTreeMap<String, HostTensor> {
     let mut taken: BTreeMap<band::Link, usize> = BTreeMap::new();
     let mut tensors = BTreeMap::new();
@@ -116,6 +116,14 @@ fn outputs(program: &Program, fabric: &setup::Fabric<'_>, bands: &mut [Band]) ->
             })
             .collect();
         tensors.insert(port.name.clone(), host::decode(port, &streams));
+    }
+    for readback in &program.readbacks {
+        let word = |pe: Coord, address: i64| {
+            let index = program.grid.index(pe);
+            let band = bands.iter().find(|b| (b.first..b.first + b.pes.len()).contains(&index));
+            band.and_then(|b| b.pes[index - b.first].read(address, readback.dtype.bytes())).unwrap_or(0)
+        };
+        tensors.insert(readback.name.clone(), host::read_back(readback, word));
     }
     tensors
 }
