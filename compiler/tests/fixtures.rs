@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use waferloom_compiler::{Options, Plan, lower, plan, prepare};
-use waferloom_fabric::{Dtype, Extent, HostData, HostTensor, Machine, Program};
+use waferloom_fabric::{Dtype, Extent, HostData, HostTensor, Machine, Program, verify};
 use waferloom_models::{Graph, ImportOptions, Tensor, TensorData, import_onnx, read_npz};
 use waferloom_simulator::{Run, simulate};
 
@@ -28,6 +28,8 @@ fn compile(graph: &Graph, machine: &str, (width, height): (u16, u16), dtype: Dty
     let options = Options { machine, grid: Extent { width, height }, dtype };
     let plan = plan(graph, &options).unwrap_or_else(|e| panic!("{e}"));
     let program = lower(graph, &plan).unwrap_or_else(|e| panic!("{e}"));
+    let findings = verify(&program);
+    assert!(findings.is_empty(), "{findings}");
     (plan, program)
 }
 

@@ -59,9 +59,10 @@ impl MatMul {
         self.inner.div_ceil(self.block)
     }
 
-    /// Bytes of the panels that receive the left and the right operand's blocks.
+    /// Bytes of the panels that receive the left and the right operand's blocks: some are kept back, so that the blocks
+    /// can start in banks of the SRAM in which they do not collide.
     pub fn panel_bytes(&self, dtype: Dtype) -> [u32; 2] {
-        let words = |elements: u32| (elements * dtype.bytes()).div_ceil(4) * 4;
+        let words = |elements: u32| (elements * dtype.bytes()).next_multiple_of(4) + MOST_SHIFT;
         [words(self.matrices[0] * self.rows * self.block), words(self.matrices[1] * self.block * self.columns)]
     }
 }
@@ -72,6 +73,8 @@ impl MatMul {
 /// right `[matrices, right_rows, columns]`, accumulator `[batch.., rows, columns]`. `panels` are addresses of buffers of [`MatMul::panel_bytes`].
 pub fn emit(code: &mut Code, mesh: &Mesh, shape: &MatMul, left: Tile, right: Tile, accumulator: u32, panels: [u32; 2]) {
     let blocks = shape.blocks();
+    let (order, shifts) = choose(shape, left, right, accumulator, panels);
+    let panels = [panels[0] + shifts[0], panels[1] + shifts[1]];
     // Who has all of the inner dimension walks along it.
     let left_row = if shape.left_split { shape.block } else { shape.inner };
     code.scope(|code| {
@@ -84,7 +87,7 @@ pub fn emit(code: &mut Code, mesh: &Mesh, shape: &MatMul, left: Tile, right: Til
             let left_at = fetch_left(code, mesh, shape, left, panels[0], block, last);
             let right_at = fetch_right(code, mesh, shape, right, panels[1], Turned { block, root_y, slot, last });
             let depth = block_depth(code, shape, last);
-            multiply(code, shape, left.dtype, accumulator, [left_at, right_at], left_row, depth);
+            multiply(code, shape, left.dtype, order, accumulator, [left_at, right_at], left_row, depth);
             next_slot(code, mesh, shape, root_y, slot);
         });
     });
@@ -219,13 +222,82 @@ fn next_slot(code: &mut Code, mesh: &Mesh, shape: &MatMul, root_y: Reg, slot: Re
     }
 }
 
+/// Which of the two innermost loops of a block runs inside; the order of accumulation is the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    /// The inner index: an element of the result stays in a register.
+    DepthInside,
+    /// The columns: an element of the left operand stays in a register.
+    ColumnInside,
+}
+
+/// Bytes by which a panel may be shifted: after 32 bytes the banks that can collide come around again.
+const MOST_SHIFT: u32 = 24;
+
+/// The order of loops and the shifts of the panels with the fewest waits for memory.
+fn choose(shape: &MatMul, left: Tile, right: Tile, accumulator: u32, panels: [u32; 2]) -> (Order, [u32; 2]) {
+    let mut best = (u64::MAX, Order::ColumnInside, [0; 2]);
+    for order in [Order::ColumnInside, Order::DepthInside] {
+        for shifts in (0..=MOST_SHIFT).step_by(8).flat_map(|l| (0..=MOST_SHIFT).step_by(8).map(move |r| [l, r])) {
+            // A root works on its own tiles, the others on what they received; all wait for the slowest.
+            let places = |split: bool, panel: u32, shift: u32, tile: Tile| {
+                if split { vec![tile.address, panel + shift] } else { vec![tile.address] }
+            };
+            let lefts = places(shape.left_split, panels[0], shifts[0], left);
+            let rights = places(shape.right_split, panels[1], shifts[1], right);
+            let pairs = lefts.iter().flat_map(|&l| rights.iter().map(move |&r| [accumulator, l, r]));
+            let waits = pairs.map(|at| block_waits(shape, order, left.dtype.bytes(), at)).max().unwrap_or(0);
+            if waits < best.0 {
+                best = (waits, order, shifts);
+            }
+        }
+    }
+    (best.1, best.2)
+}
+
+/// Waits for memory in (a part of) a block with operands at these addresses, per 1024 products: two reads of one 64-bit
+/// word in a cycle are one, two of words 32 bytes apart (or a multiple) collide, a third read takes a cycle of its own. In
+/// 16 bits two products share a cycle and its wait.
+fn block_waits(shape: &MatMul, order: Order, bytes: u32, [acc, left, right]: [u32; 3]) -> u64 {
+    let left_row = if shape.left_split { shape.block } else { shape.inner };
+    let collide = |a: u32, b: u32| a / 8 != b / 8 && a / 8 % 4 == b / 8 % 4;
+    let waits = |i: u32, j: u32, p: u32| {
+        let acc = acc + (i * shape.columns + j) * 4;
+        let left = left + (i * left_row + p) * bytes;
+        let right = right + (p * shape.columns + j) * bytes;
+        match order {
+            Order::DepthInside => p == 0 || collide(left, right),
+            Order::ColumnInside => j == 0 || collide(acc, right),
+        }
+    };
+    // The pattern repeats itself: a part of the loops outside tells enough.
+    let rows = shape.rows.min(8);
+    let (outside, inside) = match order {
+        Order::DepthInside => (shape.columns.min(16), shape.block),
+        Order::ColumnInside => (shape.block.min(16), shape.columns),
+    };
+    let lanes = (4 / bytes) as usize;
+    let mut total = 0;
+    for (i, o) in (0..rows).flat_map(|i| (0..outside).map(move |o| (i, o))) {
+        let turns: Vec<bool> = (0..inside)
+            .map(|t| match order {
+                Order::DepthInside => waits(i, o, t),
+                Order::ColumnInside => waits(i, t, o),
+            })
+            .collect();
+        total += turns.chunks(lanes).filter(|cycle| cycle.contains(&true)).count() as u64;
+    }
+    total * 1024 / (u64::from(rows) * u64::from(outside) * u64::from(inside)).max(1)
+}
+
 /// One block: all its products as a single vector instruction over (matrix, row, column, inner index), with loops for batch
-/// dimensions that do not merge. The inner index runs innermost when it is at least as long as a row of the result: then an
-/// element of the result stays in a register, else one of the left operand does. The order of accumulation is the same.
+/// dimensions that do not merge.
+#[expect(clippy::too_many_arguments, reason = "each is one fact of the block")]
 fn multiply(
     code: &mut Code,
     shape: &MatMul,
     dtype: Dtype,
+    order: Order,
     accumulator: u32,
     [left, right]: [Value; 2],
     left_row: u32,
@@ -244,11 +316,10 @@ fn multiply(
             let mut dims = vec![(inner.size.into(), matrix.into()), (m.into(), row.into())];
             let column = (n.into(), column.into());
             let depth = (depth, depth_stride.into());
-            if k >= n {
-                dims.extend([column, depth]);
-            } else {
-                dims.extend([depth, column]);
-            }
+            dims.extend(match order {
+                Order::DepthInside => [column, depth],
+                Order::ColumnInside => [depth, column],
+            });
             dims.retain(|&(len, _)| len != Value::Imm(1));
             if dims.is_empty() {
                 dims.push((1.into(), 1.into()));

@@ -15,37 +15,99 @@ use crate::mesh::{Axis, Mesh};
 use std::collections::BTreeMap;
 use waferloom_fabric::{Coord, Distribution, Dtype, Extent, ScalarOp, Value, VectorOp};
 
-/// A strided copy: `count` elements from `source` on, every `source_step`-th, to `target` on, every `target_step`-th.
+/// A copy of a box of elements: from `source` on to `target` on, over up to three dimensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Run {
     source: u32,
-    source_step: u32,
     target: u32,
-    target_step: u32,
-    count: u32,
+    /// The innermost first; those beyond the rank at hand have one turn.
+    dims: [RunDim; MAX_RANK],
 }
 
-/// Elements to copy, as (source, target), cut into runs.
-fn runs(pairs: &[(u32, u32)]) -> Vec<Run> {
-    let mut runs: Vec<Run> = Vec::new();
-    for &(source, target) in pairs {
-        if let Some(run) = runs.last_mut() {
-            let next = |start: u32, step: u32| start + step * run.count;
-            if run.count == 1 && source >= run.source && target >= run.target {
-                *run = Run { source_step: source - run.source, target_step: target - run.target, count: 2, ..*run };
+/// One dimension of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct RunDim {
+    count: u32,
+    source_step: u32,
+    target_step: u32,
+}
+
+/// Dimensions of a run at most.
+const MAX_RANK: usize = 3;
+
+/// Cycles that a run takes beside its elements, about: loads of its numbers, addresses, start-up.
+fn run_overhead(rank: usize) -> usize {
+    13 + 3 * rank
+}
+
+/// Elements to copy, as (source, target), in runs of one element.
+fn single_runs(pairs: &[(u32, u32)]) -> Vec<Run> {
+    let once = RunDim { count: 1, source_step: 0, target_step: 0 };
+    pairs.iter().map(|&(source, target)| Run { source, target, dims: [once; MAX_RANK] }).collect()
+}
+
+/// Joins neighbouring runs that are equal but for where they start, and start at equal distances, along dimension `dim`.
+fn join(runs: &[Run], dim: usize) -> Vec<Run> {
+    let mut joined: Vec<Run> = Vec::new();
+    for run in runs {
+        if let Some(last) = joined.last_mut()
+            && last.dims[..dim] == run.dims[..dim]
+        {
+            let RunDim { count, source_step, target_step } = last.dims[dim];
+            if count == 1 && run.source >= last.source && run.target >= last.target {
+                let (source_step, target_step) = (run.source - last.source, run.target - last.target);
+                last.dims[dim] = RunDim { count: 2, source_step, target_step };
                 continue;
             }
-            if run.count > 1
-                && source == next(run.source, run.source_step)
-                && target == next(run.target, run.target_step)
+            if count > 1
+                && run.source == last.source + source_step * count
+                && run.target == last.target + target_step * count
             {
-                run.count += 1;
+                last.dims[dim].count += 1;
                 continue;
             }
         }
-        runs.push(Run { source, source_step: 0, target, target_step: 0, count: 1 });
+        joined.push(*run);
     }
-    runs
+    joined
+}
+
+/// Runs of each PE from each root, all of one rank.
+type Ranked = (usize, Vec<Vec<Vec<Run>>>);
+
+/// Cuts the elements that each PE takes from each root into runs, of the rank that costs the slowest PE least.
+fn best_runs(pairs: &[Vec<Vec<(u32, u32)>>]) -> Ranked {
+    let lines = |pairs: &Vec<(u32, u32)>| join(&single_runs(pairs), 0);
+    let mut runs: Vec<Vec<Vec<Run>>> = pairs.iter().map(|roots| roots.iter().map(lines).collect()).collect();
+    let mut best: Option<(usize, Ranked)> = None;
+    for rank in 1..=MAX_RANK {
+        if rank > 1 {
+            for list in runs.iter_mut().flatten() {
+                *list = join(list, rank - 1);
+            }
+        }
+        let most = runs.iter().map(|roots| roots.iter().map(Vec::len).sum::<usize>()).max().unwrap_or(0);
+        let cost = most * run_overhead(rank);
+        if best.as_ref().is_none_or(|&(least, _)| cost < least) {
+            best = Some((cost, (rank, runs.clone())));
+        }
+    }
+    best.map_or((1, Vec::new()), |(_, best)| best)
+}
+
+/// Numbers of a run in a table.
+fn run_numbers(rank: usize) -> usize {
+    2 + 3 * rank
+}
+
+impl Run {
+    /// As it lies in the table: starts, then count and steps of each dimension, the outermost first.
+    fn encode(&self, rank: usize) -> impl Iterator<Item = u16> + use<> {
+        let dims = self.dims;
+        let starts = [self.source as u16, self.target as u16];
+        let dims = dims.into_iter().take(rank).rev();
+        starts.into_iter().chain(dims.flat_map(|d| [d.count, d.source_step, d.target_step].map(|n| n as u16)))
+    }
 }
 
 /// One step: broadcasts along an axis, or copies on each PE alone.
@@ -55,7 +117,9 @@ pub struct Step {
     axis: Option<Axis>,
     /// Turns of the broadcast.
     roots: u32,
-    /// Words that each root sends, per PE of its line (all agree), then per root the runs.
+    /// Dimensions of the runs.
+    rank: usize,
+    /// Words that each root sends, per PE of its line (all agree), then per root the number of runs and the runs.
     tables: Vec<Vec<u16>>,
     /// Most words that a root sends.
     panel_words: u32,
@@ -198,29 +262,32 @@ fn step(
             wanted[usize::from(line(grid.coord(i)))][*root as usize] = true;
         }
     }
+    let by_root = |list: &Vec<(Place, u32)>| {
+        let mut pairs = vec![Vec::new(); roots as usize];
+        for &((root, from), to) in list {
+            pairs[root as usize].push((from, to));
+        }
+        pairs
+    };
+    let (rank, runs) = best_runs(&takes.iter().map(by_root).collect::<Vec<_>>());
     let mut panel_words = 0;
     let mut tables = Vec::with_capacity(takes.len());
-    for (i, list) in takes.iter().enumerate() {
+    for (i, runs) in runs.iter().enumerate() {
         let at = grid.coord(i);
         let mut table = Vec::new();
-        let mut body = Vec::new();
         for root in 0..roots {
             let sent = if wanted[usize::from(line(at))][root as usize] { size(at, root) } else { 0 };
             let words = (sent * dtype.bytes()).div_ceil(4);
             panel_words = panel_words.max(words);
             table.push(words as u16);
-            let pairs: Vec<(u32, u32)> =
-                list.iter().filter(|((r, _), _)| *r == root).map(|&((_, from), to)| (from, to)).collect();
-            let runs = runs(&pairs);
-            body.push(runs.len() as u16);
-            body.extend(
-                runs.iter().flat_map(|r| [r.source, r.source_step, r.target, r.target_step, r.count].map(|n| n as u16)),
-            );
         }
-        table.extend(body);
+        for runs in runs {
+            table.push(runs.len() as u16);
+            table.extend(runs.iter().flat_map(|run| run.encode(rank)));
+        }
         tables.push(table);
     }
-    Step { axis, roots, tables, panel_words }
+    Step { axis, roots, rank, tables, panel_words }
 }
 
 /// A table for every PE, as the constant that must lie in SRAM: one row of `length` numbers a PE.
@@ -235,16 +302,14 @@ pub struct Tables {
 impl Relayout {
     /// Whether no element changes its PE or its place: the destination may then be the same memory as the source.
     pub fn is_identity(&self) -> bool {
-        matches!(self.steps.as_slice(), [Step { axis: None, .. }])
-            && self.steps[0].tables.iter().all(|table| {
-                table
-                    .get(1..)
-                    .unwrap_or(&[])
-                    .get(1..)
-                    .unwrap_or(&[])
-                    .chunks(5)
-                    .all(|r| r[0] == r[2] && (r[1] == r[3] || r[4] == 1))
+        let [step @ Step { axis: None, .. }] = self.steps.as_slice() else { return false };
+        // A table is the words sent, the number of runs, the runs.
+        step.tables.iter().all(|table| {
+            table.get(2..).unwrap_or(&[]).chunks(run_numbers(step.rank)).all(|run| {
+                let stays = |dim: &[u16]| dim[0] == 1 || dim[1] == dim[2];
+                run[0] == run[1] && run[2..].chunks(3).all(stays)
             })
+        })
     }
 
     /// Bytes of the buffer that receives broadcasts.
@@ -320,36 +385,34 @@ fn emit_step(code: &mut Code, mesh: &Mesh, step: &Step, dtype: Dtype, [from, to,
                 line::turn(code, mesh, &turn, place);
             }
         }
-        copy_runs(code, list, place, to, dtype);
+        copy_runs(code, list, place, to, dtype, step.rank);
     });
 }
 
 /// Copies the runs that `list` points at, and moves it behind them.
-fn copy_runs(code: &mut Code, list: Reg, place: Reg, to: u32, dtype: Dtype) {
-    let element = match dtype.bytes() {
-        2 => Dtype::U16,
-        _ => Dtype::I32,
-    };
-    let shift = if dtype.bytes() == 2 { 1 } else { 2 };
+fn copy_runs(code: &mut Code, list: Reg, place: Reg, to: u32, dtype: Dtype, rank: usize) {
+    let (element, shift) = if dtype.bytes() == 2 { (Dtype::U16, 1) } else { (Dtype::I32, 2) };
     let count = code.register();
     code.load_u16(count, list, 0);
     code.scalar(ScalarOp::Add, list, list, 2);
     code.repeat_value(count.into(), |code, _| {
-        let [source, source_step, target, target_step, length] = [0, 2, 4, 6, 8].map(|offset| {
-            let register = code.register();
-            code.load_u16(register, list, offset);
-            register
-        });
+        let numbers: Vec<Reg> = (0..run_numbers(rank))
+            .map(|i| {
+                let register = code.register();
+                code.load_u16(register, list, i as i32 * 2);
+                register
+            })
+            .collect();
+        let (source, target) = (numbers[0], numbers[1]);
         code.scalar(ScalarOp::Shl, source, source, shift);
         code.scalar(ScalarOp::Add, source, source, place);
         code.scalar(ScalarOp::Shl, target, target, shift);
-        let dims = |step: Reg| [(length.into(), step.into())];
-        code.vector(
-            VectorOp::Mov,
-            memory(target, to as i32, element, &dims(target_step)),
-            &[memory(source, 0, element, &dims(source_step))],
-        );
-        code.scalar(ScalarOp::Add, list, list, 10);
+        let dims = |step: usize| -> Vec<(Value, Value)> {
+            numbers[2..].chunks(3).map(|dim| (dim[0].into(), dim[step].into())).collect()
+        };
+        let from = memory(source, 0, element, &dims(1));
+        code.vector(VectorOp::Mov, memory(target, to as i32, element, &dims(2)), &[from]);
+        code.scalar(ScalarOp::Add, list, list, run_numbers(rank) as i32 * 2);
     });
 }
 
@@ -357,13 +420,27 @@ fn copy_runs(code: &mut Code, list: Reg, place: Reg, to: u32, dtype: Dtype) {
 mod tests {
     use super::*;
 
+    fn dim(count: u32, source_step: u32, target_step: u32) -> RunDim {
+        RunDim { count, source_step, target_step }
+    }
+
     #[test]
     fn runs_join_equal_steps() {
         // 0, 2, 4 to 5, 6, 7 is one run of three; 9 to 1 goes backwards in the target and starts another.
+        let once = dim(1, 0, 0);
         let expected = [
-            Run { source: 0, source_step: 2, target: 5, target_step: 1, count: 3 },
-            Run { source: 9, source_step: 0, target: 1, target_step: 0, count: 1 },
+            Run { source: 0, target: 5, dims: [dim(3, 2, 1), once, once] },
+            Run { source: 9, target: 1, dims: [once; MAX_RANK] },
         ];
-        assert_eq!(runs(&[(0, 5), (2, 6), (4, 7), (9, 1)]), expected);
+        assert_eq!(join(&single_runs(&[(0, 5), (2, 6), (4, 7), (9, 1)]), 0), expected);
+    }
+
+    #[test]
+    fn a_transposed_block_is_one_run() {
+        // 3 rows of 4 elements become 4 rows of 3 in a tile with rows of 8.
+        let pairs: Vec<(u32, u32)> = (0..12).map(|i| (i % 3 * 4 + i / 3, i / 3 * 8 + i % 3)).collect();
+        let (rank, runs) = best_runs(&[vec![pairs]]);
+        let expected = Run { source: 0, target: 0, dims: [dim(3, 4, 1), dim(4, 1, 8), dim(1, 0, 0)] };
+        assert_eq!((rank, runs), (2, vec![vec![vec![expected]]]));
     }
 }

@@ -10,7 +10,13 @@ use waferloom_fabric::{Dtype, VectorOp};
 pub fn scratch_bytes(rows: u32, elements: u32) -> u32 {
     let work = functions::map_scratch_bytes(elements, Function::Exp.scratch_vectors())
         .max(functions::map_scratch_bytes(rows, Function::Reciprocal.scratch_vectors()));
-    elements * 4 + 2 * rows * 4 + work
+    work_offset(rows, elements) + work
+}
+
+/// Where the working vectors start: one 64-bit word further on in the banks than the exponentials, so that the two do not
+/// collide when they are read together.
+fn work_offset(rows: u32, elements: u32) -> u32 {
+    (elements * 4 + 2 * rows * 4).next_multiple_of(32) + 8
 }
 
 /// Emits `dst = softmax(src)`. `spread` says whether a row is dealt to the columns of the mesh.
@@ -19,7 +25,7 @@ pub fn emit(code: &mut Code, mesh: &Mesh, dst: Tile, src: &Rows, spread: bool, s
     let values = Tile { address: scratch, elements, dtype: Dtype::F32 };
     let maximum = scratch + elements * 4;
     let sum = maximum + rows * 4;
-    let work = sum + rows * 4;
+    let work = scratch + work_offset(rows, elements);
 
     reduce::emit(code, mesh, Combine::Max, src, spread, maximum);
     let shifted = Rows { tile: values, ..*src };

@@ -2,8 +2,10 @@
 //!
 //! The simulator sees a program and the host's tensors, nothing else: it knows no graph and no kernel.
 
+pub mod report;
 mod wavelet;
 
+pub use report::{Facts, Report, Totals};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;

@@ -159,6 +159,9 @@ fn check_resident(grid: Extent, resident: &Resident<'_>, found: &mut Findings) {
 }
 
 fn check_payload(constant: &Constant, found: &mut Findings) {
+    if constant.distribution.check().is_err() {
+        return;
+    }
     let needed = constant.distribution.elements() as u64 * u64::from(constant.dtype.bytes());
     if let Payload::Inline(bytes) = &constant.payload
         && bytes.len() as u64 != needed

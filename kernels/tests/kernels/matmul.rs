@@ -1,7 +1,8 @@
 //! SUMMA against a sequence of fused multiply-adds: bit for bit.
 
 use crate::rig::{GRIDS, Rig, assert_same, floats, layout, numbers};
-use waferloom_fabric::{Distribution, Dtype};
+use waferloom_fabric::{Distribution, Dtype, Split};
+use waferloom_kernels::Tile;
 use waferloom_kernels::matmul::{self, BatchDim, MatMul};
 
 /// `[.., m, k] x [.., k, n]` with numpy's broadcast over batch dimensions of equal rank.
@@ -63,28 +64,37 @@ impl Product {
     }
 
     /// Runs it with the compiler's layouts.
-    fn run(&self, grid: (u16, u16), dtype: Dtype) -> (Vec<f32>, u64) {
+    fn run(&self, grid: (u16, u16), dtype: Dtype) {
+        let [left, right] = self.layouts(grid, dtype);
+        self.run_in(grid, dtype, &left, &right);
+    }
+
+    fn layouts(&self, grid: (u16, u16), dtype: Dtype) -> [Distribution; 2] {
         let left = layout(grid, &self.left, dtype);
         let columns = layout(grid, &self.right, dtype).x;
         let right = matmul::right_distribution(&left, &self.right, columns);
-        self.run_in(grid, dtype, &left, &right)
+        [left, right]
     }
 
-    fn run_in(&self, grid: (u16, u16), dtype: Dtype, left: &Distribution, right: &Distribution) -> (Vec<f32>, u64) {
+    fn run_in(&self, grid: (u16, u16), dtype: Dtype, left: &Distribution, right: &Distribution) {
         let mut rig = Rig::new(grid);
         let a = numbers(1, left.elements(), dtype);
         let b = numbers(2, right.elements(), dtype);
         let (left_tile, right_tile) = (rig.constant(left, dtype, &a), rig.constant(right, dtype, &b));
+        let (result, accumulator) = self.emit(&mut rig, [left, right], [left_tile, right_tile]);
+        rig.output("c", &result, accumulator);
+        let what = format!("{:?} x {:?} on {grid:?} in {dtype:?}", self.left, self.right);
+        assert_same(&floats(&rig.run(), "c"), &self.reference(&a, &b), &what);
+    }
+
+    /// Emits the product; gives the result's distribution and tile.
+    fn emit(&self, rig: &mut Rig, [left, right]: [&Distribution; 2], tiles: [Tile; 2]) -> (Distribution, Tile) {
         let rank = self.left.len();
         let batch = self.batch();
         let mut shape: Vec<u32> = batch.iter().map(|d| d.size).collect();
         shape.extend([self.left[rank - 2], self.right[rank - 1]]);
-        let result = Distribution {
-            grid: left.grid,
-            shape,
-            y: left.y,
-            x: right.x.map(|s| waferloom_fabric::Split { dim: rank as u32 - 1, ..s }),
-        };
+        let result =
+            Distribution { grid: left.grid, shape, y: left.y, x: right.x.map(|s| Split { dim: rank as u32 - 1, ..s }) };
         let accumulator = rig.tile(&result, Dtype::F32);
         let (left_local, right_local) = (left.tile(), right.tile());
         let inner = self.left[rank - 1];
@@ -99,18 +109,10 @@ impl Product {
             right_split: right.y.is_some(),
             right_rows: right_local[rank - 2],
         };
-        let panels = matmul.panel_bytes(dtype).map(|bytes| rig.reserve(bytes));
+        let panels = matmul.panel_bytes(tiles[0].dtype).map(|bytes| rig.reserve(bytes));
         matmul::clear(&mut rig.code, accumulator);
-        matmul::emit(&mut rig.code, &rig.mesh, &matmul, left_tile, right_tile, accumulator.address, panels);
-        rig.output("c", &result, accumulator);
-        let run = rig.run();
-        let got = floats(&run, "c");
-        assert_same(
-            &got,
-            &self.reference(&a, &b),
-            &format!("{:?} x {:?} on {grid:?} in {dtype:?}", self.left, self.right),
-        );
-        (got, run.cycles)
+        matmul::emit(&mut rig.code, &rig.mesh, &matmul, tiles[0], tiles[1], accumulator.address, panels);
+        (result, accumulator)
     }
 
     fn everywhere(&self) {
@@ -180,6 +182,37 @@ fn replicated_operands() {
                 product.run_in(grid, dtype, &split_left, &whole_right);
                 product.run_in(grid, dtype, &whole_left, &split_right);
                 product.run_in(grid, dtype, &whole_left, &whole_right);
+            }
+        }
+    }
+}
+
+/// One product after another: each must find the broadcasts' switches as the first one did.
+#[test]
+fn products_in_a_row() {
+    for grid in GRIDS {
+        for dtype in [Dtype::F32, Dtype::F16] {
+            let products = [
+                Product::new(&[7, 13], &[13, 9]),
+                Product::new(&[2, 3, 2], &[2, 2, 5]),
+                Product::new(&[4, 1], &[1, 6]),
+                Product::new(&[7, 13], &[13, 9]),
+            ];
+            let mut rig = Rig::new(grid);
+            let mut expected = Vec::new();
+            for product in &products {
+                let [left, right] = product.layouts(grid, dtype);
+                let (a, b) = (numbers(1, left.elements(), dtype), numbers(2, right.elements(), dtype));
+                let tiles = [rig.constant(&left, dtype, &a), rig.constant(&right, dtype, &b)];
+                let (result, accumulator) = product.emit(&mut rig, [&left, &right], tiles);
+                expected.push((product.reference(&a, &b), result, accumulator));
+            }
+            for (i, (_, result, accumulator)) in expected.iter().enumerate() {
+                rig.output(&i.to_string(), result, *accumulator);
+            }
+            let run = rig.run();
+            for (i, (values, ..)) in expected.iter().enumerate() {
+                assert_same(&floats(&run, &i.to_string()), values, &format!("product {i} on {grid:?} in {dtype:?}"));
             }
         }
     }
