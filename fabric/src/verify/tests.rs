@@ -154,6 +154,22 @@ fn constants_lie_in_buffers() {
 }
 
 #[test]
+fn constants_and_results_are_not_overwritten() {
+    // Buffer b (bytes 0 to 512) lives in operator 1 only, and buffer a (0 to 256) in operator 0.
+    let constant = with("at 64 origin", "at 248 origin");
+    error(&constant, "constant \"k\", class w", "buffer \"a\" takes some of its bytes before it is used");
+    assert!(verify(&with("at 64 origin", "at 256 origin")).is_empty());
+    let result = |at: u32| with("const k", &format!("result r : f32[4] at {at} origin 0,0 on 1x1\nconst k"));
+    assert!(verify(&result(0)).is_empty());
+    let early = crate::text::print(&result(0)).replace("b at 0 bytes 512", "b at 8 bytes 504");
+    error(&program(&early), "result \"r\", class w", "buffer \"b\" takes some of its bytes after it");
+    let twice = with("const k", "const j : f32[2] at 72 origin 0,0 on 2x1 = [1.0, 2.0]\nconst k");
+    warning(&twice, "constant \"j\"", "over constant \"k\"");
+    let apart = with("const k", "const j : f32[2] at 72 origin 1,0 on 2x1 = [1.0, 2.0]\nconst k");
+    assert!(verify(&apart).is_empty());
+}
+
+#[test]
 fn ids_are_in_range() {
     let body = |text: &str| with("mark pass", text);
     error(&body("r32 = clock"), "class w, task main, instruction 1", "no register r32");
