@@ -240,6 +240,38 @@ fn a_sender_that_nobody_hears_is_told_of() {
 }
 
 #[test]
+fn two_that_send_what_the_queues_hold_go_on() {
+    // Output queue 2 with its ramp holds 6 + 3, the link 4, input queue 0 with its ramp 6 + 2: 21. So much can be sent before
+    // anybody receives; one more is a deadlock that the verifier proves.
+    let swap = |n: u32| {
+        format!(
+            "program swap machine bench16 grid 2x1
+param into = columns [1, 0] param from = columns [0, 1]
+route c0 at 0,0 {{ pos RAMP -> EAST }} route c0 at 1,0 {{ pos WEST -> RAMP }}
+route c1 at 1,0 {{ pos RAMP -> WEST }} route c1 at 0,0 {{ pos EAST -> RAMP }}
+class w {{ in q0 = $into out q2 = $from task 8 main local activated {{
+  mov out q2 f32[{n}] <- f32 1.0 mov null <- in q0 f32[{n}] }} }}
+place w at 0,0 size 2x1"
+        )
+    };
+    assert_eq!(run(&swap(21)).leftover_wavelets, 0);
+    let error = fails(&swap(22));
+    assert!(error.to_string().contains("sends more than the queues on the way hold"), "{error}");
+}
+
+#[test]
+fn a_teardown_reaches_the_task_of_a_router_that_it_only_passes() {
+    let text = "program torn machine bench16 grid 3x1
+route c0 at 2,0 { pos RAMP -> WEST } route c0 at 1,0 { pos EAST -> WEST } route c0 at 0,0 { pos EAST -> RAMP }
+route c1 at 1,0 { pos RAMP -> WEST } route c1 at 0,0 { pos EAST -> RAMP }
+class end { out q0 = c0 task 8 m local activated { control q0 [nop, teardown, nop] } }
+class torn { out q0 = c1 task 9 t teardown c0 { mov out q0 f32[1] <- f32 1.0 } }
+class waits { in q0 = c1 in q1 = c0 task 8 m local activated { mov null <- in q0 f32[1] } }
+place end at 2,0 place torn at 1,0 place waits at 0,0";
+    assert_eq!(run(text).links[1], [2, 0, 0, 0, 0]);
+}
+
+#[test]
 fn the_verifier_is_asked_first() {
     let error = fails(&row(&send(&[1]), "pos NORTH -> RAMP", ("", 0), ("", 0)));
     let SimulateError::Invalid { findings } = error else { panic!("{error}") };

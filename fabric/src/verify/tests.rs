@@ -366,6 +366,17 @@ place w at 0,0 size 2x1"
 fn two_that_wait_for_each_other_are_found() {
     let both_wait = pair("mov null <- in q0 f32[4] mov out q2 f32[4] <- f32 1.0");
     error(&both_wait, "class w, colour c0, PE (1, 0)", "nobody who could send it can start");
+    // PE 0 sleeps until a teardown that goes by its router, and then lets PE 1 go on: nothing is certain here.
+    let torn = program(
+        "program p machine bench16 grid 3x1
+route c0 at 2,0 { pos RAMP -> WEST } route c0 at 1,0 { pos EAST -> WEST } route c0 at 0,0 { pos EAST -> RAMP }
+route c1 at 1,0 { pos RAMP -> WEST } route c1 at 0,0 { pos EAST -> RAMP }
+class end { out q0 = c0 task 8 m local activated { control q0 [nop, teardown, nop] } }
+class torn { out q0 = c1 task 9 t teardown c0 { mov out q0 f32[1] <- f32 1.0 } }
+class waits { in q0 = c1 in q1 = c0 task 8 m local activated { mov null <- in q0 f32[1] } }
+place end at 2,0 place torn at 1,0 place waits at 0,0",
+    );
+    assert!(verify(&torn).is_empty(), "{}", verify(&torn));
     let one_sends = pair("if $into == 1 { mov out q2 f32[4] <- f32 1.0 mov null <- in q0 f32[4] } else { }");
     assert!(verify(&one_sends).is_empty());
 }

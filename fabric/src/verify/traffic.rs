@@ -56,8 +56,10 @@ impl Traffic {
             collect(&task.body, &mut Vec::new(), runs_at_start(&task), &mut sends);
         }
         let starters: Vec<_> = class.tasks.iter().filter(runs_at_start).collect();
+        // A teardown on its way to somebody else starts a task too.
+        let torn = class.tasks.iter().any(|t| matches!(t.kind, TaskKind::Teardown { .. }));
         let first = match starters.as_slice() {
-            [] => First::Sleep,
+            [] if !torn => First::Sleep,
             [only] => first(&only.body).unwrap_or(First::Unknown),
             _ => First::Unknown,
         };
