@@ -243,6 +243,16 @@ input in : i32[5] on 1x1 edge WEST at 0,0 color c8",
     })
 }
 
+/// Other machines: what is 2 or 6 on the built-in ones may be 0 or 1, and the other way round.
+fn machines() -> impl Strategy<Value = [u32; 6]> {
+    let cycles = || proptest::sample::select(vec![0, 1, 2, 7]);
+    let some = || proptest::sample::select(vec![1, 1, 3, 4]);
+    prop_oneof![
+        Just([2, 1, 6, 2, 4, 2]),
+        (cycles(), some(), cycles(), cycles(), some(), some()).prop_map(|(a, b, c, d, e, f)| [a, b, c, d, e, f]),
+    ]
+}
+
 #[test]
 fn random_programs_end_the_same_at_every_number_of_threads() {
     let counts: [Cell<u32>; 5] = Default::default();
@@ -250,8 +260,12 @@ fn random_programs_end_the_same_at_every_number_of_threads() {
         Config { cases: Config::default().cases.max(400), failure_persistence: None, ..Config::default() },
         proptest::test_runner::TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha),
     );
-    let result = runner.run(&program(), |text| {
-        let program = parse(&text).map_err(|e| TestCaseError::fail(format!("{e}\n{text}")))?;
+    let result = runner.run(&(program(), machines()), |(text, [ramp, hop, startup, switch, depth, reads])| {
+        let mut program = parse(&text).map_err(|e| TestCaseError::fail(format!("{e}\n{text}")))?;
+        let machine = &mut program.machine;
+        (machine.ramp_cycles, machine.hop_cycles, machine.vector_startup_cycles) = (ramp, hop, startup);
+        (machine.task_switch_cycles, machine.router_queue_depth, machine.sram_reads_per_cycle) =
+            (switch, depth as u16, reads);
         let inputs = inputs(&program);
         let refused = verify(&program).has_errors();
         let (one, kind) = outcome(&program, &inputs, 1);
