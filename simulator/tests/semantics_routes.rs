@@ -214,6 +214,25 @@ output y : i32[2] on 1x1 edge NORTH at 1,0 color c9";
 }
 
 #[test]
+fn the_own_ramp_goes_first_where_senders_meet() {
+    // Both first elements run in 8. PE 1's own is at its router in 8 + 1 + 2 = 11, PE 0's a hop later, in 12; from then on
+    // both have one ready in every cycle. The ramp is preferred until it has no more.
+    let text = row("mov out q0 i32[50] <- i32 0", "pos WEST RAMP -> EAST", ("", 0), (&pass(100), 100))
+        .replace("class one { in q0 = c0 out q1 = c9", "class one { out q1 = c0")
+        .replace(
+            "place send",
+            "class own { out q2 = c0 task 8 main local activated { mov out q2 i32[50] <- i32 1 } } place send",
+        )
+        .replace("out q0 = c0 task 8", "out q2 = c0 task 8")
+        .replace("mov out q0", "mov out q2")
+        .replace("place one", "place own");
+    let expected: Vec<i64> = (0..100).map(|i| i64::from(i < 50)).collect();
+    assert_eq!(integers(&run(&text), "two"), expected);
+    let found = waferloom_fabric::verify(&common::program(&text));
+    assert!(found.warnings[0].to_string().contains("PE (1, 0): wavelets of several senders"), "{found}");
+}
+
+#[test]
 fn the_host_sends_no_faster_than_its_links() {
     // One wavelet in two cycles over one link: 50 of them enter in cycles 0, 2, …, 98; the last one is ready in 99, moves
     // down the ramp and is taken in 99 + 2 = 101, done in 102.
