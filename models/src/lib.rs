@@ -9,10 +9,15 @@ pub mod npz;
 pub mod onnx;
 pub mod passes;
 pub mod tensor;
+#[cfg(test)]
+mod testing;
+pub mod text;
 
 pub use evaluate::{EvaluateError, evaluate};
 pub use graph::Graph;
 pub use infer::{GraphError, verify};
 pub use npz::{NpzError, read_npz, write_npz};
-pub use onnx::{ImportError, ImportOptions, Model, Reference, ReferenceError, UnsupportedNode, import_onnx};
+pub use onnx::{
+    ImportError, ImportOptions, Model, Reference, ReferenceError, UnsupportedNode, import_onnx, import_onnx_with,
+};
 pub use tensor::{Tensor, TensorData};

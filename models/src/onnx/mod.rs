@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use crate::graph::Graph;
 use crate::infer::GraphError;
+use crate::passes::{Pass, default_passes};
 pub use reference::{Reference, ReferenceError};
 
 /// What the file leaves open.
@@ -143,15 +144,23 @@ pub struct UnsupportedNode {
     pub problem: String,
 }
 
-/// Reads an ONNX file and brings it into the graph's operators by [`crate::passes::default_passes`].
+/// Reads an ONNX file and brings it into the graph's operators by [`default_passes`].
 ///
 /// # Errors
 /// When the file cannot be read, sizes are missing, or an operator has no translation.
 pub fn import_onnx(path: &Path, options: &ImportOptions) -> Result<Model, ImportError> {
+    import_onnx_with(path, options, &default_passes())
+}
+
+/// Reads an ONNX file and runs the given passes on its translation; without any, the graph is what the exporter wrote.
+///
+/// # Errors
+/// When the file cannot be read, sizes are missing, or an operator has no translation.
+pub fn import_onnx_with(path: &Path, options: &ImportOptions, passes: &[Pass]) -> Result<Model, ImportError> {
     let model = load::typed_model(path, options)?;
     let graph = translate::translate(path, &model)?;
-    let graph = crate::passes::run(&graph, &crate::passes::default_passes())
-        .map_err(|source| ImportError::Graph { path: path.to_path_buf(), source })?;
+    let graph =
+        crate::passes::run(&graph, passes).map_err(|source| ImportError::Graph { path: path.to_path_buf(), source })?;
     let reference = Reference::new(model)
         .map_err(|e| ImportError::Typing { path: path.to_path_buf(), problem: format!("{e:#}") })?;
     Ok(Model { graph, reference })
