@@ -1,5 +1,6 @@
 //! A compute element's cycle: which thread runs, and what its next step does.
 
+use super::bulk;
 use super::decode::{ClassCode, Step, TaskCode};
 use super::element::{self, Fault, Wait};
 use super::operand::{Port, Values};
@@ -401,16 +402,11 @@ fn vector(
         pe.work(now, scalar, 0);
     } else if element::in_memory(&work) && pe.microthreads.iter().all(Option::is_none) {
         // Nothing can come between: all elements at once.
-        let (mut busy, mut stall) = (startup, 0);
-        while work.remaining > 0 {
-            let mut worst = 0;
-            for _ in 0..u64::from(work.lanes).min(work.remaining) {
-                worst = worst.max(element::run(pe, router, &mut work, machine, now)?);
-            }
-            busy += 1;
-            stall += u64::from(worst);
-        }
-        pe.work(now, busy, stall);
+        let (busy, stall) = match bulk::run(&mut pe.memory, &mut work, machine) {
+            Some(cycles) => cycles,
+            None => one_by_one(pe, router, &mut work, machine, now)?,
+        };
+        pe.work(now, startup + busy, stall);
     } else {
         work.ready = now + startup;
         running = issued;
@@ -424,6 +420,26 @@ fn vector(
     }
     pe.running = Some(issued);
     Ok(Turn::Ran)
+}
+
+/// Runs the elements of an instruction over memory; gives busy cycles and waits for memory.
+fn one_by_one(
+    pe: &mut Pe,
+    router: &mut Router,
+    work: &mut VectorWork,
+    machine: &Machine,
+    now: u64,
+) -> Result<(u64, u64), Fault> {
+    let (mut busy, mut stall) = (0, 0);
+    while work.remaining > 0 {
+        let mut worst = 0;
+        for _ in 0..u64::from(work.lanes).min(work.remaining) {
+            worst = worst.max(element::run(pe, router, work, machine, now)?);
+        }
+        busy += 1;
+        stall += u64::from(worst);
+    }
+    Ok((busy, stall))
 }
 
 /// Resolves the operands with the PE's values.
