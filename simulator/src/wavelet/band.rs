@@ -63,6 +63,10 @@ pub(crate) struct Band {
     pub(crate) routers: Vec<Router>,
     /// PEs to look at: (cycle, local index); entries that do not fit the PE's `wake` are stale.
     pub(crate) due: BinaryHeap<Reverse<(u64, u32)>>,
+    /// PEs to look at in the cycle after `now`, which most are: they need no order.
+    pub(crate) soon: Vec<u32>,
+    /// The cycle at hand.
+    pub(crate) now: u64,
     pub(crate) active: Vec<u32>,
     pub(crate) sources: Vec<Source>,
     pub(crate) sinks: Vec<Sink>,
@@ -97,7 +101,11 @@ impl Band {
     pub(crate) fn schedule(&mut self, local: usize, cycle: u64) {
         if cycle < self.pes[local].wake {
             self.pes[local].wake = cycle;
-            self.due.push(Reverse((cycle, local as u32)));
+            if cycle == self.now + 1 {
+                self.soon.push(local as u32);
+            } else {
+                self.due.push(Reverse((cycle, local as u32)));
+            }
         }
     }
 
@@ -110,19 +118,8 @@ impl Band {
 
     /// Simulates one cycle up to its messages; says whether anything happened.
     pub(crate) fn cycle(&mut self, shared: &Shared<'_>, now: u64) -> Result<bool, PlacedFault> {
-        let mut happened = false;
-        while let Some(&Reverse((cycle, local))) = self.due.peek() {
-            if cycle > now {
-                break;
-            }
-            self.due.pop();
-            let local = local as usize;
-            if self.pes[local].wake != cycle {
-                continue;
-            }
-            happened = true;
-            self.run_pe(shared, local, now)?;
-        }
+        self.now = now;
+        let mut happened = self.run_pes(shared, now)?;
         let active = std::mem::take(&mut self.active);
         for &local in &active {
             happened |= self.run_router(shared, local as usize, now);
@@ -136,6 +133,38 @@ impl Band {
         }
         happened |= self.run_host(now);
         Ok(happened)
+    }
+
+    /// Lets the PEs that are due use their datapaths; says whether there were any. Of several faults the first PE's counts.
+    fn run_pes(&mut self, shared: &Shared<'_>, now: u64) -> Result<bool, PlacedFault> {
+        let mut happened = false;
+        let mut fault: Option<PlacedFault> = None;
+        let mut run = |band: &mut Self, local: u32, cycle: u64| {
+            if band.pes[local as usize].wake != cycle {
+                return;
+            }
+            happened = true;
+            if let Err(new) = band.run_pe(shared, local as usize, now)
+                && fault.as_ref().is_none_or(|first| new.pe < first.pe)
+            {
+                fault = Some(new);
+            }
+        };
+        let mut soon = std::mem::take(&mut self.soon);
+        for local in soon.drain(..) {
+            run(self, local, now);
+        }
+        // Keeps the list's memory, with what has been added in the meantime.
+        soon.append(&mut self.soon);
+        self.soon = soon;
+        while let Some(&Reverse((cycle, local))) = self.due.peek() {
+            if cycle > now {
+                break;
+            }
+            self.due.pop();
+            run(self, local, cycle);
+        }
+        fault.map_or(Ok(happened), Err)
     }
 
     fn run_pe(&mut self, shared: &Shared<'_>, local: usize, now: u64) -> Result<(), PlacedFault> {
@@ -317,7 +346,7 @@ impl Band {
 
     /// The next cycle after `now` in which something can happen by itself; `u64::MAX` for never.
     pub(crate) fn next_event(&self, now: u64, happened: bool) -> u64 {
-        if happened {
+        if happened || !self.soon.is_empty() {
             return now + 1;
         }
         let due = self.due.peek().map_or(u64::MAX, |&Reverse((cycle, _))| cycle);

@@ -56,7 +56,10 @@ pub(crate) fn cycle(
     let threads = 1 + pe.microthreads.len();
     let mut waiting: Option<Wait> = None;
     for offset in 0..threads {
-        let thread = (pe.turn + offset) % threads;
+        let thread = if pe.turn + offset < threads { pe.turn + offset } else { pe.turn + offset - threads };
+        if thread > 0 && pe.microthreads[thread - 1].is_none() {
+            continue;
+        }
         let turn = match thread {
             0 => main_thread(shared, tasks, pe, router, now, on_mark)?,
             _ => microthread(shared, pe, router, thread - 1, now)?,
@@ -91,6 +94,9 @@ pub(crate) fn cycle(
 
 /// Takes control wavelets from the heads of the input queues.
 fn take_controls(shared: &Shared<'_>, pe: &mut Pe, now: u64) {
+    if shared.controls.iter().all(|c| c.task.is_none()) {
+        return;
+    }
     for queue in pe.inputs.iter_mut().flatten() {
         while let Some(&(ready, payload, control @ 1..)) = queue.wavelets.front() {
             if ready > now {
@@ -398,7 +404,7 @@ fn vector(
         }
         work.ready = now + scalar + startup;
         work.then = run_async.then;
-        *slot = Some(work);
+        *slot = Some(Box::new(work));
         pe.work(now, scalar, 0);
     } else if element::in_memory(&work) && pe.microthreads.iter().all(Option::is_none) {
         // Nothing can come between: all elements at once.
@@ -412,7 +418,7 @@ fn vector(
         running = issued;
         pe.running = Some(running);
         let wait = element::waits(pe, router, &work, now);
-        pe.main = Some(work);
+        pe.main = Some(Box::new(work));
         return match wait {
             Some(wait) => Ok(Turn::Waits(wait)),
             None => Ok(Turn::Waits(Wait { activity: Activity::Busy, until: now })),

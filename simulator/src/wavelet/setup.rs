@@ -95,6 +95,8 @@ impl<'a> Fabric<'a> {
                 pes: pes.by_ref().take(size).collect(),
                 routers: routers.by_ref().take(size).collect(),
                 due: BinaryHeap::new(),
+                soon: Vec::new(),
+                now: 0,
                 active: Vec::new(),
                 sources: Vec::new(),
                 sinks: Vec::new(),
