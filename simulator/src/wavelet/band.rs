@@ -110,8 +110,9 @@ impl Band {
     }
 
     fn activate(&mut self, local: usize) {
-        if !self.routers[local].active {
-            self.routers[local].active = true;
+        let router = &mut self.routers[local];
+        if !router.active && router.occupied != 0 {
+            router.active = true;
             self.active.push(local as u32);
         }
     }
@@ -121,12 +122,12 @@ impl Band {
         self.now = now;
         let mut happened = self.run_pes(shared, now)?;
         let active = std::mem::take(&mut self.active);
-        for &local in &active {
-            happened |= self.run_router(shared, local as usize, now);
-        }
         for local in active {
+            let moved = self.run_router(shared, local as usize, now);
+            happened |= moved;
+            // What waits for room or for a switch is looked at again when its PE has run, or news come over a link.
             let router = &mut self.routers[local as usize];
-            router.active = router.occupied != 0;
+            router.active = router.occupied != 0 && (moved || router.ripens(now));
             if router.active {
                 self.active.push(local);
             }
@@ -181,9 +182,7 @@ impl Band {
         execute::cycle(shared, pe, router, now, &mut on_mark)
             .map_err(|fault| PlacedFault { pe: self.first + local, fault })?;
         let wake = std::mem::replace(&mut pe.wake, u64::MAX);
-        if router.occupied != 0 {
-            self.activate(local);
-        }
+        self.activate(local);
         if wake != u64::MAX {
             self.schedule(local, wake.max(now));
         }
@@ -212,7 +211,7 @@ impl Band {
     fn can_move(&self, shared: &Shared<'_>, local: usize, lane: usize, port: usize, used: u8, now: u64) -> Option<u8> {
         let state = &self.routers[local].lanes[lane];
         let head = state.queues[port].front()?;
-        let (rx, tx) = state.ports(shared.routes);
+        let (rx, tx) = state.ports();
         if head.ready > now || state.closed || rx.0 >> port & 1 == 0 || tx.is_empty() || tx.0 & used != 0 {
             return None;
         }
@@ -240,7 +239,7 @@ impl Band {
     /// Sends the head of a queue on; its outputs have room.
     fn forward(&mut self, shared: &Shared<'_>, local: usize, lane: usize, port: usize, now: u64) {
         let machine = shared.machine;
-        let (_, tx) = self.routers[local].lanes[lane].ports(shared.routes);
+        let (_, tx) = self.routers[local].lanes[lane].ports();
         let Some(mut wavelet) = self.routers[local].pop(lane, port) else { return };
         let color = self.routers[local].lanes[lane].color;
         self.give_back(local, port, color, now);
@@ -261,7 +260,7 @@ impl Band {
             }
             self.routers[local].lanes[lane].credits[out as usize] -= 1;
             let ready = now + u64::from(machine.hop_cycles);
-            let at = self.grid.coord(self.global(local));
+            let at = self.pes[local].at.0;
             if let Some(to) = out.neighbour(at, self.grid) {
                 let to = self.grid.index(to) as u32;
                 let wavelet = Wavelet { ready, ..wavelet };
@@ -275,7 +274,7 @@ impl Band {
     /// Tells whoever fills a queue that it has room again.
     fn give_back(&mut self, local: usize, port: usize, color: u8, now: u64) {
         let from = Direction::ALL[port];
-        let at = self.grid.coord(self.global(local));
+        let at = self.pes[local].at.0;
         if from == Direction::Ramp {
             self.schedule(local, now + 1);
         } else if let Some(to) = from.neighbour(at, self.grid) {
@@ -314,12 +313,17 @@ impl Band {
                 happened = true;
             }
         }
+        let mut freed = Vec::new();
         for sink in &mut self.sinks {
             if sink.restore(now) {
                 let lane = &mut self.routers[sink.local].lanes[sink.lane];
                 lane.credits[sink.direction as usize] += 1;
+                freed.push(sink.local);
                 happened = true;
             }
+        }
+        for local in freed {
+            self.activate(local);
         }
         happened
     }
@@ -338,6 +342,7 @@ impl Band {
                 Message::Credit { direction, color, .. } => {
                     if let Some(lane) = self.routers[local].lane_of(color) {
                         self.routers[local].lanes[lane].credits[direction as usize] += 1;
+                        self.activate(local);
                     }
                 }
             }

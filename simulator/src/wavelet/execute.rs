@@ -337,7 +337,7 @@ fn timed_step(
         }
         Step::SetPosition { color, position } => {
             if let Some(lane) = router.lane_of(*color) {
-                router.lanes[lane].position = *position;
+                router.lanes[lane].set_position(*position, shared.routes);
                 router.lanes[lane].closed = false;
             }
         }

@@ -103,7 +103,7 @@ fn full_queue(band: &Band, local: usize, queue: u8, remaining: u64) -> String {
     } else {
         format!(
             "{start}: the router does not take them (switch position {}; no room to the {})",
-            lane.position,
+            lane.position(),
             full.join(", ")
         )
     }
