@@ -1,6 +1,6 @@
 //! Times the simulator on a mixture of kernels like a transformer's, on 16 x 16 PEs.
 //!
-//! `cargo run --release -p waferloom-kernels --example speed`
+//! `cargo run --release -p waferloom-kernels --example speed [mixture|product|transfer]`
 
 #[allow(dead_code, reason = "the tests use more of it")]
 #[path = "../tests/kernels/rig.rs"]
@@ -67,8 +67,12 @@ fn mixture(rig: &mut Rig, dtype: Dtype) {
 }
 
 fn main() {
+    let wanted = std::env::args().nth(1);
     for dtype in [Dtype::F32, Dtype::F16] {
         for only in ["mixture", "product", "transfer"] {
+            if wanted.as_ref().is_some_and(|name| name != only) {
+                continue;
+            }
             let mut best = f64::MAX;
             let mut cycles = 0;
             let mut checksum = 0;

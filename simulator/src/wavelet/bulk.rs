@@ -3,29 +3,30 @@
 //!
 //! The operands' innermost dimensions cut an instruction into segments: in a segment every address is affine.
 
+use super::floats;
 use super::numerics::{self, Element};
 use super::operand::{Cursor, Port};
 use super::pe::VectorWork;
-use half::f16;
 use waferloom_fabric::{Dtype, Machine, VectorOp};
 
 /// A source in a segment.
 #[derive(Clone, Copy, Debug)]
-enum Source {
+pub(crate) enum Source {
     Number(Element),
     Memory(Place),
 }
 
 /// Addresses of a segment's elements: `at + i * step`. They lie inside of memory.
 #[derive(Clone, Copy, Debug)]
-struct Place {
-    at: i64,
-    step: i64,
-    dtype: Dtype,
+pub(crate) struct Place {
+    pub(crate) at: i64,
+    pub(crate) step: i64,
+    pub(crate) dtype: Dtype,
 }
 
 impl Place {
-    fn nth(self, i: u64) -> usize {
+    /// Address of an element.
+    pub(crate) fn nth(self, i: u64) -> usize {
         (self.at + self.step * i as i64) as usize
     }
 }
@@ -177,25 +178,26 @@ fn count_stalls(banks: &Banks, sources: &[Port], count: u64, stalls: &mut Stalls
         // The two stay equally far apart, in whole words.
         return stalls.push_many(u64::from(banks.collide(a.0, b.0)), count - 1);
     }
-    for i in 1..count as i64 {
-        if streams == 2 {
-            stalls.push(u64::from(banks.collide(a.0 + i * a.1, b.0 + i * b.1)));
-        } else {
-            let at = moving.map(|(at, step)| at + i * step);
-            stalls.push(banks.stall(&at));
-        }
+    let collides = |i: i64| u64::from(banks.collide(a.0 + i * a.1, b.0 + i * b.1));
+    if streams == 2 && stalls.lanes == 1 {
+        stalls.total += (1..count as i64).map(collides).sum::<u64>();
+    } else if streams == 2 {
+        (1..count as i64).for_each(|i| stalls.push(collides(i)));
+    } else {
+        (1..count as i64).for_each(|i| stalls.push(banks.stall(&moving.map(|(at, step)| at + i * step))));
     }
 }
 
 /// Reads bits; 16-bit types fill the low half.
-fn load(memory: &[u8], at: usize, dtype: Dtype) -> u32 {
+pub(crate) fn load(memory: &[u8], at: usize, dtype: Dtype) -> u32 {
     match dtype.bytes() {
         4 => memory.get(at..at + 4).map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])),
         _ => memory.get(at..at + 2).map_or(0, |b| u32::from(u16::from_le_bytes([b[0], b[1]]))),
     }
 }
 
-fn store(memory: &mut [u8], at: usize, dtype: Dtype, bits: u32) {
+/// Writes the low bits.
+pub(crate) fn store(memory: &mut [u8], at: usize, dtype: Dtype, bits: u32) {
     let bytes = dtype.bytes() as usize;
     if let Some(slot) = memory.get_mut(at..at + bytes) {
         slot.copy_from_slice(&bits.to_le_bytes()[..bytes]);
@@ -212,12 +214,12 @@ fn compute(memory: &mut [u8], op: VectorOp, target: Option<Place>, sources: [Sou
     };
     match op {
         VectorOp::Mov if a.same_bits(target.dtype) => copy(memory, target, a, count),
-        VectorOp::Mac if floats => multiply_add(memory, target, sources, count),
-        VectorOp::Add if floats => float_loop(memory, target, sources, count, |a, b, _| a + b),
-        VectorOp::Sub if floats => float_loop(memory, target, sources, count, |a, b, _| a - b),
-        VectorOp::Mul if floats => float_loop(memory, target, sources, count, |a, b, _| a * b),
-        VectorOp::Max if floats => float_loop(memory, target, sources, count, |a, b, _| numerics::largest(a, b)),
-        VectorOp::Min if floats => float_loop(memory, target, sources, count, |a, b, _| numerics::smallest(a, b)),
+        VectorOp::Mac if floats => floats::multiply_add(memory, target, sources, count),
+        VectorOp::Add if floats => floats::each(memory, target, sources, count, |a, b| a + b),
+        VectorOp::Sub if floats => floats::each(memory, target, sources, count, |a, b| a - b),
+        VectorOp::Mul if floats => floats::each(memory, target, sources, count, |a, b| a * b),
+        VectorOp::Max if floats => floats::each(memory, target, sources, count, numerics::largest),
+        VectorOp::Min if floats => floats::each(memory, target, sources, count, numerics::smallest),
         _ => any_loop(memory, op, target, sources, count),
     }
 }
@@ -236,22 +238,10 @@ impl Source {
         matches!(self, Source::Memory(place) if place.dtype == dtype && dtype != Dtype::F16)
     }
 
-    fn element(self, memory: &[u8], i: u64) -> Element {
+    pub(crate) fn element(self, memory: &[u8], i: u64) -> Element {
         match self {
             Source::Number(element) => element,
             Source::Memory(place) => Element::from_bits(load(memory, place.nth(i), place.dtype), place.dtype),
-        }
-    }
-
-    fn float(self, memory: &[u8], i: u64) -> f32 {
-        match self {
-            Source::Memory(place @ Place { dtype: Dtype::F32, .. }) => {
-                f32::from_bits(load(memory, place.nth(i), Dtype::F32))
-            }
-            Source::Memory(place @ Place { dtype: Dtype::F16, .. }) => {
-                f16::from_bits(load(memory, place.nth(i), Dtype::F16) as u16).to_f32()
-            }
-            _ => self.element(memory, i).float(),
         }
     }
 }
@@ -276,51 +266,6 @@ fn any_loop(memory: &mut [u8], op: VectorOp, target: Place, sources: [Source; 3]
     for i in 0..count {
         let values = sources.map(|s| s.element(memory, i));
         store(memory, target.nth(i), target.dtype, numerics::apply(op, values).to_bits(target.dtype));
-    }
-}
-
-/// An operation on floats with a float as its result.
-fn float_loop(
-    memory: &mut [u8],
-    target: Place,
-    [a, b, c]: [Source; 3],
-    count: u64,
-    operation: impl Fn(f32, f32, f32) -> f32,
-) {
-    if target.dtype == Dtype::F32 {
-        for i in 0..count {
-            let result = operation(a.float(memory, i), b.float(memory, i), c.float(memory, i));
-            store(memory, target.nth(i), Dtype::F32, result.to_bits());
-        }
-        return;
-    }
-    for i in 0..count {
-        let result = operation(a.float(memory, i), b.float(memory, i), c.float(memory, i));
-        store(memory, target.nth(i), target.dtype, Element::Float(result).to_bits(target.dtype));
-    }
-}
-
-/// `d = a + b * c` in floats. A sum that stays in one place need not go through memory.
-fn multiply_add(memory: &mut [u8], target: Place, sources: [Source; 3], count: u64) {
-    let [a, b, c] = sources;
-    let stays = matches!(a, Source::Memory(p) if p.at == target.at && p.step == 0 && p.dtype == Dtype::F32);
-    let in_place = stays && target.step == 0 && target.dtype == Dtype::F32;
-    if !in_place || [b, c].iter().any(|s| s.touches(target, count)) {
-        return float_loop(memory, target, sources, count, |a, b, c| b.mul_add(c, a));
-    }
-    let mut sum = a.float(memory, 0);
-    for i in 0..count {
-        sum = b.float(memory, i).mul_add(c.float(memory, i), sum);
-    }
-    store(memory, target.nth(0), Dtype::F32, sum.to_bits());
-}
-
-impl Source {
-    /// Whether one of its elements may lie where the (single) target lies.
-    fn touches(self, target: Place, count: u64) -> bool {
-        let Source::Memory(place) = self else { return false };
-        let last = place.at + place.step * (count as i64 - 1);
-        place.at.min(last) < target.at + 4 && target.at < place.at.max(last) + 4
     }
 }
 

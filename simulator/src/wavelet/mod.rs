@@ -6,7 +6,7 @@
 //!
 //! - [`setup`]: from a program to the state of the fabric
 //! - [`band`]: one cycle of a band: PEs, routers, host
-//! - [`execute`], [`element`], [`bulk`], [`numerics`]: the compute element
+//! - [`execute`], [`element`], [`bulk`], [`floats`], [`numerics`]: the compute element
 //! - [`router`]: switches, queues, filters
 //! - [`host`]: streams over the edge
 //! - [`lockstep`]: the bands in step
@@ -17,6 +17,7 @@ mod bulk;
 mod decode;
 mod element;
 mod execute;
+mod floats;
 mod host;
 mod lockstep;
 mod numerics;
