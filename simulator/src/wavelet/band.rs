@@ -7,7 +7,7 @@ use super::element::Fault;
 use super::execute::{self, Shared};
 use super::host::{Sink, Source};
 use super::pe::Pe;
-use super::router::{Router, Wavelet};
+use super::router::{Router, Wavelet, each_port};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use waferloom_fabric::{Direction, Extent, SwitchCommand};
@@ -198,7 +198,7 @@ impl Band {
                 used |= outputs;
                 if !moved {
                     let router = &mut self.routers[local];
-                    router.turn = ((lane + 1) % router.lanes.len()) as u8;
+                    router.turn = if lane + 1 < router.lanes.len() { lane as u8 + 1 } else { 0 };
                 }
                 moved = true;
                 self.forward(shared, local, lane, port, now);
@@ -215,7 +215,7 @@ impl Band {
         if head.ready > now || state.closed || rx.0 >> port & 1 == 0 || tx.is_empty() || tx.0 & used != 0 {
             return None;
         }
-        let room = tx.iter().all(|out| match out {
+        let room = each_port(tx).all(|out| match out {
             Direction::Ramp => self.ramp_has_room(shared, local, lane, head),
             _ => state.credits[out as usize] > 0,
         });
@@ -252,7 +252,7 @@ impl Band {
                 self.schedule(local, now + 1);
             }
         }
-        for out in tx.iter() {
+        for out in each_port(tx) {
             self.routers[local].sent[out as usize] += 1;
             if out == Direction::Ramp {
                 self.deliver(shared, local, lane, wavelet, now);

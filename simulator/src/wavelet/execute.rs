@@ -55,8 +55,10 @@ pub(crate) fn cycle(
     }
     let threads = 1 + pe.microthreads.len();
     let mut waiting: Option<Wait> = None;
-    for offset in 0..threads {
-        let thread = if pe.turn + offset < threads { pe.turn + offset } else { pe.turn + offset - threads };
+    // Most of the time there is none but the main thread.
+    let (first, asked) = if pe.microthreads.iter().all(Option::is_none) { (0, 1) } else { (pe.turn, threads) };
+    for offset in 0..asked {
+        let thread = if first + offset < threads { first + offset } else { first + offset - threads };
         if thread > 0 && pe.microthreads[thread - 1].is_none() {
             continue;
         }

@@ -150,18 +150,41 @@ impl Router {
     }
 
     /// Queues that hold something, in the order of this cycle's arbitration: lanes from `turn` on, each port in turn.
-    pub(crate) fn arbitration(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
-        let split = u32::from(self.turn) * 5;
-        let low_mask = (1u128 << split) - 1;
-        let halves = [self.occupied & !low_mask, self.occupied & low_mask];
-        halves.into_iter().flat_map(|mut bits| {
-            std::iter::from_fn(move || {
-                (bits != 0).then(|| {
-                    let bit = bits.trailing_zeros() as usize;
-                    bits &= bits - 1;
-                    (bit / 5, bit % 5)
-                })
-            })
-        })
+    pub(crate) fn arbitration(&self) -> Arbitration {
+        let before = (1u128 << (u32::from(self.turn) * 5)) - 1;
+        Arbitration { first: self.occupied & !before, then: self.occupied & before }
     }
+}
+
+/// The (lane, port) of queues to ask, see [`Router::arbitration`].
+#[derive(Clone, Debug)]
+pub(crate) struct Arbitration {
+    first: u128,
+    then: u128,
+}
+
+impl Iterator for Arbitration {
+    type Item = (usize, usize);
+
+    fn next(&mut self) -> Option<(usize, usize)> {
+        if self.first == 0 {
+            (self.first, self.then) = (self.then, 0);
+        }
+        if self.first == 0 {
+            return None;
+        }
+        let bit = self.first.trailing_zeros() as usize;
+        self.first &= self.first - 1;
+        Some((bit / 5, bit % 5))
+    }
+}
+
+/// The ports of a set, in their order.
+pub(crate) fn each_port(set: PortSet) -> impl Iterator<Item = Direction> + Clone {
+    let mut rest = set.0 & 0x1F;
+    std::iter::from_fn(move || {
+        let direction = *Direction::ALL.get(rest.trailing_zeros() as usize)?;
+        rest &= rest - 1;
+        Some(direction)
+    })
 }
