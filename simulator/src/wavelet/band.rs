@@ -7,10 +7,13 @@ use super::element::Fault;
 use super::execute::{self, Shared};
 use super::host::{Sink, Source};
 use super::pe::Pe;
-use super::router::{Router, Wavelet, each_port};
+use super::router::{Lane, Router, Wavelet, each_port};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
-use waferloom_fabric::{Direction, Extent, SwitchCommand};
+use waferloom_fabric::{Direction, Extent, PortSet, SwitchCommand};
+
+/// The ramp's bit in a set of ports.
+const RAMP: u8 = 1 << Direction::Ramp as u8;
 
 /// What crosses a link at the end of a cycle.
 #[derive(Clone, Copy, Debug)]
@@ -194,36 +197,39 @@ impl Band {
         let mut used = 0u8;
         let mut moved = false;
         for (lane, port) in self.routers[local].arbitration() {
-            if let Some(outputs) = self.can_move(shared, local, lane, port, used, now) {
-                used |= outputs;
-                if !moved {
-                    let router = &mut self.routers[local];
-                    router.turn = if lane + 1 < router.lanes.len() { lane as u8 + 1 } else { 0 };
-                }
-                moved = true;
-                self.forward(shared, local, lane, port, now);
+            let Some(tx) = self.can_move(shared, local, lane, port, used, now) else { continue };
+            used |= tx.0;
+            if !moved {
+                let router = &mut self.routers[local];
+                router.turn = if lane + 1 < router.lanes.len() { lane as u8 + 1 } else { 0 };
             }
+            moved = true;
+            self.forward(shared, local, (lane, port), tx, now);
         }
         moved
     }
 
-    /// The outputs that the head of a queue would take in this cycle, if it can move.
-    fn can_move(&self, shared: &Shared<'_>, local: usize, lane: usize, port: usize, used: u8, now: u64) -> Option<u8> {
+    /// The outputs that the head of a queue takes in this cycle, if it can move.
+    fn can_move(
+        &self,
+        shared: &Shared<'_>,
+        local: usize,
+        lane: usize,
+        port: usize,
+        used: u8,
+        now: u64,
+    ) -> Option<PortSet> {
         let state = &self.routers[local].lanes[lane];
         let head = state.queues[port].front()?;
         let (rx, tx) = state.ports();
         if head.ready > now || state.closed || rx.0 >> port & 1 == 0 || tx.is_empty() || tx.0 & used != 0 {
             return None;
         }
-        let room = each_port(tx).all(|out| match out {
-            Direction::Ramp => self.ramp_has_room(shared, local, lane, head),
-            _ => state.credits[out as usize] > 0,
-        });
-        room.then_some(tx.0)
+        let links = each_port(PortSet(tx.0 & !RAMP)).all(|out| state.credits[out as usize] > 0);
+        (links && (tx.0 & RAMP == 0 || self.ramp_has_room(shared, local, state, head))).then_some(tx)
     }
 
-    fn ramp_has_room(&self, shared: &Shared<'_>, local: usize, lane: usize, head: &Wavelet) -> bool {
-        let state = &self.routers[local].lanes[lane];
+    fn ramp_has_room(&self, shared: &Shared<'_>, local: usize, state: &Lane, head: &Wavelet) -> bool {
         let dropped = match head.control {
             0 => !state.would_admit(head.data, shared.routes),
             control => shared.controls[control as usize - 1].task.is_none(),
@@ -236,49 +242,60 @@ impl Band {
                 .any(|queue| queue.color == state.color && queue.wavelets.len() < queue.capacity)
     }
 
-    /// Sends the head of a queue on; its outputs have room.
-    fn forward(&mut self, shared: &Shared<'_>, local: usize, lane: usize, port: usize, now: u64) {
-        let machine = shared.machine;
-        let (_, tx) = self.routers[local].lanes[lane].ports();
-        let Some(mut wavelet) = self.routers[local].pop(lane, port) else { return };
-        let color = self.routers[local].lanes[lane].color;
-        self.give_back(local, port, color, now);
+    /// Sends the head of a queue (lane, port) on; its outputs have room.
+    fn forward(&mut self, shared: &Shared<'_>, local: usize, (lane, port): (usize, usize), tx: PortSet, now: u64) {
+        let router = &mut self.routers[local];
+        let Some(mut wavelet) = router.pop(lane, port) else { return };
+        let state = &mut router.lanes[lane];
+        let color = state.color;
+        for out in each_port(tx) {
+            router.sent[out as usize] += 1;
+            if out != Direction::Ramp {
+                state.credits[out as usize] -= 1;
+            }
+        }
         if wavelet.control != 0 {
             let commands = &shared.controls[wavelet.control as usize - 1].commands;
             let command = commands.get(wavelet.hop as usize).or(commands.last()).copied().unwrap_or(SwitchCommand::Nop);
             wavelet.hop = wavelet.hop.saturating_add(1);
-            if self.routers[local].lanes[lane].obey(command, shared.routes) {
+            if state.obey(command, shared.routes) {
                 self.pes[local].teardowns |= 1 << color;
                 self.schedule(local, now + 1);
             }
         }
-        for out in each_port(tx) {
-            self.routers[local].sent[out as usize] += 1;
-            if out == Direction::Ramp {
-                self.deliver(shared, local, lane, wavelet, now);
-                continue;
-            }
-            self.routers[local].lanes[lane].credits[out as usize] -= 1;
-            let ready = now + u64::from(machine.hop_cycles);
-            let at = self.pes[local].at.0;
-            if let Some(to) = out.neighbour(at, self.grid) {
-                let to = self.grid.index(to) as u32;
+        self.give_back(local, port, color, now);
+        let ready = now + u64::from(shared.machine.hop_cycles);
+        for out in each_port(PortSet(tx.0 & !RAMP)) {
+            if let Some(to) = self.neighbour(local, out) {
                 let wavelet = Wavelet { ready, ..wavelet };
                 self.post(Message::Wavelet { to, port: out.opposite(), color, wavelet });
             } else if let Some(&sink) = self.sink_at.get(&(self.global(local) as u32, out as u8, color)) {
                 self.sinks[sink].receive(wavelet.data, ready);
             }
         }
+        if tx.0 & RAMP != 0 {
+            self.deliver(shared, local, lane, wavelet, now);
+        }
+    }
+
+    /// Index of the PE at the other end of a link.
+    fn neighbour(&self, local: usize, direction: Direction) -> Option<u32> {
+        let (at, here, width) = (self.pes[local].at.0, self.global(local) as u32, u32::from(self.grid.width));
+        match direction {
+            Direction::West => (at.x > 0).then(|| here - 1),
+            Direction::East => (at.x + 1 < self.grid.width).then_some(here + 1),
+            Direction::North => (at.y > 0).then(|| here - width),
+            Direction::South => (at.y + 1 < self.grid.height).then_some(here + width),
+            Direction::Ramp => None,
+        }
     }
 
     /// Tells whoever fills a queue that it has room again.
     fn give_back(&mut self, local: usize, port: usize, color: u8, now: u64) {
         let from = Direction::ALL[port];
-        let at = self.pes[local].at.0;
         if from == Direction::Ramp {
             self.schedule(local, now + 1);
-        } else if let Some(to) = from.neighbour(at, self.grid) {
-            let to = self.grid.index(to) as u32;
+        } else if let Some(to) = self.neighbour(local, from) {
             self.post(Message::Credit { to, direction: from.opposite(), color });
         } else if let Some(&source) = self.source_at.get(&(self.global(local) as u32, port as u8, color)) {
             self.sources[source].credits += 1;
