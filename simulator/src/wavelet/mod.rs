@@ -6,16 +6,18 @@
 //!
 //! - [`setup`]: from a program to the state of the fabric
 //! - [`band`]: one cycle of a band: PEs, routers, host
-//! - [`execute`], [`element`], [`numerics`]: the compute element
+//! - [`execute`], [`element`], [`bulk`], [`floats`], [`numerics`]: the compute element
 //! - [`router`]: switches, queues, filters
 //! - [`host`]: streams over the edge
 //! - [`lockstep`]: the bands in step
 //! - [`stall`]: who waits for what when nothing moves any more
 
 mod band;
+mod bulk;
 mod decode;
 mod element;
 mod execute;
+mod floats;
 mod host;
 mod lockstep;
 mod numerics;
