@@ -100,6 +100,18 @@ fn layer_norms_are_recognised() {
         %24 = add %23, %5 : f[2, 3, 8] \"moved\"
         output %24 \"y\"\n";
     assert_eq!(operators(&format!("{head}{divided}")), "normalize mul add");
+    // Along another axis; the sizes along 1 are 3.
+    let other_axis = |text: &str| {
+        text.replace("axes=[2]", "axes=[1]").replace("f[2, 3, 1]", "f[2, 1, 8]").replace("{0.125}", "{0.33333334}")
+    };
+    assert_eq!(operators(&other_axis(&format!("{head}{scaled}{plain}"))), "permute normalize permute");
+    // A mean along one axis, a variance along another.
+    let mixed = scaled.replace("%12 axes=[2] : f[2, 3, 1]", "%12 axes=[1] : f[2, 1, 8]");
+    let mixed = mixed.replace("f[2, 3, 1] \"variance\"", "f[2, 1, 8] \"variance\"");
+    let mixed = mixed.replace("f[2, 3, 1] \"shifted\"", "f[2, 1, 8] \"shifted\"");
+    let mixed = mixed.replace("f[2, 3, 1] \"scale\"", "f[2, 1, 8] \"scale\"").replace("%13, %1 ", "%13, %9 ");
+    let third = "%9 = constant {0.33333334} : f[1, 1, 1] \"third\"\n";
+    assert!(!operators(&format!("{head}{third}{mixed}{plain}")).contains("normalize"));
     // The mean of another tensor's squares is no variance.
     let other = scaled.replace("square %11", "square %0");
     assert!(!operators(&format!("{head}{other}{plain}")).contains("normalize"));
