@@ -345,6 +345,17 @@ fn chains_of_the_same_become_one() {
             "erf sub",
         ),
         ("%1 = cast %0 : i[2, 3, 4] \"a\"\n%2 = cast %1 : f[2, 3, 4] \"y\"", "cast cast"),
+        (
+            "%1 = slice %0 axis=2 start=0 step=2 : f[2, 3, 2] \"a\"\n%2 = slice %1 axis=2 start=1 step=1 : f[2, 3, 1] \"y\"",
+            "slice",
+        ),
+        ("%1 = constant {0.0} : f[1, 1, 1] \"c\"\n%2 = sub %1, %0 : f[2, 3, 4] \"y\"", "sub"),
+        ("%1 = constant {1.0} : f[1, 1, 1] \"c\"\n%2 = pow %1, %0 : f[2, 3, 4] \"y\"", "pow"),
+        (
+            "%1 = erf %0 : f[2, 3, 4] \"a\"\n%3 = sub %1, %0 : f[2, 3, 4] \"b\"\n%4 = sub %0, %1 : f[2, 3, 4] \"c\"
+            %2 = mul %3, %4 : f[2, 3, 4] \"y\"",
+            "erf sub sub mul",
+        ),
         ("%1 = erf %0 : f[2, 3, 4] \"unused\"\n%2 = neg %0 : f[2, 3, 4] \"y\"", "neg"),
     ];
     for (body, found) in cases {
