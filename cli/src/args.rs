@@ -21,6 +21,7 @@ const EXIT_CODES: &str = "Exit codes:
 const RUN_EXAMPLES: &str = "Examples:
   waferloom run model.onnx --inputs in.npz
   waferloom run model.onnx --inputs in.npz --expect out.npz --grid 32x32 --dtype f16
+  waferloom run dnabert.onnx --fasta chr10.fa --shape input_ids=4x64 --windows 16
   waferloom run model.onnx --inputs in.npz --machine my.ron --report report.json --out out.npz";
 
 const COMPILE_EXAMPLES: &str = "Examples:
@@ -166,6 +167,12 @@ pub(crate) struct ModelArgs {
     /// Input tensors, one entry a name; their shapes bind the model's open dimensions
     #[arg(long, value_name = "F.npz")]
     pub(crate) inputs: Option<PathBuf>,
+    /// Windows of DNA as the inputs of a model over k-mers, in the model's batches
+    #[arg(long, value_name = "F.fa", conflicts_with = "inputs")]
+    pub(crate) fasta: Option<PathBuf>,
+    /// Windows to take; those of N are skipped [default: one batch]
+    #[arg(long, value_name = "N", requires = "fasta")]
+    pub(crate) windows: Option<std::num::NonZeroUsize>,
     #[command(flatten)]
     pub(crate) sizes: SizeArgs,
 }
@@ -173,7 +180,7 @@ pub(crate) struct ModelArgs {
 /// Sizes that the model's file leaves open.
 #[derive(Debug, Default, Args)]
 pub(crate) struct SizeArgs {
-    /// Shape of an input, such as input_ids=1x32
+    /// Shape of an input, such as ids=1x32
     #[arg(long = "shape", value_name = "NAME=AxB", value_parser = parse_shape)]
     pub(crate) shapes: Vec<(String, Vec<usize>)>,
     /// Size of an open dimension, such as batch=4

@@ -60,11 +60,9 @@ pub(crate) fn compare(found: &Tensor, expected: &Tensor, tolerance: &ToleranceAr
     for (at, (a, b)) in values(found).zip(values(expected)).enumerate() {
         // Equal infinities are equal, though their difference is NaN.
         let distance = if a == b { 0.0 } else { (a - b).abs() };
-        // `f64::max` would lose a NaN.
-        max_abs = if distance.is_nan() { f64::NAN } else { max_abs.max(distance) };
+        max_abs = larger(max_abs, distance);
         if b != 0.0 && distance != 0.0 {
-            let relative = distance / b.abs();
-            max_rel = if relative.is_nan() { f64::NAN } else { max_rel.max(relative) };
+            max_rel = larger(max_rel, distance / b.abs());
         }
         let beyond = distance - (tolerance.atol + tolerance.rtol * b.abs());
         if beyond > 0.0 || beyond.is_nan() || distance.is_infinite() {
@@ -79,6 +77,11 @@ pub(crate) fn compare(found: &Tensor, expected: &Tensor, tolerance: &ToleranceAr
     difference.max_abs = Some(max_abs).filter(|x| x.is_finite());
     difference.max_rel = Some(max_rel).filter(|x| x.is_finite());
     difference
+}
+
+/// The larger number; once there is a NaN it stays, which `f64::max` would lose.
+fn larger(a: f64, b: f64) -> f64 {
+    if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
 }
 
 fn values(tensor: &Tensor) -> Box<dyn Iterator<Item = f64> + '_> {

@@ -1,7 +1,7 @@
 //! Errors at the edge: one clear message, and the exit code.
 
 use miette::{Diagnostic, MietteHandlerOpts};
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use waferloom_compiler::CompileError;
@@ -74,8 +74,12 @@ static LAST_PANIC: Mutex<Option<String>> = Mutex::new(None);
 pub(crate) fn catch_panics() {
     std::panic::set_hook(Box::new(|info| {
         tracing::debug!("{info}");
-        if let Ok(mut last) = LAST_PANIC.lock() {
-            *last = Some(info.to_string().replace('\n', " "));
+        let message = info.to_string().replace('\n', " ");
+        // Whoever waits for a thread that panicked panics as well; the thread's own message says more.
+        if !message.contains("a scoped thread panicked")
+            && let Ok(mut last) = LAST_PANIC.lock()
+        {
+            *last = Some(message);
         }
     }));
 }
@@ -89,7 +93,6 @@ pub(crate) fn show(error: Error) {
         Box::new(options.width(100).wrap_lines(terminal).force_graphical(true).build())
     }));
     let report = format!("{:?}", miette::Report::new(error));
-    use std::io::Write as _;
     // Nobody can be told when stderr is gone.
     let _ = writeln!(std::io::stderr(), "{}", report.trim_end());
 }
@@ -99,7 +102,7 @@ impl From<ImportError> for Error {
         match &error {
             ImportError::OpenDimensions { .. } => Self::new(
                 error.to_string(),
-                "--inputs takes the shapes from the tensors; --shape input_ids=1x32 or --dim batch=1 gives them",
+                "--inputs takes the shapes from the tensors; else give --shape input_ids=4x64, or --dim NAME=N for each symbol",
             ),
             _ => Self::input(error.to_string()),
         }

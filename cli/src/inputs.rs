@@ -2,13 +2,14 @@
 
 use crate::args::ModelArgs;
 use crate::errors::Error;
-use crate::load;
 use crate::tensors::to_host;
+use crate::{fasta, load};
 use std::collections::BTreeMap;
 use std::path::Path;
 use waferloom_fabric::HostTensor;
 use waferloom_models::graph::{ElementType, TensorType};
 use waferloom_models::{Graph, Model, Tensor, TensorData, read_npz};
+use waferloom_simulator::report::SequenceReport;
 
 /// Tensors by name.
 pub(crate) type Tensors<T> = BTreeMap<String, T>;
@@ -26,15 +27,18 @@ pub(crate) struct Work {
     pub(crate) unit: String,
     /// What the summary says of them.
     pub(crate) notes: Vec<String>,
+    /// The windows of DNA that the items are.
+    pub(crate) sequence: Option<SequenceReport>,
 }
 
 impl Work {
     /// One run.
     pub(crate) fn single(inputs: Tensors<HostTensor>) -> Self {
         let first = inputs.values().next();
-        let batch = first.and_then(|tensor| tensor.shape.first().copied()).unwrap_or(1);
+        // A single list is one item, not as many as it has elements.
+        let batch = first.filter(|tensor| tensor.shape.len() > 1).map_or(1, |tensor| tensor.shape[0]);
         let unit = first.map_or("runs", |tensor| unit(tensor));
-        Self { batch, items: batch, unit: unit.into(), notes: Vec::new(), batches: vec![inputs] }
+        Self { batch, items: batch, unit: unit.into(), notes: Vec::new(), sequence: None, batches: vec![inputs] }
     }
 }
 
@@ -52,13 +56,17 @@ pub(crate) fn model_and_work(args: &ModelArgs) -> Result<(Model, Work), Error> {
     load::check_file(&args.model)?;
     let tensors = args.inputs.as_deref().map(read).transpose()?;
     let model = load::model(&args.model, &args.sizes, tensors.as_ref())?;
+    if let Some(path) = &args.fasta {
+        let work = fasta::work(path, &model.graph, args.windows.map(Into::into))?;
+        return Ok((model, work));
+    }
     let Some(tensors) = tensors else {
         if model.graph.inputs.is_empty() {
             return Ok((model, Work::single(BTreeMap::new())));
         }
         return Err(Error::new(
             format!("{}: no inputs were given; the model takes\n{}", args.model.display(), list(&model.graph)),
-            "give --inputs F.npz, written by numpy.savez(\"F.npz\", NAME=ARRAY, ...)",
+            "give --inputs F.npz, written by numpy.savez(\"F.npz\", NAME=ARRAY, ...), or --fasta F.fa for a model over DNA",
         ));
     };
     let path = args.inputs.as_deref().unwrap_or(Path::new(""));

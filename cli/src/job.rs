@@ -62,6 +62,7 @@ impl Job<'_> {
         // Before the simulation: nobody wants to wait minutes for the news of a wrong file.
         let expected = self.expect.map(|path| compare::read_expected(path, &shapes)).transpose()?.unwrap_or_default();
         let (items, unit, notes) = (work.items as u64, work.unit.clone(), work.notes.clone());
+        let sequence = work.sequence.clone();
         let results = execute::run(self.program, work, self.engine, self.base_dir, &mut clock, progress)?;
         let outputs = results.outputs;
         let differences = expected
@@ -77,6 +78,7 @@ impl Job<'_> {
             host_seconds: clock,
             items,
             unit,
+            sequence,
             outputs: compare::reports(&outputs, &differences),
             per_pe: self.per_pe,
         };

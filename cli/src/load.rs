@@ -11,6 +11,8 @@ use waferloom_models::{ImportOptions, Model, Tensor, import_onnx};
 /// Side of the square of PEs that is used when nobody says otherwise: large enough that the small models of the examples fit
 /// in single precision, small enough that the simulation takes seconds.
 const DEFAULT_SIDE: u16 = 16;
+/// PEs of the largest grid: more than any wafer has, few enough to keep a list of them.
+const MOST_PES: usize = 1 << 22;
 
 /// What to compile for; a grid that the machine does not have is refused here, before anything slow.
 pub(crate) fn target(args: &TargetArgs) -> Result<Options, Error> {
@@ -18,12 +20,7 @@ pub(crate) fn target(args: &TargetArgs) -> Result<Options, Error> {
     let most = machine.fabric;
     let default = Extent { width: DEFAULT_SIDE.min(most.width), height: DEFAULT_SIDE.min(most.height) };
     let grid = args.grid.unwrap_or(default);
-    if grid.width > most.width || grid.height > most.height {
-        return Err(Error::new(
-            format!("--grid {}x{} is larger than the machine {}", grid.width, grid.height, machine.name),
-            format!("it has {}x{} PEs: give at most that, or another --machine", most.width, most.height),
-        ));
-    }
+    check_grid(grid, &machine, "--grid")?;
     Ok(Options { machine, grid, dtype: args.dtype.dtype() })
 }
 
@@ -75,21 +72,27 @@ fn model_name(path: &Path) -> Option<String> {
 pub(crate) fn program(path: &Path) -> Result<Program, Error> {
     check_file(path)?;
     let program = read_program(path)?;
-    let most = program.machine.fabric;
     // Asked before the verifier does: memory is taken for each PE of the grid.
-    if program.grid.width > most.width || program.grid.height > most.height {
+    check_grid(program.grid, &program.machine, &format!("{}: the grid of", path.display()))?;
+    Ok(program)
+}
+
+/// Refuses a grid that the machine does not have, or that no host has the memory for.
+fn check_grid(grid: Extent, machine: &Machine, what: &str) -> Result<(), Error> {
+    let (Extent { width, height }, most) = (grid, machine.fabric);
+    if width > most.width || height > most.height {
         return Err(Error::new(
-            format!(
-                "{}: the grid of {}x{} PEs is larger than the machine {}",
-                path.display(),
-                program.grid.width,
-                program.grid.height,
-                program.machine.name
-            ),
-            format!("it has {}x{} PEs: correct the program, or compile it again", most.width, most.height),
+            format!("{what} {width}x{height} is larger than the machine {}", machine.name),
+            format!("it has {}x{} PEs: use at most that, or another machine", most.width, most.height),
         ));
     }
-    Ok(program)
+    if grid.pes() > MOST_PES {
+        return Err(Error::new(
+            format!("{what} {width}x{height} has more PEs than can be simulated"),
+            format!("use at most {MOST_PES} PEs"),
+        ));
+    }
+    Ok(())
 }
 
 /// Refuses what is no file with words that the reader of its format would not find.

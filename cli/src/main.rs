@@ -1,6 +1,6 @@
 //! The `waferloom` binary: compiles models onto a wafer-scale mesh, runs them in the simulator, and says how it went.
 //!
-//! One file a command in [`commands`]. What they share: [`load`] and [`inputs`] read, [`execute`] compiles and simulates,
+//! One file a command in [`commands`]. What they share: [`load`], [`inputs`] and [`fasta`] read, [`execute`] compiles and simulates,
 //! [`compare`] holds outputs against expected ones, [`job`] does all of it from a program on, [`summary`] and [`mod@write`] say
 //! and store what came out.
 
@@ -9,6 +9,7 @@ mod commands;
 mod compare;
 mod errors;
 mod execute;
+mod fasta;
 mod inputs;
 mod job;
 mod load;

@@ -23,8 +23,10 @@ const MOST_OPERATORS: usize = 8;
 const MOST_PES: usize = 4;
 /// Elements that the summary shows of an output.
 const MOST_ELEMENTS: usize = 6;
-/// Longest name in a table.
-const MOST_NAME: usize = 36;
+/// Longest name of an operator.
+const MOST_OPERATOR_NAME: usize = 48;
+/// Longest name in the other tables.
+const MOST_NAME: usize = 24;
 
 /// The summary of a run.
 pub(crate) fn summary(finished: &Finished, machine: &Machine) -> String {
@@ -40,8 +42,8 @@ pub(crate) fn summary(finished: &Finished, machine: &Machine) -> String {
         report.machine,
         report.engine
     );
-    for note in &finished.notes {
-        line(&mut out, "input", note);
+    for (index, note) in finished.notes.iter().enumerate() {
+        line(&mut out, if index == 0 { "input" } else { "" }, note);
     }
     times(&mut out, report, machine);
     resources(&mut out, report);
@@ -133,7 +135,7 @@ fn resources(out: &mut String, report: &Report) {
     );
 }
 
-/// The kinds of memory that hold anything.
+/// The kinds of memory that hold anything, in KiB.
 fn kinds(sram: &SramByKind) -> String {
     let all = [
         ("weights", sram.weights),
@@ -144,8 +146,8 @@ fn kinds(sram: &SramByKind) -> String {
         ("code", sram.code),
         ("free", sram.free),
     ];
-    let some = all.iter().filter(|(_, n)| *n > 0).map(|(name, n)| format!("{name} {}", bytes(*n as f64)));
-    some.collect::<Vec<_>>().join(", ")
+    let some = all.iter().filter(|(_, n)| *n > 0).map(|(name, n)| format!("{name} {:.1}", *n as f64 / 1024.0));
+    some.collect::<Vec<_>>().join(", ") + " KiB"
 }
 
 fn operators(out: &mut String, report: &Report) {
@@ -157,7 +159,7 @@ fn operators(out: &mut String, report: &Report) {
     let heading = ["heaviest operators", "kind", "cycles", "share", "flops", "busy"].map(String::from).to_vec();
     let rows = order.iter().take(MOST_OPERATORS).map(|o| {
         vec![
-            short(&o.name, MOST_NAME),
+            short(&o.name, MOST_OPERATOR_NAME),
             short(&o.kind, 14),
             grouped(o.cycles),
             percent(o.cycles as f64 / report.cycles.max(1) as f64),
@@ -231,7 +233,11 @@ fn first_elements(tensor: &Tensor) -> String {
 }
 
 fn difference_text(difference: &Difference, elements: usize) -> String {
-    let number = |x: Option<f64>| x.map_or("not finite".into(), |x| format!("{x:.1e}"));
+    let number = |x: Option<f64>| match x {
+        None => "not finite".to_string(),
+        Some(0.0) => "0".into(),
+        Some(x) => format!("{x:.1e}"),
+    };
     let errors = format!("max error {} absolute, {} relative", number(difference.max_abs), number(difference.max_rel));
     match difference.mismatches {
         0 => format!("equal: {errors}"),

@@ -110,3 +110,63 @@ fn decisions_and_models_can_be_read() {
         assert!(said.stdout.contains(words), "{words}\n{}", said.stdout);
     }
 }
+
+/// 40 letters of N, then 90 known bases: with words of 3 letters and 16 tokens a window covers 16 bases, so that the first
+/// two windows hold nothing but N and the third half of it.
+fn dna(bench: &Bench) {
+    let known = "ACGTTGCAAGCTTACCGGATATCGCGATTAGGCATCCA";
+    let bases: String = known.chars().cycle().take(90).collect();
+    bench.file("some.fa", format!(">chrT test\n{}\n{bases}\n", "N".repeat(40)));
+}
+
+#[test]
+fn windows_of_dna_are_run_in_batches() {
+    let bench = Bench::new();
+    dna(&bench);
+    let bert = fixture("dnabert", "model.onnx");
+    let fasta = format!("run {bert} --fasta some.fa --grid 8x8");
+    let said = bench.run(&format!("{fasta} --shape input_ids=2x16 --windows 5 --out two.npz --report r.json"));
+    assert_eq!((said.code, said.stderr.as_str()), (0, ""), "{}", said.stdout);
+    for words in
+        ["5 windows of 16 tokens (3-mers)", "chrT:33-112", "skipped: 2 windows of N", "in 3 batches", "windows/s"]
+    {
+        assert!(said.stdout.contains(words), "{words}\n{}", said.stdout);
+    }
+    let report = json(&std::fs::read_to_string(bench.path("r.json")).expect("report"));
+    assert_eq!((&report["runs"], &report["throughput"]["items"]), (&Value::from(3), &Value::from(5)));
+    assert_eq!(report["sequence"]["windows"][4]["start"], 96);
+    // Whatever the batch, a window has the same result, but for the order of sums, which the layout decides.
+    let said = bench.run(&format!("{fasta} --shape input_ids=1x16 --windows 5 --out one.npz --json"));
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let (one, two) = (read_npz(&bench.path("one.npz")), read_npz(&bench.path("two.npz")));
+    let (one, two) = (&one.expect("outputs")["logits"], &two.expect("outputs")["logits"]);
+    assert_eq!((&one.shape, &two.shape), (&vec![5, 16, 72], &vec![5, 16, 72]));
+    for (a, b) in one.to_f32().iter().zip(two.to_f32()) {
+        assert!((a - b).abs() < 1e-4, "{a} is not {b}");
+    }
+    // Rows of different windows differ, so that the order is held as well.
+    assert_ne!(one.to_f32()[..16 * 72], one.to_f32()[16 * 72..2 * 16 * 72]);
+}
+
+#[test]
+fn sequences_that_are_none() {
+    let bench = Bench::new();
+    dna(&bench);
+    bench.file("letters.fa", ">a\nACGT\nACGJACGT\n");
+    bench.file("plain.fa", "ACGTACGT\n");
+    bench.file("gap.fa", format!(">a\n{}\n", "N".repeat(100)));
+    let bert = format!("run {} --shape input_ids=2x16", fixture("dnabert", "model.onnx"));
+    bench.refuses(&format!("{bert} --fasta none.fa"), &["none.fa", "cannot be read"]);
+    bench.refuses(&format!("{bert} --fasta letters.fa"), &["letters.fa", "\"a\"", "base 8", "'J'", "correct the file"]);
+    bench.refuses(&format!("{bert} --fasta plain.fa"), &["plain.fa", "not a FASTA file", "`>`"]);
+    bench.refuses(&format!("{bert} --fasta gap.fa"), &["gap.fa", "no window of 16 tokens", "known bases"]);
+    bench.refuses(&format!("{bert} --fasta some.fa --windows 0"), &["--windows", "0"]);
+    bench.refuses(&format!("{bert} --fasta some.fa --inputs x.npz"), &["--fasta", "--inputs"]);
+    bench.refuses(&format!("{bert} --windows 3"), &["--fasta"]);
+    bench.refuses(
+        &format!("run {} --fasta some.fa", fixture("dnabert", "model.onnx")),
+        &["dimension 0 of \"input_ids\"", "--shape input_ids=4x64"],
+    );
+    let vit = fixture("vit", "model.onnx");
+    bench.refuses(&format!("run {vit} --fasta some.fa"), &["input_ids", "pixel_values", "--inputs"]);
+}

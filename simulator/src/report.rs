@@ -32,6 +32,8 @@ pub struct Facts {
     pub items: u64,
     /// What an item is, in the plural: `sequences`, `images`.
     pub unit: String,
+    /// The windows of DNA that the items are.
+    pub sequence: Option<SequenceReport>,
     /// The outputs, with their errors when there was something to hold them against.
     pub outputs: Vec<OutputReport>,
     /// Whether the report lists every PE.
@@ -84,6 +86,9 @@ pub struct Report {
     /// Every PE, row by row, when asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub per_pe: Option<Vec<PeReport>>,
+    /// The windows of DNA that the items are, when they are some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<SequenceReport>,
     /// The outputs.
     pub outputs: Vec<OutputReport>,
     /// Wavelets that nobody took: a sign of a mistake in the program.
@@ -280,4 +285,26 @@ pub struct OutputReport {
     /// Elements beyond the tolerance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mismatches: Option<u64>,
+}
+
+/// Windows of DNA, in the order of the outputs' axis 0.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SequenceReport {
+    /// The windows that were run.
+    pub windows: Vec<WindowReport>,
+    /// Windows left out because every word in them holds an N or another ambiguous letter.
+    pub skipped: u64,
+    /// Ends of records left out because they are shorter than a word.
+    pub too_short: u64,
+}
+
+/// A window of DNA.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowReport {
+    /// Name of the record.
+    pub record: String,
+    /// First base, from 0.
+    pub start: u64,
+    /// Base behind the last.
+    pub end: u64,
 }

@@ -13,11 +13,11 @@ use waferloom_simulator::report::HostSeconds;
 pub(crate) fn run(args: &CompileArgs, quiet: bool) -> Result<Exit, Error> {
     let progress = Progress::new(quiet);
     let options = load::target(&args.target)?;
-    let sources = [Some(args.model.model.as_path()), args.model.inputs.as_deref()];
+    let sources = [Some(args.model.model.as_path()), args.model.inputs.as_deref(), args.model.fasta.as_deref()];
     write::check_targets(&[("--output", Some(&args.output))], &sources)?;
     progress.say(format!("reading {}", args.model.model.display()));
     // Only the shapes matter here, but a file that does not fit the model is better refused now than by `simulate`.
-    let model = if args.model.inputs.is_some() {
+    let model = if args.model.inputs.is_some() || args.model.fasta.is_some() {
         inputs::model_and_work(&args.model)?.0
     } else {
         load::model(&args.model.model, &args.model.sizes, None)?
@@ -29,7 +29,7 @@ pub(crate) fn run(args: &CompileArgs, quiet: bool) -> Result<Exit, Error> {
     if args.explain {
         explain(&plan, false)?;
     }
-    let bytes = std::fs::metadata(&args.output).map(|m| m.len()).unwrap_or(0);
+    let bytes = std::fs::metadata(&args.output).map_or(0, |m| m.len());
     write::stdout(&summary::compiled(&program, Path::new(&args.output), bytes))?;
     Ok(Exit::Done)
 }

@@ -56,6 +56,7 @@ fn summary(graph: &Graph) -> String {
     for (name, count) in order {
         let _ = writeln!(out, "  {count:5}  {name}");
     }
+    let _ = write!(out, "\n{}", waferloom_models::text::summary(graph));
     out
 }
 

@@ -13,7 +13,10 @@ pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<Exit, Error> {
     let progress = Progress::new(quiet);
     let options = load::target(&args.target)?;
     let targets = [("--out", args.output.out.as_deref()), ("--report", args.output.report.as_deref())];
-    write::check_targets(&targets, &[Some(&args.model.model), args.model.inputs.as_deref(), args.expect.as_deref()])?;
+    let model = &args.model;
+    let sources =
+        [Some(model.model.as_path()), model.inputs.as_deref(), model.fasta.as_deref(), args.expect.as_deref()];
+    write::check_targets(&targets, &sources)?;
     progress.say(format!("reading {}", args.model.model.display()));
     let (start, mut clock) = (Instant::now(), HostSeconds::default());
     let (model, mut work) = inputs::model_and_work(&args.model)?;

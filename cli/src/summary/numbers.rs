@@ -44,7 +44,11 @@ pub(super) fn si(number: f64) -> String {
     let (prefix, unit) = PREFIXES.into_iter().find(|(_, unit)| number >= *unit).unwrap_or(("", 1.0));
     // Three digits are enough.
     let scaled = number / unit;
-    let decimals = if scaled >= 100.0 || scaled.fract() == 0.0 { 0 } else { if scaled >= 10.0 { 1 } else { 2 } };
+    let decimals = match scaled {
+        s if s >= 100.0 || s.fract() == 0.0 => 0,
+        s if s >= 10.0 => 1,
+        _ => 2,
+    };
     format!("{scaled:.decimals$} {prefix}")
 }
 

@@ -2,6 +2,7 @@
 
 use crate::rig::{Bench, fixture, floats};
 use crate::simulate::COLUMN;
+use waferloom_fabric::Machine;
 use waferloom_models::Tensor;
 
 /// An ONNX model with one node, written by hand as protocol buffer fields: `ir_version` 8, a graph with the node, an input
@@ -135,6 +136,9 @@ fn programs_that_are_none() {
     bench.file("noise.wlp", [0x7f, 0xff, 0x00, 0x80]);
     bench.file("typo.wlt", COLUMN.replace("add out", "frob out"));
     bench.file("large.wlt", "program p machine bench16 grid 4000x4000");
+    let ron = Machine::builtin("bench16").expect("built in").to_ron();
+    let ron = ron.replace("width: 16", "width: 65535").replace("height: 16", "height: 65535");
+    bench.file("huge.wlt", format!("program p machine {{ {ron} }} grid 65535x65535"));
     bench.file("port.wlt", COLUMN.replace("edge NORTH at 0,0", "edge NORTH at 0,1"));
     bench.file("column.wlt", COLUMN);
     bench.npz("short.npz", &[("x", floats(&[49], vec![0.0; 49]))]);
@@ -145,7 +149,8 @@ fn programs_that_are_none() {
     bench.refuses("inspect noise.wlp", &["noise.wlp", "not a waferloom program"]);
     bench.refuses("simulate typo.wlt", &["typo.wlt", "line 13", "frob"]);
     bench.refuses("simulate large.wlt", &["large.wlt", "4000x4000", "16x16"]);
-    bench.refuses("simulate port.wlt --inputs short.npz", &["port.wlt", "not valid", "input `x`"]);
+    bench.refuses("simulate huge.wlt", &["huge.wlt", "65535x65535", "at most"]);
+    bench.refuses("simulate port.wlt --inputs short.npz", &["port.wlt", "not valid", "input \"x\"", "outermost"]);
     bench.refuses("simulate column.wlt", &["column.wlt", "x: float32 [50]", "--inputs"]);
     bench.refuses("simulate column.wlt --inputs short.npz", &["`x`", "[49]", "[50]"]);
     bench.refuses("simulate column.wlt --inputs name.npz", &["`x`", "missing", "--inputs"]);

@@ -45,6 +45,7 @@ impl Report {
             operators: operators(program, totals),
             heaviest_pes: classes.heaviest(totals),
             per_pe: facts.per_pe.then(|| (0..program.grid.pes()).map(|index| classes.pe(index, totals)).collect()),
+            sequence: facts.sequence,
             outputs: facts.outputs,
             leftover_wavelets: totals.leftover_wavelets,
         }
