@@ -263,7 +263,7 @@ impl ScalarOp {
 }
 
 /// A comparison of two integers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Compare {
     /// Equal.
     Eq,

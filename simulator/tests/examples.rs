@@ -92,3 +92,12 @@ input x : i32[2] on 1x1 edge WEST at 0,0 color c0
     let east = format!("{edited}output y : i32[2] on 1x1 edge NORTH at 1,0 color c9");
     assert_eq!(common::integers(&run_with(&east, &x), "y"), [21, 22]);
 }
+
+#[test]
+fn the_program_of_the_documentation_is_sound() {
+    let page = include_str!("../../docs/program-format.md");
+    let lines = page.lines().skip_while(|l| !l.contains("program \"two PEs\"")).take_while(|l| !l.starts_with("- **"));
+    let text: Vec<&str> = lines.collect();
+    let found = verify(&program(&text.join("\n")));
+    assert!(found.is_empty(), "{found}");
+}

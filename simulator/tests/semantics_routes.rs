@@ -214,6 +214,25 @@ output y : i32[2] on 1x1 edge NORTH at 1,0 color c9";
 }
 
 #[test]
+fn the_own_ramp_goes_first_where_senders_meet() {
+    // Both first elements run in 8. PE 1's own is at its router in 8 + 1 + 2 = 11, PE 0's a hop later, in 12; from then on
+    // both have one ready in every cycle. The ramp is preferred until it has no more.
+    let text = row("mov out q0 i32[50] <- i32 0", "pos WEST RAMP -> EAST", ("", 0), (&pass(100), 100))
+        .replace("class one { in q0 = c0 out q1 = c9", "class one { out q1 = c0")
+        .replace(
+            "place send",
+            "class own { out q2 = c0 task 8 main local activated { mov out q2 i32[50] <- i32 1 } } place send",
+        )
+        .replace("out q0 = c0 task 8", "out q2 = c0 task 8")
+        .replace("mov out q0", "mov out q2")
+        .replace("place one", "place own");
+    let expected: Vec<i64> = (0..100).map(|i| i64::from(i < 50)).collect();
+    assert_eq!(integers(&run(&text), "two"), expected);
+    let found = waferloom_fabric::verify(&common::program(&text));
+    assert!(found.warnings[0].to_string().contains("PE (1, 0): wavelets of several senders"), "{found}");
+}
+
+#[test]
 fn the_host_sends_no_faster_than_its_links() {
     // One wavelet in two cycles over one link: 50 of them enter in cycles 0, 2, …, 98; the last one is ready in 99, moves
     // down the ramp and is taken in 99 + 2 = 101, done in 102.
@@ -237,6 +256,38 @@ fn a_sender_that_nobody_hears_is_told_of() {
     // Output queue 0 with its ramp holds 2 + 3, the link 4, input queue 0 with its ramp 6 + 2: 17, so that 23 are left.
     assert!(waits.contains("PE (0, 0), task main, step 0: 23 more elements for output queue 0 (colour c0)"), "{waits}");
     assert!(waits.contains("no room to the east)"), "{waits}");
+}
+
+#[test]
+fn two_that_send_what_the_queues_hold_go_on() {
+    // Output queue 2 with its ramp holds 6 + 3, the link 4, input queue 0 with its ramp 6 + 2: 21. So much can be sent before
+    // anybody receives; one more is a deadlock that the verifier proves.
+    let swap = |n: u32| {
+        format!(
+            "program swap machine bench16 grid 2x1
+param into = columns [1, 0] param from = columns [0, 1]
+route c0 at 0,0 {{ pos RAMP -> EAST }} route c0 at 1,0 {{ pos WEST -> RAMP }}
+route c1 at 1,0 {{ pos RAMP -> WEST }} route c1 at 0,0 {{ pos EAST -> RAMP }}
+class w {{ in q0 = $into out q2 = $from task 8 main local activated {{
+  mov out q2 f32[{n}] <- f32 1.0 mov null <- in q0 f32[{n}] }} }}
+place w at 0,0 size 2x1"
+        )
+    };
+    assert_eq!(run(&swap(21)).leftover_wavelets, 0);
+    let error = fails(&swap(22));
+    assert!(error.to_string().contains("sends more than the queues on the way hold"), "{error}");
+}
+
+#[test]
+fn a_teardown_reaches_the_task_of_a_router_that_it_only_passes() {
+    let text = "program torn machine bench16 grid 3x1
+route c0 at 2,0 { pos RAMP -> WEST } route c0 at 1,0 { pos EAST -> WEST } route c0 at 0,0 { pos EAST -> RAMP }
+route c1 at 1,0 { pos RAMP -> WEST } route c1 at 0,0 { pos EAST -> RAMP }
+class end { out q0 = c0 task 8 m local activated { control q0 [nop, teardown, nop] } }
+class torn { out q0 = c1 task 9 t teardown c0 { mov out q0 f32[1] <- f32 1.0 } }
+class waits { in q0 = c1 in q1 = c0 task 8 m local activated { mov null <- in q0 f32[1] } }
+place end at 2,0 place torn at 1,0 place waits at 0,0";
+    assert_eq!(run(text).links[1], [2, 0, 0, 0, 0]);
 }
 
 #[test]

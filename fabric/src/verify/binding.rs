@@ -2,7 +2,7 @@
 
 use super::Place;
 use super::finding::{Findings, Grouped};
-use super::map::{Map, color_at, sends_to, takes_from, value_at};
+use super::map::{Map, color_at, sends_to, sent_color, takes_from};
 use super::traffic::Traffic;
 use crate::code::Instruction;
 use crate::geometry::Direction;
@@ -74,12 +74,10 @@ fn ramps(program: &Program, map: &Map, traffic: &[Traffic], found: &mut Findings
             }
         }
         let Some(class) = class else { continue };
-        for (queue, len) in &traffic[class].sure_sends {
-            let binding = program.classes[class].output_queues.iter().find(|b| b.queue == *queue);
-            let Some(color) = binding.and_then(|b| color_at(program, b.color, at)) else { continue };
-            let leaves = map.route(program, color, pe).is_some_and(|r| takes_from(r, Direction::Ramp));
-            if !leaves && value_at(program, *len, at) > Some(0) {
-                stuck.add((class, color, *queue), at);
+        for queue in traffic[class].certain(program, at) {
+            let Some(color) = sent_color(program, class, queue, at) else { continue };
+            if !map.route(program, color, pe).is_some_and(|r| takes_from(r, Direction::Ramp)) {
+                stuck.add((class, color, queue), at);
             }
         }
     }

@@ -35,7 +35,7 @@ pub(super) fn check(program: &Program, found: &mut Findings) {
     for resident in &residents(program) {
         check_resident(grid, resident, found);
     }
-    for constant in &program.constants {
+    for constant in program.constants.iter().filter(|c| c.distribution.check().is_ok()) {
         check_payload(constant, found);
     }
     let mut names = BTreeSet::new();

@@ -82,10 +82,15 @@ impl Map {
     pub(super) fn sends(&self, program: &Program, traffic: &[Traffic], pe: usize) -> u64 {
         let Some(class) = self.class(pe) else { return 0 };
         let at = program.grid.coord(pe);
-        let bindings = program.classes[class].output_queues.iter();
-        let used = bindings.filter(|b| traffic[class].may_send(b.queue));
-        used.filter_map(|b| color_at(program, b.color, at)).fold(0, |bits, color| bits | 1 << color)
+        let colors = traffic[class].possible(program, at).filter_map(|queue| sent_color(program, class, queue, at));
+        colors.fold(0, |bits, color| bits | 1 << color)
     }
+}
+
+/// The colour on which a class's output queue sends at a PE.
+pub(super) fn sent_color(program: &Program, class: usize, queue: u8, at: Coord) -> Option<u8> {
+    let binding = program.classes[class].output_queues.iter().find(|b| b.queue == queue)?;
+    color_at(program, binding.color, at)
 }
 
 /// The colour of a binding at a PE; `None` when a parameter gives none.

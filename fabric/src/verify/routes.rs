@@ -3,7 +3,7 @@
 use super::Place;
 use super::finding::{Findings, Grouped};
 use super::grid::port_place;
-use super::map::{Map, color_at, sends_to, takes_from, value_at};
+use super::map::{Map, sends_to, sent_color, takes_from};
 use super::reach::Reach;
 use super::traffic::Traffic;
 use crate::geometry::{Coord, Direction};
@@ -31,7 +31,7 @@ pub(super) fn check(program: &Program, map: &Map, traffic: &[Traffic], found: &m
         for color in (0..program.machine.colors).filter(|&c| sends >> c & 1 == 1) {
             possible.add((color, pe, Direction::Ramp));
         }
-        for color in certain_sends(program, traffic, class, at) {
+        for color in traffic[class].certain(program, at).filter_map(|queue| sent_color(program, class, queue, at)) {
             certain.add((color, pe, Direction::Ramp));
         }
     }
@@ -48,20 +48,6 @@ pub(super) fn inputs(program: &Program) -> impl Iterator<Item = (u8, (usize, Dir
     let ports = program.ports.iter().filter(|p| p.kind == PortKind::Input);
     ports.flat_map(|port| {
         (0..port.streams()).map(|s| (port.color.0, (program.grid.index(port.stream_pe(s)), port.edge)))
-    })
-}
-
-/// Colours on which a PE of a class is sure to send.
-fn certain_sends<'a>(
-    program: &'a Program,
-    traffic: &'a [Traffic],
-    class: usize,
-    at: Coord,
-) -> impl Iterator<Item = u8> + 'a {
-    let sends = traffic[class].sure_sends.iter().filter(move |(_, len)| value_at(program, *len, at) > Some(0));
-    sends.filter_map(move |(queue, _)| {
-        let binding = program.classes[class].output_queues.iter().find(|b| b.queue == *queue)?;
-        color_at(program, binding.color, at)
     })
 }
 
@@ -106,7 +92,10 @@ fn links(program: &Program, map: &Map, possible: &Reach, certain: &Reach, found:
                         broken.add((color, out, what), at);
                     } else {
                         let used = possible.ports(color, pe) & position.rx.0 != 0;
-                        unused.add((color, out, what, used), at);
+                        // A way out for results that a program does not send: whoever lays out a mesh may lay it anyway.
+                        if used || what != Break::LeavesFabric {
+                            unused.add((color, out, what, used), at);
+                        }
                     }
                 }
                 if (possible.ports(color, pe) & position.rx.0).count_ones() > 1 {

@@ -6,15 +6,15 @@
 
 use super::Place;
 use super::finding::{Findings, Grouped};
-use super::map::{Map, color_at, value_at};
+use super::map::{Map, color_at, sent_color, value_at};
 use super::reach::Reach;
 use super::routes::inputs;
 use super::traffic::{First, Traffic};
 use crate::geometry::{Coord, Direction};
 use crate::program::Program;
 
-/// Routers that the way of one sender's wavelets is followed through; a longer one proves nothing.
-const MOST_ROUTERS: usize = 4096;
+/// Routers through which the wavelets of all senders are followed together; beyond, nothing is proved.
+const MOST_ROUTERS: usize = 1 << 24;
 
 /// What a PE does until something comes to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,13 +71,10 @@ fn state(program: &Program, map: &Map, traffic: &[Traffic], pe: usize) -> State 
         First::Receive(queues, len) if count(*len).is_some() => {
             State::Waits { colors: heard(&|queue| queues.contains(&queue)), stuck: true }
         }
-        First::Send(queue, len) => {
-            let binding = class_of.output_queues.iter().find(|b| b.queue == *queue);
-            match (binding.and_then(|b| color_at(program, b.color, at)), count(*len)) {
-                (Some(color), Some(n)) => State::Sends { color, queue: *queue, count: n as u64 },
-                _ => State::Live,
-            }
-        }
+        First::Send(queue, len) => match (sent_color(program, class, *queue, at), count(*len)) {
+            (Some(color), Some(n)) => State::Sends { color, queue: *queue, count: n as u64 },
+            _ => State::Live,
+        },
         First::Receive(..) | First::Unknown => State::Live,
     }
 }
@@ -114,9 +111,11 @@ fn stuck_senders(program: &Program, map: &Map, states: &[State]) -> Vec<(usize, 
     // Who holds up whom: a sender is stuck as long as one of those who hold it up is.
     let mut holds: std::collections::BTreeMap<usize, Vec<usize>> = std::collections::BTreeMap::new();
     let mut held_by = vec![0usize; states.len()];
+    let mut budget = MOST_ROUTERS;
     for (pe, state) in states.iter().enumerate() {
         let State::Sends { color, queue, count } = *state else { continue };
-        for receiver in full_receivers(program, map, states, pe, color, queue, count) {
+        let sender = Sender { pe, color, queue, count };
+        for receiver in full_receivers(program, map, states, &sender, &mut budget) {
             holds.entry(receiver).or_default().push(pe);
             held_by[pe] += 1;
         }
@@ -136,16 +135,17 @@ fn stuck_senders(program: &Program, map: &Map, states: &[State]) -> Vec<(usize, 
         .collect()
 }
 
-/// PEs that themselves send first, and to which the queues on the way do not hold what a PE sends.
-fn full_receivers(
-    program: &Program,
-    map: &Map,
-    states: &[State],
+/// A PE that sends first, and what.
+struct Sender {
     pe: usize,
     color: u8,
     queue: u8,
     count: u64,
-) -> Vec<usize> {
+}
+
+/// PEs that themselves send first, and to which the queues on the way do not hold what a PE sends.
+fn full_receivers(program: &Program, map: &Map, states: &[State], sender: &Sender, budget: &mut usize) -> Vec<usize> {
+    let Sender { pe, color, queue, count } = *sender;
     let (grid, machine) = (program.grid, &program.machine);
     let ramp = u64::from(machine.ramp_cycles);
     let link = u64::from(machine.router_queue_depth) + u64::from(machine.hop_cycles) - 1;
@@ -153,15 +153,12 @@ fn full_receivers(
     let own = depth(&machine.output_queue_depths, queue).saturating_add(ramp + 1);
     let mut receivers = Vec::new();
     let mut work = vec![(pe, Direction::Ramp, own)];
-    let mut passed = 0;
     while let Some((at, port, held)) = work.pop() {
-        passed += 1;
+        let Some(left) = budget.checked_sub(1) else { return Vec::new() };
+        *budget = left;
         // Only fixed routes: where a switch sends wavelets depends on when they come. A filter may drop some.
         let route = map.route(program, color, at).filter(|r| r.positions.len() == 1 && r.filter.is_none());
         let Some(position) = route.map(|r| r.positions[0]).filter(|p| p.rx.contains(port)) else { continue };
-        if passed > MOST_ROUTERS {
-            return Vec::new();
-        }
         for out in position.tx.iter() {
             if out != Direction::Ramp {
                 let next = out.neighbour(grid.coord(at), grid);

@@ -154,6 +154,22 @@ fn constants_lie_in_buffers() {
 }
 
 #[test]
+fn constants_and_results_are_not_overwritten() {
+    // Buffer b (bytes 0 to 512) lives in operator 1 only, and buffer a (0 to 256) in operator 0.
+    let constant = with("at 64 origin", "at 248 origin");
+    error(&constant, "constant \"k\", class w", "buffer \"a\" takes some of its bytes before it is used");
+    assert!(verify(&with("at 64 origin", "at 256 origin")).is_empty());
+    let result = |at: u32| with("const k", &format!("result r : f32[4] at {at} origin 0,0 on 1x1\nconst k"));
+    assert!(verify(&result(0)).is_empty());
+    let early = crate::text::print(&result(0)).replace("b at 0 bytes 512", "b at 8 bytes 504");
+    error(&program(&early), "result \"r\", class w", "buffer \"b\" takes some of its bytes after it");
+    let twice = with("const k", "const j : f32[2] at 72 origin 0,0 on 2x1 = [1.0, 2.0]\nconst k");
+    warning(&twice, "constant \"j\"", "over constant \"k\"");
+    let apart = with("const k", "const j : f32[2] at 72 origin 1,0 on 2x1 = [1.0, 2.0]\nconst k");
+    assert!(verify(&apart).is_empty());
+}
+
+#[test]
 fn ids_are_in_range() {
     let body = |text: &str| with("mark pass", text);
     error(&body("r32 = clock"), "class w, task main, instruction 1", "no register r32");
@@ -253,10 +269,12 @@ fn links_have_two_ends() {
     let program = parse(&text.replace("output y", "//")).expect("parses");
     warning(&program, "colour c1, PE (2, 0)", "nothing may be sent that way");
     warning(
-        &with("place w", "route c9 at 0,0 { pos RAMP -> NORTH } place w"),
+        &with("place w", "route c9 at 0,0 { pos RAMP -> EAST } place w"),
         "colour c9, PE (0, 0)",
         "nothing is sent",
     );
+    // A way out of the fabric that nobody takes is no sign of a mistake.
+    assert!(verify(&with("place w", "route c9 at 0,0 { pos RAMP -> NORTH } place w")).is_empty());
     error(
         &with("{ pos RAMP -> EAST }\nroute c1", "{ pos RAMP -> WEST }\nroute c1"),
         "output \"y\"",
@@ -267,6 +285,23 @@ fn links_have_two_ends() {
         "input \"x2\"",
         "takes nothing",
     );
+}
+
+#[test]
+fn conditions_on_parameters_are_followed() {
+    // PE (2, 0) does not send: a parameter's value keeps it from it, and then its route may lead out of the fabric.
+    let guarded = |condition: &str| {
+        let text = SOUND
+            .replace("output y", "//")
+            .replace("mov out q1 f32[8]", &format!("if {condition} {{ mov out q1 f32[8]"));
+        program(&text.replace("; 8]\n  }", "; 8] } }").replace("param into", "param x = columns [0..=2] param into"))
+    };
+    assert!(verify(&guarded("$x < 2")).is_empty(), "{}", verify(&guarded("$x < 2")));
+    error(&guarded("$x <= 2"), "colour c1, PE (2, 0)", "leaves the fabric");
+    let looped = SOUND.replace("output y", "//").replace("mov out q1 f32[8]", "loop r1 in $x { mov out q1 f32[8]");
+    let looped =
+        looped.replace("; 8]\n  }", "; 8] } }").replace("param into", "param x = columns [1, 1, 0] param into");
+    assert!(verify(&program(&looped)).is_empty());
 }
 
 #[test]
@@ -331,6 +366,17 @@ place w at 0,0 size 2x1"
 fn two_that_wait_for_each_other_are_found() {
     let both_wait = pair("mov null <- in q0 f32[4] mov out q2 f32[4] <- f32 1.0");
     error(&both_wait, "class w, colour c0, PE (1, 0)", "nobody who could send it can start");
+    // PE 0 sleeps until a teardown that goes by its router, and then lets PE 1 go on: nothing is certain here.
+    let torn = program(
+        "program p machine bench16 grid 3x1
+route c0 at 2,0 { pos RAMP -> WEST } route c0 at 1,0 { pos EAST -> WEST } route c0 at 0,0 { pos EAST -> RAMP }
+route c1 at 1,0 { pos RAMP -> WEST } route c1 at 0,0 { pos EAST -> RAMP }
+class end { out q0 = c0 task 8 m local activated { control q0 [nop, teardown, nop] } }
+class torn { out q0 = c1 task 9 t teardown c0 { mov out q0 f32[1] <- f32 1.0 } }
+class waits { in q0 = c1 in q1 = c0 task 8 m local activated { mov null <- in q0 f32[1] } }
+place end at 2,0 place torn at 1,0 place waits at 0,0",
+    );
+    assert!(verify(&torn).is_empty(), "{}", verify(&torn));
     let one_sends = pair("if $into == 1 { mov out q2 f32[4] <- f32 1.0 mov null <- in q0 f32[4] } else { }");
     assert!(verify(&one_sends).is_empty());
 }

@@ -1,7 +1,9 @@
 //! What a class's code does with its queues, as far as that can be known without running it.
 
-use crate::code::{Instruction, Operand, TaskKind, Value};
-use crate::program::Class;
+use super::map::value_at;
+use crate::code::{Compare, Instruction, Operand, TaskKind, Value};
+use crate::geometry::Coord;
+use crate::program::{Class, Program};
 use std::collections::BTreeSet;
 
 /// What stands at the start of a PE's life.
@@ -17,13 +19,30 @@ pub(super) enum First {
     Unknown,
 }
 
+/// A comparison that must have held where an instruction runs, of values that do not depend on what the code does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Guard {
+    compare: Compare,
+    a: Value,
+    b: Value,
+    holds: bool,
+}
+
+/// Instructions that send into an output queue, as one for all that are alike.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Send {
+    queue: u8,
+    /// Wavelets; a register's contents are not known.
+    len: Value,
+    guards: Vec<Guard>,
+    /// Whether it runs as soon as the tasks before have ended, provided that the guards hold.
+    certain: bool,
+}
+
 /// The traffic of a class.
 #[derive(Clone, Debug)]
 pub(super) struct Traffic {
-    /// Output queues that some instruction sends into, as bits.
-    may_send: u32,
-    /// Output queues that wavelets are sure to go into, once the tasks before have ended, and how many.
-    pub(super) sure_sends: BTreeSet<(u8, Value)>,
+    sends: BTreeSet<Send>,
     /// What a PE does first.
     pub(super) first: First,
 }
@@ -31,46 +50,49 @@ pub(super) struct Traffic {
 impl Traffic {
     /// Reads it off the code.
     pub(super) fn of(class: &Class) -> Self {
-        let mut may_send = 0;
-        let mut sure_sends = BTreeSet::new();
+        let mut sends = BTreeSet::new();
         let runs_at_start = |t: &&crate::Task| t.activated && !t.blocked && t.kind == TaskKind::Local;
         for task in &class.tasks {
-            all(&task.body, &mut |instruction| may_send |= sent_into(instruction).map_or(0, |(queue, _)| bit(queue)));
+            collect(&task.body, &mut Vec::new(), runs_at_start(&task), &mut sends);
         }
         let starters: Vec<_> = class.tasks.iter().filter(runs_at_start).collect();
-        for task in &starters {
-            surely(&task.body, &mut sure_sends);
-        }
+        // A teardown on its way to somebody else starts a task too.
+        let torn = class.tasks.iter().any(|t| matches!(t.kind, TaskKind::Teardown { .. }));
         let first = match starters.as_slice() {
-            [] => First::Sleep,
+            [] if !torn => First::Sleep,
             [only] => first(&only.body).unwrap_or(First::Unknown),
             _ => First::Unknown,
         };
-        Self { may_send, sure_sends, first }
+        Self { sends, first }
     }
 
-    /// Whether some instruction sends into an output queue.
-    pub(super) fn may_send(&self, queue: u8) -> bool {
-        self.may_send & bit(queue) != 0
+    /// Output queues that a PE may send into.
+    pub(super) fn possible(&self, program: &Program, at: Coord) -> impl Iterator<Item = u8> {
+        let able = move |send: &&Send| send.is_possible(program, at);
+        self.sends.iter().filter(able).map(|send| send.queue)
+    }
+
+    /// Output queues that a PE is sure to send into.
+    pub(super) fn certain(&self, program: &Program, at: Coord) -> impl Iterator<Item = u8> {
+        let sure =
+            move |send: &&Send| send.certain && !matches!(send.len, Value::Reg(_)) && send.is_possible(program, at);
+        self.sends.iter().filter(sure).map(|send| send.queue)
     }
 }
 
-/// A machine has at most 32 queues of a kind.
-fn bit(queue: u8) -> u32 {
-    1u32.checked_shl(queue.into()).unwrap_or(0)
-}
-
-fn all(body: &[Instruction], visit: &mut impl FnMut(&Instruction)) {
-    for instruction in body {
-        visit(instruction);
-        match instruction {
-            Instruction::Loop { body, .. } => all(body, visit),
-            Instruction::If { then, otherwise, .. } => {
-                all(then, visit);
-                all(otherwise, visit);
-            }
-            _ => {}
-        }
+impl Send {
+    fn is_possible(&self, program: &Program, at: Coord) -> bool {
+        value_at(program, self.len, at).is_none_or(|n| n > 0)
+            && self.guards.iter().all(|guard| {
+                let (a, b) = (value_at(program, guard.a, at), value_at(program, guard.b, at));
+                let result = a.zip(b).map(|(a, b)| match guard.compare {
+                    Compare::Eq => a == b,
+                    Compare::Ne => a != b,
+                    Compare::Lt => a < b,
+                    Compare::Le => a <= b,
+                });
+                result.is_none_or(|result| result == guard.holds)
+            })
     }
 }
 
@@ -83,16 +105,45 @@ fn sent_into(instruction: &Instruction) -> Option<(u8, Value)> {
     }
 }
 
-/// Collects sends that no condition guards and whose number does not depend on registers.
-fn surely(body: &[Instruction], sends: &mut BTreeSet<(u8, Value)>) {
+/// Collects the sends of a body that runs under `guards`.
+fn collect(body: &[Instruction], guards: &mut Vec<Guard>, certain: bool, sends: &mut BTreeSet<Send>) {
     for instruction in body {
-        if let Instruction::Loop { count: Value::Imm(1..), body, .. } = instruction {
-            surely(body, sends);
-        }
-        if let Some((queue, len @ (Value::Imm(1..) | Value::Param(_)))) = sent_into(instruction) {
-            sends.insert((queue, len));
+        match instruction {
+            Instruction::Loop { count, body, .. } => {
+                guarded(
+                    Guard { compare: Compare::Lt, a: Value::Imm(0), b: *count, holds: true },
+                    body,
+                    guards,
+                    certain,
+                    sends,
+                );
+            }
+            Instruction::If { compare, a, b, then, otherwise } => {
+                for (holds, body) in [(true, then), (false, otherwise)] {
+                    guarded(Guard { compare: *compare, a: *a, b: *b, holds }, body, guards, certain, sends);
+                }
+            }
+            _ => {
+                if let Some((queue, len)) = sent_into(instruction) {
+                    let mut guards = guards.clone();
+                    guards.sort_unstable();
+                    guards.dedup();
+                    sends.insert(Send { queue, len, guards, certain });
+                }
+            }
         }
     }
+}
+
+/// The same under one more guard. One that depends on registers says nothing, but takes the certainty away.
+fn guarded(guard: Guard, body: &[Instruction], guards: &mut Vec<Guard>, certain: bool, sends: &mut BTreeSet<Send>) {
+    let unknown = matches!(guard.a, Value::Reg(_)) || matches!(guard.b, Value::Reg(_));
+    if unknown {
+        return collect(body, guards, false, sends);
+    }
+    guards.push(guard);
+    collect(body, guards, certain, sends);
+    guards.pop();
 }
 
 /// The first thing that a body does with a queue; `None` when it does nothing with any.

@@ -1,5 +1,5 @@
-//! Recognises layer norms that are written out: `(a - mean) / sqrt(variance + epsilon)` along the last axis. Scale and shift
-//! stay as they are.
+//! Recognises layer norms that are written out: `(a - mean) / sqrt(variance + epsilon)` along an axis. Scale and shift stay
+//! as they are. The mesh norms along the last axis; another one is brought there.
 
 use petgraph::graph::NodeIndex;
 
@@ -13,21 +13,23 @@ pub(super) fn run(graph: &Graph) -> Result<Graph, String> {
         let graph = &rewriter.builder.graph;
         let Some(norm) = norm(graph, a, b).or_else(|| norm(graph, b, a)) else { return Ok(None) };
         let name = &rewriter.old.node(id).name;
-        let builder = &mut rewriter.builder;
-        let op = Op::Normalize { epsilon: norm.epsilon };
+        let op = |_| Op::Normalize { epsilon: norm.epsilon };
         match norm.factor {
-            None => builder.emit(name, op, &[norm.operand]).map(Some),
+            None => rewriter.on_last_axis(name, norm.operand, op).map(Some),
             Some(factor) => {
-                let plain = builder.emit(&format!("{name}.norm"), op, &[norm.operand])?;
-                builder.binary(name, BinaryOp::Mul, plain, factor).map(Some)
+                let plain = rewriter.on_last_axis(&format!("{name}.norm"), norm.operand, op)?;
+                rewriter.builder.binary(name, BinaryOp::Mul, plain, factor).map(Some)
             }
         }
     })
 }
 
+/// A tensor and an axis of it.
+type Along = (NodeIndex, usize);
+
 /// What a layer norm is made of.
 struct Norm {
-    operand: NodeIndex,
+    operand: Along,
     epsilon: f32,
     /// Multiplied into the reciprocal of the deviation before the operand is.
     factor: Option<NodeIndex>,
@@ -48,29 +50,31 @@ fn norm(graph: &Graph, centred: NodeIndex, scale: NodeIndex) -> Option<Norm> {
     }
 }
 
-/// `a` of `a - mean(a)`.
-fn centred_operand(graph: &Graph, id: NodeIndex) -> Option<NodeIndex> {
+/// `a` of `a - mean(a)`, and the axis of the mean.
+fn centred_operand(graph: &Graph, id: NodeIndex) -> Option<Along> {
     let (a, mean) = binary(graph, id, BinaryOp::Sub)?;
-    (mean_operand(graph, mean) == Some(a)).then_some(a)
+    mean_operand(graph, mean).filter(|(of, _)| *of == a)
 }
 
-/// `a` of the mean of `a` along the last axis: its sum times or over the number of elements.
-fn mean_operand(graph: &Graph, id: NodeIndex) -> Option<NodeIndex> {
+/// `a` of the mean of `a` along an axis: its sum times or over the number of elements.
+fn mean_operand(graph: &Graph, id: NodeIndex) -> Option<Along> {
     let (sum, share) = scaled(graph, id)?;
     let (a, axis) = reduced(graph, sum, ReduceOp::Sum)?;
-    let (&size, before) = graph.shape(a).split_last()?;
-    (axis == before.len() && near(share, 1.0 / size as f32)).then_some(a)
+    near(share, 1.0 / graph.shape(a)[axis] as f32).then_some((a, axis))
 }
 
 /// Epsilon of `1 / sqrt(variance + epsilon)`. The variance is the mean of the centred squares, or the mean of the squares
 /// less the square of the mean.
-fn reciprocal_deviation(graph: &Graph, operand: NodeIndex, centred: NodeIndex, id: NodeIndex) -> Option<f32> {
+fn reciprocal_deviation(graph: &Graph, operand: Along, centred: NodeIndex, id: NodeIndex) -> Option<f32> {
     let (variance, epsilon) = shifted(graph, unary(graph, id, UnaryOp::Rsqrt)?)?;
-    let mean_of_square = |id, of| mean_operand(graph, id).and_then(|s| unary(graph, s, UnaryOp::Square)) == Some(of);
+    let mean_of_square = |id, of| {
+        let square = mean_operand(graph, id).filter(|(_, axis)| *axis == operand.1);
+        square.and_then(|(square, _)| unary(graph, square, UnaryOp::Square)) == Some(of)
+    };
     if mean_of_square(variance, centred) {
         return Some(epsilon);
     }
     let (squares, square) = binary(graph, variance, BinaryOp::Sub)?;
     let mean = unary(graph, square, UnaryOp::Square)?;
-    (mean_of_square(squares, operand) && mean_operand(graph, mean) == Some(operand)).then_some(epsilon)
+    (mean_of_square(squares, operand.0) && mean_operand(graph, mean) == Some(operand)).then_some(epsilon)
 }

@@ -28,6 +28,23 @@ impl Rewriter<'_> {
         self.old.operands(id).into_iter().map(made).collect()
     }
 
+    /// An operator along an axis, on the last one: the axes are exchanged before and behind it. `op` makes the operator for
+    /// the last axis.
+    pub(super) fn on_last_axis(
+        &mut self,
+        name: &str,
+        (a, axis): (NodeIndex, usize),
+        op: impl FnOnce(usize) -> Op,
+    ) -> Result<NodeIndex, String> {
+        let last = self.builder.shape(a).len() - 1;
+        // The exchange of two axes is its own way back.
+        let mut axes: Vec<usize> = (0..=last).collect();
+        axes.swap(axis, last);
+        let turned = self.builder.permute(&format!("{name}.last"), a, axes.clone())?;
+        let result = self.builder.emit(name, op(last), &[turned])?;
+        self.builder.permute(&format!("{name}.back"), result, axes)
+    }
+
     /// Takes a node over as it is.
     pub(super) fn keep(&mut self, id: NodeIndex, operands: &[NodeIndex]) -> Result<NodeIndex, String> {
         let node = self.old.node(id);

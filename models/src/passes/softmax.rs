@@ -3,7 +3,7 @@
 use petgraph::graph::NodeIndex;
 
 use super::look::{binary, reduced, unary};
-use super::rewrite::{Rewriter, Rewritten, rewrite};
+use super::rewrite::rewrite;
 use crate::graph::{BinaryOp, Graph, Op, ReduceOp, UnaryOp};
 
 pub(super) fn run(graph: &Graph) -> Result<Graph, String> {
@@ -19,7 +19,10 @@ pub(super) fn run(graph: &Graph) -> Result<Graph, String> {
             _ => None,
         };
         match found {
-            Some((a, axis)) => on_last_axis(rewriter, id, a, axis),
+            Some(found) => {
+                let name = &rewriter.old.node(id).name;
+                rewriter.on_last_axis(name, found, |axis| Op::Softmax { axis }).map(Some)
+            }
             None => Ok(None),
         }
     })
@@ -34,16 +37,4 @@ fn shares(graph: &Graph, exp: NodeIndex, sum: NodeIndex) -> Option<(NodeIndex, u
     let centred = binary(graph, exponent, BinaryOp::Sub)
         .filter(|&(a, max)| reduced(graph, max, ReduceOp::Max) == Some((a, axis)));
     Some((centred.map_or(exponent, |(a, _)| a), axis))
-}
-
-fn on_last_axis(rewriter: &mut Rewriter, id: NodeIndex, a: NodeIndex, axis: usize) -> Rewritten {
-    let name = &rewriter.old.node(id).name;
-    let builder = &mut rewriter.builder;
-    let last = builder.shape(a).len() - 1;
-    // The exchange of two axes is its own way back.
-    let mut axes: Vec<usize> = (0..=last).collect();
-    axes.swap(axis, last);
-    let turned = builder.permute(&format!("{name}.last"), a, axes.clone())?;
-    let result = builder.emit(name, Op::Softmax { axis: last }, &[turned])?;
-    builder.permute(&format!("{name}.back"), result, axes).map(Some)
 }

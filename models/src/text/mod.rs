@@ -1,6 +1,6 @@
 //! The text form of a [`Graph`]: a line a node, terse enough to read, exact enough to store.
 //!
-//! [`print`] and [`parse`] are each other's inverse, to the bit. `#` starts a comment. Every node stands behind its operands
+//! [`print()`] and [`parse()`] are each other's inverse, to the bit. `#` starts a comment. Every node stands behind its operands
 //! and says the element type (`f` float, `i` integer, `b` truth value) and the shape of its result, and its name.
 //!
 //! ```text

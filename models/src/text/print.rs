@@ -11,6 +11,8 @@ use crate::graph::{ConstantData, Graph, Op, TensorType};
 
 /// Constants of up to so many elements are written out.
 const INLINE: usize = 16;
+/// The same where only people read.
+const INLINE_COUNTED: usize = 4;
 
 /// How constants are written.
 #[derive(Clone, Copy, PartialEq)]
@@ -19,7 +21,7 @@ enum Constants {
     Counted,
 }
 
-/// The text of a graph; [`super::parse`] reads it back.
+/// The text of a graph; [`super::parse()`] reads it back.
 pub fn print(graph: &Graph) -> String {
     write_graph(graph, Constants::Whole)
 }
@@ -102,11 +104,10 @@ fn constant(data: &ConstantData, constants: Constants) -> String {
         ConstantData::Float(values) => (values.len(), "floats"),
         ConstantData::Int(values) => (values.len(), "integers"),
     };
-    if elements > INLINE {
-        return match constants {
-            Constants::Whole => format!("base64 \"{}\"", STANDARD.encode(bytes(data))),
-            Constants::Counted => format!("{{{elements} {kind}}}"),
-        };
+    match constants {
+        Constants::Whole if elements > INLINE => return format!("base64 \"{}\"", STANDARD.encode(bytes(data))),
+        Constants::Counted if elements > INLINE_COUNTED => return format!("{{{elements} {kind}}}"),
+        Constants::Whole | Constants::Counted => {}
     }
     let values: Vec<String> = match data {
         ConstantData::Float(values) => values.iter().map(|&v| float(v)).collect(),

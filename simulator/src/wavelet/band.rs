@@ -7,10 +7,13 @@ use super::element::Fault;
 use super::execute::{self, Shared};
 use super::host::{Sink, Source};
 use super::pe::Pe;
-use super::router::{Router, Wavelet};
+use super::router::{Lane, Router, Wavelet, each_port};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
-use waferloom_fabric::{Direction, Extent, SwitchCommand};
+use waferloom_fabric::{Direction, Extent, PortSet, SwitchCommand};
+
+/// The ramp's bit in a set of ports.
+const RAMP: u8 = 1 << Direction::Ramp as u8;
 
 /// What crosses a link at the end of a cycle.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +66,10 @@ pub(crate) struct Band {
     pub(crate) routers: Vec<Router>,
     /// PEs to look at: (cycle, local index); entries that do not fit the PE's `wake` are stale.
     pub(crate) due: BinaryHeap<Reverse<(u64, u32)>>,
+    /// PEs to look at in the cycle after `now`, which most are: they need no order.
+    pub(crate) soon: Vec<u32>,
+    /// The cycle at hand.
+    pub(crate) now: u64,
     pub(crate) active: Vec<u32>,
     pub(crate) sources: Vec<Source>,
     pub(crate) sinks: Vec<Sink>,
@@ -97,45 +104,71 @@ impl Band {
     pub(crate) fn schedule(&mut self, local: usize, cycle: u64) {
         if cycle < self.pes[local].wake {
             self.pes[local].wake = cycle;
-            self.due.push(Reverse((cycle, local as u32)));
+            if cycle == self.now + 1 {
+                self.soon.push(local as u32);
+            } else {
+                self.due.push(Reverse((cycle, local as u32)));
+            }
         }
     }
 
     fn activate(&mut self, local: usize) {
-        if !self.routers[local].active {
-            self.routers[local].active = true;
+        let router = &mut self.routers[local];
+        if !router.active && router.occupied != 0 {
+            router.active = true;
             self.active.push(local as u32);
         }
     }
 
     /// Simulates one cycle up to its messages; says whether anything happened.
     pub(crate) fn cycle(&mut self, shared: &Shared<'_>, now: u64) -> Result<bool, PlacedFault> {
-        let mut happened = false;
-        while let Some(&Reverse((cycle, local))) = self.due.peek() {
-            if cycle > now {
-                break;
-            }
-            self.due.pop();
-            let local = local as usize;
-            if self.pes[local].wake != cycle {
-                continue;
-            }
-            happened = true;
-            self.run_pe(shared, local, now)?;
-        }
+        self.now = now;
+        let mut happened = self.run_pes(shared, now)?;
         let active = std::mem::take(&mut self.active);
-        for &local in &active {
-            happened |= self.run_router(shared, local as usize, now);
-        }
         for local in active {
+            let moved = self.run_router(shared, local as usize, now);
+            happened |= moved;
+            // What waits for room or for a switch is looked at again when its PE has run, or news come over a link.
             let router = &mut self.routers[local as usize];
-            router.active = router.occupied != 0;
+            router.active = router.occupied != 0 && (moved || router.ripens(now));
             if router.active {
                 self.active.push(local);
             }
         }
         happened |= self.run_host(now);
         Ok(happened)
+    }
+
+    /// Lets the PEs that are due use their datapaths; says whether there were any. Of several faults the first PE's counts.
+    fn run_pes(&mut self, shared: &Shared<'_>, now: u64) -> Result<bool, PlacedFault> {
+        let mut happened = false;
+        let mut fault: Option<PlacedFault> = None;
+        let mut run = |band: &mut Self, local: u32, cycle: u64| {
+            if band.pes[local as usize].wake != cycle {
+                return;
+            }
+            happened = true;
+            if let Err(new) = band.run_pe(shared, local as usize, now)
+                && fault.as_ref().is_none_or(|first| new.pe < first.pe)
+            {
+                fault = Some(new);
+            }
+        };
+        let mut soon = std::mem::take(&mut self.soon);
+        for local in soon.drain(..) {
+            run(self, local, now);
+        }
+        // Keeps the list's memory, with what has been added in the meantime.
+        soon.append(&mut self.soon);
+        self.soon = soon;
+        while let Some(&Reverse((cycle, local))) = self.due.peek() {
+            if cycle > now {
+                break;
+            }
+            self.due.pop();
+            run(self, local, cycle);
+        }
+        fault.map_or(Ok(happened), Err)
     }
 
     fn run_pe(&mut self, shared: &Shared<'_>, local: usize, now: u64) -> Result<(), PlacedFault> {
@@ -152,9 +185,7 @@ impl Band {
         execute::cycle(shared, pe, router, now, &mut on_mark)
             .map_err(|fault| PlacedFault { pe: self.first + local, fault })?;
         let wake = std::mem::replace(&mut pe.wake, u64::MAX);
-        if router.occupied != 0 {
-            self.activate(local);
-        }
+        self.activate(local);
         if wake != u64::MAX {
             self.schedule(local, wake.max(now));
         }
@@ -166,36 +197,39 @@ impl Band {
         let mut used = 0u8;
         let mut moved = false;
         for (lane, port) in self.routers[local].arbitration() {
-            if let Some(outputs) = self.can_move(shared, local, lane, port, used, now) {
-                used |= outputs;
-                if !moved {
-                    let router = &mut self.routers[local];
-                    router.turn = ((lane + 1) % router.lanes.len()) as u8;
-                }
-                moved = true;
-                self.forward(shared, local, lane, port, now);
+            let Some(tx) = self.can_move(shared, local, lane, port, used, now) else { continue };
+            used |= tx.0;
+            if !moved {
+                let router = &mut self.routers[local];
+                router.turn = if lane + 1 < router.lanes.len() { lane as u8 + 1 } else { 0 };
             }
+            moved = true;
+            self.forward(shared, local, (lane, port), tx, now);
         }
         moved
     }
 
-    /// The outputs that the head of a queue would take in this cycle, if it can move.
-    fn can_move(&self, shared: &Shared<'_>, local: usize, lane: usize, port: usize, used: u8, now: u64) -> Option<u8> {
+    /// The outputs that the head of a queue takes in this cycle, if it can move.
+    fn can_move(
+        &self,
+        shared: &Shared<'_>,
+        local: usize,
+        lane: usize,
+        port: usize,
+        used: u8,
+        now: u64,
+    ) -> Option<PortSet> {
         let state = &self.routers[local].lanes[lane];
         let head = state.queues[port].front()?;
-        let (rx, tx) = state.ports(shared.routes);
+        let (rx, tx) = state.ports();
         if head.ready > now || state.closed || rx.0 >> port & 1 == 0 || tx.is_empty() || tx.0 & used != 0 {
             return None;
         }
-        let room = tx.iter().all(|out| match out {
-            Direction::Ramp => self.ramp_has_room(shared, local, lane, head),
-            _ => state.credits[out as usize] > 0,
-        });
-        room.then_some(tx.0)
+        let links = each_port(PortSet(tx.0 & !RAMP)).all(|out| state.credits[out as usize] > 0);
+        (links && (tx.0 & RAMP == 0 || self.ramp_has_room(shared, local, state, head))).then_some(tx)
     }
 
-    fn ramp_has_room(&self, shared: &Shared<'_>, local: usize, lane: usize, head: &Wavelet) -> bool {
-        let state = &self.routers[local].lanes[lane];
+    fn ramp_has_room(&self, shared: &Shared<'_>, local: usize, state: &Lane, head: &Wavelet) -> bool {
         let dropped = match head.control {
             0 => !state.would_admit(head.data, shared.routes),
             control => shared.controls[control as usize - 1].task.is_none(),
@@ -208,49 +242,60 @@ impl Band {
                 .any(|queue| queue.color == state.color && queue.wavelets.len() < queue.capacity)
     }
 
-    /// Sends the head of a queue on; its outputs have room.
-    fn forward(&mut self, shared: &Shared<'_>, local: usize, lane: usize, port: usize, now: u64) {
-        let machine = shared.machine;
-        let (_, tx) = self.routers[local].lanes[lane].ports(shared.routes);
-        let Some(mut wavelet) = self.routers[local].pop(lane, port) else { return };
-        let color = self.routers[local].lanes[lane].color;
-        self.give_back(local, port, color, now);
+    /// Sends the head of a queue (lane, port) on; its outputs have room.
+    fn forward(&mut self, shared: &Shared<'_>, local: usize, (lane, port): (usize, usize), tx: PortSet, now: u64) {
+        let router = &mut self.routers[local];
+        let Some(mut wavelet) = router.pop(lane, port) else { return };
+        let state = &mut router.lanes[lane];
+        let color = state.color;
+        for out in each_port(tx) {
+            router.sent[out as usize] += 1;
+            if out != Direction::Ramp {
+                state.credits[out as usize] -= 1;
+            }
+        }
         if wavelet.control != 0 {
             let commands = &shared.controls[wavelet.control as usize - 1].commands;
             let command = commands.get(wavelet.hop as usize).or(commands.last()).copied().unwrap_or(SwitchCommand::Nop);
             wavelet.hop = wavelet.hop.saturating_add(1);
-            if self.routers[local].lanes[lane].obey(command, shared.routes) {
+            if state.obey(command, shared.routes) {
                 self.pes[local].teardowns |= 1 << color;
                 self.schedule(local, now + 1);
             }
         }
-        for out in tx.iter() {
-            self.routers[local].sent[out as usize] += 1;
-            if out == Direction::Ramp {
-                self.deliver(shared, local, lane, wavelet, now);
-                continue;
-            }
-            self.routers[local].lanes[lane].credits[out as usize] -= 1;
-            let ready = now + u64::from(machine.hop_cycles);
-            let at = self.grid.coord(self.global(local));
-            if let Some(to) = out.neighbour(at, self.grid) {
-                let to = self.grid.index(to) as u32;
+        self.give_back(local, port, color, now);
+        let ready = now + u64::from(shared.machine.hop_cycles);
+        for out in each_port(PortSet(tx.0 & !RAMP)) {
+            if let Some(to) = self.neighbour(local, out) {
                 let wavelet = Wavelet { ready, ..wavelet };
                 self.post(Message::Wavelet { to, port: out.opposite(), color, wavelet });
             } else if let Some(&sink) = self.sink_at.get(&(self.global(local) as u32, out as u8, color)) {
                 self.sinks[sink].receive(&wavelet, ready);
             }
         }
+        if tx.0 & RAMP != 0 {
+            self.deliver(shared, local, lane, wavelet, now);
+        }
+    }
+
+    /// Index of the PE at the other end of a link.
+    fn neighbour(&self, local: usize, direction: Direction) -> Option<u32> {
+        let (at, here, width) = (self.pes[local].at.0, self.global(local) as u32, u32::from(self.grid.width));
+        match direction {
+            Direction::West => (at.x > 0).then(|| here - 1),
+            Direction::East => (at.x + 1 < self.grid.width).then_some(here + 1),
+            Direction::North => (at.y > 0).then(|| here - width),
+            Direction::South => (at.y + 1 < self.grid.height).then_some(here + width),
+            Direction::Ramp => None,
+        }
     }
 
     /// Tells whoever fills a queue that it has room again.
     fn give_back(&mut self, local: usize, port: usize, color: u8, now: u64) {
         let from = Direction::ALL[port];
-        let at = self.grid.coord(self.global(local));
         if from == Direction::Ramp {
             self.schedule(local, now + 1);
-        } else if let Some(to) = from.neighbour(at, self.grid) {
-            let to = self.grid.index(to) as u32;
+        } else if let Some(to) = self.neighbour(local, from) {
             self.post(Message::Credit { to, direction: from.opposite(), color });
         } else if let Some(&source) = self.source_at.get(&(self.global(local) as u32, port as u8, color)) {
             self.sources[source].credits += 1;
@@ -285,12 +330,17 @@ impl Band {
                 happened = true;
             }
         }
+        let mut freed = Vec::new();
         for sink in &mut self.sinks {
             if sink.restore(now) {
                 let lane = &mut self.routers[sink.local].lanes[sink.lane];
                 lane.credits[sink.direction as usize] += 1;
+                freed.push(sink.local);
                 happened = true;
             }
+        }
+        for local in freed {
+            self.activate(local);
         }
         happened
     }
@@ -309,6 +359,7 @@ impl Band {
                 Message::Credit { direction, color, .. } => {
                     if let Some(lane) = self.routers[local].lane_of(color) {
                         self.routers[local].lanes[lane].credits[direction as usize] += 1;
+                        self.activate(local);
                     }
                 }
             }
@@ -317,7 +368,7 @@ impl Band {
 
     /// The next cycle after `now` in which something can happen by itself; `u64::MAX` for never.
     pub(crate) fn next_event(&self, now: u64, happened: bool) -> u64 {
-        if happened {
+        if happened || !self.soon.is_empty() {
             return now + 1;
         }
         let due = self.due.peek().map_or(u64::MAX, |&Reverse((cycle, _))| cycle);

@@ -4,7 +4,7 @@ use super::numerics::{self, Element};
 use super::operand::Port;
 use super::pe::{Activity, Pe, VectorWork};
 use super::router::{Router, Wavelet};
-use waferloom_fabric::{Direction, Machine};
+use waferloom_fabric::{Direction, Dtype, Machine, VectorOp};
 
 /// Why an element cannot run in this cycle.
 #[derive(Clone, Copy, Debug)]
@@ -35,9 +35,10 @@ pub(crate) fn waits(pe: &Pe, router: &Router, work: &VectorWork, now: u64) -> Op
         match port {
             Port::FabIn { queue, .. } => {
                 // Two sources may read the same queue: each takes a wavelet.
-                let earlier = work.srcs[..i].iter().filter(|p| matches!(p, Port::FabIn { queue: q, .. } if q == queue));
+                let same = |p: &&Port| matches!(p, Port::FabIn { queue: q, .. } if q == queue);
+                let earlier = if i == 0 { 0 } else { work.srcs[..i].iter().filter(same).count() };
                 let wavelets = pe.inputs.get(*queue as usize).and_then(Option::as_ref).map(|q| &q.wavelets);
-                match wavelets.and_then(|w| w.get(earlier.count())) {
+                match wavelets.and_then(|w| w.get(earlier)) {
                     Some(&(ready, _, 0)) if ready <= now => {}
                     Some(&(ready, _, 0)) => return Some(Wait { activity: Activity::FabricIn, until: ready }),
                     _ => return Some(Wait { activity: Activity::FabricIn, until: u64::MAX }),
@@ -87,6 +88,49 @@ pub(crate) fn run(
     machine: &Machine,
     now: u64,
 ) -> Result<u32, Fault> {
+    if work.op == VectorOp::Mov && move_word(pe, router, work, machine, now)? {
+        work.remaining -= 1;
+        return Ok(0);
+    }
+    run_any(pe, router, work, machine, now)
+}
+
+/// Moves a 32-bit word from or to the fabric, which is what most elements there are; says whether the element was one.
+fn move_word(
+    pe: &mut Pe,
+    router: &mut Router,
+    work: &mut VectorWork,
+    machine: &Machine,
+    now: u64,
+) -> Result<bool, Fault> {
+    let word = |dtype: Dtype| dtype.bytes() == 4;
+    match (&mut work.srcs[0], &mut work.dst) {
+        (Port::FabIn { queue: from, dtype: a }, Port::FabOut { queue: to, dtype: b }) if word(*a) && a == b => {
+            let bits = take(pe, *from);
+            send(pe, router, *to, machine, now, bits, 0);
+        }
+        (Port::FabIn { queue, dtype }, Port::Memory(cursor)) if word(*dtype) && *dtype == cursor.dtype => {
+            let (bits, address) = (take(pe, *queue), cursor.address());
+            pe.write(address, 4, bits).ok_or_else(|| outside(pe, address, 4, "write"))?;
+            cursor.advance();
+        }
+        (Port::Memory(cursor), Port::FabOut { queue, dtype }) if word(*dtype) && *dtype == cursor.dtype => {
+            let bits = read(pe, cursor.address(), 4)?;
+            cursor.advance();
+            send(pe, router, *queue, machine, now, bits, 0);
+        }
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+/// The next wavelet of an input queue that has one.
+fn take(pe: &mut Pe, queue: u8) -> u32 {
+    let taken = pe.inputs.get_mut(queue as usize).and_then(Option::as_mut).and_then(|q| q.wavelets.pop_front());
+    taken.map_or(0, |(_, data, _)| data)
+}
+
+fn run_any(pe: &mut Pe, router: &mut Router, work: &mut VectorWork, machine: &Machine, now: u64) -> Result<u32, Fault> {
     let mut values = [Element::Int(0); 3];
     let mut reads = [0i64; 3];
     let mut read_count = 0;
@@ -102,11 +146,7 @@ pub(crate) fn run(
                 cursor.advance();
                 value
             }
-            Port::FabIn { queue, dtype } => {
-                let taken =
-                    pe.inputs.get_mut(*queue as usize).and_then(Option::as_mut).and_then(|q| q.wavelets.pop_front());
-                Element::from_bits(taken.map_or(0, |(_, data, _)| data), *dtype)
-            }
+            Port::FabIn { queue, dtype } => Element::from_bits(take(pe, *queue), *dtype),
             Port::Fifo { fifo, dtype } => Element::from_bits(pop_fifo(pe, *fifo)?, *dtype),
             Port::Scalar(element) => *element,
             Port::FabOut { .. } | Port::Null => return Err(Fault("a source that can only be a destination".into())),

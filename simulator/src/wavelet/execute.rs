@@ -1,5 +1,6 @@
 //! A compute element's cycle: which thread runs, and what its next step does.
 
+use super::bulk;
 use super::decode::{ClassCode, Step, TaskCode};
 use super::element::{self, Fault, Wait};
 use super::operand::{Port, Values};
@@ -57,8 +58,13 @@ pub(crate) fn cycle(
     }
     let threads = 1 + pe.microthreads.len();
     let mut waiting: Option<Wait> = None;
-    for offset in 0..threads {
-        let thread = (pe.turn + offset) % threads;
+    // Most of the time there is none but the main thread.
+    let (first, asked) = if pe.microthreads.iter().all(Option::is_none) { (0, 1) } else { (pe.turn, threads) };
+    for offset in 0..asked {
+        let thread = if first + offset < threads { first + offset } else { first + offset - threads };
+        if thread > 0 && pe.microthreads[thread - 1].is_none() {
+            continue;
+        }
         let turn = match thread {
             0 => main_thread(shared, tasks, pe, router, now, on_mark)?,
             _ => microthread(shared, pe, router, thread - 1, now)?,
@@ -93,6 +99,9 @@ pub(crate) fn cycle(
 
 /// Takes control wavelets from the heads of the input queues.
 fn take_controls(shared: &Shared<'_>, pe: &mut Pe, now: u64) {
+    if shared.controls.iter().all(|c| c.task.is_none()) {
+        return;
+    }
     for queue in pe.inputs.iter_mut().flatten() {
         while let Some(&(ready, payload, control @ 1..)) = queue.wavelets.front() {
             if ready > now {
@@ -170,7 +179,7 @@ fn taken(pe: &Pe, port: &Port, as_destination: bool) -> bool {
     let holds = |work: &VectorWork| {
         if as_destination { same(&work.dst) } else { work.srcs[..work.arity].iter().any(same) }
     };
-    pe.microthreads.iter().flatten().any(holds)
+    pe.microthreads.iter().flatten().any(|work| holds(work))
 }
 
 fn microthread(shared: &Shared<'_>, pe: &mut Pe, router: &mut Router, thread: usize, now: u64) -> Result<Turn, Fault> {
@@ -336,7 +345,7 @@ fn timed_step(
         }
         Step::SetPosition { color, position } => {
             if let Some(lane) = router.lane_of(*color) {
-                router.lanes[lane].position = *position;
+                router.lanes[lane].set_position(*position, shared.routes);
                 router.lanes[lane].closed = false;
             }
         }
@@ -403,27 +412,22 @@ fn vector(
         }
         work.ready = now + scalar + startup;
         work.then = run_async.then;
-        *slot = Some(work);
+        *slot = Some(Box::new(work));
         pe.work(now, scalar, 0);
     } else if element::in_memory(&work) && work.remaining <= MOST_AT_ONCE && pe.microthreads.iter().all(Option::is_none)
     {
         // Nothing can come between: all elements at once.
-        let (mut busy, mut stall) = (startup, 0);
-        while work.remaining > 0 {
-            let mut worst = 0;
-            for _ in 0..u64::from(work.lanes).min(work.remaining) {
-                worst = worst.max(element::run(pe, router, &mut work, machine, now)?);
-            }
-            busy += 1;
-            stall += u64::from(worst);
-        }
-        pe.work(now, busy, stall);
+        let (busy, stall) = match bulk::run(&mut pe.memory, &mut work, machine) {
+            Some(cycles) => cycles,
+            None => one_by_one(pe, router, &mut work, machine, now)?,
+        };
+        pe.work(now, startup + busy, stall);
     } else {
         work.ready = now + startup;
         running = issued;
         pe.running = Some(running);
         let wait = element::waits(pe, router, &work, now);
-        pe.main = Some(work);
+        pe.main = Some(Box::new(work));
         return match wait {
             Some(wait) => Ok(Turn::Waits(wait)),
             None => Ok(Turn::Waits(Wait { activity: Activity::Busy, until: now })),
@@ -431,6 +435,26 @@ fn vector(
     }
     pe.running = Some(issued);
     Ok(Turn::Ran)
+}
+
+/// Runs the elements of an instruction over memory; gives busy cycles and waits for memory.
+fn one_by_one(
+    pe: &mut Pe,
+    router: &mut Router,
+    work: &mut VectorWork,
+    machine: &Machine,
+    now: u64,
+) -> Result<(u64, u64), Fault> {
+    let (mut busy, mut stall) = (0, 0);
+    while work.remaining > 0 {
+        let mut worst = 0;
+        for _ in 0..u64::from(work.lanes).min(work.remaining) {
+            worst = worst.max(element::run(pe, router, work, machine, now)?);
+        }
+        busy += 1;
+        stall += u64::from(worst);
+    }
+    Ok((busy, stall))
 }
 
 /// Resolves the operands with the PE's values.

@@ -6,16 +6,18 @@
 //!
 //! - [`setup`]: from a program to the state of the fabric
 //! - [`band`]: one cycle of a band: PEs, routers, host
-//! - [`execute`], [`element`], [`numerics`]: the compute element
+//! - [`execute`], [`element`], [`bulk`], [`floats`], [`numerics`]: the compute element
 //! - [`router`]: switches, queues, filters
 //! - [`host`]: streams over the edge
 //! - [`lockstep`]: the bands in step
 //! - [`stall`]: who waits for what when nothing moves any more
 
 mod band;
+mod bulk;
 mod decode;
 mod element;
 mod execute;
+mod floats;
 mod host;
 mod lockstep;
 mod numerics;
@@ -126,4 +128,34 @@ fn outputs(program: &Program, fabric: &setup::Fabric<'_>, bands: &mut [Band]) ->
         tensors.insert(readback.name.clone(), host::read_back(readback, word));
     }
     tensors
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two PEs with a colour each way that both run `body`, past the verifier.
+    fn unverified(body: &str) -> Result<Run, SimulateError> {
+        let text = format!(
+            "program p machine bench16 grid 2x1
+param into = columns [1, 0] param from = columns [0, 1]
+route c0 at 0,0 {{ pos RAMP -> EAST }} route c0 at 1,0 {{ pos WEST -> RAMP }}
+route c1 at 1,0 {{ pos RAMP -> WEST }} route c1 at 0,0 {{ pos EAST -> RAMP }}
+class w {{ in q0 = $into out q2 = $from task 8 main local activated {{ {body} }} }}
+place w at 0,0 size 2x1"
+        );
+        let program = waferloom_fabric::text::parse(&text).expect("valid");
+        assert!(waferloom_fabric::verify(&program).has_errors(), "the verifier has to find it");
+        run(&program, &BTreeMap::new(), &Options::default())
+    }
+
+    #[test]
+    fn what_the_verifier_calls_a_certain_deadlock_is_one() {
+        let send_first = "mov out q2 f32[22] <- f32 1.0 mov null <- in q0 f32[22]";
+        let wait_first = "mov null <- in q0 f32[1] mov out q2 f32[1] <- f32 1.0";
+        for body in [send_first, wait_first] {
+            let end = unverified(body);
+            assert!(matches!(end, Err(SimulateError::Deadlock { .. })), "{body}: {end:?}");
+        }
+    }
 }

@@ -31,7 +31,7 @@ impl Element {
         }
     }
 
-    fn float(self) -> f32 {
+    pub(crate) fn float(self) -> f32 {
         match self {
             Element::Float(x) => x,
             Element::Int(n) => n as f32,
@@ -46,7 +46,7 @@ impl Element {
         }
     }
 
-    fn is_float(self) -> bool {
+    pub(crate) fn is_float(self) -> bool {
         matches!(self, Element::Float(_))
     }
 }
@@ -86,20 +86,28 @@ fn unary(op: VectorOp, a: Element) -> Element {
 }
 
 fn binary_float(op: VectorOp, a: f32, b: f32) -> Element {
-    let nan = a.is_nan() || b.is_nan();
     Element::Float(match op {
         VectorOp::Add => a + b,
         VectorOp::Sub => a - b,
         VectorOp::Mul => a * b,
-        VectorOp::Max | VectorOp::Min if nan => f32::NAN,
-        VectorOp::Max => a.max(b),
-        VectorOp::Min => a.min(b),
+        VectorOp::Max => largest(a, b),
+        VectorOp::Min => smallest(a, b),
         VectorOp::Eq => return Element::Int(i32::from(a == b)),
         VectorOp::Lt => return Element::Int(i32::from(a < b)),
         VectorOp::Le => return Element::Int(i32::from(a <= b)),
         // Integer-only operations on floats are refused by the verifier; on unverified programs they act on the integers.
         _ => return Element::Int(binary_int(op, a as i32, b as i32)),
     })
+}
+
+/// The larger number; a NaN wins.
+pub(crate) fn largest(a: f32, b: f32) -> f32 {
+    if a.is_nan() || b.is_nan() { f32::NAN } else { a.max(b) }
+}
+
+/// The smaller number; a NaN wins.
+pub(crate) fn smallest(a: f32, b: f32) -> f32 {
+    if a.is_nan() || b.is_nan() { f32::NAN } else { a.min(b) }
 }
 
 fn binary_int(op: VectorOp, a: i32, b: i32) -> i32 {

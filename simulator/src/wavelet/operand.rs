@@ -41,6 +41,36 @@ impl Cursor {
         self.dims[0].1 == 0 && self.dims[0].2 != 0
     }
 
+    /// Bytes from an element to the next one of its row (the innermost dimension).
+    pub(crate) fn row_step(&self) -> i64 {
+        self.dims[0].1
+    }
+
+    /// Elements that are left in the row, the current one included.
+    pub(crate) fn row_rest(&self) -> u64 {
+        u64::from(self.dims[0].0.saturating_sub(self.dims[0].2)).max(1)
+    }
+
+    /// Advances by as many elements as are left in the row, or fewer.
+    pub(crate) fn advance_in_row(&mut self, count: u64) {
+        let before = count as u32 - 1;
+        self.dims[0].2 += before;
+        self.address += self.dims[0].1 * i64::from(before);
+        self.advance();
+    }
+
+    /// Whether a cursor that has not moved yet stays inside of `bytes` bytes of memory, all its elements aligned.
+    pub(crate) fn fits(&self, bytes: usize) -> bool {
+        let size = i128::from(self.dtype.bytes());
+        let (mut first, mut last) = (i128::from(self.address), i128::from(self.address));
+        for &(len, stride, _) in &self.dims {
+            let way = i128::from(stride) * (i128::from(len) - 1);
+            first += way.min(0);
+            last += way.max(0);
+        }
+        first >= 0 && last + size <= bytes as i128 && self.address % i64::from(self.dtype.bytes()) == 0
+    }
+
     pub(crate) fn advance(&mut self) {
         for (len, stride, index) in &mut self.dims[..self.rank] {
             *index += 1;

@@ -104,8 +104,8 @@ pub(crate) struct Pe {
     /// Turns left of the loops that have been entered: (turns done, turns).
     pub(crate) loops: Vec<(i32, i32)>,
     /// The main thread's vector instruction.
-    pub(crate) main: Option<VectorWork>,
-    pub(crate) microthreads: Vec<Option<VectorWork>>,
+    pub(crate) main: Option<Box<VectorWork>>,
+    pub(crate) microthreads: Vec<Option<Box<VectorWork>>>,
     /// First cycle in which the datapath is free.
     pub(crate) free: u64,
     /// Thread that is asked first in the next cycle: 0 the main thread, then microthreads.

@@ -22,7 +22,9 @@ pub(crate) struct Lane {
     pub(crate) color: u8,
     /// Index into the program's routes.
     pub(crate) route: u32,
-    pub(crate) position: u8,
+    position: u8,
+    /// The ports of that position.
+    ports: (PortSet, PortSet),
     /// A teardown has closed the route.
     pub(crate) closed: bool,
     /// Wavelets that the filter has seen.
@@ -41,29 +43,57 @@ pub(crate) struct Router {
     pub(crate) occupied: u128,
     /// Lane at which the next arbitration starts.
     pub(crate) turn: u8,
-    /// Whether the router is in the band's list of active ones.
+    /// Whether the router is in the band's list of active ones. One that nothing can leave is not, until something changes.
     pub(crate) active: bool,
     /// Wavelets sent, by direction.
     pub(crate) sent: [u64; 5],
 }
 
 impl Lane {
-    /// The ports in force.
-    pub(crate) fn ports(&self, routes: &[ColorRoute]) -> (PortSet, PortSet) {
-        routes[self.route as usize]
-            .positions
-            .get(self.position as usize)
-            .map_or_else(Default::default, |p| (p.rx, p.tx))
+    /// The lane of a route (its index among the program's) as it stands in the first cycle.
+    pub(crate) fn new(index: usize, routes: &[ColorRoute]) -> Self {
+        let route = &routes[index];
+        let mut lane = Self {
+            color: route.color.0,
+            route: index as u32,
+            position: 0,
+            ports: Default::default(),
+            closed: false,
+            filtered: 0,
+            queues: std::array::from_fn(|_| VecDeque::new()),
+            credits: [0; 4],
+        };
+        lane.set_position(route.start, routes);
+        lane
+    }
+
+    /// The ports in force: from where wavelets are taken, and to where they go.
+    pub(crate) fn ports(&self) -> (PortSet, PortSet) {
+        self.ports
+    }
+
+    /// The switch's position.
+    pub(crate) fn position(&self) -> u8 {
+        self.position
+    }
+
+    /// Puts the switch into a position; one that does not exist takes and sends nothing.
+    pub(crate) fn set_position(&mut self, position: u8, routes: &[ColorRoute]) {
+        self.position = position;
+        let positions = &routes[self.route as usize].positions;
+        self.ports = positions.get(position as usize).map_or_else(Default::default, |p| (p.rx, p.tx));
     }
 
     /// Obeys a command; says whether a teardown task is due.
     pub(crate) fn obey(&mut self, command: SwitchCommand, routes: &[ColorRoute]) -> bool {
         let route = &routes[self.route as usize];
         match command {
-            SwitchCommand::Advance if usize::from(self.position) + 1 < route.positions.len() => self.position += 1,
-            SwitchCommand::Advance if route.ring => self.position = 0,
+            SwitchCommand::Advance if usize::from(self.position) + 1 < route.positions.len() => {
+                self.set_position(self.position + 1, routes);
+            }
+            SwitchCommand::Advance if route.ring => self.set_position(0, routes),
             SwitchCommand::Advance | SwitchCommand::Nop => {}
-            SwitchCommand::Reset => self.position = route.start,
+            SwitchCommand::Reset => self.set_position(route.start, routes),
             SwitchCommand::Teardown => {
                 self.closed = true;
                 return true;
@@ -119,19 +149,48 @@ impl Router {
         wavelet
     }
 
-    /// Queues that hold something, in the order of this cycle's arbitration: lanes from `turn` on, each port in turn.
-    pub(crate) fn arbitration(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
-        let split = u32::from(self.turn) * 5;
-        let low_mask = (1u128 << split) - 1;
-        let halves = [self.occupied & !low_mask, self.occupied & low_mask];
-        halves.into_iter().flat_map(|mut bits| {
-            std::iter::from_fn(move || {
-                (bits != 0).then(|| {
-                    let bit = bits.trailing_zeros() as usize;
-                    bits &= bits - 1;
-                    (bit / 5, (bit % 5 + 4) % 5)
-                })
-            })
-        })
+    /// Whether a wavelet will be able to move by the passing of time alone.
+    pub(crate) fn ripens(&self, now: u64) -> bool {
+        self.arbitration()
+            .any(|(lane, port)| self.lanes[lane].queues[port].front().is_some_and(|head| head.ready > now))
     }
+
+    /// Queues that hold something, in the order of this cycle's arbitration: lanes from `turn` on, each port in turn.
+    pub(crate) fn arbitration(&self) -> Arbitration {
+        let before = (1u128 << (u32::from(self.turn) * 5)) - 1;
+        Arbitration { first: self.occupied & !before, then: self.occupied & before }
+    }
+}
+
+/// The (lane, port) of queues to ask, see [`Router::arbitration`].
+#[derive(Clone, Debug)]
+pub(crate) struct Arbitration {
+    first: u128,
+    then: u128,
+}
+
+impl Iterator for Arbitration {
+    type Item = (usize, usize);
+
+    fn next(&mut self) -> Option<(usize, usize)> {
+        if self.first == 0 {
+            (self.first, self.then) = (self.then, 0);
+        }
+        if self.first == 0 {
+            return None;
+        }
+        let bit = self.first.trailing_zeros() as usize;
+        self.first &= self.first - 1;
+        Some((bit / 5, (bit % 5 + 4) % 5))
+    }
+}
+
+/// The ports of a set, in their order.
+pub(crate) fn each_port(set: PortSet) -> impl Iterator<Item = Direction> + Clone {
+    let mut rest = set.0 & 0x1F;
+    std::iter::from_fn(move || {
+        let direction = *Direction::ALL.get(rest.trailing_zeros() as usize)?;
+        rest &= rest - 1;
+        Some(direction)
+    })
 }

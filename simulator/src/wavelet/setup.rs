@@ -91,6 +91,8 @@ impl<'a> Fabric<'a> {
                 pes: pes.by_ref().take(size).collect(),
                 routers: routers.by_ref().take(size).collect(),
                 due: BinaryHeap::new(),
+                soon: Vec::new(),
+                now: 0,
                 active: Vec::new(),
                 sources: Vec::new(),
                 sinks: Vec::new(),
@@ -126,15 +128,7 @@ impl<'a> Fabric<'a> {
                         at.x, at.y
                     )));
                 }
-                router.lanes.push(Lane {
-                    color: route.color.0,
-                    route: index as u32,
-                    position: route.start,
-                    closed: false,
-                    filtered: 0,
-                    queues: std::array::from_fn(|_| VecDeque::new()),
-                    credits: [0; 4],
-                });
+                router.lanes.push(Lane::new(index, &self.program.routes));
             }
         }
         // A link has as much room as the queue at its other end, and the wavelets under way on it.

@@ -23,7 +23,7 @@ pub(crate) fn deadlock(program: &Program, fabric: &Fabric<'_>, bands: &[Band], c
     for band in bands {
         for (local, pe) in band.pes.iter().enumerate() {
             if let Some(work) = &pe.main {
-                lines.push(format!("{}: {}", place(fabric, pe, work.at), wait(fabric, band, local, work)));
+                lines.push(format!("{}: {}", place(fabric, pe, work.at), wait(band, local, work)));
             } else if let Some(running) = pe.running {
                 let at = place(fabric, pe, (running.task, running.step));
                 lines.push(format!("{at}: waits for a queue or a microthread that an asynchronous instruction holds, or for room for a control wavelet"));
@@ -32,7 +32,7 @@ pub(crate) fn deadlock(program: &Program, fabric: &Fabric<'_>, bands: &[Band], c
                 lines.push(format!(
                     "{} (asynchronous): {}",
                     place(fabric, pe, work.at),
-                    wait(fabric, band, local, work)
+                    wait(band, local, work)
                 ));
             }
         }
@@ -74,7 +74,7 @@ fn place(fabric: &Fabric<'_>, pe: &Pe, (task, step): (u16, u32)) -> String {
     format!("PE ({}, {}), task {name}, step {step}", pe.at.0.x, pe.at.0.y)
 }
 
-fn wait(fabric: &Fabric<'_>, band: &Band, local: usize, work: &VectorWork) -> String {
+fn wait(band: &Band, local: usize, work: &VectorWork) -> String {
     let pe = &band.pes[local];
     for port in &work.srcs[..work.arity] {
         match port {
@@ -92,21 +92,21 @@ fn wait(fabric: &Fabric<'_>, band: &Band, local: usize, work: &VectorWork) -> St
         }
     }
     match &work.dst {
-        Port::FabOut { queue, .. } => full_queue(fabric, band, local, *queue, work.remaining),
+        Port::FabOut { queue, .. } => full_queue(band, local, *queue, work.remaining),
         Port::Fifo { fifo, .. } => format!("waits for room for {} more words in FIFO {fifo}", work.remaining),
         _ => "waits for its turn".into(),
     }
 }
 
 /// Why an output queue does not drain, as far as its own router shows.
-fn full_queue(fabric: &Fabric<'_>, band: &Band, local: usize, queue: u8, remaining: u64) -> String {
+fn full_queue(band: &Band, local: usize, queue: u8, remaining: u64) -> String {
     let Some(Some(out)) = band.pes[local].outputs.get(queue as usize) else {
         return format!("sends into output queue {queue}, which has no colour");
     };
     let start = format!("{remaining} more elements for output queue {queue} (colour c{})", out.color);
     let Some(lane) = out.lane else { return format!("{start}: the router has no route for the colour") };
     let lane = &band.routers[local].lanes[lane as usize];
-    let (rx, tx) = lane.ports(&fabric.program.routes);
+    let (rx, tx) = lane.ports();
     let full: Vec<&str> = Direction::ALL[..4]
         .iter()
         .filter(|d| tx.contains(**d) && lane.credits[**d as usize] == 0)
@@ -122,7 +122,7 @@ fn full_queue(fabric: &Fabric<'_>, band: &Band, local: usize, queue: u8, remaini
     if lane.closed {
         format!("{start}: a teardown has closed the route")
     } else {
-        format!("{start}: the router does not take them (switch position {}; {why})", lane.position)
+        format!("{start}: the router does not take them (switch position {}; {why})", lane.position())
     }
 }
 
