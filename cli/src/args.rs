@@ -41,6 +41,15 @@ const INSPECT_EXAMPLES: &str = "Examples:
   waferloom inspect model.wlp | less
   waferloom inspect model.onnx --dim batch=4";
 
+const KERNEL_EXAMPLES: &str = "Examples:
+  waferloom kernel --list
+  waferloom kernel reduce --set p=256 --set elements=4096 --set algorithm=chain
+  waferloom kernel reduce --set p=64 --sweep elements=1..4096:x2 --sweep algorithm=chain,tree --csv reduce.csv";
+
+const VALIDATE_EXAMPLES: &str = "Examples:
+  waferloom validate
+  waferloom validate --points --most-pes 64";
+
 /// Compile genomic and imaging transformers onto a wafer-scale mesh, and run them there in a simulator with real numbers
 /// and cycle-approximate time.
 #[derive(Debug, Parser)]
@@ -75,6 +84,12 @@ pub(crate) enum Command {
     /// Print a program as text, or what a model consists of
     #[command(after_help = INSPECT_EXAMPLES)]
     Inspect(InspectArgs),
+    /// Run one distributed kernel alone, or sweep its parameters
+    #[command(after_help = KERNEL_EXAMPLES)]
+    Kernel(KernelArgs),
+    /// Hold the simulator against published measurements and models
+    #[command(after_help = VALIDATE_EXAMPLES)]
+    Validate(ValidateArgs),
 }
 
 /// Options of `run`.
@@ -157,6 +172,60 @@ pub(crate) struct InspectArgs {
     pub(crate) file: PathBuf,
     #[command(flatten)]
     pub(crate) sizes: SizeArgs,
+}
+
+/// Options of `kernel`.
+#[derive(Debug, Args)]
+pub(crate) struct KernelArgs {
+    /// The kernel
+    #[arg(value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Show every kernel and its parameters
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Set a parameter
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_setting)]
+    pub(crate) settings: Vec<(String, String)>,
+    /// Run once a value: A,B,C or A..B or A..B:+STEP or A..B:xFACTOR; several sweeps are combined
+    #[arg(long, value_name = "NAME=VALUES", value_parser = parse_sweep)]
+    pub(crate) sweep: Vec<Sweep>,
+    /// Write the sweep as comma-separated values
+    #[arg(long, value_name = "F.csv")]
+    pub(crate) csv: Option<PathBuf>,
+    /// A built-in machine (wse2, wse3, bench16), or a machine file
+    #[arg(long, value_name = "NAME|F.ron", default_value = "wse2")]
+    pub(crate) machine: String,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
+    /// Print the result as JSON on stdout, and nothing else there
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Options of `validate`.
+#[derive(Debug, Args)]
+pub(crate) struct ValidateArgs {
+    /// Show every point of the sweeps
+    #[arg(long)]
+    pub(crate) points: bool,
+    /// Leave out points with more PEs
+    #[arg(long, value_name = "P", default_value_t = 512)]
+    pub(crate) most_pes: u32,
+    /// Leave out points with longer vectors
+    #[arg(long, value_name = "B", default_value_t = 4096)]
+    pub(crate) most_elements: u32,
+    /// Print the rows as JSON on stdout, and nothing else there
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// A parameter and the values that it takes one after another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Sweep {
+    /// The parameter.
+    pub(crate) name: String,
+    /// Its values.
+    pub(crate) values: Vec<String>,
 }
 
 /// A model and its inputs.
@@ -309,6 +378,45 @@ fn parse_dim(text: &str) -> Result<(String, usize), String> {
     }
 }
 
+fn parse_setting(text: &str) -> Result<(String, String), String> {
+    let parsed = text.split_once('=').filter(|(name, value)| !name.is_empty() && !value.is_empty());
+    let (name, value) = parsed.ok_or("give the parameter's name and its value, such as p=64")?;
+    Ok((name.into(), value.into()))
+}
+
+fn parse_sweep(text: &str) -> Result<Sweep, String> {
+    let (name, values) = parse_setting(text)?;
+    let values = match values.split_once("..") {
+        Some((first, rest)) => range(first, rest).ok_or("give a range such as 1..64, 8..64:+8 or 1..4096:x2")?,
+        None => values.split(',').map(Into::into).collect(),
+    };
+    Ok(Sweep { name, values })
+}
+
+/// `first..last`, `first..last:+step` or `first..last:xfactor`, both ends included; at most 100 000 values.
+fn range(first: &str, rest: &str) -> Option<Vec<String>> {
+    let (last, step) = rest.split_once(':').unwrap_or((rest, "+1"));
+    let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
+    let next: Box<dyn Fn(u64) -> Option<u64>> = match step.split_at_checked(1)? {
+        ("+", step) => {
+            let step: u64 = step.parse().ok().filter(|&s| s > 0)?;
+            Box::new(move |n| n.checked_add(step))
+        }
+        ("x", factor) => {
+            let factor: u64 = factor.parse().ok().filter(|&f| f > 1)?;
+            (first > 0).then_some(())?;
+            Box::new(move |n| n.checked_mul(factor))
+        }
+        _ => return None,
+    };
+    let values: Vec<String> = std::iter::successors(Some(first), |&n| next(n))
+        .take_while(|&n| n <= last)
+        .take(100_001)
+        .map(|n| n.to_string())
+        .collect();
+    (!values.is_empty() && values.len() <= 100_000).then_some(values)
+}
+
 fn parse_tolerance(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(number) if number >= 0.0 && f64::is_finite(number) => Ok(number),
@@ -331,6 +439,12 @@ mod tests {
         assert_eq!(parse_grid("16x9"), Ok(Extent { width: 16, height: 9 }));
         for bad in ["", "16", "x", "0x4", "4x0", "-1x4", "4x70000", "4x4x4", "4 x 4"] {
             assert!(parse_grid(bad).is_err(), "{bad}");
+        }
+        assert_eq!(parse_sweep("p=4..32:x2").unwrap().values, ["4", "8", "16", "32"]);
+        assert_eq!(parse_sweep("p=4..9:+3").unwrap().values, ["4", "7"]);
+        assert_eq!(parse_sweep("a=chain,tree").unwrap().values, ["chain", "tree"]);
+        for bad in ["p", "p=", "p=0..8:x2", "p=9..4", "p=1..9:x1", "p=1..9:*2", "p=1..9:", "p=1..99999999"] {
+            assert!(parse_sweep(bad).is_err(), "{bad}");
         }
         assert_eq!(parse_shape("a=b=1x32").ok(), None);
         assert_eq!(parse_shape("ids=1x32"), Ok(("ids".into(), vec![1, 32])));

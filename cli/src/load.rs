@@ -25,7 +25,7 @@ pub(crate) fn target(args: &TargetArgs) -> Result<Options, Error> {
 }
 
 /// A built-in machine by its name, or one from a file.
-fn machine(text: &str) -> Result<Machine, Error> {
+pub(crate) fn machine(text: &str) -> Result<Machine, Error> {
     if let Some(machine) = Machine::builtin(text) {
         return Ok(machine);
     }

@@ -1,7 +1,7 @@
 //! The `waferloom` binary: compiles models onto a wafer-scale mesh, runs them in the simulator, and says how it went.
 //!
 //! One file a command in [`commands`]. What they share: [`load`], [`inputs`] and [`fasta`] read, [`execute`] compiles and simulates,
-//! [`compare`] holds outputs against expected ones, [`job`] does all of it from a program on, [`summary`] and [`mod@write`] say
+//! [`compare`] holds outputs against expected ones, [`job`] does all of it from a program on, [`measure`] runs kernels on their own, [`summary`] and [`mod@write`] say
 //! and store what came out.
 
 mod args;
@@ -13,6 +13,7 @@ mod fasta;
 mod inputs;
 mod job;
 mod load;
+mod measure;
 mod progress;
 mod summary;
 mod tensors;
@@ -47,6 +48,8 @@ fn run(cli: &Cli) -> Result<Exit, Error> {
         Command::Compile(args) => commands::compile::run(args, quiet),
         Command::Simulate(args) => commands::simulate::run(args, quiet),
         Command::Verify(args) => commands::verify::run(args, quiet),
+        Command::Kernel(args) => commands::kernel::run(args, quiet),
+        Command::Validate(args) => commands::validate::run(args, quiet),
         Command::Inspect(args) => commands::inspect::run(args),
     }
 }

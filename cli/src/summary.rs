@@ -1,7 +1,9 @@
 //! What people read at the end of a command: aligned, in at most 100 columns.
 
+pub(crate) mod kernel;
 mod numbers;
 mod table;
+pub(crate) mod validation;
 
 pub(crate) use numbers::{grouped, short};
 

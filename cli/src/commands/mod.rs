@@ -2,6 +2,8 @@
 
 pub(crate) mod compile;
 pub(crate) mod inspect;
+pub(crate) mod kernel;
 pub(crate) mod run;
 pub(crate) mod simulate;
+pub(crate) mod validate;
 pub(crate) mod verify;

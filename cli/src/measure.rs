@@ -1,0 +1,104 @@
+//! A kernel on its own: built, run, held against its reference.
+
+use crate::errors::Error;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::time::Instant;
+use waferloom_fabric::{HostData, HostTensor, Machine};
+use waferloom_kernels::catalog::{Instance, Kernel};
+use waferloom_simulator::report::HostSeconds;
+use waferloom_simulator::{Facts, Options, Report, Totals, simulate};
+
+/// What a run of a kernel gave.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Measurement {
+    /// The kernel.
+    pub(crate) kernel: &'static str,
+    /// All its parameters, those that were not set with their defaults.
+    pub(crate) settings: BTreeMap<String, String>,
+    /// The algorithm that ran.
+    pub(crate) algorithm: String,
+    /// Cycles from the start of the program to the last PE's end.
+    pub(crate) cycles: u64,
+    /// Cycles by the kernel's closed form.
+    pub(crate) estimate_cycles: u64,
+    /// Largest difference from the reference in double precision.
+    pub(crate) max_abs_error: f64,
+    /// The same over the largest element of the result.
+    pub(crate) max_rel_error: f64,
+    /// Everything else.
+    pub(crate) report: Report,
+}
+
+/// Builds and runs a kernel.
+pub(crate) fn measure(
+    kernel: &'static Kernel,
+    settings: &[(String, String)],
+    machine: &Machine,
+    options: &Options<'_>,
+) -> Result<Measurement, Error> {
+    let start = Instant::now();
+    let instance = kernel.instance(settings, machine).map_err(|e| Error::input(e.to_string()))?;
+    let lower = start.elapsed().as_secs_f64();
+    let start = Instant::now();
+    let run = simulate(&instance.program, &instance.inputs, options)?;
+    let clock = HostSeconds { lower, simulate: start.elapsed().as_secs_f64(), ..HostSeconds::default() };
+    let (max_abs_error, max_rel_error) = errors(&instance, &run.outputs)?;
+    let mut totals = Totals::default();
+    totals.add(&run);
+    let facts = Facts {
+        model: kernel.name.into(),
+        engine: "wavelet".into(),
+        dtype: "f32".into(),
+        host_seconds: clock,
+        items: 1,
+        unit: "runs".into(),
+        ..Facts::default()
+    };
+    let mut all: BTreeMap<String, String> =
+        kernel.parameters.iter().map(|p| (p.name.to_string(), p.default.to_string())).collect();
+    all.extend(settings.iter().cloned());
+    let mut report = Report::new(&instance.program, &totals, facts);
+    if let Some(dtype) = all.get("dtype") {
+        report.dtype.clone_from(dtype);
+    }
+    // A kernel on its own marks no operators: its operations are known from its sizes.
+    report.flops.total = instance.flops;
+    report.flops.per_second = if report.seconds > 0.0 { instance.flops as f64 / report.seconds } else { 0.0 };
+    Ok(Measurement {
+        kernel: kernel.name,
+        settings: all,
+        algorithm: instance.algorithm,
+        cycles: run.cycles,
+        estimate_cycles: instance.estimate_cycles,
+        max_abs_error,
+        max_rel_error,
+        report,
+    })
+}
+
+/// Largest difference from the reference: absolute, and over the largest element of its result.
+fn errors(instance: &Instance, outputs: &BTreeMap<String, HostTensor>) -> Result<(f64, f64), Error> {
+    let (mut absolute, mut relative) = (0f64, 0f64);
+    for (name, expected) in &instance.expected {
+        let Some(found) = outputs.get(name) else {
+            return Err(Error::bug(format!("the kernel gave no result `{name}`")));
+        };
+        let found: Vec<f64> = match &found.data {
+            HostData::F32(values) => values.iter().map(|&v| f64::from(v)).collect(),
+            HostData::I64(values) => values.iter().map(|&v| v as f64).collect(),
+        };
+        let worst = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        let largest = expected.iter().map(|v| v.abs()).fold(0.0, f64::max);
+        absolute = absolute.max(worst);
+        relative = relative.max(if largest > 0.0 { worst / largest } else { worst });
+    }
+    Ok((absolute, relative))
+}
+
+impl Measurement {
+    /// How far the estimate is from the simulated cycles, as a share of these.
+    pub(crate) fn estimate_error(&self) -> f64 {
+        self.estimate_cycles as f64 / self.cycles.max(1) as f64 - 1.0
+    }
+}

@@ -1,0 +1,70 @@
+//! The table of `validate`, for people.
+
+use super::short;
+use super::table::{Align, table as aligned};
+use crate::commands::validate::{Row, Verdict};
+use std::fmt::Write as _;
+
+/// Longest cell of the wide columns.
+const MOST_CELL: usize = 46;
+
+/// One line a row, then what the rows need to be understood.
+pub(crate) fn table(rows: &[Row], points: bool) -> String {
+    let heading = ["row", "published", "here", "off", ""].map(String::from).to_vec();
+    let error = |e: Option<f64>| e.map_or("-".into(), |e| format!("{e:+.1} %"));
+    let cells = rows.iter().map(|row| {
+        vec![
+            short(&row.id, 26),
+            short(&row.published, 26),
+            short(&row.found, MOST_CELL - 10),
+            error(row.error_percent),
+            word(row.verdict).to_string(),
+        ]
+    });
+    let align = [Align::Left, Align::Left, Align::Left, Align::Right, Align::Left];
+    let mut out = aligned(std::iter::once(heading).chain(cells).collect(), &align);
+    out.push_str("\nnotes\n");
+    for row in rows {
+        let _ = writeln!(out, "  {}: {}", row.id, row.published);
+        for text in [&row.found, &row.note] {
+            if !text.is_empty() {
+                let _ = writeln!(out, "    {text}");
+            }
+        }
+        let _ = writeln!(out, "    source: {}", row.source);
+        if points {
+            out.push_str(&point_table(row));
+        }
+    }
+    let count = |v: Verdict| rows.iter().filter(|row| row.verdict == v).count();
+    let (holds, fails, shown) = (count(Verdict::Holds), count(Verdict::Fails), count(Verdict::Shown));
+    let _ = writeln!(out, "\n{holds} rows hold, {fails} fail, {shown} are shown only");
+    out
+}
+
+fn word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Holds => "holds",
+        Verdict::Fails => "FAILS",
+        Verdict::Shown => "shown",
+    }
+}
+
+fn point_table(row: &Row) -> String {
+    if row.points.is_empty() {
+        return String::new();
+    }
+    let heading = ["    P", "B", "low", "high", "here", "off", ""].map(String::from).to_vec();
+    let cells = row.points.iter().map(|p| {
+        vec![
+            p.pes.to_string(),
+            p.elements.to_string(),
+            format!("{:.0}", p.low),
+            format!("{:.0}", p.high),
+            p.cycles.to_string(),
+            format!("{:+.1} %", p.error_percent),
+            if p.holds { "" } else { "FAILS" }.to_string(),
+        ]
+    });
+    aligned(std::iter::once(heading).chain(cells).collect(), &[Align::Right; 7])
+}
