@@ -29,11 +29,7 @@ pub(crate) fn deadlock(program: &Program, fabric: &Fabric<'_>, bands: &[Band], c
                 lines.push(format!("{at}: waits for a queue or a microthread that an asynchronous instruction holds, or for room for a control wavelet"));
             }
             for work in pe.microthreads.iter().flatten() {
-                lines.push(format!(
-                    "{} (asynchronous): {}",
-                    place(fabric, pe, work.at),
-                    wait(band, local, work)
-                ));
+                lines.push(format!("{} (asynchronous): {}", place(fabric, pe, work.at), wait(band, local, work)));
             }
         }
     }

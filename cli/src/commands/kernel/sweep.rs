@@ -64,7 +64,9 @@ fn combinations(sweeps: &[Sweep]) -> Result<Vec<Vec<String>>, Error> {
     }
     Ok(sweeps.iter().fold(vec![Vec::new()], |rows, sweep| {
         rows.iter()
-            .flat_map(|row| sweep.values.iter().map(move |value| [row.as_slice(), &[value.clone()]].concat()))
+            .flat_map(|row| {
+                sweep.values.iter().map(move |value| [row.as_slice(), std::slice::from_ref(value)].concat())
+            })
             .collect()
     }))
 }

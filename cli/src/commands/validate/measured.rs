@@ -29,8 +29,8 @@ struct Measured {
 
 /// The rows that a kernel can be held against, and one that counts the others.
 pub(super) fn rows(machine: &Machine, args: &ValidateArgs, progress: &Progress) -> Result<Vec<Row>, Error> {
-    let all: Vec<Measured> = serde_json::from_str(MEASURED)
-        .map_err(|e| Error::bug(format!("the measured rows cannot be read: {e}")))?;
+    let all: Vec<Measured> =
+        serde_json::from_str(MEASURED).map_err(|e| Error::bug(format!("the measured rows cannot be read: {e}")))?;
     progress.say("validating logged reductions");
     let runs: Vec<Option<Row>> =
         all.par_iter().map(|row| reduction(row, machine, args)).collect::<Result<_, Error>>()?;

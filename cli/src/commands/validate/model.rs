@@ -94,12 +94,7 @@ pub(super) fn formula(
 }
 
 /// The published ranking: which algorithm is the best where, and that `auto` finds it.
-pub(super) fn ranking(
-    row: &Published,
-    statement: &str,
-    machine: &Machine,
-    args: &ValidateArgs,
-) -> Result<Row, Error> {
+pub(super) fn ranking(row: &Published, statement: &str, machine: &Machine, args: &ValidateArgs) -> Result<Row, Error> {
     const ALGORITHMS: [&str; 5] = ["chain", "star", "tree", "two-phase", "auto"];
     let compare = |&(p, b): &(u32, u32)| -> Result<(u32, u32, &str, f64, f64), Error> {
         let mut found = Vec::new();
@@ -117,7 +112,8 @@ pub(super) fn ranking(
     let most = points.iter().map(|p| p.0).max().unwrap_or(0);
     let winners: Vec<&str> = points.iter().filter(|p| p.0 == most).map(|p| p.2).collect();
     let order = |name: &&str| ["star", "tree", "two-phase", "chain"].iter().position(|n| n == name);
-    let ranked = winners.iter().map(order).is_sorted_by(|a, b| a <= b || (a.is_some() && *b == Some(0) && *a == Some(1)));
+    let ranked =
+        winners.iter().map(order).is_sorted_by(|a, b| a <= b || (a.is_some() && *b == Some(0) && *a == Some(1)));
     let holds = ranked && auto <= AUTO_SLACK;
     Ok(Row {
         id: row.id.clone(),
