@@ -43,7 +43,7 @@ pub enum TaskKind {
 }
 
 /// A 32-bit integer that an instruction uses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Value {
     /// This number.
     Imm(i32),
@@ -263,7 +263,7 @@ impl ScalarOp {
 }
 
 /// A comparison of two integers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Compare {
     /// Equal.
     Eq,
@@ -442,21 +442,21 @@ fn nested<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Instruction>
 }
 
 /// Bytes of SRAM that a body of code takes: every instruction, and the memory, fabric and FIFO descriptors of vector ones.
+/// More than 32 bits can hold counts as the most that they can.
 pub fn code_bytes(body: &[Instruction], machine: &Machine) -> u32 {
-    body.iter()
-        .map(|instruction| match instruction {
-            Instruction::Vector { dst, srcs, .. } => {
-                let descriptors =
-                    srcs.iter().chain([dst]).filter(|o| !matches!(o, Operand::Scalar { .. } | Operand::Null)).count()
-                        as u32;
-                machine.instruction_bytes + descriptors * machine.descriptor_bytes
-            }
-            Instruction::Loop { body, .. } => machine.instruction_bytes + code_bytes(body, machine),
-            Instruction::If { then, otherwise, .. } => {
-                machine.instruction_bytes + code_bytes(then, machine) + code_bytes(otherwise, machine)
-            }
-            Instruction::Mark(_) => 0,
-            _ => machine.instruction_bytes,
-        })
-        .sum()
+    let one = |instruction: &Instruction| match instruction {
+        Instruction::Vector { dst, srcs, .. } => {
+            let inline = |operand: &&Operand| matches!(operand, Operand::Scalar { .. } | Operand::Null);
+            let descriptors = srcs.iter().chain([dst]).filter(|o| !inline(o)).count() as u32;
+            machine.instruction_bytes.saturating_add(descriptors.saturating_mul(machine.descriptor_bytes))
+        }
+        Instruction::Loop { body, .. } => machine.instruction_bytes.saturating_add(code_bytes(body, machine)),
+        Instruction::If { then, otherwise, .. } => {
+            let bodies = code_bytes(then, machine).saturating_add(code_bytes(otherwise, machine));
+            machine.instruction_bytes.saturating_add(bodies)
+        }
+        Instruction::Mark(_) => 0,
+        _ => machine.instruction_bytes,
+    };
+    body.iter().map(one).fold(0, u32::saturating_add)
 }

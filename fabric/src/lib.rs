@@ -12,6 +12,7 @@ pub mod machine;
 pub mod program;
 pub mod tensor;
 pub mod text;
+pub mod verify;
 
 pub use code::{
     Async, Compare, Completion, Control, Dim, Instruction, MemDsd, Operand, ScalarOp, SwitchCommand, Task, TaskKind,
@@ -22,7 +23,8 @@ pub use geometry::{Coord, Direction, Extent, PortSet, Region};
 pub use machine::{Machine, MachineError};
 pub use program::{
     Buffer, BufferKind, Class, Color, ColorRef, ColorRoute, Constant, Fifo, Filter, Operator, Param, ParamValues,
-    Payload, Placement, Port, PortKind, Position, Program, QueueBinding,
+    Payload, Placement, Port, PortKind, Position, Program, QueueBinding, Readback,
 };
 pub use tensor::{Distribution, Dtype, HostData, HostTensor, Split};
 pub use text::TextError;
+pub use verify::{Finding, Findings, verify};

@@ -70,6 +70,9 @@ const BUILTIN: [(&str, &str); 3] = [
     ("bench16", include_str!("../machines/bench16.ron")),
 ];
 
+/// Cycles of one thing: so few that arithmetic on times cannot overflow within a run.
+const MOST_CYCLES: u32 = 1 << 20;
+
 /// Why a machine file was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum MachineError {
@@ -167,11 +170,24 @@ impl Machine {
         if !(self.host_wavelets_per_cycle > 0.0 && self.host_wavelets_per_cycle.is_finite()) {
             return bad("host_wavelets_per_cycle", &self.host_wavelets_per_cycle, "a positive number");
         }
-        if self.colors > 64 {
-            return bad("colors", &self.colors, "at most 64");
+        let at_most = [
+            ("sram_bytes", self.sram_bytes, 1 << 24, "at most 16 MiB"),
+            ("colors", self.colors.into(), 64, "at most 64"),
+            ("tasks", self.tasks.into(), 64, "at most 64"),
+            ("hop_cycles", self.hop_cycles, 1 << 15, "at most 32768"),
+            ("ramp_cycles", self.ramp_cycles, MOST_CYCLES, "at most 1048576"),
+            ("vector_startup_cycles", self.vector_startup_cycles, MOST_CYCLES, "at most 1048576"),
+            ("scalar_cycles", self.scalar_cycles, MOST_CYCLES, "at most 1048576"),
+            ("branch_cycles", self.branch_cycles, MOST_CYCLES, "at most 1048576"),
+            ("task_switch_cycles", self.task_switch_cycles, MOST_CYCLES, "at most 1048576"),
+        ];
+        for (field, value, most, must) in at_most {
+            if value > most {
+                return bad(field, &value, must);
+            }
         }
-        if self.sram_bytes > 1 << 24 {
-            return bad("sram_bytes", &self.sram_bytes, "at most 16 MiB");
+        if self.host_wavelets_per_cycle < 1e-6 {
+            return bad("host_wavelets_per_cycle", &self.host_wavelets_per_cycle, "at least one in a million cycles");
         }
         for (field, depths) in
             [("input_queue_depths", &self.input_queue_depths), ("output_queue_depths", &self.output_queue_depths)]
@@ -194,6 +210,22 @@ mod tests {
             let machine = Machine::builtin(name).expect("built in");
             assert_eq!(machine.name, name);
             assert_eq!(Machine::from_ron(&machine.to_ron()).expect("own text"), machine);
+        }
+    }
+
+    #[test]
+    fn values_that_time_cannot_be_reckoned_with_are_refused() {
+        let text = Machine::builtin("bench16").expect("built in").to_ron();
+        let cases = [
+            ("hop_cycles: 1,", "hop_cycles: 65536,"),
+            ("tasks: 31", "tasks: 65"),
+            ("host_wavelets_per_cycle: 44.1", "host_wavelets_per_cycle: 1e-300"),
+        ];
+        for (from, to) in cases {
+            let broken = text.replace(from, to);
+            assert_ne!(text, broken);
+            let error = Machine::from_ron(&broken).expect_err(to).to_string();
+            assert!(error.contains(&to[..5]), "{error}");
         }
     }
 

@@ -34,6 +34,8 @@ pub struct Program {
     pub constants: Vec<Constant>,
     /// Tensors that the host sends and receives while the program runs.
     pub ports: Vec<Port>,
+    /// Tensors that the host reads from SRAM after the last cycle.
+    pub readbacks: Vec<Readback>,
     /// What the marks in the code stand for, for the report.
     pub operators: Vec<Operator>,
 }
@@ -99,7 +101,7 @@ pub struct Class {
 impl Class {
     /// Bytes of SRAM that the code takes on a machine. Code lies at the top of SRAM.
     pub fn code_bytes(&self, machine: &Machine) -> u32 {
-        self.tasks.iter().map(|task| crate::code::code_bytes(&task.body, machine)).sum()
+        self.tasks.iter().map(|task| crate::code::code_bytes(&task.body, machine)).fold(0, u32::saturating_add)
     }
 
     /// Bytes of SRAM up to the end of the highest buffer.
@@ -242,6 +244,22 @@ pub struct Constant {
     pub address: u32,
     /// The whole tensor, row-major.
     pub payload: Payload,
+}
+
+/// A tensor that the host reads from SRAM when everything is done. It takes no cycles, as [`Constant`]s take none before the
+/// first: what is timed is what runs in between.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Readback {
+    /// Name of the tensor.
+    pub name: String,
+    /// Type of its elements.
+    pub dtype: Dtype,
+    /// How it is dealt to the PEs. What is replicated is read from the westernmost column or the northernmost row.
+    pub distribution: Distribution,
+    /// The PE that holds tile (0, 0).
+    pub origin: Coord,
+    /// Address of the tile, the same in each PE.
+    pub address: u32,
 }
 
 /// Which way a port carries data.

@@ -174,6 +174,18 @@ impl Distribution {
                 return Err(format!("split of dimension {} in blocks of 0", split.dim));
             }
         }
+        for (split, pes) in [(self.x, self.grid.width), (self.y, self.grid.height)] {
+            // Padding included, as indices are reckoned in 32 bits.
+            let padded = |split: Split| {
+                let blocks = u64::from(split.blocks(self.shape[split.dim as usize]));
+                blocks.div_ceil(u64::from(pes).max(1)).max(1) * u64::from(pes) * u64::from(split.block)
+            };
+            if let Some(split) = split
+                && padded(split) > u64::from(u32::MAX)
+            {
+                return Err(format!("blocks of {} along dimension {} are too long", split.block, split.dim));
+            }
+        }
         if let (Some(x), Some(y)) = (self.x, self.y)
             && x.dim == y.dim
         {
@@ -278,6 +290,13 @@ mod tests {
                 assert_eq!(tile[offset], Some((row * 5 + column) as usize));
             }
         }
+    }
+
+    #[test]
+    fn blocks_that_overflow_are_refused() {
+        let mut d = ragged();
+        d.x = Some(Split { dim: 1, block: 3_000_000_000 });
+        assert!(d.check().expect_err("too long").contains("blocks of 3000000000"));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! [`matmul`] (SUMMA), [`reduce`], [`softmax`], [`normalize`], [`elementwise`] with [`functions`], [`gather`],
 //! [`relayout`], [`edge`] (host input and output).
 
+pub mod catalog;
 pub mod code;
 pub mod edge;
 pub mod elementwise;

@@ -19,6 +19,13 @@ pub const CHAIN: [Color; 2] = [Color(2), Color(3)];
 /// Colours on which PEs in even and odd columns receive from the west.
 pub const EDGE: [Color; 2] = [Color(4), Color(5)];
 
+/// Colours that the plumbing takes, from 0 on.
+pub const COLORS: u32 = 6;
+/// Input queues that the plumbing takes, from 0 on.
+pub const INPUT_QUEUES: u32 = 4;
+/// Output queues that the plumbing takes, from 0 on.
+pub const OUTPUT_QUEUES: u32 = 4;
+
 /// Input queues by use.
 pub mod input {
     /// Row broadcast.

@@ -2,12 +2,14 @@
 //!
 //! The simulator sees a program and the host's tensors, nothing else: it knows no graph and no kernel.
 
+pub mod report;
 mod wavelet;
 
+pub use report::{Facts, Report, Totals};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
-use waferloom_fabric::{HostTensor, Program};
+use waferloom_fabric::{Findings, HostTensor, Program, verify};
 pub use wavelet::pe::PeCounters;
 
 /// How a run is done; nothing here changes its result.
@@ -37,7 +39,7 @@ pub struct Progress {
 /// What a run gave.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run {
-    /// The tensors of the output ports.
+    /// The tensors of the output ports, and those that were read back from SRAM.
     pub outputs: BTreeMap<String, HostTensor>,
     /// Cycles until the last PE was done and the last output had arrived.
     pub cycles: u64,
@@ -111,10 +113,10 @@ pub enum SimulateError {
         /// The type on the mesh.
         dtype: &'static str,
     },
-    /// The program cannot run on any machine.
-    #[error("the program is not valid: {findings}")]
+    /// The verifier, or the engine, refuses the program.
+    #[error("the program is not valid:\n{findings}")]
     Invalid {
-        /// What is wrong.
+        /// What is wrong, a line each.
         findings: String,
     },
     /// An instruction did what it may not.
@@ -149,7 +151,7 @@ pub enum SimulateError {
     },
 }
 
-/// Runs a program on the `wavelet` engine.
+/// Runs a program on the `wavelet` engine, after the verifier has found no error in it.
 ///
 /// # Errors
 /// See [`SimulateError`]. No program makes this panic.
@@ -158,5 +160,13 @@ pub fn simulate(
     inputs: &BTreeMap<String, HostTensor>,
     options: &Options<'_>,
 ) -> Result<Run, SimulateError> {
+    let Findings { errors, warnings, omitted } = verify(program);
+    if !errors.is_empty() {
+        let findings = Findings { errors, warnings: Vec::new(), omitted }.to_string();
+        return Err(SimulateError::Invalid { findings });
+    }
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
     wavelet::run(program, inputs, options)
 }

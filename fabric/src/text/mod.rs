@@ -37,6 +37,7 @@
 //! place worker at 0,0 size 4x1           // or by index: place #0 at ...
 //!
 //! const w : f32[4, 8] at 1024 origin 0,0 on 4x1 x dim 1 by 2 = base64 "…"   // or [1.0, …], or file "p" offset 0 sha256 "…"
+//! result y : f32[4] at 1056 origin 0,0 on 4x1 x dim 0 by 1   // read from SRAM when all is done
 //! input x : f32[4] on 4x1 x dim 0 by 1 edge WEST at 0,0 color c0
 //! output y : f32[4] on 4x1 x dim 0 by 1 edge EAST at 3,0 color c1
 //! ```
@@ -53,6 +54,7 @@ mod print_code;
 mod tests;
 
 pub use parse::parse;
+pub(crate) use print::direction_name;
 pub use print::print;
 
 #[cfg(doc)]

@@ -85,6 +85,7 @@ impl Parser<'_> {
             placements: Vec::new(),
             routes: Vec::new(),
             constants: Vec::new(),
+            readbacks: Vec::new(),
             ports: Vec::new(),
             operators: Vec::new(),
         })
@@ -108,7 +109,7 @@ impl Parser<'_> {
     }
 
     fn item(&mut self, program: &mut Program) -> Result<(), TextError> {
-        const ITEMS: &str = "param, operator, route, class, place, const, input or output";
+        const ITEMS: &str = "param, operator, route, class, place, const, input, output or result";
         let Token::Word(word) = *self.at.token() else { return Err(self.at.error(ITEMS)) };
         match word {
             "param" => {
@@ -133,6 +134,7 @@ impl Parser<'_> {
                 program.placements.push(Placement { region: region(&mut self.at)?, class });
             }
             "const" => program.constants.push(parse_data::constant(&mut self.at)?),
+            "result" => program.readbacks.push(parse_data::readback(&mut self.at)?),
             "input" => program.ports.push(parse_data::port(&mut self.at, PortKind::Input)?),
             "output" => program.ports.push(parse_data::port(&mut self.at, PortKind::Output)?),
             _ => return Err(self.at.error(ITEMS)),

@@ -4,7 +4,7 @@ use super::lexer::Cursor;
 use super::parse::{coord, direction};
 use super::{MAX_LIST, TextError};
 use crate::geometry::Extent;
-use crate::program::{Color, Constant, Param, ParamValues, Payload, Port, PortKind};
+use crate::program::{Color, Constant, Param, ParamValues, Payload, Port, PortKind, Readback};
 use crate::tensor::{Distribution, Dtype, Split};
 use base64::Engine as _;
 
@@ -57,8 +57,21 @@ fn integers(at: &mut Cursor<'_>) -> Result<Vec<i32>, TextError> {
 
 /// `const w : f32[4, 8] at 1024 origin 0,0 on 4x1 x dim 1 by 2 = payload`.
 pub(super) fn constant(at: &mut Cursor<'_>) -> Result<Constant, TextError> {
-    at.expect_word("const")?;
-    let name = at.name("the constant's name")?;
+    let Readback { name, dtype, distribution, origin, address } = placed(at, "const")?;
+    at.expect("=")?;
+    let payload = payload(at, dtype)?;
+    Ok(Constant { name, dtype, distribution, origin, address, payload })
+}
+
+/// `result y : f32[4, 8] at 1024 origin 0,0 on 4x1 x dim 1 by 2`.
+pub(super) fn readback(at: &mut Cursor<'_>) -> Result<Readback, TextError> {
+    placed(at, "result")
+}
+
+/// A tensor that lies in SRAM.
+fn placed(at: &mut Cursor<'_>, keyword: &str) -> Result<Readback, TextError> {
+    at.expect_word(keyword)?;
+    let name = at.name("the tensor's name")?;
     at.expect(":")?;
     let (dtype, shape) = shape(at)?;
     at.expect_word("at")?;
@@ -66,9 +79,7 @@ pub(super) fn constant(at: &mut Cursor<'_>) -> Result<Constant, TextError> {
     at.expect_word("origin")?;
     let origin = coord(at)?;
     let distribution = distribution(at, shape)?;
-    at.expect("=")?;
-    let payload = payload(at, dtype)?;
-    Ok(Constant { name, dtype, distribution, origin, address, payload })
+    Ok(Readback { name, dtype, distribution, origin, address })
 }
 
 /// `input x : f32[4] on 4x1 x dim 0 by 1 edge WEST at 0,0 color c0`.

@@ -52,6 +52,11 @@ pub fn print(program: &Program) -> String {
     for port in &program.ports {
         printer.port(port);
     }
+    for result in &program.readbacks {
+        let (shape, dealt) = tensor(result.dtype, &result.distribution);
+        let (name, at) = (quoted(&result.name), result.origin);
+        printer.line(format_args!("result {name} : {shape} at {} origin {},{} {dealt}", result.address, at.x, at.y));
+    }
     printer.out
 }
 
@@ -216,7 +221,7 @@ pub(super) fn kind_name(kind: BufferKind) -> &'static str {
 }
 
 /// The keyword of a port of a router.
-pub(super) fn direction_name(direction: Direction) -> &'static str {
+pub(crate) fn direction_name(direction: Direction) -> &'static str {
     match direction {
         Direction::West => "WEST",
         Direction::East => "EAST",

@@ -48,6 +48,7 @@ const w : f16[2, 2] at 1024 origin 0,0 on 4x1 x dim 1 by 1 = [1.0, -inf, 0x7e01,
 const v : u16[] at 1028 origin 0,0 on 1x1 = file "v.bin" offset 3 sha256 "00"
 input x : f32[4] on 4x1 x dim 0 by 1 edge WEST at 0,0 color c0
 output y : f32[4] on 4x1 x dim 0 by 1 edge EAST at 3,0 color c1
+result z : f16[4, 2] at 1024 origin 1,0 on 2x1 x dim 0 by 2
 "#;
 
 #[test]

@@ -4,7 +4,7 @@ use half::f16;
 use std::collections::BTreeMap;
 use waferloom_fabric::{
     Buffer, BufferKind, Class, Constant, Coord, Direction, Distribution, Dtype, Extent, HostData, HostTensor, Machine,
-    Payload, Placement, Port, PortKind, Program, Region, Split,
+    Payload, Placement, Port, PortKind, Program, Region, Split, verify,
 };
 use waferloom_kernels::mesh::{CHAIN, EDGE};
 use waferloom_kernels::{Code, Mesh, Tile, edge};
@@ -142,9 +142,12 @@ impl Rig {
             placements: vec![Placement { region: Region::all(grid), class: 0 }],
             routes,
             constants: self.constants,
+            readbacks: Vec::new(),
             ports: self.ports,
             operators: Vec::new(),
         };
+        let findings = verify(&program);
+        assert!(findings.is_empty(), "{findings}");
         let run = simulate(&program, &self.inputs, &Options::default()).unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(run.leftover_wavelets, 0);
         run

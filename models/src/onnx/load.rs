@@ -1,28 +1,31 @@
 //! From the file to tract's typed and simplified model, with every dimension bound.
 
-use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use tract_onnx::pb::ModelProto;
+use tract_onnx::pb::{GraphProto, ModelProto};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::GenericFactoid;
+use tract_onnx::tract_hir::ops::unimpl::UnimplementedOp;
 
-use super::{ImportError, ImportOptions};
+use super::guard::guarded;
+use super::translate::hint;
+use super::{ImportError, ImportOptions, UnsupportedNode};
 
 /// Reads, binds and types a model.
 pub(super) fn typed_model(path: &Path, options: &ImportOptions) -> Result<TypedModel, ImportError> {
     let proto = read_proto(path)?;
     let parse_error = |problem: String| ImportError::Parse { path: path.to_path_buf(), problem };
-    let mut model = guarded(|| {
+    let mut model = attempt(|| {
         let directory = path.parent().and_then(Path::to_str);
         let onnx = tract_onnx::onnx().with_ignore_output_shapes(true).with_ignore_value_info(true);
         Ok(onnx.parse(&proto, directory)?.model)
     })
     .map_err(parse_error)?;
+    implemented(path, &model)?;
     let shapes = bind(path, &model, options)?;
     let typing_error = |problem: String| ImportError::Typing { path: path.to_path_buf(), problem };
-    guarded(|| {
+    attempt(|| {
         for (index, shape) in shapes.iter().enumerate() {
             let fact = model.input_fact(index)?.clone();
             model.set_input_fact(index, fact.with_shape(shape.as_slice()))?;
@@ -32,12 +35,9 @@ pub(super) fn typed_model(path: &Path, options: &ImportOptions) -> Result<TypedM
     .map_err(typing_error)
 }
 
-/// Runs the front end, which may panic on malformed models.
-fn guarded<T>(work: impl FnOnce() -> TractResult<T>) -> Result<T, String> {
-    match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(result) => result.map_err(|e| reasons(&e)),
-        Err(_) => Err("the reader gave up on a malformed part of the model".into()),
-    }
+/// Runs the front end, whose failures and panics are reasons in words.
+fn attempt<T>(work: impl FnOnce() -> TractResult<T>) -> Result<T, String> {
+    guarded(work)?.map_err(|e| reasons(&e))
 }
 
 /// The chain of reasons in one line, without the backtrace.
@@ -54,15 +54,58 @@ fn read_proto(path: &Path) -> Result<ModelProto, ImportError> {
     // Every exporter starts with the field `ir_version`, a small varint: what starts otherwise is another format.
     let proto = tract_onnx::onnx().proto_model_for_read(&mut bytes.as_slice()).map_err(|_| {
         if bytes[0] == 8 {
-            ImportError::Truncated { path: path.to_path_buf(), bytes: bytes.len() }
+            ImportError::Damaged { path: path.to_path_buf(), bytes: bytes.len() }
         } else {
             not_onnx("its bytes are not an ONNX protocol buffer")
         }
     })?;
-    if proto.graph.as_ref().is_none_or(|graph| graph.node.is_empty() && graph.output.is_empty()) {
+    let Some(graph) = proto.graph.as_ref().filter(|graph| !graph.node.is_empty() || !graph.output.is_empty()) else {
         return Err(not_onnx("it holds no graph"));
+    };
+    // Every exporter writes this field, and behind the graph.
+    if proto.opset_import.is_empty() {
+        return Err(ImportError::Damaged { path: path.to_path_buf(), bytes: bytes.len() });
     }
+    connected(graph).map_err(|problem| ImportError::Parse { path: path.to_path_buf(), problem })?;
     Ok(proto)
+}
+
+/// Whether something makes every operand; the front end takes it for granted.
+fn connected(graph: &GraphProto) -> Result<(), String> {
+    let mut made: BTreeSet<&str> = graph.input.iter().map(|value| value.name.as_str()).collect();
+    made.extend(graph.initializer.iter().map(|tensor| tensor.name.as_str()));
+    made.extend(graph.sparse_initializer.iter().filter_map(|tensor| Some(tensor.values.as_ref()?.name.as_str())));
+    made.extend(graph.node.iter().flat_map(|node| &node.output).map(String::as_str));
+    for node in &graph.node {
+        // An empty name stands for an operand left out.
+        if let Some(operand) = node.input.iter().find(|name| !name.is_empty() && !made.contains(name.as_str())) {
+            let (name, operator) = (&node.name, &node.op_type);
+            return Err(format!("node \"{name}\", operator {operator}, takes \"{operand}\", which no node makes"));
+        }
+    }
+    match graph.output.iter().find(|value| !made.contains(value.name.as_str())) {
+        Some(value) => Err(format!("no node makes the output \"{}\"", value.name)),
+        None => Ok(()),
+    }
+}
+
+/// Names the first node whose operator the front end does not know.
+fn implemented(path: &Path, model: &InferenceModel) -> Result<(), ImportError> {
+    let Some(node) = model.nodes().iter().find(|node| node.op_is::<UnimplementedOp>()) else { return Ok(()) };
+    let words = |fact: &InferenceFact| format!("{fact:?}").chars().take(60).collect::<String>();
+    let inputs = node.inputs.iter().map(|o| model.outlet_fact(*o).map_or_else(|_| "?".into(), words));
+    let operator = node.op.name();
+    let operator = operator.strip_prefix("Unimplemented(").and_then(|name| name.strip_suffix(')')).unwrap_or(&operator);
+    let node = UnsupportedNode {
+        position: node.id + 1,
+        total: model.nodes().len(),
+        name: node.name.clone(),
+        operator: operator.to_string(),
+        inputs: inputs.collect(),
+        outputs: node.outputs.iter().map(|o| words(&o.fact)).collect(),
+        problem: format!("the operator is not supported; {}", hint(operator)),
+    };
+    Err(ImportError::Unsupported { path: path.to_path_buf(), node: Box::new(node) })
 }
 
 /// The shape of each input: as given, or from the file with the symbols' sizes.

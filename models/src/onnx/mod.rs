@@ -9,6 +9,7 @@ mod conv;
 mod einsum;
 mod elementwise;
 mod gather;
+mod guard;
 mod load;
 mod reduce;
 mod reference;
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 use crate::graph::Graph;
 use crate::infer::GraphError;
+use crate::passes::{Pass, default_passes};
 pub use reference::{Reference, ReferenceError};
 
 /// What the file leaves open.
@@ -58,9 +60,9 @@ pub enum ImportError {
         /// What was found.
         problem: String,
     },
-    /// The file ends too early.
-    #[error("{path}: the ONNX file is cut short after {bytes} bytes; copy or export it again")]
-    Truncated {
+    /// The file ends too early, or its bytes are damaged.
+    #[error("{path}: the ONNX file of {bytes} bytes is cut short or damaged; copy or export it again")]
+    Damaged {
         /// The file.
         path: PathBuf,
         /// Its size in bytes.
@@ -127,9 +129,9 @@ pub enum ImportError {
     .inputs.join(", "), .outputs.join(", ")
 )]
 pub struct UnsupportedNode {
-    /// Position of the node, from 1, after simplification.
+    /// Position of the node, from 1, in the front end's model.
     pub position: usize,
-    /// Number of nodes after simplification.
+    /// Number of nodes there.
     pub total: usize,
     /// Name of the node.
     pub name: String,
@@ -143,16 +145,26 @@ pub struct UnsupportedNode {
     pub problem: String,
 }
 
-/// Reads an ONNX file and brings it into the graph's operators by [`crate::passes::default_passes`].
+/// Reads an ONNX file and brings it into the graph's operators by [`default_passes`].
 ///
 /// # Errors
 /// When the file cannot be read, sizes are missing, or an operator has no translation.
 pub fn import_onnx(path: &Path, options: &ImportOptions) -> Result<Model, ImportError> {
+    import_onnx_with(path, options, &default_passes())
+}
+
+/// Reads an ONNX file and runs the given passes on its translation; without any, the graph is what the exporter wrote.
+///
+/// # Errors
+/// When the file cannot be read, sizes are missing, or an operator has no translation.
+pub fn import_onnx_with(path: &Path, options: &ImportOptions, passes: &[Pass]) -> Result<Model, ImportError> {
     let model = load::typed_model(path, options)?;
-    let graph = translate::translate(path, &model)?;
-    let graph = crate::passes::run(&graph, &crate::passes::default_passes())
-        .map_err(|source| ImportError::Graph { path: path.to_path_buf(), source })?;
-    let reference = Reference::new(model)
-        .map_err(|e| ImportError::Typing { path: path.to_path_buf(), problem: format!("{e:#}") })?;
+    let typing_error = |problem: String| ImportError::Typing { path: path.to_path_buf(), problem };
+    let graph = guard::guarded(|| translate::translate(path, &model)).map_err(typing_error)??;
+    let graph =
+        crate::passes::run(&graph, passes).map_err(|source| ImportError::Graph { path: path.to_path_buf(), source })?;
+    let reference = guard::guarded(|| Reference::new(model))
+        .and_then(|reference| reference.map_err(|e| load::reasons(&e)))
+        .map_err(typing_error)?;
     Ok(Model { graph, reference })
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tract_onnx::prelude::tract_ndarray::ArrayD;
 use tract_onnx::prelude::{DatumType, IntoRunnable, TValue, TractResult, TypedModel, TypedRunnableModel, tvec};
 
+use super::guard::guarded;
 use super::load::reasons;
 use super::translate::host_tensor;
 use crate::tensor::{Tensor, TensorData};
@@ -70,7 +71,8 @@ impl Reference {
             }
             values.push(value(tensor, *datum_type).map_err(|e| ReferenceError::Run(reasons(&e)))?);
         }
-        let results = self.plan.run(values).map_err(|e| ReferenceError::Run(reasons(&e)))?;
+        let results = guarded(|| self.plan.run(values)).map_err(ReferenceError::Run)?;
+        let results = results.map_err(|e| ReferenceError::Run(reasons(&e)))?;
         let tensors = results.iter().map(|value| host_tensor(value).map_err(ReferenceError::Run));
         self.outputs.iter().zip(tensors).map(|(name, tensor)| Ok((name.clone(), tensor?))).collect()
     }

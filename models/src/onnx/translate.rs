@@ -113,7 +113,8 @@ fn translate_node(
     Err(format!("the operator is not supported; {}", hint(&node.op.name())))
 }
 
-fn hint(operator: &str) -> &'static str {
+/// What to do about an operator.
+pub(super) fn hint(operator: &str) -> &'static str {
     match operator {
         "Scan" | "IfThenElse" | "Loop" => {
             "control flow cannot be laid out on the mesh: export the model with a fixed number of steps, unrolled"

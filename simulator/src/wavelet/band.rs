@@ -266,7 +266,7 @@ impl Band {
                 let wavelet = Wavelet { ready, ..wavelet };
                 self.post(Message::Wavelet { to, port: out.opposite(), color, wavelet });
             } else if let Some(&sink) = self.sink_at.get(&(self.global(local) as u32, out as u8, color)) {
-                self.sinks[sink].receive(wavelet.data, ready);
+                self.sinks[sink].receive(&wavelet, ready);
             }
         }
         if tx.0 & RAMP != 0 {

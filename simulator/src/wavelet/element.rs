@@ -44,8 +44,13 @@ pub(crate) fn waits(pe: &Pe, router: &Router, work: &VectorWork, now: u64) -> Op
                     _ => return Some(Wait { activity: Activity::FabricIn, until: u64::MAX }),
                 }
             }
-            Port::Fifo { fifo, .. } if pe.fifos.get(*fifo as usize).is_none_or(|f| f.filled == 0) => {
-                return Some(Wait { activity: Activity::FabricIn, until: u64::MAX });
+            Port::Fifo { fifo, .. } => {
+                // Likewise: each of them takes a word.
+                let earlier = work.srcs[..i].iter().filter(|p| matches!(p, Port::Fifo { fifo: f, .. } if f == fifo));
+                let filled = pe.fifos.get(*fifo as usize).map_or(0, |f| f.filled as usize);
+                if filled <= earlier.count() {
+                    return Some(Wait { activity: Activity::FabricIn, until: u64::MAX });
+                }
             }
             _ => {}
         }

@@ -17,6 +17,9 @@ pub(crate) struct Shared<'a> {
     pub(crate) controls: &'a [waferloom_fabric::Control],
 }
 
+/// Elements that are run in one go. Longer instructions go cycle by cycle, so that a run can be stopped within them.
+const MOST_AT_ONCE: u64 = 1 << 20;
+
 /// A thread's turn.
 enum Turn {
     /// It used the datapath.
@@ -135,7 +138,9 @@ fn start_task(tasks: &[TaskCode], pe: &mut Pe, now: u64) -> bool {
     for (index, task) in tasks.iter().enumerate().filter(|(_, t)| open(t.id)) {
         match task.kind {
             TaskKind::Local if pe.activated >> task.id & 1 == 1 => pe.activated &= !(1 << task.id),
-            TaskKind::Data { queue } if !taken(pe, &Port::FabIn { queue, dtype: waferloom_fabric::Dtype::I32 }) => {
+            TaskKind::Data { queue }
+                if !taken(pe, &Port::FabIn { queue, dtype: waferloom_fabric::Dtype::I32 }, false) =>
+            {
                 let Some(Some(input)) = pe.inputs.get_mut(queue as usize) else { continue };
                 match input.wavelets.front() {
                     Some(&(ready, data, 0)) if ready <= now => {
@@ -163,17 +168,18 @@ fn value(pe: &Pe, value: Value) -> i32 {
     Values { registers: &pe.registers, params: &pe.params }.get(value)
 }
 
-/// Whether a microthread holds the same side of a queue or FIFO.
-fn taken(pe: &Pe, port: &Port) -> bool {
-    let same = |other: &Port, as_destination: bool| match (port, other) {
+/// Whether a microthread holds the queue, or the same side of a FIFO: one may push while another pops.
+fn taken(pe: &Pe, port: &Port, as_destination: bool) -> bool {
+    let same = |other: &Port| match (port, other) {
         (Port::FabIn { queue: a, .. }, Port::FabIn { queue: b, .. })
-        | (Port::FabOut { queue: a, .. }, Port::FabOut { queue: b, .. }) => a == b,
-        (Port::Fifo { fifo: a, .. }, Port::Fifo { fifo: b, .. }) => a == b && as_destination,
+        | (Port::FabOut { queue: a, .. }, Port::FabOut { queue: b, .. })
+        | (Port::Fifo { fifo: a, .. }, Port::Fifo { fifo: b, .. }) => a == b,
         _ => false,
     };
-    pe.microthreads.iter().flatten().any(|work| {
-        work.srcs[..work.arity].iter().any(|p| same(p, !matches!(p, Port::Fifo { .. }))) || same(&work.dst, true)
-    })
+    let holds = |work: &VectorWork| {
+        if as_destination { same(&work.dst) } else { work.srcs[..work.arity].iter().any(same) }
+    };
+    pe.microthreads.iter().flatten().any(|work| holds(work))
 }
 
 fn microthread(shared: &Shared<'_>, pe: &mut Pe, router: &mut Router, thread: usize, now: u64) -> Result<Turn, Fault> {
@@ -331,7 +337,7 @@ fn timed_step(
         Step::Unblock(id) => pe.blocked &= !1u64.checked_shl((*id).into()).unwrap_or(0),
         Step::SendControl { queue, control, payload } => {
             let port = Port::FabOut { queue: *queue, dtype: waferloom_fabric::Dtype::I32 };
-            if taken(pe, &port) || !element::has_room(pe, router, *queue) {
+            if taken(pe, &port, true) || !element::has_room(pe, router, *queue) {
                 return Ok(Turn::Waits(Wait { activity: Activity::FabricOut, until: u64::MAX }));
             }
             let payload = value(pe, *payload) as u32 & 0xFFFF;
@@ -382,7 +388,7 @@ fn vector(
     let Step::Vector { op, dst, srcs, run_async } = step else { return Ok(Turn::Nothing) };
     let machine = shared.machine;
     let mut work = prepare(pe, machine, *op, dst, srcs, running)?;
-    if work.srcs[..work.arity].iter().chain([&work.dst]).any(|port| taken(pe, port)) {
+    if work.srcs[..work.arity].iter().any(|port| taken(pe, port, false)) || taken(pe, &work.dst, true) {
         let activity = if matches!(work.dst, Port::FabOut { .. }) { Activity::FabricOut } else { Activity::FabricIn };
         return Ok(Turn::Waits(Wait { activity, until: u64::MAX }));
     }
@@ -408,7 +414,8 @@ fn vector(
         work.then = run_async.then;
         *slot = Some(Box::new(work));
         pe.work(now, scalar, 0);
-    } else if element::in_memory(&work) && pe.microthreads.iter().all(Option::is_none) {
+    } else if element::in_memory(&work) && work.remaining <= MOST_AT_ONCE && pe.microthreads.iter().all(Option::is_none)
+    {
         // Nothing can come between: all elements at once.
         let (busy, stall) = match bulk::run(&mut pe.memory, &mut work, machine) {
             Some(cycles) => cycles,

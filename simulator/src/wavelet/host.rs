@@ -3,7 +3,7 @@
 use super::router::Wavelet;
 use crate::SimulateError;
 use half::f16;
-use waferloom_fabric::{Direction, Dtype, HostData, HostTensor, Port};
+use waferloom_fabric::{Coord, Direction, Distribution, Dtype, HostData, HostTensor, Port, Readback};
 
 /// A link over which the host sends.
 #[derive(Debug)]
@@ -55,8 +55,11 @@ pub(crate) struct Sink {
 }
 
 impl Sink {
-    pub(crate) fn receive(&mut self, data: u32, ready: u64) {
-        self.data.push(data);
+    /// Takes a wavelet from the link; a control wavelet ends here without a trace.
+    pub(crate) fn receive(&mut self, wavelet: &Wavelet, ready: u64) {
+        if wavelet.control == 0 {
+            self.data.push(wavelet.data);
+        }
         self.last = ready;
         self.restore_at = Some(ready - 1 + self.interval);
     }
@@ -155,8 +158,30 @@ pub(crate) fn decode(port: &Port, streams: &[Vec<u32>]) -> HostTensor {
             }
         }
     }
-    let shape: Vec<usize> = port.distribution.shape.iter().map(|&n| n as usize).collect();
-    let data = match port.dtype {
+    host_tensor(port.dtype, &port.distribution, bits)
+}
+
+/// The tensor that lies in SRAM when everything is done. `word` reads the bits of an element: PE, address.
+pub(crate) fn read_back(readback: &Readback, word: impl Fn(Coord, i64) -> u32) -> HostTensor {
+    let d = &readback.distribution;
+    let mut bits = vec![0u32; d.elements()];
+    // What is replicated along an axis is read where that axis starts.
+    let columns = if d.x.is_some() { d.grid.width } else { 1 };
+    let rows = if d.y.is_some() { d.grid.height } else { 1 };
+    for (x, y) in (0..rows).flat_map(|y| (0..columns).map(move |x| (x, y))) {
+        let pe = Coord { x: readback.origin.x.saturating_add(x), y: readback.origin.y.saturating_add(y) };
+        for (offset, index) in d.tile_indices(x, y).into_iter().enumerate() {
+            if let Some(index) = index {
+                bits[index] = word(pe, i64::from(readback.address) + offset as i64 * i64::from(readback.dtype.bytes()));
+            }
+        }
+    }
+    host_tensor(readback.dtype, d, bits)
+}
+
+fn host_tensor(dtype: Dtype, distribution: &Distribution, bits: Vec<u32>) -> HostTensor {
+    let shape: Vec<usize> = distribution.shape.iter().map(|&n| n as usize).collect();
+    let data = match dtype {
         Dtype::F32 => HostData::F32(bits.into_iter().map(f32::from_bits).collect()),
         Dtype::F16 => HostData::F32(bits.into_iter().map(|b| f16::from_bits(b as u16).to_f32()).collect()),
         Dtype::I32 => HostData::I64(bits.into_iter().map(|b| i64::from(b as i32)).collect()),

@@ -30,7 +30,7 @@ mod stall;
 use crate::{OperatorTime, Options, Run, SimulateError};
 use band::{Band, Span};
 use std::collections::{BTreeMap, VecDeque};
-use waferloom_fabric::{HostTensor, PortKind, Program};
+use waferloom_fabric::{Coord, HostTensor, PortKind, Program};
 
 /// Runs a program.
 pub(crate) fn run(
@@ -100,7 +100,7 @@ fn operator_times(spans: &[Span], cycles: u64) -> Vec<OperatorTime> {
     times
 }
 
-/// Cuts what each link received into the tensors of its ports, in the order of the ports.
+/// Cuts what each link received into the tensors of its ports, in the order of the ports; reads the others from SRAM.
 fn outputs(program: &Program, fabric: &setup::Fabric<'_>, bands: &mut [Band]) -> BTreeMap<String, HostTensor> {
     let mut taken: BTreeMap<band::Link, usize> = BTreeMap::new();
     let mut tensors = BTreeMap::new();
@@ -119,5 +119,43 @@ fn outputs(program: &Program, fabric: &setup::Fabric<'_>, bands: &mut [Band]) ->
             .collect();
         tensors.insert(port.name.clone(), host::decode(port, &streams));
     }
+    for readback in &program.readbacks {
+        let word = |pe: Coord, address: i64| {
+            let index = program.grid.index(pe);
+            let band = bands.iter().find(|b| (b.first..b.first + b.pes.len()).contains(&index));
+            band.and_then(|b| b.pes[index - b.first].read(address, readback.dtype.bytes())).unwrap_or(0)
+        };
+        tensors.insert(readback.name.clone(), host::read_back(readback, word));
+    }
     tensors
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two PEs with a colour each way that both run `body`, past the verifier.
+    fn unverified(body: &str) -> Result<Run, SimulateError> {
+        let text = format!(
+            "program p machine bench16 grid 2x1
+param into = columns [1, 0] param from = columns [0, 1]
+route c0 at 0,0 {{ pos RAMP -> EAST }} route c0 at 1,0 {{ pos WEST -> RAMP }}
+route c1 at 1,0 {{ pos RAMP -> WEST }} route c1 at 0,0 {{ pos EAST -> RAMP }}
+class w {{ in q0 = $into out q2 = $from task 8 main local activated {{ {body} }} }}
+place w at 0,0 size 2x1"
+        );
+        let program = waferloom_fabric::text::parse(&text).expect("valid");
+        assert!(waferloom_fabric::verify(&program).has_errors(), "the verifier has to find it");
+        run(&program, &BTreeMap::new(), &Options::default())
+    }
+
+    #[test]
+    fn what_the_verifier_calls_a_certain_deadlock_is_one() {
+        let send_first = "mov out q2 f32[22] <- f32 1.0 mov null <- in q0 f32[22]";
+        let wait_first = "mov null <- in q0 f32[1] mov out q2 f32[1] <- f32 1.0";
+        for body in [send_first, wait_first] {
+            let end = unverified(body);
+            assert!(matches!(end, Err(SimulateError::Deadlock { .. })), "{body}: {end:?}");
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! From a program to the state of the fabric before the first cycle.
+//! From a program to the state of the fabric before the first cycle. The verifier has found no error in the program.
 
 use super::band::{Band, Link, Span};
 use super::decode::{self, ClassCode};
@@ -33,11 +33,10 @@ impl<'a> Fabric<'a> {
         inputs: &'a BTreeMap<String, HostTensor>,
         options: &Options<'a>,
     ) -> Result<Self, SimulateError> {
-        program.machine.check().map_err(|e| invalid(format!("machine: {e}")))?;
         let mut controls = Vec::new();
         let classes: Vec<ClassCode> = program.classes.iter().map(|c| decode::class(c, &mut controls)).collect();
-        if controls.len() >= usize::from(u16::MAX) || controls.iter().any(|c| c.commands.is_empty()) {
-            return Err(invalid("a control wavelet without commands, or more than 65534 different ones".into()));
+        if controls.len() >= usize::from(u16::MAX) {
+            return Err(invalid("more than 65534 different control wavelets; use fewer".into()));
         }
         let ports = || program.ports.iter().filter(|p| p.kind == PortKind::Input);
         for port in ports() {
@@ -48,9 +47,6 @@ impl<'a> Fabric<'a> {
         if let Some(name) = inputs.keys().find(|name| ports().all(|p| p.name != **name)) {
             let known: Vec<&str> = ports().map(|p| p.name.as_str()).collect();
             return Err(SimulateError::InputUnknown { name: name.clone(), known: known.join(", ") });
-        }
-        for port in &program.ports {
-            port.distribution.check().map_err(|e| invalid(format!("port `{}`: {e}", port.name)))?;
         }
         Ok(Self { program, classes, controls, inputs, base_dir: options.base_dir.unwrap_or(Path::new(".")) })
     }
@@ -80,7 +76,7 @@ impl<'a> Fabric<'a> {
     pub(crate) fn bands(&self, count: usize) -> Result<Vec<Band>, SimulateError> {
         let grid = self.program.grid;
         let mut routers = self.routers()?;
-        let mut pes = self.pes(&routers)?;
+        let mut pes = self.pes(&routers);
         for (pe, lane) in pes.iter().zip(&mut routers).flat_map(|(pe, r)| r.lanes.iter_mut().map(move |l| (pe, l))) {
             let listens = |queue: &Option<InputQueue>| queue.as_ref().is_some_and(|q| q.color == lane.color);
             lane.input = pe.inputs.iter().position(listens).map(|queue| queue as u8);
@@ -128,15 +124,12 @@ impl<'a> Fabric<'a> {
         let machine = &self.program.machine;
         let mut routers = vec![Router::default(); grid.pes()];
         for (index, route) in self.program.routes.iter().enumerate() {
-            if !route.region.fits(grid) {
-                return Err(invalid(format!("a route of colour c{} leaves the grid", route.color.0)));
-            }
             for at in route.region.coords() {
                 let router = &mut routers[grid.index(at)];
-                if router.lane_of(route.color.0).is_some() || router.lanes.len() == MOST_LANES {
+                if router.lanes.len() == MOST_LANES {
                     return Err(invalid(format!(
-                        "PE ({}, {}) has two routes for colour c{}, or more than {MOST_LANES} colours",
-                        at.x, at.y, route.color.0
+                        "PE ({}, {}) has routes for more than {MOST_LANES} colours; use fewer",
+                        at.x, at.y
                     )));
                 }
                 router.lanes.push(Lane::new(index, &self.program.routes));
@@ -158,23 +151,20 @@ impl<'a> Fabric<'a> {
         Ok(routers)
     }
 
-    fn pes(&self, routers: &[Router]) -> Result<Vec<Pe>, SimulateError> {
+    fn pes(&self, routers: &[Router]) -> Vec<Pe> {
         let program = self.program;
         let grid = program.grid;
         let mut pes: Vec<Pe> = (0..grid.pes()).map(|i| Pe { at: Place(grid.coord(i)), ..Pe::default() }).collect();
         for placement in &program.placements {
-            if placement.class as usize >= program.classes.len() || !placement.region.fits(grid) {
-                return Err(invalid("a placement names no class, or leaves the grid".into()));
-            }
             for at in placement.region.coords() {
                 let index = grid.index(at);
-                self.fill(&mut pes[index], &routers[index], at, placement.class)?;
+                self.fill(&mut pes[index], &routers[index], at, placement.class);
             }
         }
-        Ok(pes)
+        pes
     }
 
-    fn fill(&self, pe: &mut Pe, router: &Router, at: Coord, class_index: u32) -> Result<(), SimulateError> {
+    fn fill(&self, pe: &mut Pe, router: &Router, at: Coord, class_index: u32) {
         let program = self.program;
         let machine = &program.machine;
         let class = &program.classes[class_index as usize];
@@ -186,9 +176,6 @@ impl<'a> Fabric<'a> {
         (pe.activated, pe.blocked) = (code.activated, code.blocked);
         let fifo_end = class.fifos.iter().map(|f| f.address.saturating_add(f.words.saturating_mul(4))).max();
         let data = class.data_bytes().max(fifo_end.unwrap_or(0));
-        if data > machine.sram_bytes {
-            return Err(invalid(format!("class {} needs {data} bytes of {}", class.name, machine.sram_bytes)));
-        }
         pe.memory = vec![0; data as usize];
         pe.fifos =
             class.fifos.iter().map(|f| FifoState { address: f.address, words: f.words, head: 0, filled: 0 }).collect();
@@ -197,51 +184,37 @@ impl<'a> Fabric<'a> {
             ColorRef::Param(p) => pe.params.get(p as usize).copied().unwrap_or(0) as u8,
         };
         let ramp = machine.ramp_cycles as usize;
-        let slot = |queue: u8, depths: &[u16]| {
-            depths
-                .get(queue as usize)
-                .map(|&d| usize::from(d))
-                .ok_or_else(|| invalid(format!("class {}: the machine has no queue {queue}", class.name)))
-        };
         pe.inputs = vec![None; machine.input_queue_depths.len()];
         for binding in &class.input_queues {
             // The ramp's pipeline holds wavelets beside the queue.
-            let capacity = slot(binding.queue, &machine.input_queue_depths)? + ramp;
+            let capacity = usize::from(machine.input_queue_depths[binding.queue as usize]) + ramp;
             let queue = InputQueue { color: color(binding.color), capacity, wavelets: VecDeque::new() };
             pe.inputs[binding.queue as usize] = Some(queue);
         }
         pe.outputs = vec![None; machine.output_queue_depths.len()];
         for binding in &class.output_queues {
-            let capacity = slot(binding.queue, &machine.output_queue_depths)? + ramp + 1;
+            let capacity = usize::from(machine.output_queue_depths[binding.queue as usize]) + ramp + 1;
             let color = color(binding.color);
             let lane = router.lane_of(color).map(|l| l as u8);
             pe.outputs[binding.queue as usize] = Some(OutputQueue { color, lane, capacity });
         }
-        Ok(())
     }
 
     fn load_constants(&self, pes: &mut [Pe]) -> Result<(), SimulateError> {
         let grid = self.program.grid;
         for constant in &self.program.constants {
             let bad = |why: String| invalid(format!("constant `{}`: {why}", constant.name));
-            constant.distribution.check().map_err(bad)?;
             let size = constant.dtype.bytes() as usize;
             let expected = (constant.distribution.elements() * size) as u64;
             let bytes = constant.payload.load(self.base_dir, expected).map_err(|e| bad(e.to_string()))?;
             let tiles = constant.distribution.grid;
             for (x, y) in (0..tiles.height).flat_map(|y| (0..tiles.width).map(move |x| (x, y))) {
-                let (px, py) = (constant.origin.x.saturating_add(x), constant.origin.y.saturating_add(y));
-                if px >= grid.width || py >= grid.height {
-                    return Err(bad("it leaves the grid".into()));
-                }
-                let memory = &mut pes[grid.index(Coord { x: px, y: py })].memory;
+                let at = Coord { x: constant.origin.x + x, y: constant.origin.y + y };
+                let memory = &mut pes[grid.index(at)].memory;
                 for (offset, index) in constant.distribution.tile_indices(x, y).into_iter().enumerate() {
                     let Some(index) = index else { continue };
                     let start = constant.address as usize + offset * size;
-                    let Some(target) = memory.get_mut(start..start + size) else {
-                        return Err(bad("its tile lies outside of the PE's buffers".into()));
-                    };
-                    target.copy_from_slice(&bytes[index * size..(index + 1) * size]);
+                    memory[start..start + size].copy_from_slice(&bytes[index * size..(index + 1) * size]);
                 }
             }
         }
@@ -263,39 +236,19 @@ impl<'a> Fabric<'a> {
                 PortKind::Output => Vec::new(),
             };
             for stream in 0..port.streams() {
-                self.attach(bands, port, stream, encoded.get(stream as usize), intervals)?;
+                self.attach(bands, port, stream, encoded.get(stream as usize), intervals);
             }
         }
         Ok(())
     }
 
-    fn attach(
-        &self,
-        bands: &mut [Band],
-        port: &Port,
-        stream: u16,
-        data: Option<&Vec<u32>>,
-        intervals: [u64; 2],
-    ) -> Result<(), SimulateError> {
-        let grid = self.program.grid;
-        let at = port.stream_pe(stream);
-        let bad = |why: &str| invalid(format!("port `{}`, stream {stream}: {why}", port.name));
-        if at.x >= grid.width || at.y >= grid.height || port.edge == Direction::Ramp {
-            return Err(bad("it lies outside of the grid"));
-        }
-        if port.edge.neighbour(at, grid).is_some() {
-            return Err(bad("its PE is not at the edge that it names"));
-        }
+    fn attach(&self, bands: &mut [Band], port: &Port, stream: u16, data: Option<&Vec<u32>>, intervals: [u64; 2]) {
         let link = self.link(port, stream);
         let index = link.0 as usize;
-        let band = bands
-            .iter_mut()
-            .find(|b| (b.first..b.first + b.pes.len()).contains(&index))
-            .ok_or_else(|| bad("it lies outside of the grid"))?;
+        let band = bands.iter_mut().find(|b| (b.first..b.first + b.pes.len()).contains(&index));
+        let Some(band) = band else { return };
         let local = index - band.first;
-        let Some(lane) = band.routers[local].lane_of(port.color.0) else {
-            return Err(bad("the router at the edge has no route for its colour"));
-        };
+        let Some(lane) = band.routers[local].lane_of(port.color.0) else { return };
         if let Some(data) = data {
             let source = *band.source_at.entry(link).or_insert_with(|| {
                 let credits = self.program.machine.router_queue_depth;
@@ -331,6 +284,5 @@ impl<'a> Fabric<'a> {
             });
             band.sinks[sink].expected += port.stream_wavelets();
         }
-        Ok(())
     }
 }

@@ -7,7 +7,7 @@ use super::pe::{Pe, VectorWork};
 use super::setup::Fabric;
 use crate::SimulateError;
 use std::fmt::Write as _;
-use waferloom_fabric::{Direction, PortKind, Program};
+use waferloom_fabric::{Direction, PortKind, Program, TaskKind};
 
 /// Waits that a message lists; the rest are counted.
 const MOST_LINES: usize = 10;
@@ -33,6 +33,7 @@ pub(crate) fn deadlock(program: &Program, fabric: &Fabric<'_>, bands: &[Band], c
             }
         }
     }
+    lines.extend(bands.iter().flat_map(|b| &b.pes).flat_map(|pe| blocked_tasks(fabric, pe)));
     for port in program.ports.iter().filter(|p| p.kind == PortKind::Output) {
         let missing: usize = (0..port.streams())
             .filter_map(|s| bands.iter().find_map(|b| b.sink_at.get(&fabric.link(port, s)).map(|&i| &b.sinks[i])))
@@ -53,6 +54,14 @@ pub(crate) fn deadlock(program: &Program, fabric: &Fabric<'_>, bands: &[Band], c
         let _ = write!(waits, "\n  and {} more", lines.len() - MOST_LINES);
     }
     SimulateError::Deadlock { cycle, waits }
+}
+
+/// Tasks that have been activated, and wait for somebody to unblock them.
+fn blocked_tasks<'a>(fabric: &'a Fabric<'_>, pe: &'a Pe) -> impl Iterator<Item = String> + 'a {
+    let tasks = pe.class.map_or(&[][..], |class| fabric.class(class).tasks.as_slice());
+    let waiting = pe.activated & pe.blocked;
+    let waiting = tasks.iter().filter(move |t| t.kind == TaskKind::Local && waiting >> t.id & 1 == 1);
+    waiting.map(|t| format!("PE ({}, {}), task {}: is activated, but blocked", pe.at.0.x, pe.at.0.y, t.name))
 }
 
 /// "PE (x, y), task name, step n".
@@ -93,19 +102,23 @@ fn full_queue(band: &Band, local: usize, queue: u8, remaining: u64) -> String {
     let start = format!("{remaining} more elements for output queue {queue} (colour c{})", out.color);
     let Some(lane) = out.lane else { return format!("{start}: the router has no route for the colour") };
     let lane = &band.routers[local].lanes[lane as usize];
+    let (rx, tx) = lane.ports();
     let full: Vec<&str> = Direction::ALL[..4]
         .iter()
-        .filter(|d| lane.credits[**d as usize] == 0)
+        .filter(|d| tx.contains(**d) && lane.credits[**d as usize] == 0)
         .map(|d| ["west", "east", "north", "south"][*d as usize])
         .collect();
+    let why = if !rx.contains(Direction::Ramp) {
+        "which takes nothing from the ramp".into()
+    } else if full.is_empty() {
+        "the input queue behind the ramp is full".into()
+    } else {
+        format!("no room to the {}", full.join(", "))
+    };
     if lane.closed {
         format!("{start}: a teardown has closed the route")
     } else {
-        format!(
-            "{start}: the router does not take them (switch position {}; no room to the {})",
-            lane.position(),
-            full.join(", ")
-        )
+        format!("{start}: the router does not take them (switch position {}; {why})", lane.position())
     }
 }
 

@@ -1,0 +1,35 @@
+//! `waferloom compile`: a model into a program file.
+
+use super::run::explain;
+use crate::args::CompileArgs;
+use crate::errors::{Error, Exit};
+use crate::progress::Progress;
+use crate::{execute, inputs, load, summary, write};
+use std::path::Path;
+use waferloom_fabric::write_program;
+use waferloom_simulator::report::HostSeconds;
+
+/// Runs the command.
+pub(crate) fn run(args: &CompileArgs, quiet: bool) -> Result<Exit, Error> {
+    let progress = Progress::new(quiet);
+    let options = load::target(&args.target)?;
+    let sources = [Some(args.model.model.as_path()), args.model.inputs.as_deref(), args.model.fasta.as_deref()];
+    write::check_targets(&[("--output", Some(&args.output))], &sources)?;
+    progress.say(format!("reading {}", args.model.model.display()));
+    // Only the shapes matter here, but a file that does not fit the model is better refused now than by `simulate`.
+    let model = if args.model.inputs.is_some() || args.model.fasta.is_some() {
+        inputs::model_and_work(&args.model)?.0
+    } else {
+        load::model(&args.model.model, &args.model.sizes, None)?
+    };
+    let (plan, program) = execute::compile(&model.graph, &options, &mut HostSeconds::default(), &progress)?;
+    progress.say(format!("writing {}", args.output.display()));
+    write_program(&args.output, &program)?;
+    drop(progress);
+    if args.explain {
+        explain(&plan, false)?;
+    }
+    let bytes = std::fs::metadata(&args.output).map_or(0, |m| m.len());
+    write::stdout(&summary::compiled(&program, Path::new(&args.output), bytes))?;
+    Ok(Exit::Done)
+}

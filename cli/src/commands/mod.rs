@@ -1,0 +1,7 @@
+//! The commands, one file each.
+
+pub(crate) mod compile;
+pub(crate) mod inspect;
+pub(crate) mod run;
+pub(crate) mod simulate;
+pub(crate) mod verify;

@@ -1,0 +1,81 @@
+//! `waferloom simulate`: a program file to its report.
+
+use crate::args::SimulateArgs;
+use crate::errors::{Error, Exit};
+use crate::inputs::{self, Work};
+use crate::job::{self, Job};
+use crate::progress::Progress;
+use crate::tensors::{self, to_host};
+use crate::{load, write};
+use std::path::Path;
+use std::time::Instant;
+use waferloom_fabric::{Dtype, Program};
+use waferloom_simulator::report::HostSeconds;
+
+/// Runs the command.
+pub(crate) fn run(args: &SimulateArgs, quiet: bool) -> Result<Exit, Error> {
+    let progress = Progress::new(quiet);
+    let targets = [("--out", args.output.out.as_deref()), ("--report", args.output.report.as_deref())];
+    write::check_targets(&targets, &[Some(&args.program), args.inputs.as_deref(), args.expect.as_deref()])?;
+    progress.say(format!("reading {}", args.program.display()));
+    let (start, mut clock) = (Instant::now(), HostSeconds::default());
+    let program = load::program(&args.program)?;
+    check(&args.program, &program)?;
+    let work = work(args, &program)?;
+    clock.import = start.elapsed().as_secs_f64();
+    let job = Job {
+        program: &program,
+        name: program.name.clone(),
+        dtype: dtype(&program),
+        base_dir: args.program.parent(),
+        engine: &args.engine,
+        expect: args.expect.as_deref(),
+        tolerance: &args.tolerance,
+        per_pe: args.output.per_pe,
+    };
+    let finished = job.run(work, clock, &progress)?;
+    drop(progress);
+    job::publish(&finished, &program, &args.output)
+}
+
+/// Refuses what cannot run, and warns of what may not do what was meant.
+fn check(path: &Path, program: &Program) -> Result<(), Error> {
+    let findings = waferloom_fabric::verify(program);
+    for warning in &findings.warnings {
+        tracing::warn!("{}: {warning}", path.display());
+    }
+    if findings.has_errors() {
+        let errors: Vec<String> = findings.errors.iter().map(|e| format!("  {e}")).collect();
+        return Err(Error::new(
+            format!("{}: the program is not valid\n{}", path.display(), errors.join("\n")),
+            "correct the program, or compile it again",
+        ));
+    }
+    Ok(())
+}
+
+fn work(args: &SimulateArgs, program: &Program) -> Result<Work, Error> {
+    let takes = tensors::inputs(program);
+    let Some(path) = &args.inputs else {
+        if takes.is_empty() {
+            return Ok(Work::single(inputs::Tensors::new()));
+        }
+        let element = |dtype: Dtype| if dtype.is_float() { "float32" } else { "int64" };
+        let lines: Vec<String> =
+            takes.iter().map(|t| format!("  {}: {} {:?}", t.name, element(t.dtype), t.shape)).collect();
+        return Err(Error::new(
+            format!("{}: no inputs were given; the program takes\n{}", args.program.display(), lines.join("\n")),
+            "give --inputs F.npz, written by numpy.savez(\"F.npz\", NAME=ARRAY, ...)",
+        ));
+    };
+    let tensors = inputs::read(path)?;
+    Ok(Work::single(tensors.into_iter().map(|(name, tensor)| (name, to_host(tensor))).collect()))
+}
+
+/// The precision, as far as a program shows it: half when any of its floating-point tensors is, else single.
+fn dtype(program: &Program) -> String {
+    let ports = program.ports.iter().map(|p| p.dtype);
+    let all = ports.chain(program.constants.iter().map(|c| c.dtype)).chain(program.readbacks.iter().map(|r| r.dtype));
+    let half = all.into_iter().any(|dtype| dtype == Dtype::F16);
+    if half { Dtype::F16.name().into() } else { Dtype::F32.name().into() }
+}

@@ -1,0 +1,99 @@
+//! From a model to a program, and from a program to what its runs gave.
+
+use crate::args::EngineArgs;
+use crate::errors::{Error, Exit};
+use crate::inputs::{Tensors, Work};
+use crate::progress::Progress;
+use crate::tensors::concatenate;
+use std::path::Path;
+use std::time::Instant;
+use waferloom_compiler::{Options, Plan, lower, plan, prepare};
+use waferloom_fabric::{PortKind, Program};
+use waferloom_models::{Graph, Tensor};
+use waferloom_simulator::report::HostSeconds;
+use waferloom_simulator::{SimulateError, Totals, simulate};
+
+/// Compiles a graph; the seconds go into `clock`.
+pub(crate) fn compile(
+    graph: &Graph,
+    options: &Options,
+    clock: &mut HostSeconds,
+    progress: &Progress,
+) -> Result<(Plan, Program), Error> {
+    progress.say(format!("planning {}", graph.name));
+    let start = Instant::now();
+    let graph = prepare(graph)?;
+    let plan = plan(&graph, options)?;
+    clock.plan = start.elapsed().as_secs_f64();
+    tracing::info!("planned {} steps in {:.2} s", plan.steps.len(), clock.plan);
+    progress.say(format!("making the program of {}", graph.name));
+    let start = Instant::now();
+    let program = lower(&graph, &plan)?;
+    clock.lower = start.elapsed().as_secs_f64();
+    let findings = waferloom_fabric::verify(&program);
+    if findings.has_errors() {
+        return Err(Error::bug(format!("the compiler made a program that is not valid:\n{findings}")));
+    }
+    tracing::info!("made {} classes, {} routes in {:.2} s", program.classes.len(), program.routes.len(), clock.lower);
+    Ok((plan, program))
+}
+
+/// What all runs of a program gave.
+#[derive(Debug)]
+pub(crate) struct Results {
+    /// The outputs, side by side on axis 0.
+    pub(crate) outputs: Tensors<Tensor>,
+    /// The counters.
+    pub(crate) totals: Totals,
+}
+
+/// Runs a program once a batch.
+pub(crate) fn run(
+    program: &Program,
+    work: Work,
+    engine: &EngineArgs,
+    base_dir: Option<&Path>,
+    clock: &mut HostSeconds,
+    progress: &Progress,
+) -> Result<Results, Error> {
+    let start = Instant::now();
+    let count = work.batches.len();
+    let (mut totals, mut outputs) = (Totals::default(), Vec::with_capacity(count));
+    for (index, inputs) in work.batches.into_iter().enumerate() {
+        let before = totals.cycles();
+        let of = if count > 1 { format!(" batch {} of {count},", index + 1) } else { String::new() };
+        let say = |p: waferloom_simulator::Progress| {
+            progress.say(format!("simulating{of} cycle {}", crate::summary::grouped(before + p.cycle)));
+        };
+        progress.say(format!("simulating{of}"));
+        let options = waferloom_simulator::Options {
+            threads: engine.threads,
+            base_dir,
+            max_cycles: engine.max_cycles,
+            progress: Some(&say),
+            cancel: None,
+        };
+        let run = simulate(program, &inputs, &options).map_err(|e| failed(e, index, count))?;
+        tracing::info!("run {} of {count}: {} cycles", index + 1, run.cycles);
+        totals.add(&run);
+        outputs.push(run.outputs);
+    }
+    clock.simulate = start.elapsed().as_secs_f64();
+    Ok(Results { outputs: concatenate(outputs, work.batch, work.items), totals })
+}
+
+/// Drops inputs of the model that nothing in the program uses: the compiler gives them no port.
+pub(crate) fn keep_used_inputs(program: &Program, work: &mut Work) {
+    let used = |name: &String| program.ports.iter().any(|p| p.kind == PortKind::Input && p.name == *name);
+    for inputs in &mut work.batches {
+        inputs.retain(|name, _| used(name));
+    }
+}
+
+fn failed(error: SimulateError, index: usize, count: usize) -> Error {
+    let error = Error::from(error);
+    if count == 1 || error.exit != Exit::Failed {
+        return error;
+    }
+    Error { message: format!("batch {} of {count}: {}", index + 1, error.message), ..error }
+}

@@ -1,0 +1,5 @@
+//! The built binary on small programs and on bad input. `tests/models.rs` runs whole models.
+
+mod bad_input;
+mod rig;
+mod simulate;

@@ -1,0 +1,63 @@
+//! Relayouts: the tables were sized by the plan and are worked out again here.
+
+use super::Lowering;
+use crate::plan::{Step, TensorId};
+use crate::{CompileError, view};
+use petgraph::graph::NodeIndex;
+use waferloom_fabric::{Constant, Coord, Dtype, Payload};
+use waferloom_kernels::relayout::{self, Memory};
+use waferloom_kernels::{Tile, matmul};
+
+impl Lowering<'_> {
+    pub(super) fn movement(
+        &mut self,
+        step: &Step,
+        node: usize,
+        sources: &[TensorId],
+        clear: bool,
+        result: TensorId,
+    ) -> Result<Vec<Constant>, CompileError> {
+        let mismatch = || CompileError::Mismatch { problem: format!("step \"{}\" moves other tensors", step.name) };
+        if node >= self.graph.dag.node_count() {
+            return Err(mismatch());
+        }
+        let view = view::of(self.graph, NodeIndex::new(node));
+        if view.pieces.len() != sources.len() {
+            return Err(mismatch());
+        }
+        let target = self.tile(result);
+        if clear {
+            // Whole words: a tile's last half word must not keep what was there before.
+            let words = Tile { elements: target.words(), dtype: Dtype::I32, ..target };
+            matmul::clear(&mut self.code, words);
+        }
+        let mut areas = step.tables.iter();
+        let mut constants = Vec::new();
+        for (piece, &source) in view.pieces.iter().zip(sources) {
+            let map = piece.map(view.elements);
+            let from = self.distribution(source);
+            let relayout = relayout::plan(from, self.distribution(result), &map, target.dtype)
+                .map_err(|source| CompileError::Relayout { node: step.name.clone(), source })?;
+            let mut memory = Memory {
+                tables: Vec::new(),
+                panel: step.scratch.first().ok_or_else(mismatch)?.address,
+                middle: step.scratch.get(1).ok_or_else(mismatch)?.address,
+            };
+            for table in relayout.tables() {
+                let area = areas.next().ok_or_else(mismatch)?;
+                memory.tables.push(area.address);
+                constants.push(Constant {
+                    name: format!("table of {}", step.name),
+                    dtype: Dtype::U16,
+                    distribution: table.distribution,
+                    origin: Coord { x: 0, y: 0 },
+                    address: area.address,
+                    payload: Payload::Inline(table.numbers.iter().flat_map(|n| n.to_le_bytes()).collect()),
+                });
+            }
+            let from = self.tile(source);
+            self.code.scope(|code| relayout::emit(code, &self.mesh, &relayout, target, from, &memory));
+        }
+        Ok(constants)
+    }
+}

@@ -1,0 +1,30 @@
+//! Passes from graph to graph that rewrite what no kernel computes into what one does: one file a pass, and
+//! [`default_passes`] is the list of what runs, in order.
+
+mod conv_to_matmul;
+mod gather_rows;
+mod reduce_last_axis;
+mod rewrite;
+mod sink_movement;
+
+use crate::CompileError;
+use waferloom_models::Graph;
+use waferloom_models::passes::{Pass, run};
+
+/// The compiler's passes, in order.
+pub fn default_passes() -> Vec<Pass> {
+    vec![
+        Pass { name: "conv-to-matmul", run: |graph| Ok(conv_to_matmul::run(graph)) },
+        Pass { name: "reduce-last-axis", run: |graph| Ok(reduce_last_axis::run(graph)) },
+        Pass { name: "gather-rows", run: |graph| Ok(gather_rows::run(graph)) },
+        Pass { name: "sink-movement", run: |graph| Ok(sink_movement::run(graph)) },
+    ]
+}
+
+/// Brings an imported graph into the operators that the kernels compute.
+///
+/// # Errors
+/// A pass that leaves a malformed graph: a fault of the compiler.
+pub fn prepare(graph: &Graph) -> Result<Graph, CompileError> {
+    Ok(run(graph, &default_passes())?)
+}

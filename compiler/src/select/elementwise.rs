@@ -1,0 +1,139 @@
+//! Operators of each element alone. No data leave their PE: all operands lie as the result does, with sizes of 1 replicated.
+
+use super::Selection;
+use crate::CompileError;
+use crate::lower::elementwise::function;
+use crate::plan::{Elementwise, FunctionName, Source, StepKind, VectorName};
+use petgraph::graph::NodeIndex;
+use waferloom_fabric::Dtype;
+use waferloom_kernels::elementwise::DIVIDE_VECTORS;
+use waferloom_kernels::functions::map_scratch_bytes;
+use waferloom_models::graph::{BinaryOp, ConstantData, ElementType, Op, UnaryOp};
+
+/// The integer 0.
+const ZERO: Source = Source::Scalar { bits: 0, dtype: Dtype::I32 };
+/// The largest finite number of binary16.
+const F16_MAX: f32 = 65504.0;
+
+impl Selection<'_> {
+    pub(super) fn elementwise(&mut self, id: NodeIndex) -> Result<(), CompileError> {
+        let graph = self.graph;
+        let (op, extra) = self.operation(id)?;
+        let mut sources = Vec::new();
+        for operand in graph.operands(id) {
+            // A function's kernel takes a whole tensor.
+            let whole = matches!(op, Elementwise::Function(_));
+            sources.push(if whole { Source::Tensor(self.demand_default(operand)?) } else { self.source(operand)? });
+        }
+        sources.extend(extra);
+        if matches!(graph.node(id).op, Op::Unary(UnaryOp::Square | UnaryOp::IsNan)) {
+            sources.push(sources[0]);
+        }
+        let result = self.compute_tensor(id, self.default_layout(id));
+        let elements = self.distribution(result).tile_elements() as u32;
+        let scratch = match op {
+            Elementwise::Function(f) => vec![map_scratch_bytes(elements, function(f).scratch_vectors() + 1)],
+            Elementwise::Divide => vec![map_scratch_bytes(elements, DIVIDE_VECTORS), 2 * elements * 4],
+            _ => Vec::new(),
+        };
+        let float = graph.node(id).output.element == ElementType::Float;
+        let flops = if float { graph.shape(id).iter().product() } else { 0 };
+        self.compute_step(id, StepKind::Elementwise { op, sources, result }, flops, &scratch);
+        Ok(())
+    }
+
+    /// An operand: a number, or a tensor of the result's rank. What is only repeated need not be moved.
+    fn source(&mut self, id: NodeIndex) -> Result<Source, CompileError> {
+        let graph = self.graph;
+        if graph.node(id).op == Op::Broadcast {
+            return self.source(graph.operands(id)[0]);
+        }
+        match &graph.node(id).op {
+            Op::Constant(ConstantData::Float(values)) if values.len() == 1 => {
+                // A mask's lowest number of f32 must not become an infinity.
+                let half = self.plan.dtype == Dtype::F16 && values[0].is_finite();
+                let value = if half { values[0].clamp(-F16_MAX, F16_MAX) } else { values[0] };
+                Ok(Source::Scalar { bits: value.to_bits(), dtype: Dtype::F32 })
+            }
+            Op::Constant(ConstantData::Int(values)) if values.len() == 1 => {
+                let value = i32::try_from(values[0]);
+                let value = value.map_err(|_| self.unsupported(id, "the integer does not fit the mesh's 32 bits"))?;
+                Ok(Source::Scalar { bits: value as u32, dtype: Dtype::I32 })
+            }
+            _ => Ok(Source::Tensor(self.demand_default(id)?)),
+        }
+    }
+
+    /// The operation of a node, and a further operand that it takes.
+    fn operation(&self, id: NodeIndex) -> Result<(Elementwise, Option<Source>), CompileError> {
+        let vector = |op| Ok((Elementwise::Vector(op), None));
+        match &self.graph.node(id).op {
+            Op::Unary(UnaryOp::Cast) => Ok(self.cast(id)),
+            Op::Unary(op) => self.unary(id, *op),
+            Op::Binary(op) => self.binary(id, *op),
+            _ => vector(VectorName::Select),
+        }
+    }
+
+    fn cast(&self, id: NodeIndex) -> (Elementwise, Option<Source>) {
+        let from = self.graph.node(self.graph.operands(id)[0]).output.element;
+        match (from, self.graph.node(id).output.element) {
+            (ElementType::Float | ElementType::Int, ElementType::Bool) => {
+                (Elementwise::Not(VectorName::Eq), Some(ZERO))
+            }
+            _ => (Elementwise::Vector(VectorName::Mov), None),
+        }
+    }
+
+    fn unary(&self, id: NodeIndex, op: UnaryOp) -> Result<(Elementwise, Option<Source>), CompileError> {
+        let vector = |op, extra| Ok((Elementwise::Vector(op), extra));
+        let function = |name| Ok((Elementwise::Function(name), None));
+        match op {
+            UnaryOp::Neg => vector(VectorName::Neg, None),
+            UnaryOp::Abs => vector(VectorName::Abs, None),
+            UnaryOp::Square => vector(VectorName::Mul, None),
+            UnaryOp::Relu => vector(VectorName::Max, Some(ZERO)),
+            UnaryOp::Not => vector(VectorName::Eq, Some(ZERO)),
+            UnaryOp::IsNan => Ok((Elementwise::Not(VectorName::Eq), None)),
+            UnaryOp::Exp => function(FunctionName::Exp),
+            UnaryOp::Sqrt => function(FunctionName::Sqrt),
+            UnaryOp::Rsqrt => function(FunctionName::Rsqrt),
+            UnaryOp::Recip => function(FunctionName::Reciprocal),
+            UnaryOp::Erf => function(FunctionName::Erf),
+            UnaryOp::Tanh => function(FunctionName::Tanh),
+            UnaryOp::Sigmoid => function(FunctionName::Sigmoid),
+            UnaryOp::Silu => function(FunctionName::Silu),
+            UnaryOp::Gelu => function(FunctionName::Gelu),
+            UnaryOp::Log | UnaryOp::Sin | UnaryOp::Cos | UnaryOp::Floor | UnaryOp::Round | UnaryOp::Cast => {
+                Err(self.unsupported(
+                    id,
+                    "no kernel computes this function; exp, sqrt, rsqrt, erf, tanh, sigmoid, silu, gelu and 1/x are there",
+                ))
+            }
+        }
+    }
+
+    fn binary(&self, id: NodeIndex, op: BinaryOp) -> Result<(Elementwise, Option<Source>), CompileError> {
+        let vector = |op| Ok((Elementwise::Vector(op), None));
+        match op {
+            BinaryOp::Add => vector(VectorName::Add),
+            BinaryOp::Sub => vector(VectorName::Sub),
+            BinaryOp::Mul => vector(VectorName::Mul),
+            BinaryOp::Max => vector(VectorName::Max),
+            BinaryOp::Min => vector(VectorName::Min),
+            BinaryOp::Eq => vector(VectorName::Eq),
+            BinaryOp::Lt => vector(VectorName::Lt),
+            BinaryOp::Le => vector(VectorName::Le),
+            BinaryOp::And => vector(VectorName::And),
+            BinaryOp::Or => vector(VectorName::Or),
+            BinaryOp::Xor => vector(VectorName::Xor),
+            BinaryOp::Div if self.graph.node(id).output.element == ElementType::Float => {
+                Ok((Elementwise::Divide, None))
+            }
+            BinaryOp::Div => Err(self.unsupported(id, "integers cannot be divided on the mesh; divide floats")),
+            BinaryOp::Pow => {
+                Err(self.unsupported(id, "only powers of 2, 0.5 and -0.5 are supported; write others as products"))
+            }
+        }
+    }
+}

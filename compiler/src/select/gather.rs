@@ -1,0 +1,26 @@
+//! Look-ups of rows.
+
+use super::Selection;
+use crate::plan::StepKind;
+use crate::{CompileError, layout};
+use petgraph::graph::NodeIndex;
+
+impl Selection<'_> {
+    /// `[rows, columns]` looked up by `[..]` gives `[.., columns]`: each PE finds the rows of its part of the result.
+    pub(super) fn gather(&mut self, id: NodeIndex) -> Result<(), CompileError> {
+        let graph = self.graph;
+        let operands = graph.operands(id);
+        let (table, indices) = (operands[0], operands[1]);
+        if graph.shape(table).len() != 2 {
+            return Err(self.unsupported(id, "only rows of a matrix can be looked up"));
+        }
+        let product = self.default_layout(id);
+        let table_layout = layout::table(graph.shape(table), product.x, self.plan.grid);
+        let table = self.demand(table, table_layout)?;
+        let indices = self.demand(indices, layout::indices(graph.shape(indices), self.plan.grid))?;
+        let result = self.compute_tensor(id, product);
+        let panel = self.plan.tensors[table].tile_bytes() as u32;
+        self.compute_step(id, StepKind::Gather { table, indices, result }, 0, &[panel]);
+        Ok(())
+    }
+}

@@ -1,0 +1,69 @@
+//! Matrix products.
+
+use super::Selection;
+use crate::CompileError;
+use crate::plan::{Plan, StepKind, TensorId};
+use petgraph::graph::NodeIndex;
+use waferloom_fabric::{Dtype, Split};
+use waferloom_kernels::matmul::{self, BatchDim, MatMul};
+use waferloom_models::graph::ElementType;
+
+impl Selection<'_> {
+    /// SUMMA on the whole grid: the left operand and the product in their default layouts, the right operand as the kernel
+    /// asks.
+    pub(super) fn matmul(&mut self, id: NodeIndex) -> Result<(), CompileError> {
+        let graph = self.graph;
+        if graph.node(id).output.element != ElementType::Float {
+            return Err(self.unsupported(id, "only products of floats are supported; cast the operands to float32"));
+        }
+        let operands = graph.operands(id);
+        let (left, right) = (operands[0], operands[1]);
+        let product = self.default_layout(id);
+        let left = self.demand_default(left)?;
+        let right_shape: Vec<u32> = graph.shape(right).iter().map(|&n| n as u32).collect();
+        let columns = product.x.map(|s| Split { dim: right_shape.len() as u32 - 1, ..s });
+        let right_layout = matmul::right_distribution(self.distribution(left), &right_shape, columns);
+        let right = self.demand(right, right_layout)?;
+        let result = self.compute_tensor(id, product);
+        let shape = shape(&self.plan, left, right, result);
+        let [left_panel, right_panel] = shape.panel_bytes(self.plan.dtype);
+        // The product is summed up in f32, in place where that is its type.
+        let sums = if self.plan.dtype == Dtype::F32 {
+            0
+        } else {
+            self.distribution(result).tile_elements() as u32 * Dtype::F32.bytes()
+        };
+        let flops = 2 * graph.shape(id).iter().product::<usize>() * shape.inner as usize;
+        self.compute_step(id, StepKind::MatMul { left, right, result }, flops, &[left_panel, right_panel, sums]);
+        Ok(())
+    }
+}
+
+/// The local sizes of a planned product.
+pub(crate) fn shape(plan: &Plan, left: TensorId, right: TensorId, result: TensorId) -> MatMul {
+    let [left, right, result] = [left, right, result].map(|id| &plan.tensors[id].distribution);
+    let rank = result.shape.len();
+    let (left_tile, right_tile, tile) = (left.tile(), right.tile(), result.tile());
+    // Matrices between two indices of a batch dimension; 0 where the operand has a single index.
+    let strides = |shape: &[u32]| -> Vec<u32> {
+        let after = |dim: usize| shape[dim + 1..rank - 2].iter().product::<u32>();
+        (0..rank - 2).map(|dim| if shape[dim] == 1 { 0 } else { after(dim) }).collect()
+    };
+    let (left_strides, right_strides) = (strides(&left.shape), strides(&right.shape));
+    let batch = (0..rank - 2)
+        .map(|dim| BatchDim { size: result.shape[dim], left: left_strides[dim], right: right_strides[dim] })
+        .collect();
+    let matrices = [&left.shape, &right.shape].map(|shape| shape[..rank - 2].iter().product());
+    let inner = left.shape[rank - 1];
+    MatMul {
+        batch,
+        matrices,
+        rows: tile[rank - 2],
+        columns: tile[rank - 1],
+        inner,
+        block: left.x.map_or(left_tile[rank - 1], |split| split.block),
+        left_split: left.x.is_some(),
+        right_split: right.y.is_some(),
+        right_rows: right_tile[rank - 2],
+    }
+}

@@ -1,0 +1,99 @@
+//! Values on demand: a consumer names a node and a layout.
+
+use super::Selection;
+use crate::plan::{Area, StepKind, Storage, TensorId};
+use crate::view::{self, Piece, View};
+use crate::{CompileError, layout};
+use petgraph::graph::NodeIndex;
+use waferloom_fabric::Distribution;
+use waferloom_kernels::relayout::{self, Relayout};
+use waferloom_models::graph::Op;
+
+impl Selection<'_> {
+    /// A node's value in its default layout.
+    pub(super) fn demand_default(&mut self, id: NodeIndex) -> Result<TensorId, CompileError> {
+        self.demand(id, self.default_layout(id))
+    }
+
+    /// A tensor that holds a node's value in a layout: one that is there, the same bytes seen otherwise, a constant laid
+    /// out at compile time, or the result of a relayout.
+    pub(super) fn demand(&mut self, id: NodeIndex, wanted: Distribution) -> Result<TensorId, CompileError> {
+        let known = self.holders.get(&id).map_or(&[][..], Vec::as_slice);
+        if let Some(&tensor) = known.iter().find(|&&t| *self.distribution(t) == wanted) {
+            return Ok(tensor);
+        }
+        let view = view::of(self.graph, id);
+        let tensor = if view.pieces.iter().all(|p| self.is_constant(p.node)) {
+            self.hold(id, wanted, Storage::Constant { node: id.index(), address: 0 })
+        } else if let Some(tensor) = self.same_tiles(&view, &wanted) {
+            self.hold(id, wanted, Storage::Alias(tensor))
+        } else {
+            self.relayout(id, &view, wanted)?
+        };
+        self.holders.entry(id).or_default().push(tensor);
+        Ok(tensor)
+    }
+
+    fn is_constant(&self, id: NodeIndex) -> bool {
+        matches!(self.graph.node(id).op, Op::Constant(_))
+    }
+
+    fn hold(&mut self, id: NodeIndex, wanted: Distribution, storage: Storage) -> TensorId {
+        let (graph, dtype) = (self.graph, self.node_dtype(id));
+        self.tensor(&graph.node(id).name, dtype, wanted, storage)
+    }
+
+    /// A tensor whose tiles are those of the wanted layout.
+    fn same_tiles(&self, view: &View, wanted: &Distribution) -> Option<TensorId> {
+        let [piece] = view.pieces.as_slice() else { return None };
+        let holders = self.holders.get(&piece.node).filter(|_| piece.is_whole() && !view.has_zeros)?;
+        holders.iter().copied().find(|&t| layout::same_tiles(self.distribution(t), wanted))
+    }
+
+    fn relayout(&mut self, id: NodeIndex, view: &View, wanted: Distribution) -> Result<TensorId, CompileError> {
+        let mut sources = Vec::with_capacity(view.pieces.len());
+        let mut relayouts = Vec::with_capacity(view.pieces.len());
+        for piece in &view.pieces {
+            let source = self.holder(piece)?;
+            relayouts.push(self.plan_relayout(id, source, &wanted, &piece.map(view.elements))?);
+            sources.push(source);
+        }
+        if let ([relayout], [source], false) = (relayouts.as_slice(), sources.as_slice(), view.has_zeros)
+            && relayout.is_identity()
+            && wanted.tile_elements() <= self.distribution(*source).tile_elements()
+        {
+            return Ok(self.hold(id, wanted, Storage::Alias(*source)));
+        }
+        let dtype = self.node_dtype(id);
+        let result = self.hold(id, wanted, Storage::Computed { address: 0 });
+        let most = |bytes: &dyn Fn(&Relayout) -> u32| relayouts.iter().map(bytes).max().unwrap_or(0);
+        let scratch = [most(&Relayout::panel_bytes), most(&|r| r.middle_bytes(dtype))];
+        let kind = StepKind::Move { node: id.index(), sources, clear: view.has_zeros, result };
+        self.compute_step(id, kind, 0, &scratch);
+        let tables = relayouts.iter().flat_map(Relayout::tables);
+        let areas = tables.map(|t| Area::of(t.distribution.tile_elements() as u32 * 2)).collect();
+        if let Some(step) = self.plan.steps.last_mut() {
+            step.tables = areas;
+        }
+        Ok(result)
+    }
+
+    /// The tensor as which a piece's node was computed.
+    fn holder(&mut self, piece: &Piece) -> Result<TensorId, CompileError> {
+        match self.holders.get(&piece.node).and_then(|tensors| tensors.first()) {
+            Some(&tensor) => Ok(tensor),
+            None => self.demand_default(piece.node),
+        }
+    }
+
+    fn plan_relayout(
+        &self,
+        id: NodeIndex,
+        source: TensorId,
+        wanted: &Distribution,
+        map: &[Option<u32>],
+    ) -> Result<Relayout, CompileError> {
+        relayout::plan(self.distribution(source), wanted, map, self.plan.tensors[source].dtype)
+            .map_err(|source| CompileError::Relayout { node: self.graph.node(id).name.clone(), source })
+    }
+}

@@ -1,0 +1,139 @@
+//! The reference models, compiled and simulated, against the outputs of `PyTorch`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use waferloom_compiler::{Options, Plan, lower, plan, prepare};
+use waferloom_fabric::{Dtype, Extent, HostData, HostTensor, Machine, Program, verify};
+use waferloom_models::{Graph, ImportOptions, Tensor, TensorData, import_onnx, read_npz};
+use waferloom_simulator::{Run, simulate};
+
+fn folder(name: &str) -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/models")).join(name)
+}
+
+fn import(name: &str) -> (Graph, BTreeMap<String, HostTensor>) {
+    let inputs = read_npz(&folder(name).join("inputs.npz")).unwrap();
+    let input_shapes = inputs.iter().map(|(name, tensor)| (name.clone(), tensor.shape.clone())).collect();
+    let options = ImportOptions { input_shapes, dims: BTreeMap::new() };
+    let model = import_onnx(&folder(name).join("model.onnx"), &options).unwrap_or_else(|e| panic!("{e}"));
+    let host = |t: Tensor| match t.data {
+        TensorData::F32(v) => HostTensor { shape: t.shape, data: HostData::F32(v) },
+        TensorData::I64(v) => HostTensor { shape: t.shape, data: HostData::I64(v) },
+    };
+    (prepare(&model.graph).unwrap(), inputs.into_iter().map(|(n, t)| (n, host(t))).collect())
+}
+
+fn compile(graph: &Graph, machine: &str, (width, height): (u16, u16), dtype: Dtype) -> (Plan, Program) {
+    let machine = Machine::builtin(machine).unwrap();
+    let options = Options { machine, grid: Extent { width, height }, dtype };
+    let plan = plan(graph, &options).unwrap_or_else(|e| panic!("{e}"));
+    let program = lower(graph, &plan).unwrap_or_else(|e| panic!("{e}"));
+    let findings = verify(&program);
+    assert!(findings.is_empty(), "{findings}");
+    (plan, program)
+}
+
+fn run(program: &Program, inputs: &BTreeMap<String, HostTensor>, threads: usize) -> Run {
+    let options = waferloom_simulator::Options { threads, ..Default::default() };
+    simulate(program, inputs, &options).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// Holds a run against the expected outputs.
+fn compare(name: &str, run: &Run, rtol: f32, atol: f32) {
+    let expected = read_npz(&folder(name).join("expected.npz")).unwrap();
+    assert_eq!(run.outputs.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
+    for (output, expected) in expected {
+        let found = &run.outputs[&output];
+        assert_eq!(found.shape, expected.shape, "{name} {output}");
+        let HostData::F32(found) = &found.data else { panic!("{name} {output} is not float") };
+        for (i, (a, b)) in found.iter().zip(expected.to_f32()).enumerate() {
+            assert!((a - b).abs() <= atol + rtol * b.abs(), "{name} {output}[{i}]: {a} is not {b}");
+        }
+    }
+}
+
+fn check(name: &str, machine: &str, grid: (u16, u16), dtype: Dtype) {
+    let (graph, inputs) = import(name);
+    let (_, program) = compile(&graph, machine, grid, dtype);
+    let result = run(&program, &inputs, 0);
+    let (rtol, atol) = match dtype {
+        Dtype::F16 => F16_TOLERANCE,
+        _ => (1e-4, 1e-5),
+    };
+    compare(name, &result, rtol, atol);
+    assert_eq!(result.leftover_wavelets, 0, "{name}");
+}
+
+/// Every tensor between two operators is rounded to 11 bits: 2^-11 = 5e-4 of its size, and some tens of such roundings add up
+/// on outputs of size 1. See `docs/numerics.md`.
+const F16_TOLERANCE: (f32, f32) = (2e-2, 2e-2);
+
+const MODELS: [&str; 4] = ["dnabert", "dnabert_dynamo", "vit", "rad_dino"];
+/// The whole test machine, a corner of a wafer, and a rectangle that divides no dimension of any model.
+const GRIDS: [(&str, (u16, u16)); 3] = [("bench16", (16, 16)), ("wse2", (24, 24)), ("wse3", (11, 7))];
+
+#[test]
+fn single_precision_equals_pytorch() {
+    for name in MODELS {
+        for (machine, grid) in GRIDS {
+            check(name, machine, grid, Dtype::F32);
+        }
+    }
+}
+
+#[test]
+fn half_precision_is_near_pytorch() {
+    for name in MODELS {
+        for (machine, grid) in GRIDS {
+            check(name, machine, grid, Dtype::F16);
+        }
+    }
+}
+
+#[test]
+fn lines_and_single_pes_compute_the_same_model() {
+    // SRAM for a whole model in one PE; nothing else differs from bench16.
+    let (graph, inputs) = import("vit");
+    let mut machine = Machine::builtin("bench16").unwrap();
+    machine.sram_bytes = 1 << 20;
+    for (width, height) in [(1, 1), (16, 1), (1, 5)] {
+        let options = Options { machine: machine.clone(), grid: Extent { width, height }, dtype: Dtype::F32 };
+        let plan = plan(&graph, &options).unwrap_or_else(|e| panic!("{e}"));
+        let program = lower(&graph, &plan).unwrap_or_else(|e| panic!("{e}"));
+        compare("vit", &run(&program, &inputs, 0), 1e-4, 1e-5);
+    }
+}
+
+#[test]
+fn host_threads_change_nothing() {
+    let (graph, inputs) = import("dnabert");
+    let (_, program) = compile(&graph, "bench16", (16, 16), Dtype::F32);
+    assert_eq!(run(&program, &inputs, 1), run(&program, &inputs, 2));
+}
+
+#[test]
+fn a_plan_is_printed_and_read_back() {
+    let (graph, _) = import("vit");
+    let (plan, program) = compile(&graph, "bench16", (5, 3), Dtype::F16);
+    let read = Plan::from_ron(&plan.to_ron()).unwrap();
+    assert_eq!(read, plan);
+    assert_eq!(lower(&graph, &read).unwrap(), program);
+}
+
+#[test]
+fn a_model_that_does_not_fit_says_by_how_much() {
+    let (graph, _) = import("dnabert");
+    let machine = Machine::builtin("bench16").unwrap();
+    let options = Options { machine, grid: Extent { width: 2, height: 2 }, dtype: Dtype::F32 };
+    let error = plan(&graph, &options).unwrap_err().to_string();
+    assert!(error.contains("does not fit a grid of 2x2") && error.contains("has 49152"), "{error}");
+}
+
+#[test]
+fn a_grid_larger_than_the_machine_is_refused() {
+    let (graph, _) = import("vit");
+    let machine = Machine::builtin("bench16").unwrap();
+    let options = Options { machine, grid: Extent { width: 17, height: 2 }, dtype: Dtype::F32 };
+    let error = plan(&graph, &options).unwrap_err().to_string();
+    assert!(error.contains("17x2") && error.contains("16x16"), "{error}");
+}

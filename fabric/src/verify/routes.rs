@@ -1,0 +1,212 @@
+//! The routes of each colour: every link has two ends, nothing goes in circles, and senders do not meet.
+
+use super::Place;
+use super::finding::{Findings, Grouped};
+use super::grid::port_place;
+use super::map::{Map, sends_to, sent_color, takes_from};
+use super::reach::Reach;
+use super::traffic::Traffic;
+use crate::geometry::{Coord, Direction};
+use crate::program::{ColorRoute, PortKind, Program};
+use std::collections::BTreeSet;
+
+/// What is wrong with a way out of a router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Break {
+    LeavesFabric,
+    NoRoute,
+    NotTaken,
+}
+
+pub(super) fn check(program: &Program, map: &Map, traffic: &[Traffic], found: &mut Findings) {
+    ports(program, map, found);
+    let mut possible = Reach::new(program, map, false);
+    let mut certain = Reach::new(program, map, true);
+    for (color, pe) in inputs(program) {
+        possible.add((color, pe.0, pe.1));
+        certain.add((color, pe.0, pe.1));
+    }
+    for (pe, at, class) in map.placed(program) {
+        let sends = map.sends(program, traffic, pe);
+        for color in (0..program.machine.colors).filter(|&c| sends >> c & 1 == 1) {
+            possible.add((color, pe, Direction::Ramp));
+        }
+        for color in traffic[class].certain(program, at).filter_map(|queue| sent_color(program, class, queue, at)) {
+            certain.add((color, pe, Direction::Ramp));
+        }
+    }
+    possible.run(|_, _, _| ());
+    certain.run(|_, _, _| ());
+    links(program, map, &possible, &certain, found);
+    for color in map.colors() {
+        circles(program, map, color, found);
+    }
+}
+
+/// Router queues into which the host sends.
+pub(super) fn inputs(program: &Program) -> impl Iterator<Item = (u8, (usize, Direction))> {
+    let ports = program.ports.iter().filter(|p| p.kind == PortKind::Input);
+    ports.flat_map(|port| {
+        (0..port.streams()).map(|s| (port.color.0, (program.grid.index(port.stream_pe(s)), port.edge)))
+    })
+}
+
+/// Every port must meet a route at the edge.
+fn ports(program: &Program, map: &Map, found: &mut Findings) {
+    for port in &program.ports {
+        let input = port.kind == PortKind::Input;
+        let bad = (0..port.streams()).map(|s| port.stream_pe(s)).find(|&at| {
+            let route = map.route(program, port.color.0, program.grid.index(at));
+            !route.is_some_and(|r| if input { takes_from(r, port.edge) } else { sends_to(r, port.edge) })
+        });
+        if let Some(at) = bad {
+            let place = Place { pe: Some(at), ..port_place(port) };
+            let (message, remedy) = if input {
+                ("the router at the edge takes nothing from there", "give it a position with the edge in `rx`")
+            } else {
+                ("the router at the edge sends nothing there", "give it a position with the edge in `tx`")
+            };
+            found.error(place, message, format!("{remedy}: {}", crate::text::direction_name(port.edge)));
+        }
+    }
+}
+
+/// Looks at both ends of every link, and for senders that meet.
+fn links(program: &Program, map: &Map, possible: &Reach, certain: &Reach, found: &mut Findings) {
+    let outputs: BTreeSet<(u8, usize, Direction)> = (program.ports.iter().filter(|p| p.kind == PortKind::Output))
+        .flat_map(|p| (0..p.streams()).map(|s| (p.color.0, program.grid.index(p.stream_pe(s)), p.edge)))
+        .collect();
+    let (mut broken, mut unused, mut merged) = (Grouped::new(), Grouped::new(), Grouped::new());
+    for color in map.colors() {
+        for pe in 0..program.grid.pes() {
+            let Some(route) = map.route(program, color, pe) else { continue };
+            let at = program.grid.coord(pe);
+            for position in &route.positions {
+                for out in position.tx.iter().filter(|&d| d != Direction::Ramp) {
+                    if outputs.contains(&(color, pe, out)) {
+                        continue;
+                    }
+                    let Some(what) = broken_link(program, map, color, at, out) else { continue };
+                    let fixed = route.positions.len() == 1;
+                    if fixed && certain.ports(color, pe) & position.rx.0 != 0 {
+                        broken.add((color, out, what), at);
+                    } else {
+                        let used = possible.ports(color, pe) & position.rx.0 != 0;
+                        // A way out for results that a program does not send: whoever lays out a mesh may lay it anyway.
+                        if used || what != Break::LeavesFabric {
+                            unused.add((color, out, what, used), at);
+                        }
+                    }
+                }
+                if (possible.ports(color, pe) & position.rx.0).count_ones() > 1 {
+                    merged.add(color, at);
+                }
+            }
+        }
+    }
+    tell_broken(broken, unused, found);
+    for (color, place) in merged.places() {
+        let message =
+            "wavelets of several senders can come into the router at once, and their order depends on the time";
+        found.warning(place.color(color), message, "use a colour for each sender, or switch positions");
+    }
+}
+
+fn broken_link(program: &Program, map: &Map, color: u8, at: Coord, out: Direction) -> Option<Break> {
+    let Some(to) = out.neighbour(at, program.grid) else { return Some(Break::LeavesFabric) };
+    match map.route(program, color, program.grid.index(to)) {
+        None => Some(Break::NoRoute),
+        Some(route) => (!takes_from(route, out.opposite())).then_some(Break::NotTaken),
+    }
+}
+
+fn tell_broken(
+    broken: Grouped<(u8, Direction, Break)>,
+    unused: Grouped<(u8, Direction, Break, bool)>,
+    found: &mut Findings,
+) {
+    for ((color, out, what), place) in broken.places() {
+        let (message, remedy) = words(out, what);
+        found.error(place.color(color), message, remedy);
+    }
+    for ((color, out, what, used), place) in unused.places() {
+        let (message, remedy) = words(out, what);
+        let when = if used { "; nothing may be sent that way" } else { "; nothing is sent that way" };
+        found.warning(place.color(color), message + when, remedy);
+    }
+}
+
+fn words(out: Direction, what: Break) -> (String, &'static str) {
+    let way = crate::text::direction_name(out);
+    match what {
+        Break::LeavesFabric => (
+            format!("the route to {way} leaves the fabric, and no output port takes it"),
+            "end the route, or add a port",
+        ),
+        Break::NoRoute => {
+            (format!("the route to {way} ends at a PE without a route for the colour"), "give the neighbour a route")
+        }
+        Break::NotTaken => {
+            let message = format!("the route to {way} ends at a router that takes nothing from that side");
+            (message, "add the side to the `rx` of the neighbour")
+        }
+    }
+}
+
+/// Circles in the routes of a colour: certain when every switch of the circle has one position.
+fn circles(program: &Program, map: &Map, color: u8, found: &mut Findings) {
+    if let Some(pe) = circle(program, map, color, true) {
+        let place = Place { pe: Some(program.grid.coord(pe)), ..Place::default() }.color(color);
+        found.error(place, "the routes go in a circle: wavelets would never leave it", "let the routes form a tree");
+    } else if let Some(pe) = circle(program, map, color, false) {
+        let place = Place { pe: Some(program.grid.coord(pe)), ..Place::default() }.color(color);
+        let message = "the routes go in a circle when the switches stand in certain positions";
+        found.warning(place, message, "make sure that they never do, or let the routes form a tree");
+    }
+}
+
+/// Colours of a search in depth: not seen, on the path, done.
+const SEEN: u8 = 1;
+const DONE: u8 = 2;
+
+/// A PE on a circle, if there is one.
+fn circle(program: &Program, map: &Map, color: u8, fixed_only: bool) -> Option<usize> {
+    let grid = program.grid;
+    let route = |pe: usize| {
+        map.route(program, color, pe).filter(|route: &&ColorRoute| !fixed_only || route.positions.len() == 1)
+    };
+    let mut state = vec![0u8; grid.pes() * 4];
+    // (queue as pe * 4 + port, the way out to be tried next).
+    let mut path: Vec<(usize, usize)> = Vec::new();
+    for start in 0..state.len() {
+        if state[start] != 0 || route(start / 4).is_none() {
+            continue;
+        }
+        state[start] = SEEN;
+        path.push((start, 0));
+        while let Some((node, way)) = path.last_mut() {
+            let (pe, port) = (*node / 4, Direction::ALL[*node % 4]);
+            let Some(&out) = Direction::ALL[..4].get(*way) else {
+                state[*node] = DONE;
+                path.pop();
+                continue;
+            };
+            *way += 1;
+            let leads = |r: &ColorRoute| r.positions.iter().any(|p| p.rx.contains(port) && p.tx.contains(out));
+            if !route(pe).is_some_and(leads) {
+                continue;
+            }
+            let Some(to) = out.neighbour(grid.coord(pe), grid) else { continue };
+            let next = grid.index(to) * 4 + out.opposite() as usize;
+            match state[next] {
+                0 => {
+                    state[next] = SEEN;
+                    path.push((next, 0));
+                }
+                SEEN => return Some(next / 4),
+                _ => {}
+            }
+        }
+    }
+    None
+}

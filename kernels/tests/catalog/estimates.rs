@@ -1,0 +1,40 @@
+//! The closed forms against the simulated cycles.
+
+use super::run;
+use waferloom_kernels::catalog::all;
+
+/// Settings of each kernel over which the estimate must hold.
+const SWEEPS: &[(&str, &[&str])] = &[
+    ("broadcast", &["p=8", "p=64 elements=16", "p=12 rows=7 elements=100"]),
+    (
+        "reduce",
+        &[
+            "p=37 algorithm=chain",
+            "p=16 elements=33 algorithm=star",
+            "p=32 elements=64 algorithm=tree",
+            "p=48 elements=100 algorithm=two-phase",
+            "p=48 group=3 algorithm=two-phase",
+        ],
+    ),
+];
+
+#[test]
+fn estimates_are_within_15_percent() {
+    let swept: Vec<&str> = SWEEPS.iter().map(|sweep| sweep.0).collect();
+    let known: Vec<&str> = all().iter().map(|kernel| kernel.name).collect();
+    assert_eq!(swept, known, "each kernel has a sweep");
+    let mut wrong = Vec::new();
+    for (name, settings) in SWEEPS.iter().flat_map(|(name, list)| list.iter().map(move |s| (name, s))) {
+        let (run, instance) = run(name, settings);
+        let ratio = instance.estimate_cycles as f64 / run.cycles as f64;
+        let line = format!(
+            "{name} {settings}: {} cycles, estimate {}, ratio {ratio:.3}",
+            run.cycles, instance.estimate_cycles
+        );
+        println!("{line}");
+        if !(0.85..=1.15).contains(&ratio) {
+            wrong.push(line);
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

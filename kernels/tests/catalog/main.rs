@@ -1,0 +1,50 @@
+//! Kernels on their own: their results, their published times, their estimates.
+
+mod collectives;
+mod estimates;
+
+use waferloom_fabric::{HostData, Machine, verify};
+use waferloom_kernels::catalog::{Instance, KernelError, find};
+use waferloom_simulator::{Options, Run, simulate};
+
+/// Builds a kernel from settings such as `p=4 elements=16`.
+fn instance(name: &str, settings: &str) -> Result<Instance, KernelError> {
+    let settings: Vec<(String, String)> =
+        settings.split_whitespace().filter_map(|s| s.split_once('=')).map(|(k, v)| (k.into(), v.into())).collect();
+    find(name).unwrap().instance(&settings, &Machine::builtin("wse2").unwrap())
+}
+
+/// Builds, verifies and runs a kernel, and holds its results against the reference.
+fn run(name: &str, settings: &str) -> (Run, Instance) {
+    let instance = instance(name, settings).unwrap_or_else(|e| panic!("{name} {settings}: {e}"));
+    let findings = verify(&instance.program);
+    assert!(findings.errors.is_empty(), "{name} {settings}: {findings}");
+    let run = simulate(&instance.program, &instance.inputs, &Options::default())
+        .unwrap_or_else(|e| panic!("{name} {settings}: {e}"));
+    assert_eq!(run.outputs.keys().collect::<Vec<_>>(), instance.expected.keys().collect::<Vec<_>>());
+    for (result, expected) in &instance.expected {
+        let HostData::F32(found) = &run.outputs[result].data else { panic!("{name} {result} is not float") };
+        assert_eq!(found.len(), expected.len(), "{name} {settings} {result}");
+        for (i, (&a, &b)) in found.iter().zip(expected).enumerate() {
+            let error = (f64::from(a) - b).abs();
+            assert!(error <= 1e-5 + 1e-5 * b.abs(), "{name} {settings} {result}[{i}]: {a} is not {b}");
+        }
+    }
+    (run, instance)
+}
+
+#[test]
+fn what_a_kernel_cannot_do_is_refused_by_name() {
+    let cases = [
+        ("reduce", "p=12 algorithm=tree", "`p` cannot be 12"),
+        ("reduce", "p=12 algorithm=two-phase group=5", "`group` cannot be 5"),
+        ("reduce", "p=800", "change `p`"),
+        ("reduce", "elements=20000", "change `elements`"),
+        ("broadcast", "rows=1000", "change `rows`"),
+        ("broadcast", "color=3", "no parameter `color`"),
+    ];
+    for (name, settings, expected) in cases {
+        let error = instance(name, settings).unwrap_err().to_string();
+        assert!(error.contains(expected), "{name} {settings}: {error}");
+    }
+}
