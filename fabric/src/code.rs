@@ -133,7 +133,8 @@ pub enum Operand {
 /// What a vector instruction does with each element.
 ///
 /// Floating-point arithmetic: operands are widened to f32, the operation is done in f32 with one rounding, and the result
-/// is rounded to the destination's type (to nearest, ties to even). Integers wrap.
+/// is rounded to the destination's type (to nearest, ties to even). A result that is not a number is always the same (quiet,
+/// positive) NaN; moves, `Abs` and `Neg` keep theirs. Integers wrap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum VectorOp {
     /// `d = a`, with conversion: float to integer truncates towards zero and saturates, NaN becomes 0.

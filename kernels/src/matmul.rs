@@ -47,6 +47,9 @@ pub struct MatMul {
 
 /// How the right operand must lie for a left operand that lies as `left`: blocks of the inner dimension as wide as the left
 /// operand's, dealt round robin to the rows, so that both have the same blocks on a mesh of any shape.
+///
+/// Blocks travel as whole words: in 16 bits, rows of the right operand's tile times rows of a block must be even, which they
+/// are when the left operand's blocks are.
 pub fn right_distribution(left: &Distribution, shape: &[u32], columns: Option<Split>) -> Distribution {
     let inner = shape.len() as u32 - 2;
     let y = left.x.map(|split| Split { dim: inner, block: split.block });

@@ -86,7 +86,10 @@ fn check(function: Function, exact: fn(f64) -> f64, bound: Bound, in_domain: fn(
     }
 }
 
-/// Results of normal size.
+fn zero_or_normal(x: f32) -> bool {
+    x == 0.0 || x.abs() >= f32::MIN_POSITIVE
+}
+
 fn anywhere(_: f32) -> bool {
     true
 }
@@ -113,11 +116,14 @@ fn reciprocal() {
 
 #[test]
 fn roots() {
-    let normal =
-        |x: f32| x <= 0.0 && (x == 0.0 || x <= -f32::MIN_POSITIVE) || (f32::MIN_POSITIVE..=f32::MAX).contains(&x);
-    check(Function::Rsqrt, |x| 1.0 / if x == 0.0 { 0.0 } else { x.sqrt() }, Bound::Ulps(3.0), normal);
+    check(
+        Function::Rsqrt,
+        |x| 1.0 / if x == 0.0 { 0.0 } else { x.sqrt() },
+        Bound::Ulps(3.0),
+        |x| x < f32::INFINITY && zero_or_normal(x),
+    );
     check(Function::Rsqrt, |x| 1.0 / x.sqrt(), Bound::Absolute(6e-20), |x| x == f32::INFINITY);
-    check(Function::Sqrt, f64::sqrt, Bound::Ulps(3.0), normal);
+    check(Function::Sqrt, f64::sqrt, Bound::Ulps(3.0), zero_or_normal);
 }
 
 #[test]
@@ -141,6 +147,24 @@ fn gelu() {
     check(Function::Gelu, exact, Bound::Absolute(2e-6), |x| x.abs() < 6.0);
     check(Function::Gelu, exact, Bound::Ulps(2.0), |x| (6.0..1e38).contains(&x));
     check(Function::Gelu, exact, Bound::Absolute(4e-7), |x| (-1e38..-6.0).contains(&x));
+}
+
+#[test]
+fn log() {
+    let exact = |x: f64| if x == 0.0 { f64::NEG_INFINITY } else { x.ln() };
+    check(Function::Log, exact, Bound::Absolute(1e-7), |x| (0.5..2.0).contains(&x));
+    check(Function::Log, exact, Bound::Ulps(2.0), |x| zero_or_normal(x) && !(0.5..2.0).contains(&x));
+}
+
+#[test]
+fn sin_and_cos() {
+    check(Function::Sin, libm::sin, Bound::Absolute(2e-7), |x| x.abs() <= 8192.0);
+    check(Function::Cos, libm::cos, Bound::Absolute(2e-7), |x| x.abs() <= 8192.0);
+}
+
+#[test]
+fn floor() {
+    check(Function::Floor, libm::floor, Bound::Absolute(0.0), anywhere);
 }
 
 #[test]

@@ -234,12 +234,8 @@ impl Band {
             0 => !state.would_admit(head.data, shared.routes),
             control => shared.controls[control as usize - 1].task.is_none(),
         };
-        dropped
-            || self.pes[local]
-                .inputs
-                .iter()
-                .flatten()
-                .any(|queue| queue.color == state.color && queue.wavelets.len() < queue.capacity)
+        let queue = state.input.and_then(|queue| self.pes[local].inputs[queue as usize].as_ref());
+        dropped || queue.is_some_and(|queue| queue.wavelets.len() < queue.capacity)
     }
 
     /// Sends the head of a queue (lane, port) on; its outputs have room.
@@ -305,7 +301,7 @@ impl Band {
     /// Puts a wavelet into the PE's input queue, unless the filter or the lack of a task drops it.
     fn deliver(&mut self, shared: &Shared<'_>, local: usize, lane: usize, wavelet: Wavelet, now: u64) {
         let state = &mut self.routers[local].lanes[lane];
-        let color = state.color;
+        let input = state.input;
         let wanted = match wavelet.control {
             0 => state.admit(wavelet.data, shared.routes),
             control => shared.controls[control as usize - 1].task.is_some(),
@@ -314,7 +310,7 @@ impl Band {
             return;
         }
         let ready = now + u64::from(shared.machine.ramp_cycles);
-        if let Some(queue) = self.pes[local].inputs.iter_mut().flatten().find(|q| q.color == color) {
+        if let Some(queue) = input.and_then(|queue| self.pes[local].inputs[queue as usize].as_mut()) {
             queue.wavelets.push_back((ready, wavelet.data, wavelet.control));
             self.schedule(local, ready);
         }

@@ -2,7 +2,7 @@
 //! nothing is decided inside of it.
 
 use super::bulk::{Place, Source, load, store};
-use super::numerics::Element;
+use super::numerics::{self, Element, one_nan};
 use waferloom_fabric::Dtype;
 
 /// Something that gives the floats of a segment.
@@ -122,12 +122,15 @@ pub(crate) fn multiply_add(memory: &mut [u8], target: Place, [a, b, c]: [Source;
         return store(memory, target.nth(0), Dtype::F32, sum.to_bits());
     }
     with_kind!(a, |a| with_kind!(b, |b| with_kind!(c, |c| {
-        write(memory, target, count, |memory, i| b.get(memory, i).mul_add(c.get(memory, i), a.get(memory, i)));
+        write(memory, target, count, |memory, i| {
+            numerics::multiply_add(a.get(memory, i), b.get(memory, i), c.get(memory, i))
+        });
     })));
 }
 
 fn dot(memory: &[u8], start: f32, b: impl Floats, c: impl Floats, count: u64) -> f32 {
-    (0..count).fold(start, |sum, i| b.get(memory, i).mul_add(c.get(memory, i), sum))
+    // A NaN stays one: that it is the right one need only be seen to at the end.
+    one_nan((0..count).fold(start, |sum, i| b.get(memory, i).mul_add(c.get(memory, i), sum)))
 }
 
 /// Whether one of a source's elements may lie where the target's only one lies.

@@ -69,7 +69,7 @@ pub(crate) fn apply(op: VectorOp, [a, b, c]: [Element; 3]) -> Element {
         VectorOp::Abs | VectorOp::Neg => unary(op, a),
         VectorOp::Mac => match (a, b, c) {
             (Element::Int(a), Element::Int(b), Element::Int(c)) => Element::Int(a.wrapping_add(b.wrapping_mul(c))),
-            _ => Element::Float(b.float().mul_add(c.float(), a.float())),
+            _ => Element::Float(multiply_add(a.float(), b.float(), c.float())),
         },
         _ if a.is_float() || b.is_float() => binary_float(op, a.float(), b.float()),
         _ => Element::Int(binary_int(op, a.int(), b.int())),
@@ -87,9 +87,9 @@ fn unary(op: VectorOp, a: Element) -> Element {
 
 fn binary_float(op: VectorOp, a: f32, b: f32) -> Element {
     Element::Float(match op {
-        VectorOp::Add => a + b,
-        VectorOp::Sub => a - b,
-        VectorOp::Mul => a * b,
+        VectorOp::Add => sum(a, b),
+        VectorOp::Sub => difference(a, b),
+        VectorOp::Mul => product(a, b),
         VectorOp::Max => largest(a, b),
         VectorOp::Min => smallest(a, b),
         VectorOp::Eq => return Element::Int(i32::from(a == b)),
@@ -98,6 +98,31 @@ fn binary_float(op: VectorOp, a: f32, b: f32) -> Element {
         // Integer-only operations on floats are refused by the verifier; on unverified programs they act on the integers.
         _ => return Element::Int(binary_int(op, a as i32, b as i32)),
     })
+}
+
+/// The one NaN that arithmetic gives: which of several the host would choose is up to it.
+pub(crate) fn one_nan(x: f32) -> f32 {
+    if x.is_nan() { f32::NAN } else { x }
+}
+
+/// `a + b`.
+pub(crate) fn sum(a: f32, b: f32) -> f32 {
+    one_nan(a + b)
+}
+
+/// `a - b`.
+pub(crate) fn difference(a: f32, b: f32) -> f32 {
+    one_nan(a - b)
+}
+
+/// `a * b`.
+pub(crate) fn product(a: f32, b: f32) -> f32 {
+    one_nan(a * b)
+}
+
+/// `a + b * c` with one rounding.
+pub(crate) fn multiply_add(a: f32, b: f32, c: f32) -> f32 {
+    one_nan(b.mul_add(c, a))
 }
 
 /// The larger number; a NaN wins.
@@ -148,6 +173,12 @@ mod tests {
     #[test]
     fn nan_wins_and_conversions_saturate() {
         assert!(float(VectorOp::Max, f32::NAN, 1.0, 0.0).is_nan());
+        // Whatever NaN goes in, and where none does, the same one comes out.
+        let other = f32::from_bits(0xFFC1_2345);
+        for op in [VectorOp::Add, VectorOp::Sub, VectorOp::Mul, VectorOp::Mac, VectorOp::Max, VectorOp::Min] {
+            assert_eq!(float(op, other, 1.0, 2.0).to_bits(), f32::NAN.to_bits(), "{op:?}");
+        }
+        assert_eq!(float(VectorOp::Sub, f32::INFINITY, f32::INFINITY, 0.0).to_bits(), f32::NAN.to_bits());
         assert_eq!(Element::Float(3e9).to_bits(Dtype::I32), i32::MAX as u32);
         assert_eq!(Element::Float(-2.7).to_bits(Dtype::I32), -2i32 as u32);
         assert_eq!(apply(VectorOp::Round, [Element::Float(2.5); 3]).to_bits(Dtype::I32), 2);

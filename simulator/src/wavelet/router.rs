@@ -22,6 +22,8 @@ pub(crate) struct Lane {
     pub(crate) color: u8,
     /// Index into the program's routes.
     pub(crate) route: u32,
+    /// The PE's input queue that listens to the colour.
+    pub(crate) input: Option<u8>,
     position: u8,
     /// The ports of that position.
     ports: (PortSet, PortSet),
@@ -56,6 +58,7 @@ impl Lane {
         let mut lane = Self {
             color: route.color.0,
             route: index as u32,
+            input: None,
             position: 0,
             ports: Default::default(),
             closed: false,

@@ -75,8 +75,12 @@ impl<'a> Fabric<'a> {
     /// The fabric cut into `count` bands of rows.
     pub(crate) fn bands(&self, count: usize) -> Result<Vec<Band>, SimulateError> {
         let grid = self.program.grid;
-        let routers = self.routers()?;
+        let mut routers = self.routers()?;
         let mut pes = self.pes(&routers);
+        for (pe, lane) in pes.iter().zip(&mut routers).flat_map(|(pe, r)| r.lanes.iter_mut().map(move |l| (pe, l))) {
+            let listens = |queue: &Option<InputQueue>| queue.as_ref().is_some_and(|q| q.color == lane.color);
+            lane.input = pe.inputs.iter().position(listens).map(|queue| queue as u8);
+        }
         self.load_constants(&mut pes)?;
         let (mut pes, mut routers) = (pes.into_iter(), routers.into_iter());
         let height = usize::from(grid.height);
