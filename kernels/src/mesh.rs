@@ -188,7 +188,7 @@ impl Mesh {
 
     /// Three switch positions in the middle of a line: pass on what earlier roots send, be the root, pass on what later
     /// roots send. The ends of the line have no neighbour on one side.
-    fn broadcast_routes(&self, axis: Axis) -> Vec<ColorRoute> {
+    pub(crate) fn broadcast_routes(&self, axis: Axis) -> Vec<ColorRoute> {
         let (color, before, after) = match axis {
             Axis::X => (ROW, Direction::West, Direction::East),
             Axis::Y => (COLUMN, Direction::North, Direction::South),

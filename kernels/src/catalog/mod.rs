@@ -7,6 +7,7 @@
 
 mod broadcast;
 mod data;
+mod gemm;
 mod reduce;
 mod settings;
 mod sketch;
@@ -89,7 +90,7 @@ pub enum KernelError {
 
 /// All kernels, by name.
 pub fn all() -> &'static [Kernel] {
-    const KERNELS: &[Kernel] = &[broadcast::KERNEL, reduce::KERNEL];
+    const KERNELS: &[Kernel] = &[broadcast::KERNEL, gemm::KERNEL, reduce::KERNEL];
     KERNELS
 }
 

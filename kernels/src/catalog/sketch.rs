@@ -73,6 +73,13 @@ impl Sketch {
         self.program.params.len() as u32 - 1
     }
 
+    /// A parameter with one value a row.
+    pub(super) fn by_row(&mut self, name: &str, value: impl Fn(u16) -> i32) -> u32 {
+        let values = ParamValues::ByRow((0..self.program.grid.height).map(value).collect());
+        self.program.params.push(Param { name: name.into(), values });
+        self.program.params.len() as u32 - 1
+    }
+
     /// A fixed route; regions without PEs are left out.
     pub(super) fn route(&mut self, color: Color, region: Region, position: (&[Direction], &[Direction])) {
         self.switched_route(color, region, &[position]);

@@ -7,6 +7,27 @@ use waferloom_kernels::catalog::all;
 const SWEEPS: &[(&str, &[&str])] = &[
     ("broadcast", &["p=8", "p=64 elements=16", "p=12 rows=7 elements=100"]),
     (
+        "gemm",
+        &[
+            "algorithm=summa",
+            "algorithm=cannon",
+            "algorithm=mesh-gemm",
+            "p=8 m=112 n=112 k=112 algorithm=summa",
+            "p=8 m=112 n=112 k=112 algorithm=cannon",
+            "p=8 m=112 n=112 k=112 algorithm=mesh-gemm transpose=a",
+            "p=16 m=32 n=32 k=32 algorithm=summa",
+            "p=16 m=32 n=32 k=32 algorithm=cannon",
+            "p=16 m=32 n=32 k=32 algorithm=mesh-gemm transpose=b",
+            "p=7 m=50 n=61 k=90 algorithm=cannon dtype=f16",
+            "p=7 m=50 n=61 k=90 algorithm=mesh-gemm dtype=f16",
+            "p=7 m=50 n=61 k=90 algorithm=summa dtype=f16",
+            "p=4 q=2 m=100 n=40 k=60 algorithm=summa",
+            "p=3 q=8 m=64 n=40 k=64 algorithm=summa transpose=b",
+            "p=12 m=60 n=60 k=12 algorithm=cannon",
+            "p=1 m=20 n=20 k=20",
+        ],
+    ),
+    (
         "reduce",
         &[
             "p=37 algorithm=chain",
