@@ -5,11 +5,18 @@
 //! parameter to change. Operands lie in SRAM before the first cycle and results are read from it after the last one, so that
 //! the cycles of a run are those of the kernel.
 
+mod allgather;
+mod allreduce;
 mod broadcast;
 mod data;
+mod plane;
 mod reduce;
+mod reduce_scatter;
+mod relayout;
 mod settings;
+mod shift;
 mod sketch;
+mod transpose;
 
 pub use settings::{Kind, Parameter, Settings};
 
@@ -89,7 +96,16 @@ pub enum KernelError {
 
 /// All kernels, by name.
 pub fn all() -> &'static [Kernel] {
-    const KERNELS: &[Kernel] = &[broadcast::KERNEL, reduce::KERNEL];
+    const KERNELS: &[Kernel] = &[
+        allgather::KERNEL,
+        allreduce::KERNEL,
+        broadcast::KERNEL,
+        reduce::KERNEL,
+        reduce_scatter::KERNEL,
+        relayout::KERNEL,
+        shift::KERNEL,
+        transpose::KERNEL,
+    ];
     KERNELS
 }
 
