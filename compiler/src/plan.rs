@@ -251,6 +251,10 @@ pub enum FunctionName {
     Sigmoid,
     Silu,
     Gelu,
+    Log,
+    Sin,
+    Cos,
+    Floor,
 }
 
 impl Plan {

@@ -102,6 +102,11 @@ impl Code {
         Task { id, name: "main".into(), kind: TaskKind::Local, blocked: false, activated: true, body: self.body }
     }
 
+    /// The instructions so far.
+    pub fn instructions(&self) -> &[Instruction] {
+        &self.body
+    }
+
     /// The most registers that are in use at once.
     pub fn registers(&self) -> u8 {
         self.registers_peak

@@ -10,6 +10,7 @@
 
 pub mod catalog;
 pub mod code;
+pub mod cost;
 pub mod edge;
 pub mod elementwise;
 pub mod functions;

@@ -68,7 +68,7 @@ pub fn turn(code: &mut Code, mesh: &Mesh, turn: &Turn, place: Reg) {
     );
 }
 
-fn control(commands: &[SwitchCommand]) -> Control {
+pub(crate) fn control(commands: &[SwitchCommand]) -> Control {
     Control { commands: commands.to_vec(), task: None, payload: Value::Imm(0) }
 }
 

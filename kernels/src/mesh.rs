@@ -131,6 +131,11 @@ impl Mesh {
         Value::Param(index as u32)
     }
 
+    /// The parameters so far.
+    pub fn params(&self) -> &[Param] {
+        &self.params
+    }
+
     /// All parameters, for the program.
     pub fn into_params(self) -> Vec<Param> {
         self.params

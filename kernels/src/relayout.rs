@@ -312,6 +312,11 @@ impl Relayout {
         })
     }
 
+    /// The series of broadcasts, in order: along which axis, and how many turns each has.
+    pub fn series(&self) -> Vec<(Axis, u32)> {
+        self.steps.iter().filter_map(|step| step.axis.map(|axis| (axis, step.roots))).collect()
+    }
+
     /// Bytes of the buffer that receives broadcasts.
     pub fn panel_bytes(&self) -> u32 {
         self.steps.iter().filter(|s| s.axis.is_some()).map(|s| s.panel_words * 4).max().unwrap_or(0)

@@ -19,6 +19,10 @@ pub(crate) fn function(name: FunctionName) -> Function {
         FunctionName::Sigmoid => Function::Sigmoid,
         FunctionName::Silu => Function::Silu,
         FunctionName::Gelu => Function::Gelu,
+        FunctionName::Log => Function::Log,
+        FunctionName::Sin => Function::Sin,
+        FunctionName::Cos => Function::Cos,
+        FunctionName::Floor => Function::Floor,
     }
 }
 

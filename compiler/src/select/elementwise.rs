@@ -104,11 +104,12 @@ impl Selection<'_> {
             UnaryOp::Sigmoid => function(FunctionName::Sigmoid),
             UnaryOp::Silu => function(FunctionName::Silu),
             UnaryOp::Gelu => function(FunctionName::Gelu),
-            UnaryOp::Log | UnaryOp::Sin | UnaryOp::Cos | UnaryOp::Floor | UnaryOp::Round | UnaryOp::Cast => {
-                Err(self.unsupported(
-                    id,
-                    "no kernel computes this function; exp, sqrt, rsqrt, erf, tanh, sigmoid, silu, gelu and 1/x are there",
-                ))
+            UnaryOp::Log => function(FunctionName::Log),
+            UnaryOp::Sin => function(FunctionName::Sin),
+            UnaryOp::Cos => function(FunctionName::Cos),
+            UnaryOp::Floor => function(FunctionName::Floor),
+            UnaryOp::Round | UnaryOp::Cast => {
+                Err(self.unsupported(id, "no kernel rounds to even; floor(x + 0.5) is the nearest that is supported"))
             }
         }
     }

@@ -31,7 +31,7 @@ fn build(settings: &Settings, machine: &Machine) -> Result<Instance, KernelError
     let mut sketch = Sketch::new("broadcast", machine, grid, ["p", "rows"])?;
     let address = sketch.buffer("vector", elements * 4, BufferKind::Activation);
     let vector = Tile { address, elements, dtype: Dtype::F32 };
-    routes(&mut sketch, grid);
+    routes(&mut sketch, COLOR, grid);
     let color = ColorRef::Fixed(COLOR);
     let mut root = Code::new();
     if grid.pes() > 1 {
@@ -45,6 +45,7 @@ fn build(settings: &Settings, machine: &Machine) -> Result<Instance, KernelError
     let others = [Region::rect(1, 0, width - 1, 1), Region::rect(0, 1, width, height - 1)];
     sketch.class("rest", &others, &[(QUEUE_IN, color)], &[], rest);
 
+    sketch.check(grid.pes() as u64 * u64::from(elements), "elements")?;
     let values = numbers(elements as usize, 1);
     let one = Extent { width: 1, height: 1 };
     let whole = Distribution { grid: one, shape: vec![elements], x: None, y: None };
@@ -68,19 +69,19 @@ fn build(settings: &Settings, machine: &Machine) -> Result<Instance, KernelError
 }
 
 /// Along the first row to the east, and from each of its PEs to the south.
-fn routes(sketch: &mut Sketch, Extent { width, height }: Extent) {
+pub(super) fn routes(sketch: &mut Sketch, color: Color, Extent { width, height }: Extent) {
     use Direction::{East, North, Ramp, South, West};
     let down = |tx: &[Direction]| [tx, if height > 1 { &[South][..] } else { &[] }].concat();
     if width > 1 {
-        sketch.route(COLOR, Region::rect(0, 0, 1, 1), (&[Ramp], &down(&[East])));
-        sketch.route(COLOR, Region::rect(1, 0, width - 2, 1), (&[West], &down(&[East, Ramp])));
-        sketch.route(COLOR, Region::rect(width - 1, 0, 1, 1), (&[West], &down(&[Ramp])));
+        sketch.route(color, Region::rect(0, 0, 1, 1), (&[Ramp], &down(&[East])));
+        sketch.route(color, Region::rect(1, 0, width - 2, 1), (&[West], &down(&[East, Ramp])));
+        sketch.route(color, Region::rect(width - 1, 0, 1, 1), (&[West], &down(&[Ramp])));
     } else if height > 1 {
-        sketch.route(COLOR, Region::rect(0, 0, 1, 1), (&[Ramp], &[South]));
+        sketch.route(color, Region::rect(0, 0, 1, 1), (&[Ramp], &[South]));
     }
     if height > 1 {
-        sketch.route(COLOR, Region::rect(0, 1, width, height - 2), (&[North], &[South, Ramp]));
-        sketch.route(COLOR, Region::rect(0, height - 1, width, 1), (&[North], &[Ramp]));
+        sketch.route(color, Region::rect(0, 1, width, height - 2), (&[North], &[South, Ramp]));
+        sketch.route(color, Region::rect(0, height - 1, width, 1), (&[North], &[Ramp]));
     }
 }
 

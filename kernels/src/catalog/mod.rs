@@ -5,12 +5,19 @@
 //! parameter to change. Operands lie in SRAM before the first cycle and results are read from it after the last one, so that
 //! the cycles of a run are those of the kernel.
 
+mod allgather;
+mod allreduce;
 mod broadcast;
 mod data;
 mod gemm;
+mod plane;
 mod reduce;
+mod reduce_scatter;
+mod relayout;
 mod settings;
+mod shift;
 mod sketch;
+mod transpose;
 
 pub use settings::{Kind, Parameter, Settings};
 
@@ -90,7 +97,17 @@ pub enum KernelError {
 
 /// All kernels, by name.
 pub fn all() -> &'static [Kernel] {
-    const KERNELS: &[Kernel] = &[broadcast::KERNEL, gemm::KERNEL, reduce::KERNEL];
+    const KERNELS: &[Kernel] = &[
+        allgather::KERNEL,
+        allreduce::KERNEL,
+        broadcast::KERNEL,
+        gemm::KERNEL,
+        reduce::KERNEL,
+        reduce_scatter::KERNEL,
+        relayout::KERNEL,
+        shift::KERNEL,
+        transpose::KERNEL,
+    ];
     KERNELS
 }
 

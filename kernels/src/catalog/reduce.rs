@@ -20,21 +20,24 @@ pub(super) const KERNEL: Kernel = Kernel {
     parameters: &[
         Parameter::integer("p", "16", (1, 65535), "PEs in the row"),
         Parameter::integer("elements", "256", (1, 1 << 20), "f32 elements of each vector"),
-        Parameter::choice(
-            "algorithm",
-            "auto",
-            &["auto", "chain", "star", "tree", "two-phase"],
-            "who adds what; auto takes the least by estimate",
-        ),
-        Parameter::integer(
-            "group",
-            "0",
-            (0, 65535),
-            "PEs in a group of two-phase; 0 is the divisor of p nearest to its root",
-        ),
+        ALGORITHM,
+        GROUP,
     ],
     build,
 };
+
+pub(super) const ALGORITHM: Parameter = Parameter::choice(
+    "algorithm",
+    "auto",
+    &["auto", "chain", "star", "tree", "two-phase"],
+    "who adds what; auto takes the least by estimate",
+);
+pub(super) const GROUP: Parameter = Parameter::integer(
+    "group",
+    "0",
+    (0, 65535),
+    "PEs in a group of two-phase; 0 is the divisor of p nearest to its root",
+);
 
 /// Ids of queues: the machine's deepest come first on the way in, and 2 and 3 are the deep ones on the way out.
 const QUEUE_OUT: u8 = 2;
@@ -48,7 +51,7 @@ const CLOSED: Route = (&[], &[]);
 
 /// A way to reduce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Algorithm {
+pub(super) enum Algorithm {
     Chain,
     Star,
     Tree,
@@ -57,25 +60,20 @@ enum Algorithm {
 
 /// Sizes of a reduction.
 #[derive(Clone, Copy, Debug)]
-struct Line {
-    pes: u32,
-    elements: u32,
+pub(super) struct Line {
+    pub(super) pes: u32,
+    pub(super) elements: u32,
 }
 
 fn build(settings: &Settings, machine: &Machine) -> Result<Instance, KernelError> {
     let line = Line { pes: u32::from(settings.pes("p")), elements: settings.integer("elements") };
-    let algorithm = choose(settings, machine, line)?;
+    let algorithm = choose(settings, machine, line, "p")?;
     let grid = Extent { width: line.pes as u16, height: 1 };
     let mut sketch = Sketch::new("reduce", machine, grid, ["p", "p"])?;
     let address = sketch.buffer("vector", line.elements * 4, BufferKind::Activation);
     let vector = Tile { address, elements: line.elements, dtype: Dtype::F32 };
-    match algorithm {
-        _ if line.pes == 1 => sketch.class("alone", &[columns(0, 1, 1)], &[], &[], Code::new()),
-        Algorithm::Chain => chain(&mut sketch, line, vector),
-        Algorithm::Star => star(&mut sketch, line, vector),
-        Algorithm::Tree => tree(&mut sketch, line, vector),
-        Algorithm::TwoPhase { group } => two_phase(&mut sketch, line, group, vector),
-    }
+    emit(&mut sketch, line, algorithm, vector);
+    sketch.check(u64::from(line.pes) * u64::from(line.elements), "elements")?;
     let values = numbers(line.pes as usize * line.elements as usize, 2);
     sketch.constant("vectors", Dtype::F32, row_each(grid.width, line.elements), address, &values);
     let one = Extent { width: 1, height: 1 };
@@ -93,7 +91,18 @@ fn build(settings: &Settings, machine: &Machine) -> Result<Instance, KernelError
     })
 }
 
-fn name(algorithm: Algorithm) -> &'static str {
+/// Emits the classes and routes of a reduction to column 0: colours 0 to 3, input queues 0 and 1, output queue 2.
+pub(super) fn emit(sketch: &mut Sketch, line: Line, algorithm: Algorithm, vector: Tile) {
+    match algorithm {
+        _ if line.pes == 1 => sketch.class("alone", &[columns(0, 1, 1)], &[], &[], Code::new()),
+        Algorithm::Chain => chain(sketch, line, vector),
+        Algorithm::Star => star(sketch, line, vector),
+        Algorithm::Tree => tree(sketch, line, vector),
+        Algorithm::TwoPhase { group } => two_phase(sketch, line, group, vector),
+    }
+}
+
+pub(super) fn name(algorithm: Algorithm) -> &'static str {
     match algorithm {
         Algorithm::Chain => "chain",
         Algorithm::Star => "star",
@@ -102,11 +111,17 @@ fn name(algorithm: Algorithm) -> &'static str {
     }
 }
 
-/// The algorithm that is set; `auto` takes the feasible one with the least estimate.
-fn choose(settings: &Settings, machine: &Machine, line: Line) -> Result<Algorithm, KernelError> {
+/// The algorithm that is set; `auto` takes the feasible one with the least estimate. `pes` is the parameter that gives the
+/// length of the line.
+pub(super) fn choose(
+    settings: &Settings,
+    machine: &Machine,
+    line: Line,
+    pes: &'static str,
+) -> Result<Algorithm, KernelError> {
     let tree = || {
         let power = line.pes.is_power_of_two().then_some(Algorithm::Tree);
-        power.ok_or_else(|| settings.refuse("p", "a tree needs a power of two"))
+        power.ok_or_else(|| settings.refuse(pes, "a tree needs a power of two"))
     };
     let two_phase = || {
         let group = match settings.integer("group") {
@@ -116,7 +131,7 @@ fn choose(settings: &Settings, machine: &Machine, line: Line) -> Result<Algorith
         if line.pes.is_multiple_of(group) {
             Ok(Algorithm::TwoPhase { group })
         } else {
-            Err(settings.refuse("group", format!("give a divisor of p = {}", line.pes)))
+            Err(settings.refuse("group", format!("give a divisor of {pes} = {}", line.pes)))
         }
     };
     match settings.word("algorithm") {
@@ -170,7 +185,7 @@ fn chain(sketch: &mut Sketch, line: Line, vector: Tile) {
 }
 
 /// Routes between neighbouring heads, `distance` PEs apart: head `i` sends to head `i - 1` on colour `colors[i % 2]`.
-fn links(sketch: &mut Sketch, pes: u32, distance: u32, colors: [u8; 2]) {
+pub(super) fn links(sketch: &mut Sketch, pes: u32, distance: u32, colors: [u8; 2]) {
     for parity in 0..2 {
         let color = Color(colors[parity as usize]);
         let other = 1 - parity;
@@ -190,7 +205,7 @@ fn links(sketch: &mut Sketch, pes: u32, distance: u32, colors: [u8; 2]) {
 }
 
 /// The colours of [`links`] as parameters: on which a head receives, and on which it sends.
-fn link_params(sketch: &mut Sketch, distance: u16, colors: [u8; 2]) -> (ColorRef, ColorRef) {
+pub(super) fn link_params(sketch: &mut Sketch, distance: u16, colors: [u8; 2]) -> (ColorRef, ColorRef) {
     let name = |what: &str| format!("{what}_{distance}");
     let color = move |head: u16| i32::from(colors[usize::from(head % 2)]);
     let from = sketch.by_column(&name("from"), move |x| color(x / distance + 1));
@@ -334,7 +349,7 @@ fn group_links(sketch: &mut Sketch, pes: u32, group: u32) {
 }
 
 /// Cycles by the closed forms of `docs/cost-model.md`.
-fn estimate(machine: &Machine, line: Line, algorithm: Algorithm) -> u64 {
+pub(super) fn estimate(machine: &Machine, line: Line, algorithm: Algorithm) -> u64 {
     let (p, b) = (u64::from(line.pes), u64::from(line.elements));
     if p == 1 {
         return 0;

@@ -10,6 +10,9 @@ use waferloom_fabric::{
 /// Id of the task that each class runs.
 const MAIN_TASK: u8 = 8;
 
+/// Elements over all PEs that a kernel on its own may have: the host makes them, and what they must become, in one piece.
+const MOST_ELEMENTS: u64 = 1 << 27;
+
 /// A program under construction. All classes share one memory map.
 pub(super) struct Sketch {
     pub(super) program: Program,
@@ -133,13 +136,18 @@ impl Sketch {
             Dtype::F16 => half::f16::from_f32(v).to_le_bytes().to_vec(),
             _ => v.to_le_bytes().to_vec(),
         });
+        self.bytes(name, dtype, distribution, address, bytes.collect());
+    }
+
+    /// Numbers of any type that lie in SRAM before the first cycle.
+    pub(super) fn bytes(&mut self, name: &str, dtype: Dtype, distribution: Distribution, address: u32, bytes: Vec<u8>) {
         self.program.constants.push(Constant {
             name: name.into(),
             dtype,
             distribution,
             origin: Coord { x: 0, y: 0 },
             address,
-            payload: Payload::Inline(bytes.collect()),
+            payload: Payload::Inline(bytes),
         });
     }
 
@@ -148,14 +156,20 @@ impl Sketch {
         self.program.readbacks.push(Readback { name: name.into(), dtype, distribution, origin, address });
     }
 
-    /// The program, once every class fits its PEs: `change` is the parameter that makes it smaller.
-    pub(super) fn finish(self, change: &'static str) -> Result<Program, KernelError> {
+    /// Refuses a program that does not fit its PEs, or whose data (`elements` in all, over all PEs) do not fit the host:
+    /// `change` is the parameter that makes it smaller. Call it before the data are made.
+    pub(super) fn check(&self, elements: u64, change: &'static str) -> Result<(), KernelError> {
         let machine = &self.program.machine;
-        for class in &self.program.classes {
+        let classes = self.program.classes.iter().map(|class| {
             let needed = u64::from(class.data_bytes()) + u64::from(class.code_bytes(machine));
+            (format!("a PE of class `{}`", class.name), needed)
+        });
+        // The code follows later: what has no room for its data alone is refused before it is made.
+        let data = ("a PE".to_string(), u64::from(self.next_address));
+        for (what, needed) in classes.chain([data]) {
             if needed > u64::from(machine.sram_bytes) {
                 return Err(KernelError::TooLarge {
-                    what: format!("a PE of class `{}`", class.name),
+                    what,
                     needed,
                     unit: "bytes of SRAM",
                     machine: machine.name.clone(),
@@ -164,6 +178,22 @@ impl Sketch {
                 });
             }
         }
+        if elements > MOST_ELEMENTS {
+            return Err(KernelError::TooLarge {
+                what: format!("the data of `{}`", self.program.name),
+                needed: elements,
+                unit: "elements",
+                machine: "the host".into(),
+                available: MOST_ELEMENTS,
+                change,
+            });
+        }
+        Ok(())
+    }
+
+    /// The program, once every class fits its PEs: `change` is the parameter that makes it smaller.
+    pub(super) fn finish(self, change: &'static str) -> Result<Program, KernelError> {
+        self.check(0, change)?;
         Ok(self.program)
     }
 }
@@ -187,10 +217,10 @@ pub(super) fn row_each(pes: u16, elements: u32) -> Distribution {
 
 /// The start of every kernel: the first task starts, and the first vector instruction.
 pub(super) fn start_cycles(machine: &Machine) -> u64 {
-    u64::from(machine.task_switch_cycles + machine.vector_startup_cycles)
+    crate::cost::start(machine)
 }
 
 /// Cycles from a PE's datapath to its neighbour's: ramp, hop, ramp, and the element itself.
 pub(super) fn neighbour_cycles(machine: &Machine) -> u64 {
-    u64::from(2 * machine.ramp_cycles + machine.hop_cycles + 1)
+    crate::cost::neighbour(machine)
 }

@@ -5,6 +5,33 @@ use waferloom_kernels::catalog::all;
 
 /// Settings of each kernel over which the estimate must hold.
 const SWEEPS: &[(&str, &[&str])] = &[
+    (
+        "allgather",
+        &[
+            "p=2 elements=40",
+            "p=8 elements=1",
+            "p=16 elements=16",
+            "p=64 elements=8",
+            "p=24 elements=100",
+            "p=5 elements=400",
+        ],
+    ),
+    (
+        "allreduce",
+        &[
+            "p=2 elements=16",
+            "p=37 algorithm=chain",
+            "p=64 elements=1",
+            "p=16 elements=33 algorithm=star",
+            "p=32 elements=64 algorithm=tree",
+            "p=48 elements=100 algorithm=two-phase",
+            "p=1 rows=9 elements=100",
+            "p=8 rows=8 elements=256 algorithm=chain",
+            "p=16 rows=4 elements=32 algorithm=tree",
+            "p=12 rows=20 elements=64 algorithm=two-phase",
+            "p=24 rows=10 elements=4",
+        ],
+    ),
     ("broadcast", &["p=8", "p=64 elements=16", "p=12 rows=7 elements=100"]),
     (
         "gemm",
@@ -35,6 +62,49 @@ const SWEEPS: &[(&str, &[&str])] = &[
             "p=32 elements=64 algorithm=tree",
             "p=48 elements=100 algorithm=two-phase",
             "p=48 group=3 algorithm=two-phase",
+        ],
+    ),
+    (
+        "reduce_scatter",
+        &[
+            "p=2 elements=40",
+            "p=8 elements=1",
+            "p=16 elements=16",
+            "p=64 elements=8",
+            "p=24 elements=100",
+            "p=5 elements=400",
+        ],
+    ),
+    (
+        "relayout",
+        &[
+            "",
+            "p=8 rows=1 m=8 n=256 to_n=3",
+            "p=1 rows=8 m=64 n=24 to_m=2 dtype=f16",
+            "p=6 rows=5 m=90 n=60 from_m=4 from_n=7 to_m=0 to_n=0",
+            "p=8 rows=8 m=128 n=64 to_m=2 to_n=2 dtype=f16",
+        ],
+    ),
+    (
+        "shift",
+        &[
+            "elements=1",
+            "p=40 elements=300",
+            "p=7 distance=3",
+            "p=64 distance=8 elements=50",
+            "p=30 distance=4 wrap=yes",
+            "p=16 wrap=yes elements=200",
+            "p=3 distance=2 elements=500",
+        ],
+    ),
+    (
+        "transpose",
+        &[
+            "",
+            "p=8 rows=1 m=8 n=256",
+            "p=1 rows=8 dtype=f16",
+            "p=6 rows=5 m=90 n=60",
+            "p=8 rows=8 m=128 n=64 dtype=f16",
         ],
     ),
 ];

@@ -2,6 +2,7 @@
 
 mod collectives;
 mod estimates;
+mod movement;
 
 use waferloom_fabric::{HostData, Machine, verify};
 use waferloom_kernels::catalog::{Instance, KernelError, find};
