@@ -166,7 +166,7 @@ pub fn simulate(
         return Err(SimulateError::Invalid { findings });
     }
     for warning in warnings {
-        tracing::warn!("{warning}");
+        tracing::info!("{warning}");
     }
     wavelet::run(program, inputs, options)
 }

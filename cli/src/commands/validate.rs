@@ -43,6 +43,13 @@ struct Published {
     confidence: String,
 }
 
+impl Point {
+    /// Cycles outside of the bounds; below 0 when there are too few.
+    fn outside(&self) -> f64 {
+        (self.cycles as f64 - self.high).max(0.0) + (self.cycles as f64 - self.low).min(0.0)
+    }
+}
+
 /// What became of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -64,8 +71,8 @@ pub(crate) struct Row {
     pub(crate) published: String,
     /// What we get.
     pub(crate) found: String,
-    /// How far that is from the published, in percent; for a range from its nearer end, 0 inside it.
-    pub(crate) error_percent: Option<f64>,
+    /// How far that is from the published; for a range from its nearer end.
+    pub(crate) off: String,
     /// Whether it holds.
     pub(crate) verdict: Verdict,
     /// Assumptions, or what the row leaves open.

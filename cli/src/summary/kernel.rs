@@ -47,21 +47,25 @@ pub(crate) fn one(m: &Measurement, machine: &Machine) -> String {
 
 /// A sweep.
 pub(crate) fn sweep(names: &[&str], points: &[Point]) -> String {
+    let shows_algorithm = !names.contains(&"algorithm");
     let fixed = ["algorithm", "cycles", "estimate", "off", "busy", "peak link", "error"];
-    let mut rows = vec![names.iter().chain(&fixed).map(ToString::to_string).collect::<Vec<_>>()];
+    let fixed = &fixed[usize::from(!shows_algorithm)..];
+    let mut rows = vec![names.iter().chain(fixed).map(ToString::to_string).collect::<Vec<_>>()];
     let mut refused = String::new();
     for point in points {
         let mut row = point.values.clone();
         match &point.result {
-            Ok(m) => row.extend([
-                m.algorithm.clone(),
-                grouped(m.cycles),
-                grouped(m.estimate_cycles),
-                format!("{:+.1} %", 100.0 * m.estimate_error()),
-                percent(m.report.utilisation.busy),
-                format!("{:.3}", m.report.links.peak_load),
-                format!("{:.1e}", m.max_rel_error),
-            ]),
+            Ok(m) => {
+                row.extend(shows_algorithm.then(|| m.algorithm.clone()));
+                row.extend([
+                    grouped(m.cycles),
+                    grouped(m.estimate_cycles),
+                    format!("{:+.1} %", 100.0 * m.estimate_error()),
+                    percent(m.report.utilisation.busy),
+                    format!("{:.3}", m.report.links.peak_load),
+                    format!("{:.1e}", m.max_rel_error),
+                ]);
+            }
             Err(error) => {
                 let _ = writeln!(refused, "{}: {}", point.values.join(" "), short(&error.to_string(), 90));
                 row.extend(std::iter::repeat_n("-".to_string(), fixed.len()));
@@ -70,7 +74,12 @@ pub(crate) fn sweep(names: &[&str], points: &[Point]) -> String {
         rows.push(row);
     }
     let mut align = vec![Align::Right; names.len() + fixed.len()];
-    align[names.len()] = Align::Left;
+    // Words to the left.
+    for (column, name) in names.iter().chain(fixed).enumerate() {
+        if ["algorithm", "dtype", "transpose"].contains(name) {
+            align[column] = Align::Left;
+        }
+    }
     let mut out = table(rows, &align);
     if !refused.is_empty() {
         let _ = write!(out, "\nwithout a run:\n{refused}");

@@ -1,37 +1,23 @@
 //! The table of `validate`, for people.
 
-use super::short;
 use super::table::{Align, table as aligned};
 use crate::commands::validate::{Row, Verdict};
 use std::fmt::Write as _;
 
-/// Longest cell of the wide columns.
-const MOST_CELL: usize = 46;
-
 /// One line a row, then what the rows need to be understood.
 pub(crate) fn table(rows: &[Row], points: bool) -> String {
-    let heading = ["row", "published", "here", "off", ""].map(String::from).to_vec();
-    let error = |e: Option<f64>| e.map_or("-".into(), |e| format!("{e:+.1} %"));
-    let cells = rows.iter().map(|row| {
-        vec![
-            short(&row.id, 26),
-            short(&row.published, 26),
-            short(&row.found, MOST_CELL - 10),
-            error(row.error_percent),
-            word(row.verdict).to_string(),
-        ]
-    });
-    let align = [Align::Left, Align::Left, Align::Left, Align::Right, Align::Left];
+    let heading = ["row", "here", "off", ""].map(String::from).to_vec();
+    let cells =
+        rows.iter().map(|row| vec![row.id.clone(), row.found.clone(), row.off.clone(), word(row.verdict).into()]);
+    let align = [Align::Left, Align::Left, Align::Right, Align::Left];
     let mut out = aligned(std::iter::once(heading).chain(cells).collect(), &align);
-    out.push_str("\nnotes\n");
+    out.push_str("\nwhat is published, and where\n");
     for row in rows {
         let _ = writeln!(out, "  {}: {}", row.id, row.published);
-        for text in [&row.found, &row.note] {
-            if !text.is_empty() {
-                let _ = writeln!(out, "    {text}");
-            }
+        if !row.note.is_empty() {
+            let _ = writeln!(out, "    {}", row.note);
         }
-        let _ = writeln!(out, "    source: {}", row.source);
+        let _ = writeln!(out, "    {}", row.source);
         if points {
             out.push_str(&point_table(row));
         }

@@ -268,13 +268,17 @@ fn tree_routes(sketch: &mut Sketch, pes: u32) {
         let at = columns(x, x + 1, 1);
         let from = Color((x.count_ones() % 2) as u8);
         let to = Color(1 - from.0);
-        match x {
-            0 => sketch.switched_route(from, at, &[RECEIVE]),
-            _ if x % 2 == 1 => sketch.switched_route(from, at, &[PASS]),
-            _ => sketch.switched_route(from, at, &[RECEIVE, PASS]),
+        // The root receives on colour 0, and colour 1 ends at PE 2 at the latest: nothing passes on it from there on.
+        let pass = |color: Color| (x > 2 || color == Color(0)).then_some(PASS);
+        let receive = (x % 2 == 0).then_some(RECEIVE);
+        let beyond = pass(from).filter(|_| x > 0);
+        let receiving: Vec<Route> = receive.into_iter().chain(beyond).collect();
+        if !receiving.is_empty() {
+            sketch.switched_route(from, at, &receiving);
         }
         if x > 0 {
-            sketch.switched_route(to, at, &[SEND, PASS]);
+            let sending: Vec<Route> = [SEND].into_iter().chain(pass(to)).collect();
+            sketch.switched_route(to, at, &sending);
         }
     }
 }

@@ -28,7 +28,7 @@ pub(super) fn estimate(row: &Published, machine: &Machine) -> Row {
         id: row.id.clone(),
         published,
         found,
-        error_percent: error,
+        off: error.map_or(String::new(), |e| format!("{e:+.1} %")),
         verdict: Verdict::Shown,
         note: note.into(),
         source: row.source.clone(),

@@ -40,7 +40,7 @@ pub(super) fn rows(machine: &Machine, args: &ValidateArgs, progress: &Progress) 
         id: "measured, others".into(),
         published: format!("{others} more figures"),
         found: "not run".into(),
-        error_percent: None,
+        off: String::new(),
         verdict: Verdict::Shown,
         note: "kernels of other projects (sparse products, stencils, whole language models) that are not in the catalogue, or \
                sizes outside of --most-pes and --most-elements"
@@ -87,7 +87,7 @@ fn told(row: &Measured, found: String, error_percent: Option<f64>, verdict: Verd
         id: row.id.clone(),
         published: format!("{}: {} {}", row.algorithm, row.value, row.unit),
         found,
-        error_percent,
+        off: error_percent.map_or(String::new(), |e| format!("{e:+.1} %")),
         verdict,
         note,
         source: row.source.clone(),

@@ -67,30 +67,37 @@ pub(super) fn formula(
         let high = evaluate(high, p, b, machine.ramp_cycles)?;
         let cycles = cycles(machine, &row.kernel, &settings(algorithm, p, b))?.cycles;
         let found = cycles as f64;
-        let outside = (found - high).max(0.0) + (found - low).min(0.0);
+        let mut point = Point { pes: p, elements: b, low, high, cycles, error_percent: 0.0, holds: true };
         let nearer = if found > high { high } else { low };
-        let holds = outside.abs() <= (slack * nearer).max(SLACK_CYCLES);
-        Ok(Point { pes: p, elements: b, low, high, cycles, error_percent: 100.0 * outside / nearer, holds })
+        point.error_percent = 100.0 * point.outside() / nearer;
+        point.holds = point.outside().abs() <= (slack * nearer).max(SLACK_CYCLES);
+        Ok(point)
     };
     let sizes = sizes(args);
     let sizes: Vec<(u32, u32)> = sizes.into_iter().filter(|(p, _)| !squares || p.isqrt().pow(2) == *p).collect();
     let points = sizes.par_iter().map(point).collect::<Result<Vec<_>, _>>()?;
     let held = points.iter().filter(|p| p.holds).count();
-    let worst = points.iter().max_by(|a, b| a.error_percent.abs().total_cmp(&b.error_percent.abs()));
-    let published = if low == high { low.to_string() } else { format!("{low} .. {high}") };
     Ok(Row {
         id: row.id.clone(),
-        published,
-        found: format!("{held} of {} points within {:.0} % or 12 cycles", points.len(), 100.0 * slack),
-        error_percent: worst.map(|w| w.error_percent),
+        published: if low == high { low.to_string() } else { format!("{low} .. {high}") },
+        found: format!("{held} of {} points hold", points.len()),
+        off: off(&points),
         verdict: if held == points.len() { Verdict::Holds } else { Verdict::Fails },
-        note: worst.map_or(String::new(), |w| {
-            format!("furthest off, for its size, at P {} B {}: {} cycles", w.pes, w.elements, w.cycles)
-        }),
+        note: format!("a point holds within {:.0} % or {SLACK_CYCLES} cycles of its bounds", 100.0 * slack),
         source: row.source.clone(),
         confidence: row.confidence.clone(),
         points,
     })
+}
+
+/// How far the points are from their bounds: in cycles where these are few, else in percent.
+fn off(points: &[Point]) -> String {
+    let few = points.iter().map(Point::outside).filter(|o| o.abs() <= SLACK_CYCLES);
+    let most = few.max_by(|a, b| a.abs().total_cmp(&b.abs())).unwrap_or(0.0);
+    let many = points.iter().filter(|p| p.outside().abs() > SLACK_CYCLES).map(|p| p.error_percent);
+    let percent = many.max_by(|a, b| a.abs().total_cmp(&b.abs()));
+    let percent = percent.map_or(String::new(), |p| format!(", {p:+.1} %"));
+    format!("{most:+.0} cycles{percent}")
 }
 
 /// The published ranking: which algorithm is the best where, and that `auto` finds it.
@@ -118,14 +125,10 @@ pub(super) fn ranking(row: &Published, statement: &str, machine: &Machine, args:
     Ok(Row {
         id: row.id.clone(),
         published: statement.into(),
-        found: format!(
-            "at P {most} from short to long: {}; up to {gain:.2}x over the chain; auto at most {:.1} % behind",
-            winners.join(", "),
-            100.0 * (auto - 1.0)
-        ),
-        error_percent: None,
+        found: format!("up to {gain:.2}x over the chain; auto at most {:.1} % behind", 100.0 * (auto - 1.0)),
+        off: String::new(),
         verdict: if holds { Verdict::Holds } else { Verdict::Fails },
-        note: String::new(),
+        note: format!("the best at P {most}, from short to long vectors: {}", winners.join(", ")),
         source: row.source.clone(),
         confidence: row.confidence.clone(),
         points: Vec::new(),
