@@ -8,9 +8,13 @@
 mod broadcast;
 mod data;
 mod gemm;
+mod gemv;
+mod matvec;
 mod reduce;
 mod settings;
 mod sketch;
+mod sparse_cover;
+mod sparse_gemv;
 
 pub use settings::{Kind, Parameter, Settings};
 
@@ -90,7 +94,7 @@ pub enum KernelError {
 
 /// All kernels, by name.
 pub fn all() -> &'static [Kernel] {
-    const KERNELS: &[Kernel] = &[broadcast::KERNEL, gemm::KERNEL, reduce::KERNEL];
+    const KERNELS: &[Kernel] = &[broadcast::KERNEL, gemm::KERNEL, gemv::KERNEL, reduce::KERNEL, sparse_gemv::KERNEL];
     KERNELS
 }
 
