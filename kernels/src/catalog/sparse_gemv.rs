@@ -14,9 +14,9 @@
 use super::data::numbers;
 use super::matvec::Frame;
 use super::sketch::Sketch;
-use super::sparse_cover::{Boxed, THREADS, cover, schedule};
+use super::sparse_cover::{Boxed, Group, cover, schedule, thread};
 use super::{Instance, Kernel, KernelError, Parameter, Settings};
-use crate::code::{Code, Tile, memory};
+use crate::code::{Tile, memory};
 use std::collections::BTreeMap;
 use waferloom_fabric::code::{Async, Instruction, Operand};
 use waferloom_fabric::{BufferKind, Distribution, Dtype, Extent, Machine, Param, ParamValues, Split, Value, VectorOp};
@@ -38,13 +38,25 @@ pub(super) const KERNEL: Kernel = Kernel {
 /// Addresses modulo this many bytes that are tried for the values of a box: then the banks come around again.
 const BANKS: u32 = 32;
 
-/// A box with the address of its values and the cycles that its elements take.
+/// Microthreads that are used, where the machine has so many.
+const MOST_THREADS: u8 = 8;
+
+/// The register that holds an element of x.
+const X_REGISTER: u8 = 0;
+
+/// Numbers of a descriptor: address in y, two lengths and steps, address of the values, length.
+const FIELDS: usize = 7;
+
+/// A box with the address of its values and the waits for memory of its elements.
 #[derive(Clone, Copy, Debug, Default)]
 struct Placed {
     boxed: Boxed,
     values: u32,
-    cycles: u64,
+    waits: u32,
 }
+
+/// What a PE does: for each of its columns the boxes.
+type List = Vec<(u32, Vec<Placed>)>;
 
 fn build(settings: &Settings, machine: &Machine) -> Result<Instance, KernelError> {
     let grid = Extent { width: settings.pes("p"), height: settings.pes("q") };
@@ -54,26 +66,30 @@ fn build(settings: &Settings, machine: &Machine) -> Result<Instance, KernelError
     let frame = if tree.sum_cycles(machine) < chain.sum_cycles(machine) { tree } else { chain };
     let mut sketch = Sketch::new("sparse_gemv", machine, grid, ["p", "q"])?;
     fits(&frame, settings, machine)?;
+    if machine.microthreads == 0 {
+        return Err(settings.refuse("zeros", "the machine has no microthreads, on which sparse products run: use gemv"));
+    }
     let a = matrix(&frame, settings.integer("zeros"));
     let vector = numbers(k as usize, 6);
     let (x, y) = frame.buffers(&mut sketch, 0);
-    let lists: Vec<Vec<Boxed>> = grid_order(grid).map(|(px, py)| schedule(boxes(&frame, &a, px, py))).collect();
-    let slots = lists.iter().map(Vec::len).max().unwrap_or(0);
     let start = sketch.next_address();
-    let lists: Vec<Vec<Placed>> = lists.iter().map(|list| place(list, y, start, slots, machine)).collect();
-    let end = lists.iter().flatten().map(|b| b.values + b.boxed.len() * 4).max().unwrap_or(start).max(start + 4);
+    let threads = usize::from(machine.microthreads.min(MOST_THREADS));
+    let mut lists: Vec<List> =
+        grid_order(grid).map(|(px, py)| place(schedule(groups(&frame, &a, px, py), threads), y, start)).collect();
+    let sizes = align(&mut lists, start);
+    let placed = lists.iter().flatten().flat_map(|(_, boxes)| boxes);
+    let end = placed.map(|b| b.values + b.boxed.len() * 4).max().unwrap_or(start).max(start + 4);
     let values = sketch.buffer("values", end - start, BufferKind::Weight);
     lay(&mut sketch, &frame, &a, &lists, values, (end - start) / 4);
-    let bases: Vec<[Value; 8]> = (0..slots).map(|slot| descriptor(&mut sketch, &lists, slot, x, y)).collect();
-    let list = |code: &mut Code| instructions(code, &bases, y);
-    frame.emit(&mut sketch, (x, y), &vector, list);
+    let code = instructions(&mut sketch, &lists, &sizes, threads, (x, y));
+    frame.emit(&mut sketch, (x, y), &vector, |all| code.iter().for_each(|one| all.push(one.clone())));
     let sum = |row: &[f32]| row.iter().zip(&vector).map(|(&a, &x)| f64::from(a) * f64::from(x)).sum();
     Ok(Instance {
         program: sketch.finish(larger(&frame))?,
         inputs: BTreeMap::new(),
         expected: BTreeMap::from([("y".into(), a.chunks_exact(k as usize).map(sum).collect())]),
         algorithm: if frame.group < u32::from(grid.width) { "tree".into() } else { "chain".into() },
-        estimate_cycles: estimate(machine, &frame, &lists),
+        estimate_cycles: estimate(machine, &frame, &lists, &sizes),
         flops: 2 * a.iter().filter(|&&v| v != 0.0).count() as u64,
     })
 }
@@ -87,12 +103,12 @@ fn larger(frame: &Frame) -> &'static str {
     if frame.m >= frame.k { "m" } else { "k" }
 }
 
-/// Refuses what cannot fit, before the matrix is made: x, y and the values with their share of descriptors, four to one.
+/// Refuses what cannot fit, before the matrix is made: x, y and the values with their share of descriptors, at most six to one.
 fn fits(frame: &Frame, settings: &Settings, machine: &Machine) -> Result<(), KernelError> {
     let (rows, columns) = (u64::from(frame.rows()), u64::from(frame.columns()));
     let values = rows * columns * u64::from(100 - settings.integer("zeros")) / 100;
-    let instruction = u64::from(machine.instruction_bytes + 4 * machine.descriptor_bytes);
-    let needed = (rows + columns + values) * 4 + values / 4 * instruction;
+    let instruction = u64::from(machine.instruction_bytes + 3 * machine.descriptor_bytes);
+    let needed = (rows + columns + values) * 4 + values / 6 * instruction;
     // A draw may give a few less than their share.
     if needed * 9 / 10 <= u64::from(machine.sram_bytes) {
         return Ok(());
@@ -122,53 +138,61 @@ fn matrix(frame: &Frame, zeros: u32) -> Vec<f32> {
 }
 
 /// The boxes that cover a PE's non-zeros, column by column.
-fn boxes(frame: &Frame, a: &[f32], px: u32, py: u32) -> Vec<Boxed> {
+fn groups(frame: &Frame, a: &[f32], px: u32, py: u32) -> Vec<Group> {
     let first = py * frame.rows();
     let rows = frame.rows().min(frame.m.saturating_sub(first));
     let columns = frame.columns().min(frame.k.saturating_sub(px * frame.columns()));
-    let mut all = Vec::new();
-    for column in 0..columns {
+    let filled = |column: u32| {
         let global = (px * frame.columns() + column) as usize;
-        let at = |row: u32| a[(first + row) as usize * frame.k as usize + global];
-        let filled: Vec<u32> = (0..rows).filter(|&row| at(row) != 0.0).collect();
-        all.extend(cover(column, &filled));
-    }
-    all
+        let at = move |row: u32| a[(first + row) as usize * frame.k as usize + global];
+        (0..rows).filter(|&row| at(row) != 0.0).collect::<Vec<_>>()
+    };
+    (0..columns).map(|column| cover(column, &filled(column))).collect()
 }
 
-/// Gives each box of a list an address for its values, where they collide least with the elements of y that they go to.
-/// The list is filled up to `slots`.
-fn place(list: &[Boxed], y: Tile, start: u32, slots: usize, machine: &Machine) -> Vec<Placed> {
+/// Gives each box an address for its values, where they collide least with the elements of y that they go to.
+fn place(groups: Vec<Group>, y: Tile, start: u32) -> List {
     let mut next = start;
-    let mut placed = Vec::with_capacity(slots);
-    for &boxed in list {
-        let collisions = |address: u32| {
-            let collide = |a: u32, b: u32| a / 8 != b / 8 && a / 8 % 4 == b / 8 % 4;
-            // The first element waits for its third operand anyway: x, which then stays in a register.
-            let elements = boxed.rows().enumerate().skip(1);
-            elements.filter(|&(i, row)| collide(address + i as u32 * 4, y.address + row * 4)).count()
+    let mut place = |boxed: Boxed| {
+        let collide = |a: u32, b: u32| a / 8 != b / 8 && a / 8 % 4 == b / 8 % 4;
+        let waits = |address: u32| {
+            let elements = boxed.rows().zip((address..).step_by(4));
+            elements.filter(|&(row, value)| collide(value, y.address + row * 4)).count() as u32
         };
-        let values = (next..next + BANKS).step_by(4).min_by_key(|&a| collisions(a)).unwrap_or(next);
-        let third = usize::from(machine.sram_reads_per_cycle < 3 && boxed.len() > 0);
-        placed.push(Placed { boxed, values, cycles: u64::from(boxed.len()) + (third + collisions(values)) as u64 });
+        let values = (next..next + BANKS).step_by(4).min_by_key(|&a| waits(a)).unwrap_or(next);
         if boxed.len() > 0 {
             next = values + boxed.len() * 4;
         }
+        Placed { boxed, values, waits: waits(values) }
+    };
+    groups.into_iter().map(|group| (group.column, group.boxes.into_iter().map(&mut place).collect())).collect()
+}
+
+/// Fills all lists up to the same groups of the same sizes; gives the sizes.
+fn align(lists: &mut [List], start: u32) -> Vec<usize> {
+    let groups = lists.iter().map(Vec::len).max().unwrap_or(0);
+    let empty = Placed { values: start, ..Placed::default() };
+    lists.iter_mut().for_each(|list| list.resize(groups, (0, Vec::new())));
+    let size = |i: usize| lists.iter().map(|list| list[i].1.len()).max().unwrap_or(0);
+    let sizes: Vec<usize> = (0..groups).map(size).collect();
+    for list in lists {
+        for ((_, boxes), &size) in list.iter_mut().zip(&sizes) {
+            boxes.resize(size, empty);
+        }
     }
-    placed.resize(slots, Placed { values: start, ..Placed::default() });
-    placed
+    sizes
 }
 
 /// Lays the values into SRAM, in the order of each PE's list.
-fn lay(sketch: &mut Sketch, frame: &Frame, a: &[f32], lists: &[Vec<Placed>], address: u32, words: u32) {
+fn lay(sketch: &mut Sketch, frame: &Frame, a: &[f32], lists: &[List], address: u32, words: u32) {
     let Extent { width, height } = frame.grid;
     let mut values = vec![0f32; lists.len() * words as usize];
     for (((px, py), list), tile) in grid_order(frame.grid).zip(lists).zip(values.chunks_exact_mut(words as usize)) {
-        for Placed { boxed, values, .. } in list {
-            let column = (px * frame.columns() + boxed.column) as usize;
-            for (i, row) in boxed.rows().enumerate() {
+        for (column, placed) in list.iter().flat_map(|(column, boxes)| boxes.iter().map(move |b| (column, b))) {
+            let column = (px * frame.columns() + column) as usize;
+            for (i, row) in placed.boxed.rows().enumerate() {
                 let row = (py * frame.rows() + row) as usize;
-                tile[(values - address) as usize / 4 + i] = a[row * frame.k as usize + column];
+                tile[(placed.values - address) as usize / 4 + i] = a[row * frame.k as usize + column];
             }
         }
     }
@@ -181,48 +205,63 @@ fn lay(sketch: &mut Sketch, frame: &Frame, a: &[f32], lists: &[Vec<Placed>], add
     sketch.constant("values", Dtype::F32, dealt, address, &values);
 }
 
-/// A slot's descriptors: address in y, two lengths and steps, address in x, address of the values, length.
-fn descriptor(sketch: &mut Sketch, lists: &[Vec<Placed>], slot: usize, x: Tile, y: Tile) -> [Value; 8] {
-    let field = |b: &Placed| {
-        let Boxed { column, row, outer, inner } = b.boxed;
-        let (to, from) = (y.address + row * 4, x.address + column * 4);
-        [to, outer.0, outer.1, inner.0, inner.1, from, b.values, b.boxed.len()]
+/// The code that all PEs share: for each group its element of x into a register, and one multiply-add a box.
+///
+/// Then a read that goes nowhere on each microthread: it is not issued before the microthread is done, so that all sums
+/// are complete behind the last.
+fn instructions(
+    sketch: &mut Sketch,
+    lists: &[List],
+    sizes: &[usize],
+    threads: usize,
+    (x, y): (Tile, Tile),
+) -> Vec<Instruction> {
+    let mut param = |name: String, value: &dyn Fn(&List) -> u32| {
+        let values = lists.iter().map(|list| value(list) as i32).collect();
+        sketch.program.params.push(Param { name, values: ParamValues::PerPe(values) });
+        Value::Param(sketch.program.params.len() as u32 - 1)
     };
-    std::array::from_fn(|i| {
-        let values: Vec<i32> = lists.iter().map(|list| field(&list[slot])[i] as i32).collect();
-        let params = &mut sketch.program.params;
-        params.push(Param { name: format!("s{slot}_{i}"), values: ParamValues::PerPe(values) });
-        Value::Param(params.len() as u32 - 1)
-    })
+    let on = |microthread: usize| Some(Async { microthread: microthread as u8, then: None });
+    let mut code = Vec::new();
+    for (group, &size) in sizes.iter().enumerate() {
+        let base = param(format!("g{group}"), &|list| x.address + list[group].0 * 4);
+        code.push(Instruction::Load { dst: X_REGISTER, dtype: Dtype::F32, base, offset: 0 });
+        for place in 0..size {
+            let [to, m, step_m, n, step_n, from, len]: [Value; FIELDS] = std::array::from_fn(|field| {
+                let name = format!("g{group}_{place}_{field}");
+                param(name, &|list| fields(list[group].1[place], y)[field])
+            });
+            let sum = memory(to, 0, Dtype::F32, &[(m, step_m), (n, step_n)]);
+            let a = memory(from, 0, Dtype::F32, &[(len, 1.into())]);
+            let x = Operand::Scalar { value: Value::Reg(X_REGISTER), dtype: Dtype::F32 };
+            let srcs = vec![sum.clone(), a, x];
+            let run_async = on(thread(group, place, threads));
+            code.push(Instruction::Vector { op: VectorOp::Mac, dst: sum, srcs, run_async });
+        }
+    }
+    for microthread in 0..if sizes.is_empty() { 0 } else { threads } {
+        let srcs = vec![memory(y.address, 0, Dtype::F32, &[(1.into(), 1.into())])];
+        let run_async = on(microthread);
+        code.push(Instruction::Vector { op: VectorOp::Mov, dst: Operand::Null, srcs, run_async });
+    }
+    code
 }
 
-/// One multiply-add a slot, on the microthreads in turn. Then a read that goes nowhere on each: it is not issued before the
-/// microthread is done, so that all sums are complete behind the last.
-fn instructions(code: &mut Code, slots: &[[Value; 8]], y: Tile) {
-    let start = |code: &mut Code, slot: usize, [to, m, step_m, n, step_n, from, values, len]: [Value; 8]| {
-        let y = memory(to, 0, Dtype::F32, &[(m, step_m), (n, step_n)]);
-        let x = memory(from, 0, Dtype::F32, &[(len, 0.into())]);
-        let a = memory(values, 0, Dtype::F32, &[(len, 1.into())]);
-        let run_async = Some(Async { microthread: (slot % THREADS) as u8, then: None });
-        code.push(Instruction::Vector { op: VectorOp::Mac, dst: y.clone(), srcs: vec![y, a, x], run_async });
-    };
-    for (slot, &fields) in slots.iter().enumerate() {
-        start(code, slot, fields);
-    }
-    for microthread in 0..THREADS.min(slots.len()) {
-        let src = memory(y.address, 0, Dtype::F32, &[(1.into(), 1.into())]);
-        let run_async = Some(Async { microthread: microthread as u8, then: None });
-        code.push(Instruction::Vector { op: VectorOp::Mov, dst: Operand::Null, srcs: vec![src], run_async });
-    }
+fn fields(b: Placed, y: Tile) -> [u32; FIELDS] {
+    let Boxed { row, outer, inner } = b.boxed;
+    [y.address + row * 4, outer.0, outer.1, inner.0, inner.1, b.values, b.boxed.len()]
 }
 
-/// Cycles by the closed form of `docs/cost-model.md`: an issue a slot, and what its elements take; the slowest PE counts.
-fn estimate(machine: &Machine, frame: &Frame, lists: &[Vec<Placed>]) -> u64 {
-    let work = |list: &Vec<Placed>| {
-        list.len() as u64 * u64::from(machine.scalar_cycles) + list.iter().map(|b| b.cycles).sum::<u64>()
-    };
-    let start = u64::from(machine.vector_startup_cycles);
+/// Cycles by the closed form of `docs/cost-model.md`: a load a group, an issue a box, and what the elements take; the
+/// slowest PE counts.
+fn estimate(machine: &Machine, frame: &Frame, lists: &[List], sizes: &[usize]) -> u64 {
+    let scalars = (sizes.len() + sizes.iter().sum::<usize>()) as u64 * u64::from(machine.scalar_cycles);
+    let elements =
+        |list: &List| list.iter().flat_map(|(_, boxes)| boxes).map(|b| u64::from(b.boxed.len() + b.waits)).sum::<u64>();
     // At the end the start of the last one shows, and the reads that wait for it.
-    let products = lists.iter().map(work).max().unwrap_or(0) + start + 2 * THREADS as u64;
-    frame.spread_cycles(machine) + frame.clear_cycles(machine) + products + frame.sum_cycles(machine)
+    let end = match lists.iter().map(elements).max().unwrap_or(0) {
+        0 => 0,
+        most => most + u64::from(machine.vector_startup_cycles) + u64::from(machine.microthreads.min(MOST_THREADS)),
+    };
+    frame.spread_cycles(machine) + frame.clear_cycles(machine) + scalars + end + frame.sum_cycles(machine)
 }
