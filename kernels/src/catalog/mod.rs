@@ -10,6 +10,8 @@ mod allreduce;
 mod broadcast;
 mod data;
 mod gemm;
+mod gemv;
+mod matvec;
 mod plane;
 mod reduce;
 mod reduce_scatter;
@@ -17,6 +19,8 @@ mod relayout;
 mod settings;
 mod shift;
 mod sketch;
+mod sparse_cover;
+mod sparse_gemv;
 mod transpose;
 
 pub use settings::{Kind, Parameter, Settings};
@@ -102,10 +106,12 @@ pub fn all() -> &'static [Kernel] {
         allreduce::KERNEL,
         broadcast::KERNEL,
         gemm::KERNEL,
+        gemv::KERNEL,
         reduce::KERNEL,
         reduce_scatter::KERNEL,
         relayout::KERNEL,
         shift::KERNEL,
+        sparse_gemv::KERNEL,
         transpose::KERNEL,
     ];
     KERNELS

@@ -69,6 +69,17 @@ impl Sketch {
         address
     }
 
+    /// Where the next buffer will lie.
+    pub(super) fn next_address(&self) -> u32 {
+        self.next_address
+    }
+
+    /// A buffer whose address is `phase` modulo 32 (8, 16 or 24, or 0): where it lies in the banks that collide.
+    pub(super) fn phased_buffer(&mut self, name: &str, bytes: u32, kind: BufferKind, phase: u32) -> u32 {
+        let start = self.buffer(name, bytes + 24, kind);
+        start + (phase + 32 - start % 32) % 32
+    }
+
     /// A parameter with one value a column.
     pub(super) fn by_column(&mut self, name: &str, value: impl Fn(u16) -> i32) -> u32 {
         let values = ParamValues::ByColumn((0..self.program.grid.width).map(value).collect());

@@ -2,6 +2,7 @@
 
 mod collectives;
 mod estimates;
+mod gemm;
 mod movement;
 
 use waferloom_fabric::{HostData, Machine, verify};
@@ -42,6 +43,17 @@ fn what_a_kernel_cannot_do_is_refused_by_name() {
         ("reduce", "p=800", "change `p`"),
         ("reduce", "elements=20000", "change `elements`"),
         ("broadcast", "rows=1000", "change `rows`"),
+        ("gemm", "p=4 q=3 algorithm=cannon", "`q` cannot be 3"),
+        ("gemm", "p=4 q=3 algorithm=mesh-gemm", "`q` cannot be 3"),
+        ("gemm", "p=751", "change `p`"),
+        ("gemm", "p=2 q=995", "change `q`"),
+        ("gemm", "m=4000 algorithm=summa", "change `m`"),
+        ("gemm", "n=4000 algorithm=cannon", "change `n`"),
+        ("gemm", "m=1048576 n=1048576 k=1048576 p=1", "change `m`"),
+        ("gemv", "p=751", "change `p`"),
+        ("gemv", "q=995", "change `q`"),
+        ("gemv", "p=1 q=1 m=300 k=200", "change `m`"),
+        ("gemv", "p=1 q=1 m=100 k=1048576", "change `k`"),
         ("broadcast", "color=3", "no parameter `color`"),
     ];
     for (name, settings, expected) in cases {

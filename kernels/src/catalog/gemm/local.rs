@@ -144,8 +144,7 @@ impl Shape {
     /// Reserves a buffer for `tiles` packed tiles, at the address modulo 32 that its side wants.
     pub(super) fn buffer(&self, sketch: &mut Sketch, name: &str, side: Side, tiles: u32, kind: BufferKind) -> u32 {
         let phase = if side == Side::A { 0 } else { BANKS / 2 };
-        let start = sketch.buffer(name, self.tile_bytes(side) * tiles + BANKS - 8, kind);
-        (start + BANKS - phase).next_multiple_of(BANKS) - (BANKS - phase)
+        sketch.phased_buffer(name, self.tile_bytes(side) * tiles, kind, phase)
     }
 
     /// Lays an operand into SRAM: in each PE `block(y, x, slot)` of the inner dimension for each of its slots.

@@ -2,7 +2,7 @@
 //!
 //! Sources: R. van de Geijn and J. Watts, *SUMMA: Scalable Universal Matrix Multiplication Algorithm* (1997); L. E. Cannon,
 //! *A cellular computer to implement the Kalman filter algorithm* (1969); C. He et al., *`WaferLLM`: Large Language Model
-//! Inference at Wafer Scale* (2025, arXiv 2502.04563), whose MeshGEMM is the third.
+//! Inference at Wafer Scale* (2025, arXiv 2502.04563), whose `MeshGEMM` is the third.
 //!
 //! A PE holds one tile of each operand and of the result; what the tiles lack is zero. `transpose` says which operand lies
 //! transposed. Numbers of `dtype` are multiplied, sums and the result are f32.
@@ -115,7 +115,7 @@ fn choose(settings: &Settings, machine: &Machine, shape: &Shape) -> Result<Algor
 fn estimate(machine: &Machine, shape: &Shape, algorithm: Algorithm) -> u64 {
     match algorithm {
         Algorithm::Summa => summa::estimate(machine, shape),
-        Algorithm::Ring(ring) => ring::estimate(machine, shape, ring),
+        Algorithm::Ring(_) => ring::estimate(machine, shape),
     }
 }
 

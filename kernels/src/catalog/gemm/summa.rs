@@ -158,10 +158,24 @@ fn turn(code: &mut Code, shape: &Shape, panel: &Panel, [root, last]: [Value; 2],
     );
 }
 
-/// Cycles by the closed form of `docs/cost-model.md`.
+/// Scalar instructions of a step: the loop, the flag of the last step, two branches on the root, four registers, a control
+/// wavelet, the next root.
+const SCALARS: u64 = 11;
+
+/// Cycles by the closed form of `docs/cost-model.md`: the roots of B need A's block first, and the next root needs both, so
+/// a step holds two sends one after another with the way to the neighbour behind each.
 pub(super) fn estimate(machine: &Machine, shape: &Shape) -> u64 {
     let start = u64::from(machine.vector_startup_cycles);
     let multiply = shape.multiply_cycles(machine) + start;
-    let words = u64::from(shape.travel_words(Side::A)) + u64::from(shape.travel_words(Side::B));
-    shape.prepare_cycles(machine, shape.slots()) + u64::from(shape.blocks()) * (multiply + words + 2 * start)
+    let hop = u64::from(machine.hop_cycles);
+    let broadcast = |side, pes: u16| match pes {
+        1 => 0,
+        _ => u64::from(shape.travel_words(side)) + start + 2 * u64::from(machine.ramp_cycles) + hop,
+    };
+    let step = multiply
+        + broadcast(Side::A, shape.grid.width)
+        + broadcast(Side::B, shape.grid.height)
+        + SCALARS * u64::from(machine.scalar_cycles);
+    let far = u64::from(shape.grid.width + shape.grid.height - 2) * hop;
+    shape.prepare_cycles(machine, shape.slots()) + u64::from(shape.blocks()) * step + far
 }
