@@ -9,13 +9,17 @@ mod allgather;
 mod allreduce;
 mod broadcast;
 mod data;
+mod layernorm;
 mod plane;
 mod reduce;
 mod reduce_scatter;
 mod relayout;
+mod rmsnorm;
+mod rows;
 mod settings;
 mod shift;
 mod sketch;
+mod softmax;
 mod transpose;
 
 pub use settings::{Kind, Parameter, Settings};
@@ -100,10 +104,13 @@ pub fn all() -> &'static [Kernel] {
         allgather::KERNEL,
         allreduce::KERNEL,
         broadcast::KERNEL,
+        layernorm::KERNEL,
         reduce::KERNEL,
         reduce_scatter::KERNEL,
         relayout::KERNEL,
+        rmsnorm::KERNEL,
         shift::KERNEL,
+        softmax::KERNEL,
         transpose::KERNEL,
     ];
     KERNELS

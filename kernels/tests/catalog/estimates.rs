@@ -34,6 +34,17 @@ const SWEEPS: &[(&str, &[&str])] = &[
     ),
     ("broadcast", &["p=8", "p=64 elements=16", "p=12 rows=7 elements=100"]),
     (
+        "layernorm",
+        &[
+            "",
+            "p=8 rows=1 m=4 n=300",
+            "p=1 rows=3 m=20 n=30",
+            "p=12 rows=2 m=7 n=100",
+            "p=16 rows=16 m=128 n=128 dtype=f16",
+            "p=5 rows=2 m=40 n=50 dtype=f16",
+        ],
+    ),
+    (
         "reduce",
         &[
             "p=37 algorithm=chain",
@@ -65,6 +76,17 @@ const SWEEPS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "rmsnorm",
+        &[
+            "",
+            "p=8 rows=1 m=4 n=300",
+            "p=1 rows=3 m=20 n=30",
+            "p=12 rows=2 m=7 n=100",
+            "p=16 rows=16 m=128 n=128 dtype=f16",
+            "p=5 rows=2 m=40 n=50 dtype=f16",
+        ],
+    ),
+    (
         "shift",
         &[
             "elements=1",
@@ -74,6 +96,17 @@ const SWEEPS: &[(&str, &[&str])] = &[
             "p=30 distance=4 wrap=yes",
             "p=16 wrap=yes elements=200",
             "p=3 distance=2 elements=500",
+        ],
+    ),
+    (
+        "softmax",
+        &[
+            "",
+            "p=8 rows=1 m=4 n=300",
+            "p=1 rows=3 m=20 n=30",
+            "p=12 rows=2 m=7 n=100",
+            "p=16 rows=16 m=128 n=128 dtype=f16",
+            "p=5 rows=2 m=40 n=50 dtype=f16",
         ],
     ),
     (
