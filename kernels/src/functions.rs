@@ -13,9 +13,14 @@
 //! | `erf`, `tanh` | quotient of polynomials (W. J. Cody's form; coefficients as in Eigen's `generic_fast_erf`, `generic_fast_tanh`) | 1e-6 absolute |
 //! | `sigmoid` | `1 / (1 + e^-x)` | 3e-7 absolute |
 //! | `silu` | `x * sigmoid(x)` | 8 ULP for `abs(x) < 80`; above -1e30 1e-7 absolute |
+//! | `log` | exponent, and a polynomial of degree 10 for the fraction (see [`logarithm`]) | 1 ULP for normal operands; 0 gives -infinity, negative numbers NaN |
+//! | `sin`, `cos` | Cody and Waite's reduction, polynomials of degree 7 and 8 (see [`trigonometry`]) | 1e-7 absolute, `sin` 1 ULP for `abs(x) < 0.75`; beyond 1e5 NaN |
 //! | `gelu` | `x * (1 + erf(x / sqrt 2)) / 2` | 2e-6 absolute for `x < 6`, 2 ULP above |
 //!
 //! Vectors that one instruction reads together start in different banks of the SRAM (see [`working`]).
+
+mod logarithm;
+mod trigonometry;
 
 use crate::code::{Code, Tile, float, int, memory};
 use waferloom_fabric::{Dtype, Operand, ScalarOp, Value, VectorOp};
@@ -41,6 +46,12 @@ pub enum Function {
     Silu,
     /// `x * (1 + erf(x / sqrt 2)) / 2`
     Gelu,
+    /// Natural logarithm.
+    Log,
+    /// Sine.
+    Sin,
+    /// Cosine.
+    Cos,
 }
 
 impl Function {
@@ -52,6 +63,8 @@ impl Function {
             Function::Silu => 4,
             Function::Erf | Function::Tanh => 5,
             Function::Gelu => 6,
+            Function::Log => logarithm::VECTORS,
+            Function::Sin | Function::Cos => trigonometry::VECTORS,
         }
     }
 
@@ -68,6 +81,9 @@ impl Function {
             Function::Erf => rational(code, x, scratch, &ERF),
             Function::Tanh => rational(code, x, scratch, &TANH),
             Function::Sigmoid => sigmoid(code, x, scratch),
+            Function::Log => logarithm::emit(code, x, scratch),
+            Function::Sin => trigonometry::emit(code, x, scratch, 0),
+            Function::Cos => trigonometry::emit(code, x, scratch, 1),
             Function::Silu => {
                 let copy = scratch[3];
                 code.mov(copy.f32(), x.f32());

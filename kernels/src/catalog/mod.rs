@@ -9,6 +9,7 @@ mod allgather;
 mod allreduce;
 mod broadcast;
 mod data;
+mod elementary;
 mod layernorm;
 mod plane;
 mod reduce;
@@ -104,13 +105,23 @@ pub fn all() -> &'static [Kernel] {
         allgather::KERNEL,
         allreduce::KERNEL,
         broadcast::KERNEL,
+        elementary::COS,
+        elementary::ERF,
+        elementary::EXP,
+        elementary::GELU,
         layernorm::KERNEL,
+        elementary::LOG,
         reduce::KERNEL,
         reduce_scatter::KERNEL,
         relayout::KERNEL,
         rmsnorm::KERNEL,
+        elementary::RSQRT,
         shift::KERNEL,
+        elementary::SIGMOID,
+        elementary::SILU,
+        elementary::SIN,
         softmax::KERNEL,
+        elementary::TANH,
         transpose::KERNEL,
     ];
     KERNELS

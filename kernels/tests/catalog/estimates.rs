@@ -33,6 +33,10 @@ const SWEEPS: &[(&str, &[&str])] = &[
         ],
     ),
     ("broadcast", &["p=8", "p=64 elements=16", "p=12 rows=7 elements=100"]),
+    ("cos", ELEMENTWISE),
+    ("erf", ELEMENTWISE),
+    ("exp", ELEMENTWISE),
+    ("gelu", ELEMENTWISE),
     (
         "layernorm",
         &[
@@ -44,6 +48,7 @@ const SWEEPS: &[(&str, &[&str])] = &[
             "p=5 rows=2 m=40 n=50 dtype=f16",
         ],
     ),
+    ("log", ELEMENTWISE),
     (
         "reduce",
         &[
@@ -86,6 +91,7 @@ const SWEEPS: &[(&str, &[&str])] = &[
             "p=5 rows=2 m=40 n=50 dtype=f16",
         ],
     ),
+    ("rsqrt", ELEMENTWISE),
     (
         "shift",
         &[
@@ -98,6 +104,9 @@ const SWEEPS: &[(&str, &[&str])] = &[
             "p=3 distance=2 elements=500",
         ],
     ),
+    ("sigmoid", ELEMENTWISE),
+    ("silu", ELEMENTWISE),
+    ("sin", ELEMENTWISE),
     (
         "softmax",
         &[
@@ -109,6 +118,7 @@ const SWEEPS: &[(&str, &[&str])] = &[
             "p=5 rows=2 m=40 n=50 dtype=f16",
         ],
     ),
+    ("tanh", ELEMENTWISE),
     (
         "transpose",
         &[
@@ -120,6 +130,9 @@ const SWEEPS: &[(&str, &[&str])] = &[
         ],
     ),
 ];
+
+/// Few and many elements a PE, in both types.
+const ELEMENTWISE: &[&str] = &["", "m=4 n=4", "p=3 rows=2 m=40 n=50 dtype=f16", "p=1 rows=1 m=9 n=100"];
 
 #[test]
 fn estimates_are_within_15_percent() {

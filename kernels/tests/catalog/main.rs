@@ -1,6 +1,7 @@
 //! Kernels on their own: their results, their published times, their estimates.
 
 mod collectives;
+mod elementary;
 mod estimates;
 mod movement;
 mod rows;

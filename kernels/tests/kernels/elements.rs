@@ -144,6 +144,25 @@ fn gelu() {
 }
 
 #[test]
+fn logarithm() {
+    let normal = |x: f32| x == 0.0 || x <= -f32::MIN_POSITIVE || x >= f32::MIN_POSITIVE;
+    // 0 of either sign gives -infinity.
+    check(Function::Log, |x| libm::log(if x == 0.0 { 0.0 } else { x }), Bound::Ulps(1.0), normal);
+}
+
+#[test]
+fn sines() {
+    let in_range = |x: f32| x.abs() <= 1e5;
+    check(Function::Sin, libm::sin, Bound::Absolute(1e-7), in_range);
+    check(Function::Cos, libm::cos, Bound::Absolute(1e-7), in_range);
+    check(Function::Sin, libm::sin, Bound::Ulps(1.0), |x| x.abs() < 0.75);
+    for function in [Function::Sin, Function::Cos] {
+        let far = mapped(function, &[1.1e5, -1e30, f32::INFINITY, f32::NEG_INFINITY], Dtype::F32, Dtype::F32);
+        assert!(far.iter().all(|y| y.is_nan()), "{function:?} beyond its range: {far:?}");
+    }
+}
+
+#[test]
 fn results_in_16_bits_are_rounded_once() {
     let values: Vec<f32> = halves().into_iter().filter(|x| x.abs() < 10.0).collect();
     let long = mapped(Function::Exp, &values, Dtype::F16, Dtype::F32);
