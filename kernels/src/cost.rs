@@ -6,7 +6,7 @@
 
 mod busy;
 
-pub use busy::{Place, busy};
+pub use busy::{Place, busy, busy_by_turns};
 
 use waferloom_fabric::Machine;
 

@@ -13,12 +13,15 @@
 //! | `erf`, `tanh` | quotient of polynomials (W. J. Cody's form; coefficients as in Eigen's `generic_fast_erf`, `generic_fast_tanh`) | 1e-6 absolute |
 //! | `sigmoid` | `1 / (1 + e^-x)` | 3e-7 absolute |
 //! | `silu` | `x * sigmoid(x)` | 8 ULP for `abs(x) < 80`; above -1e30 1e-7 absolute |
+//! | `log` | exponent, and a polynomial of degree 10 for the fraction (see [`logarithm`]) | 1 ULP for normal operands; 0 gives -infinity, negative numbers NaN |
+//! | `sin`, `cos` | Cody and Waite's reduction, polynomials of degree 7 and 8 (see [`trigonometry`]) | 1e-7 absolute, `sin` 1 ULP for `abs(x) < 0.75`; beyond 1e5 NaN |
 //! | `gelu` | `x * (1 + erf(x / sqrt 2)) / 2` | 2e-6 absolute for `x < 6`, 2 ULP above |
-//! | `log` | `e ln 2 + log(m)`, polynomial on `abs(m - 1) < 0.42` (coefficients of Cephes' `logf`) | 2 ULP or 1e-7 absolute for normal operands; 0 gives -infinity, negative numbers NaN |
-//! | `sin`, `cos` | polynomials on `abs(r) <= pi / 4` (coefficients of Cephes' `sinf`, `cosf`) | 2e-7 absolute for `abs(x) <= 8192`; of no use beyond |
 //! | `floor` | through an integer | exact |
 //!
 //! Vectors that one instruction reads together start in different banks of the SRAM (see [`working`]).
+
+mod logarithm;
+mod trigonometry;
 
 use crate::code::{Code, Tile, float, int, memory};
 use waferloom_fabric::{Dtype, Operand, ScalarOp, Value, VectorOp};
@@ -59,10 +62,12 @@ impl Function {
     pub fn scratch_vectors(self) -> u32 {
         match self {
             Function::Exp | Function::Floor => 2,
-            Function::Log | Function::Reciprocal | Function::Rsqrt | Function::Sqrt | Function::Sigmoid => 3,
-            Function::Silu | Function::Sin | Function::Cos => 4,
+            Function::Reciprocal | Function::Rsqrt | Function::Sqrt | Function::Sigmoid => 3,
+            Function::Silu => 4,
             Function::Erf | Function::Tanh => 5,
             Function::Gelu => 6,
+            Function::Log => logarithm::VECTORS,
+            Function::Sin | Function::Cos => trigonometry::VECTORS,
         }
     }
 
@@ -79,9 +84,9 @@ impl Function {
             Function::Erf => rational(code, x, scratch, &ERF),
             Function::Tanh => rational(code, x, scratch, &TANH),
             Function::Sigmoid => sigmoid(code, x, scratch),
-            Function::Log => log(code, x, scratch),
-            Function::Sin => sine(code, x, scratch, 0),
-            Function::Cos => sine(code, x, scratch, 1),
+            Function::Log => logarithm::emit(code, x, scratch),
+            Function::Sin => trigonometry::emit(code, x, scratch, 0),
+            Function::Cos => trigonometry::emit(code, x, scratch, 1),
             Function::Floor => floor(code, x, scratch),
             Function::Silu => {
                 let copy = scratch[3];
@@ -262,64 +267,6 @@ fn sigmoid(code: &mut Code, x: Vector, scratch: &[Vector]) {
     code.vector(VectorOp::Add, x.f32(), &[x.f32(), float(1.0)]);
     code.vector(VectorOp::Min, x.f32(), &[x.f32(), float(LARGEST_DIVISOR)]);
     positive_reciprocal(code, x, scratch);
-}
-
-fn log(code: &mut Code, x: Vector, scratch: &[Vector]) {
-    let [exponent, rest, value] = [scratch[0], scratch[1], scratch[2]];
-    // x = 2^e * m with m between sqrt(1/2) and sqrt(2): the bits of sqrt(1/2) are where e changes.
-    code.vector(VectorOp::Sub, exponent.i32(), &[x.i32(), int(0x3F35_04F3)]);
-    code.vector(VectorOp::Shr, exponent.i32(), &[exponent.i32(), int(23)]);
-    code.vector(VectorOp::Mac, rest.i32(), &[x.i32(), exponent.i32(), int(-(1 << 23))]);
-    code.vector(VectorOp::Sub, rest.f32(), &[rest.f32(), float(1.0)]);
-    code.mov(exponent.f32(), exponent.i32());
-    #[expect(clippy::excessive_precision, reason = "the digits of the source, rounded by the compiler")]
-    let coefficients = [
-        -0.5,
-        3.333_333_117_4e-1,
-        -2.499_999_399_3e-1,
-        2.000_071_476_5e-1,
-        -1.666_805_766_5e-1,
-        1.424_932_278_7e-1,
-        -1.242_014_084_6e-1,
-        1.167_699_874_0e-1,
-        -1.151_461_031_0e-1,
-        7.037_683_629_2e-2,
-    ];
-    polynomial(code, value, rest, &coefficients);
-    // log(m) = r + r^2 * p(r); the small part of e * ln 2 first, then the larger ones.
-    code.vector(VectorOp::Mul, value.f32(), &[value.f32(), rest.f32()]);
-    code.vector(VectorOp::Mul, value.f32(), &[value.f32(), rest.f32()]);
-    code.vector(VectorOp::Mac, value.f32(), &[value.f32(), exponent.f32(), float(-2.121_944_4e-4)]);
-    code.vector(VectorOp::Add, value.f32(), &[value.f32(), rest.f32()]);
-    code.vector(VectorOp::Mac, value.f32(), &[value.f32(), exponent.f32(), float(0.693_359_4)]);
-    // 0, infinity and NaN; then what is negative.
-    code.vector(VectorOp::Select, value.f32(), &[x.f32(), value.f32(), float(f32::NEG_INFINITY)]);
-    code.vector(VectorOp::Lt, rest.i32(), &[x.f32(), float(f32::INFINITY)]);
-    code.vector(VectorOp::Select, value.f32(), &[rest.i32(), value.f32(), x.f32()]);
-    refuse_negative(code, x, value, rest);
-}
-
-/// Sine, or with `quarter` 1 the sine a quarter turn on: the cosine.
-fn sine(code: &mut Code, x: Vector, scratch: &[Vector], quarter: i32) {
-    let [turns, square, sine, cosine] = [scratch[0], scratch[1], scratch[2], scratch[3]];
-    code.vector(VectorOp::Mul, square.f32(), &[x.f32(), float(std::f32::consts::FRAC_2_PI)]);
-    code.vector(VectorOp::Round, turns.i32(), &[square.f32()]);
-    code.mov(square.f32(), turns.i32());
-    // pi / 2 in three parts, so that the product loses no bits.
-    for part in [-1.570_312_5, -4.837_513e-4, -7.549_79e-8] {
-        code.vector(VectorOp::Mac, x.f32(), &[x.f32(), square.f32(), float(part)]);
-    }
-    code.vector(VectorOp::Mul, square.f32(), &[x.f32(), x.f32()]);
-    polynomial(code, sine, square, &[1.0, -1.666_665_5e-1, 8.332_161e-3, -1.951_529_6e-4]);
-    code.vector(VectorOp::Mul, sine.f32(), &[sine.f32(), x.f32()]);
-    polynomial(code, cosine, square, &[1.0, -0.5, 4.166_664_6e-2, -1.388_731_6e-3, 2.443_315_7e-5]);
-    // An odd number of quarters exchanges the two; the second half of a turn changes the sign.
-    code.vector(VectorOp::Add, turns.i32(), &[turns.i32(), int(quarter)]);
-    code.vector(VectorOp::And, square.i32(), &[turns.i32(), int(1)]);
-    code.vector(VectorOp::Select, x.f32(), &[square.i32(), cosine.f32(), sine.f32()]);
-    code.vector(VectorOp::And, turns.i32(), &[turns.i32(), int(2)]);
-    code.vector(VectorOp::Shl, turns.i32(), &[turns.i32(), int(30)]);
-    code.vector(VectorOp::Xor, x.i32(), &[x.i32(), turns.i32()]);
 }
 
 fn floor(code: &mut Code, x: Vector, scratch: &[Vector]) {

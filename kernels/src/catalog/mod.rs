@@ -9,16 +9,21 @@ mod allgather;
 mod allreduce;
 mod broadcast;
 mod data;
+mod elementary;
 mod gemm;
 mod gemv;
+mod layernorm;
 mod matvec;
 mod plane;
 mod reduce;
 mod reduce_scatter;
 mod relayout;
+mod rmsnorm;
+mod rows;
 mod settings;
 mod shift;
 mod sketch;
+mod softmax;
 mod sparse_cover;
 mod sparse_gemv;
 mod transpose;
@@ -105,13 +110,26 @@ pub fn all() -> &'static [Kernel] {
         allgather::KERNEL,
         allreduce::KERNEL,
         broadcast::KERNEL,
+        elementary::COS,
+        elementary::ERF,
+        elementary::EXP,
+        elementary::GELU,
         gemm::KERNEL,
         gemv::KERNEL,
+        layernorm::KERNEL,
+        elementary::LOG,
         reduce::KERNEL,
         reduce_scatter::KERNEL,
         relayout::KERNEL,
+        rmsnorm::KERNEL,
+        elementary::RSQRT,
         shift::KERNEL,
+        elementary::SIGMOID,
+        elementary::SILU,
+        elementary::SIN,
+        softmax::KERNEL,
         sparse_gemv::KERNEL,
+        elementary::TANH,
         transpose::KERNEL,
     ];
     KERNELS

@@ -21,6 +21,9 @@ pub(super) struct Plane {
     tables: Vec<(u32, usize, Vec<u8>)>,
 }
 
+/// Lines whose code is followed for an estimate, about.
+const MOST_LINES: u16 = 16;
+
 /// The north-west PE.
 const ORIGIN: Coord = Coord { x: 0, y: 0 };
 
@@ -97,15 +100,43 @@ impl Plane {
         self.tables.push((address, bytes, all));
     }
 
-    /// Cycles in which the datapath of the busiest PE (of the corners and the middle) is busy with the code so far, and the
-    /// start of the task.
-    pub(super) fn busy(&self) -> u64 {
-        let Extent { width, height } = self.mesh.grid;
-        let places = [(0, 0), (width - 1, 0), (0, height - 1), (width - 1, height - 1), (width / 2, height / 2)];
-        places.into_iter().map(|(x, y)| self.busy_at(Coord { x, y })).max().unwrap_or(0)
+    /// Cycles in which a datapath is busy with the code so far, and the start of the task. The code begins with `series` of
+    /// broadcasts in turn, each along an axis and with so many turns: in each turn all PEs of a line wait for the one that has
+    /// most to do in it, and the line that takes longest counts. In what follows the PE that has most to do counts.
+    pub(super) fn busy(&self, series: &[(Axis, u32)]) -> u64 {
+        let machine = &self.sketch.program.machine;
+        let mut cycles = u64::from(machine.task_switch_cycles);
+        let mut first = 0;
+        // A single turn is no loop.
+        for &(axis, turns) in series.iter().filter(|&&(_, turns)| turns > 1) {
+            let end = first + turns as usize;
+            let line = |line: Vec<Coord>| {
+                let mut worst = vec![0; turns as usize];
+                for at in line {
+                    for (most, &turn) in worst.iter_mut().zip(self.busy_at(at).get(first..end).unwrap_or(&[])) {
+                        *most = turn.max(*most);
+                    }
+                }
+                worst.iter().sum::<u64>()
+            };
+            cycles += self.lines(axis).into_iter().map(line).max().unwrap_or(0);
+            first = end;
+        }
+        let rest = |at: Coord| self.busy_at(at).iter().skip(first).sum::<u64>();
+        cycles + self.lines(Axis::X).into_iter().flatten().map(rest).max().unwrap_or(0)
     }
 
-    fn busy_at(&self, at: Coord) -> u64 {
+    /// Some of the lines along an axis, the first and the last among them.
+    fn lines(&self, axis: Axis) -> Vec<Vec<Coord>> {
+        let Extent { width, height } = self.mesh.grid;
+        let (length, count) = if axis == Axis::X { (width, height) } else { (height, width) };
+        let at = |line: u16, i: u16| if axis == Axis::X { Coord { x: i, y: line } } else { Coord { x: line, y: i } };
+        let step = count.div_ceil(MOST_LINES).max(1);
+        let chosen = (0..count).step_by(usize::from(step)).chain([count - 1]);
+        chosen.map(|line| (0..length).map(|i| at(line, i)).collect()).collect()
+    }
+
+    fn busy_at(&self, at: Coord) -> Vec<u64> {
         let machine = &self.sketch.program.machine;
         let own = |(address, bytes, all): &(u32, usize, Vec<u8>)| {
             let first = self.mesh.grid.index(at) * bytes;
@@ -113,7 +144,7 @@ impl Plane {
         };
         let tables: Vec<(u32, Vec<u8>)> = self.tables.iter().map(own).collect();
         let place = Place { at, grid: self.mesh.grid, params: self.mesh.params(), tables: &tables };
-        u64::from(machine.task_switch_cycles) + cost::busy(machine, place, self.code.instructions())
+        cost::busy_by_turns(machine, place, self.code.instructions())
     }
 
     /// The program.

@@ -155,12 +155,15 @@ fn eastern_links(sketch: &mut Sketch, pes: u32) -> (ColorRef, ColorRef) {
     (ColorRef::Param(from), ColorRef::Param(to))
 }
 
-/// The chain to the west brings block 0 to PE 0, which then starts the chain to the east. There every PE takes its own block
-/// before it passes on the next, and so each adds the start of an instruction to the way of the last block.
+/// The datapaths of the middle take `p - 1` blocks in, and one of them twice: its partial sums from the west and from the
+/// east; one more goes out. The chain to the west brings block 0 to PE 0, which then starts the chain to the east; there every
+/// PE takes its own block before it passes on the next, and so each adds the start of an instruction to the way.
 fn estimate(machine: &Machine, pes: u64, n: u64) -> u64 {
-    if pes == 1 {
-        return cost::start(machine) + n;
-    }
+    let blocks = match pes {
+        1 => return cost::start(machine) + n,
+        2 => 2,
+        _ => pes + 1,
+    };
     let (step, startup) = (cost::neighbour(machine), cost::startup(machine));
-    cost::start(machine) + n + step * (pes - 1) + (n + startup + step) * (pes - 1)
+    cost::start(machine) + n * blocks + (2 * step + startup) * (pes - 1)
 }

@@ -75,9 +75,9 @@ pub(super) fn moved(
     plane.fill("source", source, from, &values);
     plane.result("target", target, to);
     let expected = (0..target.elements() as u32).map(|i| f64::from(values[map(i) as usize])).collect();
-    let estimate_cycles = plane.busy() + waits(machine, source.grid, &plan);
+    let estimate_cycles = plane.busy(&plan.series()) + waits(machine, source.grid, &plan);
     Ok(Instance {
-        program: plane.finish("pe")?,
+        program: plane.finish(name)?,
         inputs: BTreeMap::new(),
         expected: BTreeMap::from([("target".into(), expected)]),
         algorithm: if plan.series().len() == 2 { "two steps" } else { "one step" }.into(),

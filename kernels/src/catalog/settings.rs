@@ -56,6 +56,11 @@ impl Settings {
         Ok(Self { kernel, values })
     }
 
+    /// The name of the kernel.
+    pub fn kernel(&self) -> &'static str {
+        self.kernel.name
+    }
+
     /// An integer parameter.
     ///
     /// # Panics

@@ -243,15 +243,22 @@ fn runs(pes: impl Iterator<Item = u32>) -> Vec<waferloom_fabric::Region> {
     runs.into_iter().map(|(first, end)| columns(first, end, 1)).collect()
 }
 
-/// `distance` vectors, each with its control wavelet, over the busiest link, or two at the datapath that sends and receives;
-/// then the way.
+/// Over the busiest link go `distance` vectors, each with its control wavelet. A PE's own vector goes out while the one for it
+/// comes in, and its datapath takes one element a cycle: so each turn takes two vectors' time, less what the queues between
+/// sender and receiver hold; the first one has nothing to hold yet. In short rows fewer PEs do both.
 fn estimate(machine: &Machine, shift: Shift) -> u64 {
-    let (d, n) = (u64::from(shift.distance), u64::from(shift.elements));
-    if !shift.wrap && shift.pes <= shift.distance {
+    let (p, d, n) = (u64::from(shift.pes), u64::from(shift.distance), u64::from(shift.elements));
+    if !shift.wrap && p <= d {
         return 0;
     }
-    let hops = if shift.wrap { u64::from(shift.pes) - d } else { d };
-    let sends_and_receives = shift.wrap || shift.pes > 2 * shift.distance;
-    let words = (d * (n + 1)).max(if sends_and_receives { 2 * n } else { n });
+    let turns = if shift.wrap { 2 * d } else { (2 * d).min(p - d) };
+    let twice = turns.saturating_sub(d);
+    let depth = |depths: &[u16], queue: u8| u64::from(depths.get(usize::from(queue)).copied().unwrap_or(1));
+    let held = depth(&machine.input_queue_depths, QUEUE_IN)
+        + depth(&machine.output_queue_depths, QUEUE_OUT)
+        + u64::from(machine.router_queue_depth)
+        + 2 * u64::from(machine.ramp_cycles);
+    let words = turns.min(d) * (n + 1) + if twice > 0 { n + (twice - 1) * n.saturating_sub(held) } else { 0 };
+    let hops = if shift.wrap { p - d } else { d };
     cost::start(machine) + u64::from(machine.scalar_cycles) + words + cost::flight(machine, hops)
 }

@@ -172,7 +172,9 @@ fn place(groups: Vec<Group>, y: Tile, start: u32) -> List {
 fn align(lists: &mut [List], start: u32) -> Vec<usize> {
     let groups = lists.iter().map(Vec::len).max().unwrap_or(0);
     let empty = Placed { values: start, ..Placed::default() };
-    lists.iter_mut().for_each(|list| list.resize(groups, (0, Vec::new())));
+    for list in lists.iter_mut() {
+        list.resize(groups, (0, Vec::new()));
+    }
     let size = |i: usize| lists.iter().map(|list| list[i].1.len()).max().unwrap_or(0);
     let sizes: Vec<usize> = (0..groups).map(size).collect();
     for list in lists {

@@ -25,16 +25,28 @@ const SAMPLE: u64 = 256;
 /// Counts the cycles of `body` on a PE. A [`Instruction::Load`] from outside of the tables gives 0: what vector instructions
 /// write is not followed.
 pub fn busy(machine: &Machine, place: Place<'_>, body: &[Instruction]) -> u64 {
-    let mut pe = Pe { machine, place, registers: vec![0; usize::from(u8::MAX) + 1], cycles: 0 };
+    busy_by_turns(machine, place, body).iter().sum()
+}
+
+/// The same, cut where a turn of a loop ends that lies in no other loop: what PEs that take turns as the roots of broadcasts
+/// do between two of them.
+pub fn busy_by_turns(machine: &Machine, place: Place<'_>, body: &[Instruction]) -> Vec<u64> {
+    let registers = vec![0; usize::from(u8::MAX) + 1];
+    let mut pe = Pe { machine, place, registers, cycles: 0, depth: 0, turns: Vec::new() };
     pe.run(body);
-    pe.cycles
+    pe.turns.push(pe.cycles);
+    pe.turns
 }
 
 struct Pe<'a> {
     machine: &'a Machine,
     place: Place<'a>,
     registers: Vec<i32>,
+    /// Cycles since the last cut.
     cycles: u64,
+    /// Loops around the instruction at hand.
+    depth: u32,
+    turns: Vec<u64>,
 }
 
 impl Pe<'_> {
@@ -66,8 +78,13 @@ impl Pe<'_> {
                     self.cycles += branch;
                     for turn in 0..self.value(*count) {
                         self.registers[usize::from(*counter)] = turn;
+                        self.depth += 1;
                         self.run(body);
+                        self.depth -= 1;
                         self.cycles += branch;
+                        if self.depth == 0 {
+                            self.turns.push(std::mem::take(&mut self.cycles));
+                        }
                     }
                 }
                 Instruction::If { compare, a, b, then, otherwise } => {

@@ -33,6 +33,22 @@ const SWEEPS: &[(&str, &[&str])] = &[
         ],
     ),
     ("broadcast", &["p=8", "p=64 elements=16", "p=12 rows=7 elements=100"]),
+    ("cos", ELEMENTWISE),
+    ("erf", ELEMENTWISE),
+    ("exp", ELEMENTWISE),
+    ("gelu", ELEMENTWISE),
+    (
+        "layernorm",
+        &[
+            "",
+            "p=8 rows=1 m=4 n=300",
+            "p=1 rows=3 m=20 n=30",
+            "p=12 rows=2 m=7 n=100",
+            "p=16 rows=16 m=128 n=128 dtype=f16",
+            "p=5 rows=2 m=40 n=50 dtype=f16",
+        ],
+    ),
+    ("log", ELEMENTWISE),
     (
         "gemm",
         &[
@@ -110,6 +126,18 @@ const SWEEPS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "rmsnorm",
+        &[
+            "",
+            "p=8 rows=1 m=4 n=300",
+            "p=1 rows=3 m=20 n=30",
+            "p=12 rows=2 m=7 n=100",
+            "p=16 rows=16 m=128 n=128 dtype=f16",
+            "p=5 rows=2 m=40 n=50 dtype=f16",
+        ],
+    ),
+    ("rsqrt", ELEMENTWISE),
+    (
         "shift",
         &[
             "elements=1",
@@ -121,6 +149,21 @@ const SWEEPS: &[(&str, &[&str])] = &[
             "p=3 distance=2 elements=500",
         ],
     ),
+    ("sigmoid", ELEMENTWISE),
+    ("silu", ELEMENTWISE),
+    ("sin", ELEMENTWISE),
+    (
+        "softmax",
+        &[
+            "",
+            "p=8 rows=1 m=4 n=300",
+            "p=1 rows=3 m=20 n=30",
+            "p=12 rows=2 m=7 n=100",
+            "p=16 rows=16 m=128 n=128 dtype=f16",
+            "p=5 rows=2 m=40 n=50 dtype=f16",
+        ],
+    ),
+    ("tanh", ELEMENTWISE),
     (
         "transpose",
         &[
@@ -145,6 +188,9 @@ const SWEEPS: &[(&str, &[&str])] = &[
         ],
     ),
 ];
+
+/// Few and many elements a PE, in both types.
+const ELEMENTWISE: &[&str] = &["", "m=4 n=4", "p=3 rows=2 m=40 n=50 dtype=f16", "p=1 rows=1 m=9 n=100"];
 
 #[test]
 fn estimates_are_within_15_percent() {

@@ -2,6 +2,7 @@
 
 use super::{instance, run};
 use half::f16;
+use std::collections::BTreeMap;
 use waferloom_fabric::{Dtype, HostData, Payload, Program};
 use waferloom_simulator::{Options, PeCounters, Run, simulate};
 
@@ -93,7 +94,7 @@ impl Case {
         let settings = self.settings();
         let mut program = instance("gemm", &settings).unwrap().program;
         roughen(&mut program);
-        let run = simulate(&program, &Default::default(), &Options::default()).unwrap();
+        let run = simulate(&program, &BTreeMap::default(), &Options::default()).unwrap();
         let (a, b) = (self.matrix(&program, "a"), self.matrix(&program, "b"));
         let HostData::F32(c) = &run.outputs["c"].data else { panic!("c is float") };
         let (rows, columns) = (self.m.div_ceil(self.q), self.n.div_ceil(self.p));
