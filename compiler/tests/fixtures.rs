@@ -69,6 +69,18 @@ fn check(name: &str, machine: &str, grid: (u16, u16), dtype: Dtype) {
 const F16_TOLERANCE: (f32, f32) = (2e-2, 2e-2);
 
 const MODELS: [&str; 4] = ["dnabert", "dnabert_dynamo", "vit", "rad_dino"];
+/// Models with more kinds of operators: decoders with and without a cache, rotary and linear positions, gates, convolutions,
+/// pooling, cross-attention.
+const MORE_MODELS: [&str; 8] = [
+    "cxr_change",
+    "decoder_prefill",
+    "decoder_step",
+    "dnabert2",
+    "enformer",
+    "nucleotide_v1",
+    "nucleotide_v2",
+    "report_writer",
+];
 /// The whole test machine, a corner of a wafer, and a rectangle that divides no dimension of any model.
 const GRIDS: [(&str, (u16, u16)); 3] = [("bench16", (16, 16)), ("wse2", (24, 24)), ("wse3", (11, 7))];
 
@@ -87,6 +99,14 @@ fn half_precision_is_near_pytorch() {
         for (machine, grid) in GRIDS {
             check(name, machine, grid, Dtype::F16);
         }
+    }
+}
+
+#[test]
+fn more_models_equal_pytorch() {
+    for name in MORE_MODELS {
+        check(name, "wse2", (19, 13), Dtype::F32);
+        check(name, "wse2", (16, 16), Dtype::F16);
     }
 }
 
