@@ -11,7 +11,7 @@
 //!
 //! Order of accumulation in a PE: the order of its list; then as in `gemv`.
 
-use super::data::numbers;
+use super::data::{fits_host, numbers};
 use super::matvec::Frame;
 use super::sketch::Sketch;
 use super::sparse_cover::{Boxed, Group, Threads, cover, schedule};
@@ -69,6 +69,7 @@ fn build(settings: &Settings, machine: &Machine) -> Result<Instance, KernelError
     if machine.microthreads == 0 {
         return Err(settings.refuse("zeros", "the machine has no microthreads, on which sparse products run: use gemv"));
     }
+    fits_host(settings, "m", u64::from(m) * u64::from(k))?;
     let a = matrix(&frame, settings.integer("zeros"));
     let vector = numbers(k as usize, 6);
     let (x, y) = frame.buffers(&mut sketch, 0);
@@ -172,7 +173,9 @@ fn place(groups: Vec<Group>, y: Tile, start: u32) -> List {
 fn align(lists: &mut [List], start: u32) -> Vec<usize> {
     let groups = lists.iter().map(Vec::len).max().unwrap_or(0);
     let empty = Placed { values: start, ..Placed::default() };
-    lists.iter_mut().for_each(|list| list.resize(groups, (0, Vec::new())));
+    for list in lists.iter_mut() {
+        list.resize(groups, (0, Vec::new()));
+    }
     let size = |i: usize| lists.iter().map(|list| list[i].1.len()).max().unwrap_or(0);
     let sizes: Vec<usize> = (0..groups).map(size).collect();
     for list in lists {
@@ -256,8 +259,11 @@ fn fields(b: Placed, y: Tile) -> [u32; FIELDS] {
 /// slowest PE counts.
 fn estimate(machine: &Machine, frame: &Frame, lists: &[List], sizes: &[usize]) -> u64 {
     let scalars = (sizes.len() + sizes.iter().sum::<usize>()) as u64 * u64::from(machine.scalar_cycles);
-    let elements =
-        |list: &List| list.iter().flat_map(|(_, boxes)| boxes).map(|b| u64::from(b.boxed.len() + b.waits)).sum::<u64>();
+    let lanes = machine.lanes_32;
+    let elements = |list: &List| {
+        let boxes = list.iter().flat_map(|(_, boxes)| boxes);
+        boxes.map(|b| u64::from(b.boxed.len().div_ceil(lanes) + b.waits.div_ceil(lanes))).sum::<u64>()
+    };
     // At the end the start of the last one shows, and the reads that wait for it.
     let end = match lists.iter().map(elements).max().unwrap_or(0) {
         0 => 0,

@@ -2,6 +2,7 @@
 
 use super::{instance, run};
 use half::f16;
+use std::collections::BTreeMap;
 use waferloom_fabric::{Dtype, HostData, Payload, Program};
 use waferloom_simulator::{Options, PeCounters, Run, simulate};
 
@@ -93,7 +94,7 @@ impl Case {
         let settings = self.settings();
         let mut program = instance("gemm", &settings).unwrap().program;
         roughen(&mut program);
-        let run = simulate(&program, &Default::default(), &Options::default()).unwrap();
+        let run = simulate(&program, &BTreeMap::default(), &Options::default()).unwrap();
         let (a, b) = (self.matrix(&program, "a"), self.matrix(&program, "b"));
         let HostData::F32(c) = &run.outputs["c"].data else { panic!("c is float") };
         let (rows, columns) = (self.m.div_ceil(self.q), self.n.div_ceil(self.p));
@@ -110,7 +111,7 @@ impl Case {
     }
 }
 
-fn decode(dtype: Dtype, payload: &Payload) -> Vec<f32> {
+pub(super) fn decode(dtype: Dtype, payload: &Payload) -> Vec<f32> {
     let Payload::Inline(bytes) = payload else { panic!("inline") };
     match dtype {
         Dtype::F16 => bytes.chunks(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
@@ -119,7 +120,7 @@ fn decode(dtype: Dtype, payload: &Payload) -> Vec<f32> {
 }
 
 /// Gives the operands full mantissas, so that sums round; what is zero stays zero.
-fn roughen(program: &mut Program) {
+pub(super) fn roughen(program: &mut Program) {
     for constant in &mut program.constants {
         let values = decode(constant.dtype, &constant.payload).into_iter().enumerate();
         let rough = values.map(|(i, v)| v * (1.0 + (i as f32 * 0.618).sin() / 3.0));

@@ -59,6 +59,9 @@ fn what_a_kernel_cannot_do_is_refused_by_name() {
         ("sparse_gemv", "p=1 q=1 m=300 k=500", "change `k`"),
         ("sparse_gemv", "p=1 q=1 m=1048576 k=1048576", "change `m`"),
         ("sparse_gemv", "zeros=101", "`zeros` cannot be 101"),
+        ("sparse_gemv", "p=700 q=900 m=1000000 k=1000000 zeros=100", "`m` cannot be 1000000"),
+        ("gemv", "p=700 q=900 m=60000 k=60000", "`m` cannot be 60000"),
+        ("gemm", "p=700 m=20000 n=20000 k=20000 algorithm=summa", "`m` cannot be 20000"),
         ("broadcast", "color=3", "no parameter `color`"),
     ];
     for (name, settings, expected) in cases {

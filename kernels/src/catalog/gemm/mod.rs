@@ -15,7 +15,7 @@ mod local;
 mod ring;
 mod summa;
 
-use super::data::numbers;
+use super::data::{fits_host, numbers};
 use super::sketch::Sketch;
 use super::{Instance, Kernel, KernelError, Parameter, Settings};
 use local::Shape;
@@ -59,6 +59,8 @@ fn build(settings: &Settings, machine: &Machine) -> Result<Instance, KernelError
     let mut sketch =
         Sketch::new("gemm", machine, shape.grid, ["p", if settings.integer("q") == 0 { "p" } else { "q" }])?;
     let algorithm = choose(settings, machine, &shape)?;
+    let [m, n, k] = [shape.m, shape.n, shape.k].map(u64::from);
+    fits_host(settings, shape.largest(), (m * k).max(k * n).max(m * n))?;
     let [a, b] = [(shape.m, shape.k, 3), (shape.k, shape.n, 4)]
         .map(|(rows, columns, seed)| numbers(rows as usize * columns as usize, seed));
     let c = match algorithm {
