@@ -3,7 +3,7 @@
 use super::gemm::{decode, roughen};
 use super::{instance, run};
 use std::collections::BTreeMap;
-use waferloom_fabric::{Distribution, HostData, Machine, Payload, Program};
+use waferloom_fabric::{Distribution, HostData, Machine, Payload, Program, text, verify};
 use waferloom_kernels::catalog::find;
 use waferloom_simulator::{Options, simulate};
 
@@ -119,5 +119,25 @@ fn products_and_estimates_hold_on_the_third_engine() {
         let ratio = instance.estimate_cycles as f64 / run.cycles as f64;
         println!("wse3 {kernel} {sizes}: {} cycles, estimate ratio {ratio:.3}", run.cycles);
         assert!((0.85..=1.15).contains(&ratio), "{kernel} {sizes}: {} cycles, ratio {ratio}", run.cycles);
+    }
+}
+
+#[test]
+fn programs_read_back_and_give_no_warnings() {
+    let cases = [
+        ("gemm", "algorithm=summa"),
+        ("gemm", "algorithm=cannon"),
+        ("gemm", "p=5 algorithm=mesh-gemm"),
+        ("gemv", "p=9 algorithm=chain"),
+        ("gemv", "p=9 algorithm=tree"),
+        ("gemv", "q=1"),
+        ("gemv", "p=1"),
+        ("sparse_gemv", ""),
+        ("sparse_gemv", "p=1 q=1 m=20 k=20"),
+    ];
+    for (kernel, settings) in cases {
+        let program = instance(kernel, settings).unwrap().program;
+        assert_eq!(verify(&program).to_string(), "", "{kernel} {settings}");
+        assert_eq!(text::parse(&text::print(&program)).unwrap(), program, "{kernel} {settings}");
     }
 }
