@@ -100,6 +100,14 @@ fn choose(settings: &Settings, machine: &Machine, shape: &Shape) -> Result<Algor
             let must = format!("{} needs as many rows as columns: give q = p = {width}, or 0", name(algorithm));
             Err(settings.refuse("q", must))
         }
+        Algorithm::Ring(_) if machine.microthreads < ring::MICROTHREADS => Err(KernelError::TooLarge {
+            what: name(algorithm).into(),
+            needed: ring::MICROTHREADS.into(),
+            unit: "microthreads",
+            machine: machine.name.clone(),
+            available: machine.microthreads.into(),
+            change: "algorithm",
+        }),
         _ => shape.fits(machine, name(algorithm), algorithm == Algorithm::Summa).map(|()| algorithm),
     };
     match settings.word("algorithm") {
