@@ -1,5 +1,18 @@
 //! Numbers for kernels that run on their own: the same on every machine and in every run.
 
+use super::{KernelError, Settings};
+
+/// Elements of a matrix that the host makes up and works out beside the machine: 1 GiB of f32.
+const MOST_ELEMENTS: u64 = 1 << 28;
+
+/// Refuses a matrix that the host could not hold, though the wafer might. `change` is the parameter that makes it smaller.
+pub(super) fn fits_host(settings: &Settings, change: &'static str, elements: u64) -> Result<(), KernelError> {
+    if elements <= MOST_ELEMENTS {
+        return Ok(());
+    }
+    Err(settings.refuse(change, format!("a matrix of {elements} elements is more than the {MOST_ELEMENTS} of a run")))
+}
+
 /// `count` numbers between -1 and 1, multiples of 2^-8 (exact in every format of the mesh), from a seed.
 ///
 /// A 32-bit linear congruential generator; the constants are those of Numerical Recipes.

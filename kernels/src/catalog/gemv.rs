@@ -4,7 +4,7 @@
 //! multiply-adds in f32 from 0 in ascending order of the columns; then, in a group, what comes from the east plus the PE's
 //! own sum, and so again over the groups' heads.
 
-use super::data::numbers;
+use super::data::{fits_host, numbers};
 use super::matvec::Frame;
 use super::sketch::Sketch;
 use super::{Instance, Kernel, KernelError, Parameter, Settings};
@@ -39,6 +39,7 @@ fn build(settings: &Settings, machine: &Machine) -> Result<Instance, KernelError
     let (frame, algorithm) = frame(settings, machine)?;
     let mut sketch = Sketch::new("gemv", machine, frame.grid, ["p", "q"])?;
     fits(&frame, machine)?;
+    fits_host(settings, larger(&frame), u64::from(frame.m) * u64::from(frame.k))?;
     let pitch = pitch(&frame);
     // The rows of A and x start in banks that never collide.
     let matrix = sketch.phased_buffer("a", frame.rows() * pitch * frame.dtype.bytes(), BufferKind::Weight, 0);

@@ -42,6 +42,9 @@ pub(super) struct Frame {
     pub(super) group: u32,
 }
 
+/// A queue and its colour.
+type Queue = (u8, ColorRef);
+
 /// What a PE does with the sums, by its column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Role {
@@ -85,41 +88,56 @@ impl Frame {
         self.x_routes(sketch);
         self.sum_routes(sketch);
         let row = Value::Param(sketch.by_row("row", i32::from));
-        let group = self.group;
-        let mut color = |name: &str, first: u8, of: &dyn Fn(u32) -> u32| {
-            ColorRef::Param(sketch.by_column(name, |x| i32::from(first) + (of(x.into()) % 2) as i32))
-        };
-        let from_group = color("from_group", IN_GROUP, &|x| x % group + 1);
-        let to_group = color("to_group", IN_GROUP, &|x| x % group);
-        let from_heads = color("from_heads", HEADS, &|x| x / group + 1);
-        let to_heads = color("to_heads", HEADS, &|x| x / group);
+        let colors = self.sum_colors(sketch);
         let mut roles: Vec<(Role, bool)> = (0..self.pes()).map(|x| self.role(x)).collect();
         roles.sort_unstable();
         roles.dedup();
         for (index, &(role, head)) in roles.iter().enumerate() {
-            let mut inputs = vec![(X_IN, ColorRef::Fixed(X))];
-            inputs.extend(role.takes_group.then_some((GROUP_IN, from_group)));
-            inputs.extend(role.takes_heads.then_some((HEADS_IN, from_heads)));
-            let mut outputs = vec![(X_OUT, ColorRef::Fixed(X))];
-            outputs.extend(role.sends.then_some((OUT, if head { to_heads } else { to_group })));
-            if self.grid.height == 1 {
-                inputs.remove(0);
-                outputs.remove(0);
-            }
             let mut code = Code::new();
             self.spread(&mut code, row, x);
             crate::matmul::clear(&mut code, y);
             local(&mut code);
             sums(&mut code, role, y);
+            let (inputs, outputs) = self.queues(role, head, colors);
             sketch.class(&format!("role {index}"), &self.columns_of((role, head)), &inputs, &outputs, code);
         }
-        let north = Extent { width: self.grid.width, height: 1 };
         let split = |block| Some(Split { dim: 0, block });
+        let north = Extent { width: self.grid.width, height: 1 };
         let dealt = Distribution { grid: north, shape: vec![self.k], x: split(self.columns()), y: None };
         sketch.constant("x", self.dtype, dealt, x.address, values);
         let west = Extent { width: 1, height: self.grid.height };
         let dealt = Distribution { grid: west, shape: vec![self.m], x: None, y: split(self.rows()) };
         sketch.result("y", Dtype::F32, dealt, Coord { x: 0, y: 0 }, y.address);
+    }
+
+    /// Colours of the sums by column: received from and sent to the group, received from and sent to the heads.
+    fn sum_colors(&self, sketch: &mut Sketch) -> [ColorRef; 4] {
+        let group = self.group;
+        let mut color = |name: &str, first: u8, of: &dyn Fn(u32) -> u32| {
+            ColorRef::Param(sketch.by_column(name, |x| i32::from(first) + (of(x.into()) % 2) as i32))
+        };
+        [
+            color("from_group", IN_GROUP, &|x| x % group + 1),
+            color("to_group", IN_GROUP, &|x| x % group),
+            color("from_heads", HEADS, &|x| x / group + 1),
+            color("to_heads", HEADS, &|x| x / group),
+        ]
+    }
+
+    /// The input and output queues that a role uses.
+    fn queues(&self, role: Role, head: bool, colors: [ColorRef; 4]) -> (Vec<Queue>, Vec<Queue>) {
+        let [from_group, to_group, from_heads, to_heads] = colors;
+        let spread = self.grid.height > 1;
+        let inputs = [
+            (spread, X_IN, ColorRef::Fixed(X)),
+            (role.takes_group, GROUP_IN, from_group),
+            (role.takes_heads, HEADS_IN, from_heads),
+        ];
+        let outputs = [(spread, X_OUT, ColorRef::Fixed(X)), (role.sends, OUT, if head { to_heads } else { to_group })];
+        let used = |list: &[(bool, u8, ColorRef)]| {
+            list.iter().filter(|&&(used, ..)| used).map(|&(_, queue, color)| (queue, color)).collect()
+        };
+        (used(&inputs), used(&outputs))
     }
 
     /// The northernmost row sends x down, the others receive it.

@@ -56,13 +56,41 @@ impl Boxed {
 pub(super) struct Group {
     /// The column of the tile.
     pub(super) column: u32,
-    /// Box `i` of group `g` runs on microthread [`thread`]`(g, i, ..)`.
+    /// The boxes.
     pub(super) boxes: Vec<Boxed>,
 }
 
-/// The microthread of a box: groups start half of them apart, so that the end of one overlaps with the start of the next.
-pub(super) fn thread(group: usize, place: usize, threads: usize) -> usize {
-    (group * threads.div_ceil(2) + place) % threads
+/// The microthreads in turn: box `i` of a group runs on the one `i` after the group's first.
+#[derive(Clone, Debug)]
+pub(super) struct Threads {
+    count: usize,
+    /// Of each group.
+    first: Vec<usize>,
+}
+
+impl Threads {
+    /// Turns for groups that are as large as the largest of their rank in any PE, with `count` microthreads.
+    pub(super) fn new(count: usize, pes: &[Vec<Group>]) -> Self {
+        let mut largest: Vec<usize> = Vec::new();
+        for groups in pes {
+            let mut sizes: Vec<usize> = groups.iter().map(|group| group.boxes.len()).collect();
+            sizes.sort_unstable_by_key(|&size| std::cmp::Reverse(size));
+            largest.resize(largest.len().max(sizes.len()), 0);
+            largest.iter_mut().zip(sizes).for_each(|(most, size)| *most = size.max(*most));
+        }
+        let first = largest.iter().scan(0, |sum, size| Some(std::mem::replace(sum, *sum + size))).collect();
+        Self { count, first }
+    }
+
+    /// The microthread of a box.
+    pub(super) fn of(&self, group: usize, place: usize) -> usize {
+        (self.first.get(group).copied().unwrap_or(0) + place) % self.count
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
 }
 
 /// Covers the non-zeros of a column, given by their rows in ascending order.
@@ -108,32 +136,34 @@ fn find(rows: u128, (outer, inner): (u32, u32)) -> Option<Boxed> {
 
 /// Puts the groups and their boxes into an order in which those under way at once have no row in common. Groups with many
 /// boxes come first: so the groups of different PEs match.
-pub(super) fn schedule(mut left: Vec<Group>, threads: usize) -> Vec<Group> {
+pub(super) fn schedule(mut left: Vec<Group>, threads: &Threads) -> Vec<Group> {
     left.retain(|group| !group.boxes.is_empty());
     left.sort_by_key(|group| std::cmp::Reverse(group.boxes.len()));
-    let mut under_way = vec![Boxed::default(); threads];
+    let mut under_way = vec![Boxed::default(); threads.count()];
     let mut order = Vec::with_capacity(left.len());
-    while let Some(first) = left.first() {
-        let many = first.boxes.len();
-        let alike = left.iter().take_while(|group| group.boxes.len() == many).take(TRIES);
-        let fitting = alike
-            .enumerate()
-            .find_map(|(i, group)| arrange(&group.boxes, &under_way, order.len(), false).map(|done| (i, done)));
-        let (index, (boxes, then)) = fitting.unwrap_or_else(|| {
-            let forced = arrange(&first.boxes, &under_way, order.len(), true);
-            (0, forced.unwrap_or_default())
-        });
+    while !left.is_empty() {
+        let tries = left.iter().take(TRIES).enumerate();
+        let arranged = tries
+            .map(|(index, group)| (index, arrange(&group.boxes, &under_way, |place| threads.of(order.len(), place))));
+        let empty = |boxes: &[Boxed]| boxes.iter().filter(|b| b.len() == 0).count();
+        let best = arranged.min_by_key(|(index, (boxes, _))| (empty(boxes), boxes.len().abs_diff(many(&left)), *index));
+        let Some((index, (boxes, then))) = best else { break };
         under_way = then;
         order.push(Group { boxes, column: left.remove(index).column });
     }
     order
 }
 
-/// An order of a group's boxes, and what is under way behind it; with empty places only when it is forced.
-fn arrange(boxes: &[Boxed], before: &[Boxed], group: usize, forced: bool) -> Option<(Vec<Boxed>, Vec<Boxed>)> {
+/// Boxes of the largest group that is left.
+fn many(left: &[Group]) -> usize {
+    left.first().map_or(0, |group| group.boxes.len())
+}
+
+/// An order of a group's boxes, with as few empty places as a simple search finds, and what is under way behind it.
+fn arrange(boxes: &[Boxed], before: &[Boxed], thread: impl Fn(usize) -> usize) -> (Vec<Boxed>, Vec<Boxed>) {
     let (mut left, mut under_way, mut placed) = (boxes.to_vec(), before.to_vec(), Vec::new());
     while !left.is_empty() {
-        let thread = thread(group, placed.len(), under_way.len());
+        let thread = thread(placed.len());
         let blockers = |b: &Boxed, except: Option<usize>| {
             under_way.iter().enumerate().filter(|&(other, last)| Some(other) != except && b.meets(*last)).count()
         };
@@ -141,8 +171,6 @@ fn arrange(boxes: &[Boxed], before: &[Boxed], group: usize, forced: bool) -> Opt
             let next = left.remove(index);
             under_way[thread] = next;
             placed.push(next);
-        } else if !forced {
-            return None;
         } else if let Some(index) = left.iter().position(|b| blockers(b, None) > 1) {
             // It meets boxes on two microthreads; a single element meets only one.
             let whole = left.remove(index);
@@ -151,7 +179,7 @@ fn arrange(boxes: &[Boxed], before: &[Boxed], group: usize, forced: bool) -> Opt
             placed.push(Boxed::default());
         }
     }
-    Some((placed, under_way))
+    (placed, under_way)
 }
 
 #[cfg(test)]
@@ -188,7 +216,8 @@ mod tests {
     fn boxes_under_way_at_once_have_no_row_in_common() {
         for (below, threads) in [(6, 4), (30, 8), (128, 8), (40, 1), (40, 3)] {
             let groups: Vec<Group> = (0..20).map(|c| cover(c, &scattered(12, below, c))).collect();
-            let order = schedule(groups.clone(), threads);
+            let threads = Threads::new(threads, &[groups.clone(), groups[..7].to_vec()]);
+            let order = schedule(groups.clone(), &threads);
             let elements = |list: &[Group]| {
                 let of = |g: &Group| g.boxes.iter().flat_map(|b| b.rows()).map(|row| (g.column, row)).collect();
                 let mut all: Vec<(u32, u32)> = list.iter().flat_map(|g| -> Vec<_> { of(g) }).collect();
@@ -196,10 +225,10 @@ mod tests {
                 all
             };
             assert_eq!(elements(&order), elements(&groups));
-            let mut under_way = vec![Boxed::default(); threads];
+            let mut under_way = vec![Boxed::default(); threads.count()];
             for (number, group) in order.iter().enumerate() {
                 for (place, &next) in group.boxes.iter().enumerate().filter(|(_, b)| b.len() > 0) {
-                    let thread = thread(number, place, threads);
+                    let thread = threads.of(number, place);
                     let mut others = under_way.iter().enumerate().filter(|&(other, _)| other != thread);
                     assert!(others.all(|(_, &last)| !next.meets(last)), "group {number} of {below} rows");
                     under_way[thread] = next;

@@ -11,10 +11,10 @@
 //!
 //! Order of accumulation in a PE: the order of its list; then as in `gemv`.
 
-use super::data::numbers;
+use super::data::{fits_host, numbers};
 use super::matvec::Frame;
 use super::sketch::Sketch;
-use super::sparse_cover::{Boxed, Group, cover, schedule, thread};
+use super::sparse_cover::{Boxed, Group, Threads, cover, schedule};
 use super::{Instance, Kernel, KernelError, Parameter, Settings};
 use crate::code::{Tile, memory};
 use std::collections::BTreeMap;
@@ -39,7 +39,7 @@ pub(super) const KERNEL: Kernel = Kernel {
 const BANKS: u32 = 32;
 
 /// Microthreads that are used, where the machine has so many.
-const MOST_THREADS: u8 = 8;
+const MOST_THREADS: u8 = 5;
 
 /// The register that holds an element of x.
 const X_REGISTER: u8 = 0;
@@ -69,19 +69,20 @@ fn build(settings: &Settings, machine: &Machine) -> Result<Instance, KernelError
     if machine.microthreads == 0 {
         return Err(settings.refuse("zeros", "the machine has no microthreads, on which sparse products run: use gemv"));
     }
+    fits_host(settings, "m", u64::from(m) * u64::from(k))?;
     let a = matrix(&frame, settings.integer("zeros"));
     let vector = numbers(k as usize, 6);
     let (x, y) = frame.buffers(&mut sketch, 0);
     let start = sketch.next_address();
-    let threads = usize::from(machine.microthreads.min(MOST_THREADS));
-    let mut lists: Vec<List> =
-        grid_order(grid).map(|(px, py)| place(schedule(groups(&frame, &a, px, py), threads), y, start)).collect();
+    let covers: Vec<Vec<Group>> = grid_order(grid).map(|(px, py)| groups(&frame, &a, px, py)).collect();
+    let threads = Threads::new(machine.microthreads.min(MOST_THREADS).into(), &covers);
+    let mut lists: Vec<List> = covers.into_iter().map(|groups| place(schedule(groups, &threads), y, start)).collect();
     let sizes = align(&mut lists, start);
     let placed = lists.iter().flatten().flat_map(|(_, boxes)| boxes);
     let end = placed.map(|b| b.values + b.boxed.len() * 4).max().unwrap_or(start).max(start + 4);
     let values = sketch.buffer("values", end - start, BufferKind::Weight);
     lay(&mut sketch, &frame, &a, &lists, values, (end - start) / 4);
-    let code = instructions(&mut sketch, &lists, &sizes, threads, (x, y));
+    let code = instructions(&mut sketch, &lists, &sizes, &threads, (x, y));
     frame.emit(&mut sketch, (x, y), &vector, |all| code.iter().for_each(|one| all.push(one.clone())));
     let sum = |row: &[f32]| row.iter().zip(&vector).map(|(&a, &x)| f64::from(a) * f64::from(x)).sum();
     Ok(Instance {
@@ -215,7 +216,7 @@ fn instructions(
     sketch: &mut Sketch,
     lists: &[List],
     sizes: &[usize],
-    threads: usize,
+    threads: &Threads,
     (x, y): (Tile, Tile),
 ) -> Vec<Instruction> {
     let mut param = |name: String, value: &dyn Fn(&List) -> u32| {
@@ -237,11 +238,11 @@ fn instructions(
             let a = memory(from, 0, Dtype::F32, &[(len, 1.into())]);
             let x = Operand::Scalar { value: Value::Reg(X_REGISTER), dtype: Dtype::F32 };
             let srcs = vec![sum.clone(), a, x];
-            let run_async = on(thread(group, place, threads));
+            let run_async = on(threads.of(group, place));
             code.push(Instruction::Vector { op: VectorOp::Mac, dst: sum, srcs, run_async });
         }
     }
-    for microthread in 0..if sizes.is_empty() { 0 } else { threads } {
+    for microthread in 0..if sizes.is_empty() { 0 } else { threads.count() } {
         let srcs = vec![memory(y.address, 0, Dtype::F32, &[(1.into(), 1.into())])];
         let run_async = on(microthread);
         code.push(Instruction::Vector { op: VectorOp::Mov, dst: Operand::Null, srcs, run_async });
@@ -258,8 +259,11 @@ fn fields(b: Placed, y: Tile) -> [u32; FIELDS] {
 /// slowest PE counts.
 fn estimate(machine: &Machine, frame: &Frame, lists: &[List], sizes: &[usize]) -> u64 {
     let scalars = (sizes.len() + sizes.iter().sum::<usize>()) as u64 * u64::from(machine.scalar_cycles);
-    let elements =
-        |list: &List| list.iter().flat_map(|(_, boxes)| boxes).map(|b| u64::from(b.boxed.len() + b.waits)).sum::<u64>();
+    let lanes = machine.lanes_32;
+    let elements = |list: &List| {
+        let boxes = list.iter().flat_map(|(_, boxes)| boxes);
+        boxes.map(|b| u64::from(b.boxed.len().div_ceil(lanes) + b.waits.div_ceil(lanes))).sum::<u64>()
+    };
     // At the end the start of the last one shows, and the reads that wait for it.
     let end = match lists.iter().map(elements).max().unwrap_or(0) {
         0 => 0,

@@ -111,7 +111,7 @@ impl Case {
     }
 }
 
-fn decode(dtype: Dtype, payload: &Payload) -> Vec<f32> {
+pub(super) fn decode(dtype: Dtype, payload: &Payload) -> Vec<f32> {
     let Payload::Inline(bytes) = payload else { panic!("inline") };
     match dtype {
         Dtype::F16 => bytes.chunks(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
@@ -120,7 +120,7 @@ fn decode(dtype: Dtype, payload: &Payload) -> Vec<f32> {
 }
 
 /// Gives the operands full mantissas, so that sums round; what is zero stays zero.
-fn roughen(program: &mut Program) {
+pub(super) fn roughen(program: &mut Program) {
     for constant in &mut program.constants {
         let values = decode(constant.dtype, &constant.payload).into_iter().enumerate();
         let rough = values.map(|(i, v)| v * (1.0 + (i as f32 * 0.618).sin() / 3.0));

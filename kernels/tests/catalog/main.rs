@@ -6,6 +6,7 @@ mod estimates;
 mod gemm;
 mod movement;
 mod rows;
+mod gemv;
 
 use waferloom_fabric::{HostData, Machine, verify};
 use waferloom_kernels::catalog::{Instance, KernelError, find};
@@ -58,6 +59,14 @@ fn what_a_kernel_cannot_do_is_refused_by_name() {
         ("gemv", "q=995", "change `q`"),
         ("gemv", "p=1 q=1 m=300 k=200", "change `m`"),
         ("gemv", "p=1 q=1 m=100 k=1048576", "change `k`"),
+        ("gemv", "p=2 algorithm=tree", "`p` cannot be 2"),
+        ("sparse_gemv", "p=751", "change `p`"),
+        ("sparse_gemv", "p=1 q=1 m=300 k=500", "change `k`"),
+        ("sparse_gemv", "p=1 q=1 m=1048576 k=1048576", "change `m`"),
+        ("sparse_gemv", "zeros=101", "`zeros` cannot be 101"),
+        ("sparse_gemv", "p=700 q=900 m=1000000 k=1000000 zeros=100", "`m` cannot be 1000000"),
+        ("gemv", "p=700 q=900 m=60000 k=60000", "`m` cannot be 60000"),
+        ("gemm", "p=700 m=20000 n=20000 k=20000 algorithm=summa", "`m` cannot be 20000"),
         ("broadcast", "color=3", "no parameter `color`"),
     ];
     for (name, settings, expected) in cases {

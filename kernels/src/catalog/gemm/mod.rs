@@ -15,7 +15,7 @@ mod local;
 mod ring;
 mod summa;
 
-use super::data::numbers;
+use super::data::{fits_host, numbers};
 use super::sketch::Sketch;
 use super::{Instance, Kernel, KernelError, Parameter, Settings};
 use local::Shape;
@@ -59,6 +59,8 @@ fn build(settings: &Settings, machine: &Machine) -> Result<Instance, KernelError
     let mut sketch =
         Sketch::new("gemm", machine, shape.grid, ["p", if settings.integer("q") == 0 { "p" } else { "q" }])?;
     let algorithm = choose(settings, machine, &shape)?;
+    let [m, n, k] = [shape.m, shape.n, shape.k].map(u64::from);
+    fits_host(settings, shape.largest(), (m * k).max(k * n).max(m * n))?;
     let [a, b] = [(shape.m, shape.k, 3), (shape.k, shape.n, 4)]
         .map(|(rows, columns, seed)| numbers(rows as usize * columns as usize, seed));
     let c = match algorithm {
@@ -98,6 +100,14 @@ fn choose(settings: &Settings, machine: &Machine, shape: &Shape) -> Result<Algor
             let must = format!("{} needs as many rows as columns: give q = p = {width}, or 0", name(algorithm));
             Err(settings.refuse("q", must))
         }
+        Algorithm::Ring(_) if machine.microthreads < ring::MICROTHREADS => Err(KernelError::TooLarge {
+            what: name(algorithm).into(),
+            needed: ring::MICROTHREADS.into(),
+            unit: "microthreads",
+            machine: machine.name.clone(),
+            available: machine.microthreads.into(),
+            change: "algorithm",
+        }),
         _ => shape.fits(machine, name(algorithm), algorithm == Algorithm::Summa).map(|()| algorithm),
     };
     match settings.word("algorithm") {

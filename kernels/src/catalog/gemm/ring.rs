@@ -66,6 +66,9 @@ impl Ring {
 /// Colours that each axis takes at most.
 const COLORS: u8 = 4;
 
+/// Microthreads that the two exchanges take.
+pub(super) const MICROTHREADS: u8 = 4;
+
 /// Instructions that a step issues for its two exchanges.
 const ISSUES: u64 = 6;
 
