@@ -7,11 +7,16 @@
 
 mod allgather;
 mod allreduce;
+mod attention;
 mod broadcast;
+mod conv;
 mod data;
 mod elementary;
+mod gather;
+mod halo;
 mod layernorm;
 mod plane;
+mod pool;
 mod reduce;
 mod reduce_scatter;
 mod relayout;
@@ -104,13 +109,18 @@ pub fn all() -> &'static [Kernel] {
     const KERNELS: &[Kernel] = &[
         allgather::KERNEL,
         allreduce::KERNEL,
+        attention::KERNEL,
         broadcast::KERNEL,
+        conv::CONV1D,
+        conv::CONV2D,
         elementary::COS,
         elementary::ERF,
         elementary::EXP,
+        gather::KERNEL,
         elementary::GELU,
         layernorm::KERNEL,
         elementary::LOG,
+        pool::KERNEL,
         reduce::KERNEL,
         reduce_scatter::KERNEL,
         relayout::KERNEL,

@@ -6,7 +6,9 @@ use crate::code::{Code, Tile};
 use crate::cost::{self, Place};
 use crate::mesh::{self, Axis, Mesh};
 use crate::reduce::Rows;
-use waferloom_fabric::{BufferKind, Coord, Distribution, Dtype, Extent, Machine, Program, QueueBinding, Region, Split};
+use waferloom_fabric::{
+    BufferKind, ColorRef, ColorRoute, Coord, Distribution, Dtype, Extent, Machine, Program, QueueBinding, Region, Split,
+};
 
 /// A program of one class under construction.
 pub(super) struct Plane {
@@ -147,20 +149,20 @@ impl Plane {
         cost::busy_by_turns(machine, place, self.code.instructions())
     }
 
-    /// The program.
+    /// The program, with the routes and queues of the mesh.
     ///
     /// # Errors
     /// Code and data that do not fit a PE.
-    pub(super) fn finish(mut self, name: &str) -> Result<Program, KernelError> {
+    pub(super) fn finish(self, name: &str) -> Result<Program, KernelError> {
         let grid = self.mesh.grid;
-        let inside = |mut route: waferloom_fabric::ColorRoute| {
+        let inside = |mut route: ColorRoute| {
             // Nothing leaves the fabric to the west: column 0 does not send along the chain.
             if route.color == mesh::CHAIN[0] && route.region.x == 0 {
                 route.region = Region { x: 2, width: grid.width.saturating_sub(2), ..route.region };
             }
             (!mesh::EDGE.contains(&route.color) && route.region.coords().next().is_some()).then_some(route)
         };
-        self.sketch.program.routes = self.mesh.routes().into_iter().filter_map(inside).collect();
+        let routes = self.mesh.routes().into_iter().filter_map(inside).collect();
         let bound = |bindings: Vec<QueueBinding>, edge: u8, chain: u8, row: u8| {
             let open = move |b: &QueueBinding| match b.queue {
                 q if q == edge => false,
@@ -171,8 +173,24 @@ impl Plane {
         };
         let inputs = bound(Mesh::input_queues(), mesh::input::EDGE, mesh::input::CHAIN, mesh::input::ROW);
         let outputs = bound(Mesh::output_queues(), mesh::output::EDGE, mesh::output::CHAIN, mesh::output::ROW);
+        self.finish_wired(name, routes, &inputs, &outputs)
+    }
+
+    /// The program, with routes and queues of its own.
+    ///
+    /// # Errors
+    /// Code and data that do not fit a PE.
+    pub(super) fn finish_wired(
+        mut self,
+        name: &str,
+        routes: Vec<ColorRoute>,
+        inputs: &[(u8, ColorRef)],
+        outputs: &[(u8, ColorRef)],
+    ) -> Result<Program, KernelError> {
+        self.sketch.program.routes = routes;
+        let grid = self.mesh.grid;
         self.sketch.program.params = self.mesh.into_params();
-        self.sketch.class(name, &[Region::all(grid)], &inputs, &outputs, self.code);
+        self.sketch.class(name, &[Region::all(grid)], inputs, outputs, self.code);
         self.sketch.finish(self.change)
     }
 }

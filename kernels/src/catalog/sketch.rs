@@ -69,6 +69,12 @@ impl Sketch {
         address
     }
 
+    /// Lets the next buffer start `bytes` (a multiple of 8) behind a multiple of 32: in 32 bytes the banks come around.
+    pub(super) fn align(&mut self, bytes: u32) {
+        let behind = self.next_address.wrapping_sub(bytes) % 32;
+        self.next_address += (32 - behind) % 32;
+    }
+
     /// A parameter with one value a column.
     pub(super) fn by_column(&mut self, name: &str, value: impl Fn(u16) -> i32) -> u32 {
         let values = ParamValues::ByColumn((0..self.program.grid.width).map(value).collect());
