@@ -11,7 +11,7 @@ use waferloom_fabric::{
 const MAIN_TASK: u8 = 8;
 
 /// Elements over all PEs that a kernel on its own may have: the host makes them, and what they must become, in one piece.
-const MOST_ELEMENTS: u64 = 1 << 27;
+const MOST_ELEMENTS: u64 = 1 << 25;
 
 /// A program under construction. All classes share one memory map.
 pub(super) struct Sketch {

@@ -1,5 +1,6 @@
 //! Kernels on their own: their results, their published times, their estimates.
 
+mod arbitrary;
 mod collectives;
 mod elementary;
 mod estimates;
