@@ -92,7 +92,7 @@ impl Attention {
         let mut tile = |elements: u32| {
             let tile = Tile { address: next, elements, dtype: Dtype::F32 };
             // A 64-bit word further on in the banks than the one before, so that neighbours do not collide.
-            next = (next + elements * 4).next_multiple_of(32) + 8;
+            next += (elements * 4).next_multiple_of(32) + 8;
             tile
         };
         Work {
