@@ -83,15 +83,14 @@ fn build(settings: &Settings, machine: &Machine) -> Result<Instance, KernelError
 }
 
 /// The same in double precision, with all scores at once.
-fn reference([q, k, v]: &[Vec<f32>; 3], tokens: usize, width: usize, causal: bool) -> Vec<f64> {
+fn reference<'a>([q, k, v]: &'a [Vec<f32>; 3], tokens: usize, width: usize, causal: bool) -> Vec<f64> {
     let mut result = Vec::with_capacity(q.len());
     for (query, i) in q.chunks(width).zip(0..) {
         let (head, token) = (i / tokens * tokens, i % tokens);
         let seen = if causal { token + 1 } else { tokens };
-        let row =
-            |of: &[f32], j: usize| of[(head + j) * width..][..width].iter().map(|&x| f64::from(x)).collect::<Vec<_>>();
+        let row = |of: &'a [f32], j: usize| of[(head + j) * width..][..width].iter().map(|&x| f64::from(x));
         let score = |j: usize| {
-            let products = row(k, j).into_iter().zip(query).map(|(a, &b)| a * f64::from(b));
+            let products = row(k, j).zip(query).map(|(a, &b)| a * f64::from(b));
             products.sum::<f64>() / (width as f64).sqrt()
         };
         let scores: Vec<f64> = (0..seen).map(score).collect();

@@ -26,6 +26,9 @@ pub(super) struct Plane {
 /// Lines whose code is followed for an estimate, about.
 const MOST_LINES: u16 = 16;
 
+/// Columns, and rows, of the single PEs whose code is followed for one, about.
+const MOST_PLACES: u16 = 5;
+
 /// The north-west PE.
 const ORIGIN: Coord = Coord { x: 0, y: 0 };
 
@@ -125,7 +128,17 @@ impl Plane {
             first = end;
         }
         let rest = |at: Coord| self.busy_at(at).iter().skip(first).sum::<u64>();
-        cycles + self.lines(Axis::X).into_iter().flatten().map(rest).max().unwrap_or(0)
+        cycles + self.places().into_iter().map(rest).max().unwrap_or(0)
+    }
+
+    /// Some PEs from everywhere in the grid, the corners among them.
+    fn places(&self) -> Vec<Coord> {
+        let Extent { width, height } = self.mesh.grid;
+        let some = |count: u16| {
+            let step = usize::from(count.div_ceil(MOST_PLACES).max(1));
+            (0..count).step_by(step).chain([count - 1])
+        };
+        some(height).flat_map(|y| some(width).map(move |x| Coord { x, y })).collect()
     }
 
     /// Some of the lines along an axis, the first and the last among them.
