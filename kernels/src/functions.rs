@@ -13,8 +13,8 @@
 //! | `erf`, `tanh` | quotient of polynomials (W. J. Cody's form; coefficients as in Eigen's `generic_fast_erf`, `generic_fast_tanh`) | 1e-6 absolute |
 //! | `sigmoid` | `1 / (1 + e^-x)` | 3e-7 absolute |
 //! | `silu` | `x * sigmoid(x)` | 8 ULP for `abs(x) < 80`; above -1e30 1e-7 absolute |
-//! | `log` | exponent, and a polynomial of degree 10 for the fraction (see [`logarithm`]) | 1 ULP for normal operands; 0 gives -infinity, negative numbers NaN |
-//! | `sin`, `cos` | Cody and Waite's reduction, polynomials of degree 7 and 8 (see [`trigonometry`]) | 1e-7 absolute, `sin` 1 ULP for `abs(x) < 0.75`; beyond 1e5 NaN |
+//! | `log` | exponent, and a polynomial of degree 10 for the fraction (see `functions/logarithm.rs`) | 1 ULP for normal operands; 0 gives -infinity, negative numbers NaN |
+//! | `sin`, `cos` | Cody and Waite's reduction, polynomials of degree 7 and 8 (see `functions/trigonometry.rs`) | 1e-7 absolute, `sin` 1 ULP for `abs(x) < 0.75`; beyond 1e5 NaN |
 //! | `gelu` | `x * (1 + erf(x / sqrt 2)) / 2` | 2e-6 absolute for `x < 6`, 2 ULP above |
 //! | `floor` | through an integer | exact |
 //!

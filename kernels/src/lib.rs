@@ -5,9 +5,10 @@
 //! [`Distribution`](waferloom_fabric::Distribution): each PE holds one dense tile.
 //!
 //! One file a kernel:
-//! [`matmul`] (SUMMA), [`reduce`], [`softmax`], [`normalize`], [`elementwise`] with [`functions`], [`gather`],
+//! [`matmul`] (SUMMA), [`reduce`], [`softmax`], [`normalize`], [`elementwise`] with [`functions`], [`gather`], [`attention`],
 //! [`relayout`], [`edge`] (host input and output).
 
+pub mod attention;
 pub mod catalog;
 pub mod code;
 pub mod cost;

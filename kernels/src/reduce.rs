@@ -21,7 +21,8 @@ pub enum Combine {
 }
 
 impl Combine {
-    fn op(self) -> VectorOp {
+    /// The operation on two elements.
+    pub fn op(self) -> VectorOp {
         match self {
             Combine::Sum => VectorOp::Add,
             Combine::Max => VectorOp::Max,

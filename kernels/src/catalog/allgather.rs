@@ -93,13 +93,13 @@ fn classes(sketch: &mut Sketch, grid: Extent, n: u32, address: u32) {
     }
 }
 
-/// A turn is the root's words and its control wavelet, which goes over the link to the next root; at the least it is the time
-/// from the last word before to that control wavelet, which the datapath sends when it has taken the word.
+/// A turn is the root's words and its control wavelet, which goes over the link to the next root. At the least, two turns
+/// are the time in which a root's last word comes down the next PE's ramp and that PE's control wavelet goes up again.
 fn estimate(machine: &Machine, pes: u64, n: u64) -> u64 {
     if pes == 1 {
         return 0;
     }
     let (hop, ramp) = (u64::from(machine.hop_cycles), u64::from(machine.ramp_cycles));
-    let turn = (n + 1).max(2 * ramp) + hop;
+    let turn = n.max(ramp) + 1 + hop;
     cost::start(machine) + u64::from(machine.scalar_cycles) + (pes - 1) * turn + n + 1 + cost::flight(machine, pes - 1)
 }

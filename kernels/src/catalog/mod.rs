@@ -7,14 +7,19 @@
 
 mod allgather;
 mod allreduce;
+mod attention;
 mod broadcast;
+mod conv;
 mod data;
 mod elementary;
+mod gather;
 mod gemm;
 mod gemv;
+mod halo;
 mod layernorm;
 mod matvec;
 mod plane;
+mod pool;
 mod reduce;
 mod reduce_scatter;
 mod relayout;
@@ -109,15 +114,20 @@ pub fn all() -> &'static [Kernel] {
     const KERNELS: &[Kernel] = &[
         allgather::KERNEL,
         allreduce::KERNEL,
+        attention::KERNEL,
         broadcast::KERNEL,
+        conv::CONV1D,
+        conv::CONV2D,
         elementary::COS,
         elementary::ERF,
         elementary::EXP,
+        gather::KERNEL,
         elementary::GELU,
         gemm::KERNEL,
         gemv::KERNEL,
         layernorm::KERNEL,
         elementary::LOG,
+        pool::KERNEL,
         reduce::KERNEL,
         reduce_scatter::KERNEL,
         relayout::KERNEL,

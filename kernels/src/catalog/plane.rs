@@ -6,7 +6,9 @@ use crate::code::{Code, Tile};
 use crate::cost::{self, Place};
 use crate::mesh::{self, Axis, Mesh};
 use crate::reduce::Rows;
-use waferloom_fabric::{BufferKind, Coord, Distribution, Dtype, Extent, Machine, Program, QueueBinding, Region, Split};
+use waferloom_fabric::{
+    BufferKind, ColorRef, ColorRoute, Coord, Distribution, Dtype, Extent, Machine, Program, QueueBinding, Region, Split,
+};
 
 /// A program of one class under construction.
 pub(super) struct Plane {
@@ -23,6 +25,9 @@ pub(super) struct Plane {
 
 /// Lines whose code is followed for an estimate, about.
 const MOST_LINES: u16 = 16;
+
+/// Columns, and rows, of the single PEs whose code is followed for one, about.
+const MOST_PLACES: u16 = 5;
 
 /// The north-west PE.
 const ORIGIN: Coord = Coord { x: 0, y: 0 };
@@ -123,7 +128,17 @@ impl Plane {
             first = end;
         }
         let rest = |at: Coord| self.busy_at(at).iter().skip(first).sum::<u64>();
-        cycles + self.lines(Axis::X).into_iter().flatten().map(rest).max().unwrap_or(0)
+        cycles + self.places().into_iter().map(rest).max().unwrap_or(0)
+    }
+
+    /// Some PEs from everywhere in the grid, the corners among them.
+    fn places(&self) -> Vec<Coord> {
+        let Extent { width, height } = self.mesh.grid;
+        let some = |count: u16| {
+            let step = usize::from(count.div_ceil(MOST_PLACES).max(1));
+            (0..count).step_by(step).chain([count - 1])
+        };
+        some(height).flat_map(|y| some(width).map(move |x| Coord { x, y })).collect()
     }
 
     /// Some of the lines along an axis, the first and the last among them.
@@ -147,20 +162,20 @@ impl Plane {
         cost::busy_by_turns(machine, place, self.code.instructions())
     }
 
-    /// The program.
+    /// The program, with the routes and queues of the mesh.
     ///
     /// # Errors
     /// Code and data that do not fit a PE.
-    pub(super) fn finish(mut self, name: &str) -> Result<Program, KernelError> {
+    pub(super) fn finish(self, name: &str) -> Result<Program, KernelError> {
         let grid = self.mesh.grid;
-        let inside = |mut route: waferloom_fabric::ColorRoute| {
+        let inside = |mut route: ColorRoute| {
             // Nothing leaves the fabric to the west: column 0 does not send along the chain.
             if route.color == mesh::CHAIN[0] && route.region.x == 0 {
                 route.region = Region { x: 2, width: grid.width.saturating_sub(2), ..route.region };
             }
             (!mesh::EDGE.contains(&route.color) && route.region.coords().next().is_some()).then_some(route)
         };
-        self.sketch.program.routes = self.mesh.routes().into_iter().filter_map(inside).collect();
+        let routes = self.mesh.routes().into_iter().filter_map(inside).collect();
         let bound = |bindings: Vec<QueueBinding>, edge: u8, chain: u8, row: u8| {
             let open = move |b: &QueueBinding| match b.queue {
                 q if q == edge => false,
@@ -171,8 +186,24 @@ impl Plane {
         };
         let inputs = bound(Mesh::input_queues(), mesh::input::EDGE, mesh::input::CHAIN, mesh::input::ROW);
         let outputs = bound(Mesh::output_queues(), mesh::output::EDGE, mesh::output::CHAIN, mesh::output::ROW);
+        self.finish_wired(name, routes, &inputs, &outputs)
+    }
+
+    /// The program, with routes and queues of its own.
+    ///
+    /// # Errors
+    /// Code and data that do not fit a PE.
+    pub(super) fn finish_wired(
+        mut self,
+        name: &str,
+        routes: Vec<ColorRoute>,
+        inputs: &[(u8, ColorRef)],
+        outputs: &[(u8, ColorRef)],
+    ) -> Result<Program, KernelError> {
+        self.sketch.program.routes = routes;
+        let grid = self.mesh.grid;
         self.sketch.program.params = self.mesh.into_params();
-        self.sketch.class(name, &[Region::all(grid)], &inputs, &outputs, self.code);
+        self.sketch.class(name, &[Region::all(grid)], inputs, outputs, self.code);
         self.sketch.finish(self.change)
     }
 }

@@ -362,7 +362,8 @@ pub(super) fn estimate(machine: &Machine, line: Line, algorithm: Algorithm) -> u
     start
         + match algorithm {
             Algorithm::Chain => b + step * (p - 1),
-            Algorithm::Star => b * (p - 1) + step,
+            // The root takes in one vector after another; the last one also has the longest way.
+            Algorithm::Star => (b * (p - 1) + step).max(b + step + (p - 2) * hop),
             // The published model: every round takes the root's ramp for the whole vector, or the links are the limit.
             Algorithm::Tree => {
                 let rounds = u64::from(line.pes.ilog2());

@@ -11,7 +11,7 @@ use waferloom_fabric::{
 const MAIN_TASK: u8 = 8;
 
 /// Elements over all PEs that a kernel on its own may have: the host makes them, and what they must become, in one piece.
-const MOST_ELEMENTS: u64 = 1 << 27;
+const MOST_ELEMENTS: u64 = 1 << 25;
 
 /// A program under construction. All classes share one memory map.
 pub(super) struct Sketch {
@@ -78,6 +78,12 @@ impl Sketch {
     pub(super) fn phased_buffer(&mut self, name: &str, bytes: u32, kind: BufferKind, phase: u32) -> u32 {
         let start = self.buffer(name, bytes + 24, kind);
         start + (phase + 32 - start % 32) % 32
+    }
+
+    /// Lets the next buffer start `bytes` (a multiple of 8) behind a multiple of 32: in 32 bytes the banks come around.
+    pub(super) fn align(&mut self, bytes: u32) {
+        let behind = self.next_address.wrapping_sub(bytes) % 32;
+        self.next_address += (32 - behind) % 32;
     }
 
     /// A parameter with one value a column.

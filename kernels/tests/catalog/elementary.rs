@@ -18,6 +18,16 @@ fn all_elements_are_mapped() {
 }
 
 #[test]
+fn without_wavelets_the_cycles_are_counted_exactly() {
+    for function in FUNCTIONS {
+        for settings in ["p=1 rows=1 m=1 n=1", "p=2 rows=2 m=10 n=30", "p=1 rows=1 m=20 n=31 dtype=f16"] {
+            let (run, instance) = run(function, settings);
+            assert_eq!(instance.estimate_cycles, run.cycles, "{function} {settings}");
+        }
+    }
+}
+
+#[test]
 fn what_these_kernels_cannot_do_is_refused_by_name() {
     for function in FUNCTIONS {
         for (settings, expected) in

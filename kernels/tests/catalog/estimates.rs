@@ -1,6 +1,7 @@
 //! The closed forms against the simulated cycles.
 
-use super::run;
+use super::run_on;
+use waferloom_fabric::Machine;
 use waferloom_kernels::catalog::all;
 
 /// Settings of each kernel over which the estimate must hold.
@@ -32,10 +33,51 @@ const SWEEPS: &[(&str, &[&str])] = &[
             "p=24 rows=10 elements=4",
         ],
     ),
+    (
+        "attention",
+        &[
+            "",
+            "causal=yes",
+            "p=1 q=1 heads=2 tokens=9 causal=yes",
+            "p=5 q=3 heads=7 tokens=33 width=8",
+            "p=8 q=4 heads=4 tokens=64 width=32 dtype=f16",
+        ],
+    ),
     ("broadcast", &["p=8", "p=64 elements=16", "p=12 rows=7 elements=100"]),
+    (
+        "conv1d",
+        &[
+            "",
+            "p=1 kernel=7",
+            "p=5 length=33 kernel=5 dtype=f16",
+            "kernel=1",
+            "p=30 length=300 inputs=1 outputs=16 kernel=9",
+        ],
+    ),
+    (
+        "conv2d",
+        &[
+            "",
+            "p=3 rows=5 h=17 w=20 kernel=5 inputs=2 outputs=6 dtype=f16",
+            "p=1 rows=1 h=8 w=8",
+            "p=8 rows=1 h=8",
+            "p=1 rows=8 w=9 inputs=1",
+            "p=8 rows=8 h=48 w=56 inputs=1 outputs=2 kernel=7",
+        ],
+    ),
     ("cos", ELEMENTWISE),
     ("erf", ELEMENTWISE),
     ("exp", ELEMENTWISE),
+    (
+        "gather",
+        &[
+            "",
+            "rows=1",
+            "p=1 rows=7 words=100 tokens=50 width=33",
+            "p=8 rows=8 words=256 width=128 tokens=64 dtype=f16",
+            "p=3 rows=4 words=5 width=10 tokens=3",
+        ],
+    ),
     ("gelu", ELEMENTWISE),
     (
         "layernorm",
@@ -92,6 +134,10 @@ const SWEEPS: &[(&str, &[&str])] = &[
             "p=1 q=9 m=30 k=30",
             "p=7 q=1 m=30 k=30",
         ],
+    ),
+    (
+        "pool",
+        &["", "of=average dtype=f16", "p=3 rows=5 channels=3 h=17 w=10 window=3", "p=1 rows=1 window=1 of=average"],
     ),
     (
         "reduce",
@@ -197,13 +243,34 @@ fn estimates_are_within_15_percent() {
     let known: Vec<&str> = all().iter().map(|kernel| kernel.name).collect();
     swept.sort_unstable();
     assert_eq!(swept, known, "each kernel has a sweep");
+    check(&Machine::builtin("wse2").unwrap());
+}
+
+/// The closed forms follow from the parameters of the machine: they hold on others as well.
+#[test]
+fn estimates_follow_the_machine() {
+    check(&Machine::builtin("wse3").unwrap());
+    let slow = Machine {
+        name: "slow".into(),
+        vector_startup_cycles: 11,
+        hop_cycles: 2,
+        ramp_cycles: 4,
+        scalar_cycles: 2,
+        branch_cycles: 3,
+        task_switch_cycles: 9,
+        ..Machine::builtin("wse2").unwrap()
+    };
+    check(&slow);
+}
+
+fn check(machine: &Machine) {
     let mut wrong = Vec::new();
     for (name, settings) in SWEEPS.iter().flat_map(|(name, list)| list.iter().map(move |s| (name, s))) {
-        let (run, instance) = run(name, settings);
+        let (run, instance) = run_on(machine, name, settings);
         let ratio = instance.estimate_cycles as f64 / run.cycles as f64;
         let line = format!(
-            "{name} {settings}: {} cycles, estimate {}, ratio {ratio:.3}",
-            run.cycles, instance.estimate_cycles
+            "{} {name} {settings}: {} cycles, estimate {}, ratio {ratio:.3}",
+            machine.name, run.cycles, instance.estimate_cycles
         );
         println!("{line}");
         if !(0.85..=1.15).contains(&ratio) {

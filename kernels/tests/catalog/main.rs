@@ -1,12 +1,14 @@
 //! Kernels on their own: their results, their published times, their estimates.
 
+mod arbitrary;
 mod collectives;
 mod elementary;
 mod estimates;
 mod gemm;
+mod gemv;
+mod models;
 mod movement;
 mod rows;
-mod gemv;
 
 use waferloom_fabric::{HostData, Machine, verify};
 use waferloom_kernels::catalog::{Instance, KernelError, find};
@@ -14,14 +16,22 @@ use waferloom_simulator::{Options, Run, simulate};
 
 /// Builds a kernel from settings such as `p=4 elements=16`.
 fn instance(name: &str, settings: &str) -> Result<Instance, KernelError> {
+    instance_on(&Machine::builtin("wse2").unwrap(), name, settings)
+}
+
+fn instance_on(machine: &Machine, name: &str, settings: &str) -> Result<Instance, KernelError> {
     let settings: Vec<(String, String)> =
         settings.split_whitespace().filter_map(|s| s.split_once('=')).map(|(k, v)| (k.into(), v.into())).collect();
-    find(name).unwrap().instance(&settings, &Machine::builtin("wse2").unwrap())
+    find(name).unwrap().instance(&settings, machine)
 }
 
 /// Builds, verifies and runs a kernel, and holds its results against the reference.
 fn run(name: &str, settings: &str) -> (Run, Instance) {
-    let instance = instance(name, settings).unwrap_or_else(|e| panic!("{name} {settings}: {e}"));
+    run_on(&Machine::builtin("wse2").unwrap(), name, settings)
+}
+
+fn run_on(machine: &Machine, name: &str, settings: &str) -> (Run, Instance) {
+    let instance = instance_on(machine, name, settings).unwrap_or_else(|e| panic!("{name} {settings}: {e}"));
     let findings = verify(&instance.program);
     assert!(findings.errors.is_empty(), "{name} {settings}: {findings}");
     let run = simulate(&instance.program, &instance.inputs, &Options::default())

@@ -210,3 +210,27 @@ fn normalize_of_a_row_of_zeros_is_zero() {
         assert!(got.iter().all(|&x| x == 0.0), "{got:?}");
     }
 }
+
+#[test]
+fn root_mean_squares() {
+    everywhere(|grid, shape, dtype| {
+        let mut rig = Rig::new(grid);
+        let distribution = layout(grid, shape, dtype);
+        let values = numbers(9, distribution.elements(), dtype);
+        let tile = rig.constant(&distribution, dtype, &values);
+        let (rows, spread) = rows(&mut rig, &distribution, tile);
+        let result = rig.tile(&distribution, dtype);
+        let scratch = rig.reserve(normalize::rms_scratch_bytes(rows.rows, tile.elements));
+        let length = shape[shape.len() - 1];
+        normalize::emit_rms(&mut rig.code, &rig.mesh, result, &rows, length, 1e-5, spread, scratch);
+        rig.output("r", &distribution, result);
+        let reference = |row: &[f32]| -> Vec<f64> {
+            let square = row.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / row.len() as f64;
+            row.iter().map(|&x| f64::from(x) / (square + 1e-5).sqrt()).collect()
+        };
+        let expected: Vec<f64> = values.chunks(length as usize).flat_map(reference).collect();
+        let relative = if dtype == Dtype::F16 { 1e-3 } else { 1e-6 };
+        let what = format!("rms of {shape:?} on {grid:?} in {dtype:?}");
+        assert_close(&floats(&rig.run(), "r"), &expected, 1e-6, relative, &what);
+    });
+}
