@@ -60,6 +60,14 @@ pub(crate) fn summary(finished: &Finished, machine: &Machine) -> String {
     out
 }
 
+/// Columns of a line.
+const WIDTH: usize = 100;
+
+/// Text in lines of at most [`WIDTH`] columns, each behind `indent`.
+fn wrapped(text: &str, indent: &str) -> String {
+    textwrap::fill(text, textwrap::Options::new(WIDTH).initial_indent(indent).subsequent_indent(indent)) + "\n"
+}
+
 /// A label and what belongs to it. Writing to a string cannot fail, here and below.
 fn line(out: &mut String, label: &str, text: &str) {
     let _ = writeln!(out, "{label:13}{text}");

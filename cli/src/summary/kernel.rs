@@ -2,7 +2,7 @@
 
 use super::numbers::{duration, percent, short};
 use super::table::{Align, table};
-use super::{grouped, line, resources, times};
+use super::{grouped, line, resources, times, wrapped};
 use crate::commands::kernel::sweep::Point;
 use crate::measure::Measurement;
 use std::fmt::Write as _;
@@ -13,7 +13,8 @@ use waferloom_kernels::catalog::{Kernel, Kind};
 pub(crate) fn list(kernels: &[Kernel]) -> String {
     let mut out = String::new();
     for kernel in kernels {
-        let _ = writeln!(out, "{}: {}", kernel.name, kernel.summary);
+        let _ = writeln!(out, "{}", kernel.name);
+        out.push_str(&wrapped(kernel.summary, "  "));
         let rows = kernel.parameters.iter().map(|p| {
             let values = match p.kind {
                 Kind::Integer { low, high } => format!("{low}..{high}"),

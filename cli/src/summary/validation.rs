@@ -1,6 +1,7 @@
 //! The table of `validate`, for people.
 
 use super::table::{Align, table as aligned};
+use super::wrapped;
 use crate::commands::validate::{Row, Verdict};
 use std::fmt::Write as _;
 
@@ -13,11 +14,12 @@ pub(crate) fn table(rows: &[Row], points: bool) -> String {
     let mut out = aligned(std::iter::once(heading).chain(cells).collect(), &align);
     out.push_str("\nwhat is published, and where\n");
     for row in rows {
-        let _ = writeln!(out, "  {}: {}", row.id, row.published);
-        if !row.note.is_empty() {
-            let _ = writeln!(out, "    {}", row.note);
+        out.push_str(&wrapped(&format!("{}: {}", row.id, row.published), "  "));
+        for text in [&row.note, &row.source] {
+            if !text.is_empty() {
+                out.push_str(&wrapped(text, "      "));
+            }
         }
-        let _ = writeln!(out, "    {}", row.source);
         if points {
             out.push_str(&point_table(row));
         }
