@@ -4,6 +4,7 @@ use super::band::{Band, Message, PlacedFault};
 use super::setup::Fabric;
 use super::stall;
 use crate::{Options, Progress, SimulateError};
+use crossbeam::utils::{Backoff, CachePadded};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -54,8 +55,9 @@ struct Meeting<'a> {
     mail: [Vec<Mutex<Vec<Message>>>; 2],
     /// The next event of any band, for three meetings in turn: one in use, one being filled, one being cleared.
     next: [AtomicU64; 3],
-    arrived: AtomicUsize,
-    round: AtomicUsize,
+    /// Each on a cache line of its own: all threads look at them in every cycle.
+    arrived: CachePadded<AtomicUsize>,
+    round: CachePadded<AtomicUsize>,
     faults: Mutex<Vec<PlacedFault>>,
     stop: AtomicUsize,
     end: AtomicU64,
@@ -70,8 +72,8 @@ impl<'a> Meeting<'a> {
             threads,
             mail: [boxes(), boxes()],
             next: std::array::from_fn(|_| AtomicU64::new(u64::MAX)),
-            arrived: AtomicUsize::new(0),
-            round: AtomicUsize::new(0),
+            arrived: CachePadded::new(AtomicUsize::new(0)),
+            round: CachePadded::new(AtomicUsize::new(0)),
             faults: Mutex::default(),
             stop: AtomicUsize::new(0),
             end: AtomicU64::new(0),
@@ -90,11 +92,10 @@ impl<'a> Meeting<'a> {
             self.round.store(round.wrapping_add(1), Ordering::Release);
             return;
         }
-        let mut spins = 0u32;
+        // Spins a little, then lets others run: with fewer cores than threads they need this one.
+        let backoff = Backoff::new();
         while self.round.load(Ordering::Acquire) == round {
-            spins += 1;
-            // With fewer cores than threads the others need this one.
-            if spins > 200 { std::thread::yield_now() } else { std::hint::spin_loop() }
+            backoff.snooze();
         }
     }
 
