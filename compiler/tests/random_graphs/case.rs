@@ -165,16 +165,19 @@ fn ends() -> impl Strategy<Value = End> {
 }
 
 /// Single PEs, lines and rectangles.
-fn grids() -> impl Strategy<Value = (u16, u16)> {
+pub(crate) fn grids() -> impl Strategy<Value = (u16, u16)> {
     prop_oneof![Just((1, 1)), (1u16..7).prop_map(|w| (w, 1)), (1u16..6).prop_map(|h| (1, h)), (2u16..7, 2u16..6)]
+}
+
+pub(crate) fn dtypes() -> impl Strategy<Value = Dtype> {
+    prop::sample::select(vec![Dtype::F32, Dtype::F16])
 }
 
 pub(crate) fn cases() -> impl Strategy<Value = Case> {
     let sizes = (1usize..4, 1usize..14, 1usize..18);
     let parts = (fronts(), positions(), masks());
     let lists = (prop::collection::vec(blocks(), 0..3), prop::collection::vec(ends(), 1..4));
-    let dtypes = prop::sample::select(vec![Dtype::F32, Dtype::F16]);
-    (any::<u64>(), grids(), dtypes, sizes, parts, lists).prop_map(
+    (any::<u64>(), grids(), dtypes(), sizes, parts, lists).prop_map(
         |(seed, grid, dtype, (batch, tokens, width), (front, positions, mask), (blocks, ends))| Case {
             seed,
             grid,

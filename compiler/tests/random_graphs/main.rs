@@ -2,9 +2,12 @@
 
 mod case;
 mod model;
+mod named;
 mod net;
+mod operators;
 
-use case::{Case, cases};
+use case::{Case, cases, dtypes, grids};
+use operators::{Operators, operators};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use waferloom_compiler::{Options, Plan, lower, plan, prepare};
@@ -73,6 +76,11 @@ fn run(case: &Case) {
     check(&graph, &inputs, case.grid, case.dtype);
 }
 
+fn run_operators(case: &Operators, grid: (u16, u16), dtype: Dtype) {
+    let (graph, inputs) = operators::build(case);
+    check(&graph, &inputs, grid, dtype);
+}
+
 /// As many cases as `PROPTEST_CASES` says, by default what takes some seconds.
 fn config() -> ProptestConfig {
     let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
@@ -85,5 +93,10 @@ proptest! {
     #[test]
     fn random_models_equal_the_interpreter(case in cases()) {
         run(&case);
+    }
+
+    #[test]
+    fn random_operators_equal_the_interpreter(case in operators(), grid in grids(), dtype in dtypes()) {
+        run_operators(&case, grid, dtype);
     }
 }

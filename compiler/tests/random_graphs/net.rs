@@ -43,7 +43,7 @@ impl Net {
         self.graph.shape(id).to_vec()
     }
 
-    fn element(&self, id: Id) -> ElementType {
+    pub(crate) fn element(&self, id: Id) -> ElementType {
         self.graph.node(id).output.element
     }
 
@@ -62,7 +62,12 @@ impl Net {
     }
 
     pub(crate) fn integers(&mut self, shape: &[usize], values: Vec<i64>) -> Id {
-        self.add(Op::Constant(ConstantData::Int(values)), ElementType::Int, shape.to_vec(), &[])
+        self.constant_of(ElementType::Int, shape, values)
+    }
+
+    /// A constant of integers or truth values.
+    pub(crate) fn constant_of(&mut self, element: ElementType, shape: &[usize], values: Vec<i64>) -> Id {
+        self.add(Op::Constant(ConstantData::Int(values)), element, shape.to_vec(), &[])
     }
 
     /// Random weights.
@@ -88,7 +93,7 @@ impl Net {
         self.add(Op::Unary(UnaryOp::Cast), element, shape, &[a])
     }
 
-    fn broadcast_shape(&self, operands: &[Id]) -> Vec<usize> {
+    pub(crate) fn broadcast_shape(&self, operands: &[Id]) -> Vec<usize> {
         let mut shape = self.shape(operands[0]);
         for &other in &operands[1..] {
             for (size, n) in shape.iter_mut().zip(self.shape(other)) {
@@ -168,9 +173,13 @@ impl Net {
 
     /// `length` indices of an axis from `start` on.
     pub(crate) fn slice(&mut self, a: Id, axis: usize, start: usize, length: usize) -> Id {
+        self.slice_by(a, axis, start, length, 1)
+    }
+
+    pub(crate) fn slice_by(&mut self, a: Id, axis: usize, start: usize, length: usize, step: usize) -> Id {
         let (element, mut shape) = (self.element(a), self.shape(a));
         shape[axis] = length;
-        self.add(Op::Slice { axis, start, step: 1 }, element, shape, &[a])
+        self.add(Op::Slice { axis, start, step }, element, shape, &[a])
     }
 
     pub(crate) fn concat(&mut self, parts: &[Id], axis: usize) -> Id {
