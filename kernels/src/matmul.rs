@@ -62,6 +62,12 @@ impl MatMul {
         self.inner.div_ceil(self.block)
     }
 
+    /// Whether there is nothing to multiply: some size is 0.
+    fn is_empty(&self) -> bool {
+        let batch = self.batch.iter().map(|dim| dim.size);
+        batch.chain(self.matrices).chain([self.rows, self.columns, self.inner]).any(|size| size == 0)
+    }
+
     /// Bytes of the panels that receive the left and the right operand's blocks: some are kept back, so that the blocks
     /// can start in banks of the SRAM in which they do not collide.
     pub fn panel_bytes(&self, dtype: Dtype) -> [u32; 2] {
@@ -75,6 +81,9 @@ impl MatMul {
 /// Tiles are dense and row-major: left `[matrices, rows, block]` (`inner` in the place of `block` where it is not split),
 /// right `[matrices, right_rows, columns]`, accumulator `[batch.., rows, columns]`. `panels` are addresses of buffers of [`MatMul::panel_bytes`].
 pub fn emit(code: &mut Code, mesh: &Mesh, shape: &MatMul, left: Tile, right: Tile, accumulator: u32, panels: [u32; 2]) {
+    if shape.is_empty() {
+        return;
+    }
     let blocks = shape.blocks();
     let (order, shifts) = choose(shape, left, right, accumulator, panels);
     let panels = [panels[0] + shifts[0], panels[1] + shifts[1]];

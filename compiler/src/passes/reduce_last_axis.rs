@@ -1,10 +1,9 @@
-//! Reductions over other axes than the last one: the axes are moved behind all others and joined. Integers and truth values
-//! are reduced as floats, exact up to 2^24.
+//! Reductions over other axes than the last one: the axes are moved behind all others and joined.
 
 use super::rewrite::{Rewrite, rewrite};
 use petgraph::graph::NodeIndex;
 use waferloom_models::Graph;
-use waferloom_models::graph::{ElementType, Node, Op, ReduceOp, TensorType, UnaryOp};
+use waferloom_models::graph::{Node, Op, ReduceOp, TensorType};
 
 pub(super) fn run(graph: &Graph) -> Graph {
     rewrite(graph, |new, node, operands| match &node.op {
@@ -15,16 +14,10 @@ pub(super) fn run(graph: &Graph) -> Graph {
 
 fn reduce(new: &mut Rewrite, node: &Node, a: NodeIndex, op: ReduceOp, axes: &[usize]) -> Option<NodeIndex> {
     let shape = new.shape(a);
-    let integers = node.output.element != ElementType::Float;
-    if axes == [shape.len() - 1] && !integers {
+    if axes == [shape.len() - 1] {
         return None;
     }
     let name = &node.name;
-    let cast = |new: &mut Rewrite, a: NodeIndex, element: ElementType| {
-        let output = TensorType { element, ..new.output(a) };
-        new.emit(&format!("{name}.cast"), Op::Unary(UnaryOp::Cast), output, &[a])
-    };
-    let a = if integers { cast(new, a, ElementType::Float) } else { a };
     let kept = (0..shape.len()).filter(|axis| !axes.contains(axis));
     let order: Vec<usize> = kept.clone().chain(axes.iter().copied()).collect();
     let moved = new.permute(&format!("{name}.order"), a, &order);
@@ -32,9 +25,8 @@ fn reduce(new: &mut Rewrite, node: &Node, a: NodeIndex, op: ReduceOp, axes: &[us
     joined.push(axes.iter().map(|&axis| shape[axis]).product());
     let moved = new.reshape(&format!("{name}.join"), moved, &joined);
     let last = joined.len() - 1;
-    let mut output = TensorType { element: ElementType::Float, shape: joined };
+    let mut output = TensorType { shape: joined, ..node.output.clone() };
     output.shape[last] = 1;
     let result = new.emit(name, Op::Reduce { op, axes: vec![last] }, output, &[moved]);
-    let result = new.reshape(&format!("{name}.shape"), result, &node.output.shape);
-    Some(if integers { cast(new, result, node.output.element) } else { result })
+    Some(new.reshape(&format!("{name}.shape"), result, &node.output.shape))
 }

@@ -6,7 +6,7 @@ use crate::{CompileError, layout};
 use petgraph::graph::NodeIndex;
 use waferloom_fabric::Dtype;
 use waferloom_kernels::{normalize, softmax};
-use waferloom_models::graph::{ElementType, Op, ReduceOp};
+use waferloom_models::graph::{Op, ReduceOp};
 
 /// Floating-point operations of an element of a softmax: comparison, difference, exponential, sum, quotient.
 const SOFTMAX_FLOPS: usize = 5;
@@ -31,17 +31,14 @@ impl Selection<'_> {
                 let bytes = normalize::scratch_bytes(rows, rows * columns);
                 (StepKind::Normalize { source, result, epsilon: *epsilon }, NORMALIZE_FLOPS * elements, bytes)
             }
-            Op::Reduce { op, axes }
-                if axes.iter().map(|&a| a as isize).eq([last])
-                    && graph.node(id).output.element == ElementType::Float =>
-            {
+            Op::Reduce { op, axes } if axes.iter().map(|&a| a as isize).eq([last]) => {
                 let combine = match op {
                     ReduceOp::Sum => Combine::Sum,
                     ReduceOp::Max => Combine::Max,
                     ReduceOp::Min => Combine::Min,
                 };
-                // The kernel reduces in f32.
-                let bytes = if self.plan.dtype == Dtype::F32 { 0 } else { rows * Dtype::F32.bytes() };
+                // The kernel reduces in f32: integers are exact up to 2^24, whatever the type of the floats.
+                let bytes = if self.node_dtype(id) == Dtype::F32 { 0 } else { rows * Dtype::F32.bytes() };
                 (StepKind::Reduce { combine, source, result }, elements, bytes)
             }
             _ => return Err(self.unsupported(id, "it is only supported along the last axis; move that axis there")),
