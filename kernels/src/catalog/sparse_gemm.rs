@@ -43,7 +43,7 @@ pub(super) const KERNEL: Kernel = Kernel {
 };
 
 /// Microthreads that are used at most: more do not fit the queues' turns any better.
-const MOST_THREADS: u32 = 5;
+const MOST_THREADS: u32 = 8;
 
 /// Bytes of an entry of the table: factor, address in C, address in B.
 const ENTRY: u32 = 12;
@@ -148,7 +148,7 @@ fn shape(settings: &Settings, machine: &Machine, grid: Extent) -> Result<Shape, 
     let ways = if tree.sum_cycles(machine) < chain.sum_cycles(machine) { tree } else { chain };
     // As many as it takes until the start of one is hidden behind the elements of the others.
     let busy = n.div_ceil(machine.lanes_32.max(1)) + machine.scalar_cycles;
-    let hide = 1 + (machine.vector_startup_cycles + 1).div_ceil(busy.max(1));
+    let hide = 2 + (machine.vector_startup_cycles + 1).div_ceil(busy.max(1));
     let threads = hide.min(MOST_THREADS).min(machine.microthreads.into()).min(a.rows());
     Ok(Shape { a, ways, n, threads: threads as usize })
 }
