@@ -85,6 +85,18 @@ impl Frame {
 
     /// Emits everything but the PEs' own products, which `local` emits: it finds x in place, and adds to y, which is zero.
     pub(super) fn emit(&self, sketch: &mut Sketch, (x, y): (Tile, Tile), values: &[f32], local: impl Fn(&mut Code)) {
+        self.classes(sketch, (x, y), local);
+        let split = |block| Some(Split { dim: 0, block });
+        let north = Extent { width: self.grid.width, height: 1 };
+        let dealt = Distribution { grid: north, shape: vec![self.k], x: split(self.columns()), y: None };
+        sketch.constant("x", self.dtype, dealt, x.address, values);
+        let west = Extent { width: 1, height: self.grid.height };
+        let dealt = Distribution { grid: west, shape: vec![self.m], x: None, y: split(self.rows()) };
+        sketch.result("y", Dtype::F32, dealt, Coord { x: 0, y: 0 }, y.address);
+    }
+
+    /// The code of all PEs and their routes, without the data: for those who lay x and read y in shapes of their own.
+    pub(super) fn classes(&self, sketch: &mut Sketch, (x, y): (Tile, Tile), local: impl Fn(&mut Code)) {
         self.x_routes(sketch);
         self.sum_routes(sketch);
         let row = Value::Param(sketch.by_row("row", i32::from));
@@ -101,13 +113,6 @@ impl Frame {
             let (inputs, outputs) = self.queues(role, head, colors);
             sketch.class(&format!("role {index}"), &self.columns_of((role, head)), &inputs, &outputs, code);
         }
-        let split = |block| Some(Split { dim: 0, block });
-        let north = Extent { width: self.grid.width, height: 1 };
-        let dealt = Distribution { grid: north, shape: vec![self.k], x: split(self.columns()), y: None };
-        sketch.constant("x", self.dtype, dealt, x.address, values);
-        let west = Extent { width: 1, height: self.grid.height };
-        let dealt = Distribution { grid: west, shape: vec![self.m], x: None, y: split(self.rows()) };
-        sketch.result("y", Dtype::F32, dealt, Coord { x: 0, y: 0 }, y.address);
     }
 
     /// Colours of the sums by column: received from and sent to the group, received from and sent to the heads.

@@ -30,6 +30,7 @@ mod shift;
 mod sketch;
 mod softmax;
 mod sparse_cover;
+mod sparse_gemm;
 mod sparse_gemv;
 mod transpose;
 
@@ -138,6 +139,7 @@ pub fn all() -> &'static [Kernel] {
         elementary::SILU,
         elementary::SIN,
         softmax::KERNEL,
+        sparse_gemm::KERNEL,
         sparse_gemv::KERNEL,
         elementary::TANH,
         transpose::KERNEL,

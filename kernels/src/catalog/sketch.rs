@@ -14,6 +14,7 @@ const MAIN_TASK: u8 = 8;
 const MOST_ELEMENTS: u64 = 1 << 25;
 
 /// A program under construction. All classes share one memory map.
+#[derive(Clone)]
 pub(super) struct Sketch {
     pub(super) program: Program,
     buffers: Vec<Buffer>,

@@ -95,7 +95,7 @@ fn build(settings: &Settings, machine: &Machine) -> Result<Instance, KernelError
     })
 }
 
-fn grid_order(grid: Extent) -> impl Iterator<Item = (u32, u32)> {
+pub(super) fn grid_order(grid: Extent) -> impl Iterator<Item = (u32, u32)> {
     (0..u32::from(grid.height)).flat_map(move |y| (0..u32::from(grid.width)).map(move |x| (x, y)))
 }
 
@@ -125,7 +125,7 @@ fn fits(frame: &Frame, settings: &Settings, machine: &Machine) -> Result<(), Ker
 }
 
 /// A matrix of which about `zeros` percent are zero.
-fn matrix(frame: &Frame, zeros: u32) -> Vec<f32> {
+pub(super) fn matrix(frame: &Frame, zeros: u32) -> Vec<f32> {
     let size = frame.m as usize * frame.k as usize;
     let mut a = numbers(size, 7);
     // Between -1 and 1, evenly.

@@ -220,6 +220,20 @@ const SWEEPS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "sparse_gemm",
+        &[
+            "",
+            "zeros=50",
+            "p=2 q=2 m=160 k=160 n=16 zeros=70",
+            "p=8 q=4 m=100 k=300 n=20 zeros=95",
+            "p=3 q=2 m=40 k=60 n=5",
+            "p=16 q=1 m=12 k=320 n=8",
+            "p=2 q=5 m=5 k=200 n=24 zeros=50",
+            "p=1 q=1 m=20 k=20 n=1 zeros=0",
+            "p=2 q=3 m=17 k=23 zeros=100",
+        ],
+    ),
+    (
         "sparse_gemv",
         &[
             "",

@@ -9,6 +9,7 @@ mod gemv;
 mod models;
 mod movement;
 mod rows;
+mod sparse;
 
 use waferloom_fabric::{HostData, Machine, verify};
 use waferloom_kernels::catalog::{Instance, KernelError, find};
