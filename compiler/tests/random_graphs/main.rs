@@ -85,7 +85,7 @@ fn run_operators(case: &Operators, grid: (u16, u16), dtype: Dtype) {
 /// As many cases as `PROPTEST_CASES` says, by default what takes some seconds.
 fn config() -> ProptestConfig {
     let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
-    if std::env::var_os("PROPTEST_CASES").is_some() { config } else { ProptestConfig { cases: 48, ..config } }
+    if std::env::var_os("PROPTEST_CASES").is_some() { config } else { ProptestConfig { cases: 400, ..config } }
 }
 
 proptest! {
