@@ -53,8 +53,8 @@ pub fn same_tiles(a: &Distribution, b: &Distribution) -> bool {
 /// Rows of a PE's tile and elements of a row, padding included: a row runs along the last dimension.
 pub fn rows(distribution: &Distribution) -> (u32, u32) {
     let tile = distribution.tile();
-    let columns = tile.last().copied().unwrap_or(1);
-    (tile.iter().product::<u32>() / columns.max(1), columns)
+    // Not the elements by the columns: rows without elements are rows.
+    tile.split_last().map_or((1, 1), |(&columns, rows)| (rows.iter().product(), columns))
 }
 
 /// Elements of a row that are not padding, for each column of the mesh.

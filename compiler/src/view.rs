@@ -83,7 +83,9 @@ pub fn of(graph: &Graph, id: NodeIndex) -> View {
         if let Op::Concat { axis } = graph.node(id).op {
             offset += graph.shape(operand)[axis];
         }
-        view.has_zeros |= inner.has_zeros;
+        // A constant index out of range finds nothing. What one part of a concatenation leaves out another part gives.
+        let lost = matches!(graph.node(id).op, Op::Gather { .. }) && from.contains(&ELSEWHERE);
+        view.has_zeros |= inner.has_zeros || lost;
         for piece in &inner.pieces {
             view.add(piece, &from);
         }
@@ -222,5 +224,18 @@ mod tests {
         assert!(view.has_zeros);
         assert_eq!(view.pieces.len(), 1);
         assert_eq!(view.pieces[0].map(3), [None, Some(0), Some(1)]);
+    }
+
+    #[test]
+    fn constant_indices_out_of_range_find_zeros() {
+        let mut g = Graph::new("g");
+        let a = node(&mut g, Op::Input, &[2], &[]);
+        let places = TensorType { element: ElementType::Int, shape: vec![3] };
+        let op = Op::Constant(ConstantData::Int(vec![-1, 2, 0]));
+        let places = g.add(Node { name: "places".into(), op, output: places }, &[]);
+        let found = node(&mut g, Op::Gather { axis: 0 }, &[3], &[a, places]);
+        let view = of(&g, found);
+        assert!(view.has_zeros);
+        assert_eq!(view.pieces[0].map(3), [Some(1), None, Some(0)]);
     }
 }

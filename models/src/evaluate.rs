@@ -159,6 +159,7 @@ fn unary_f32(op: UnaryOp, x: f32) -> f32 {
         UnaryOp::Sigmoid => 1.0 / (1.0 + (-d).exp()),
         UnaryOp::Silu => d / (1.0 + (-d).exp()),
         UnaryOp::Gelu => 0.5 * d * (1.0 + libm::erf(d * std::f64::consts::FRAC_1_SQRT_2)),
+        UnaryOp::Relu if d.is_nan() => d,
         UnaryOp::Relu => d.max(0.0),
         UnaryOp::Sin => d.sin(),
         UnaryOp::Cos => d.cos(),
@@ -189,14 +190,24 @@ fn binary(op: BinaryOp, a: &Tensor, b: &Tensor, shape: &[usize]) -> Result<Tenso
     Ok(Tensor { shape: shape.to_vec(), data })
 }
 
+/// The larger number; NaN wins, as in ONNX and on the mesh.
+fn largest(x: f32, y: f32) -> f32 {
+    if x.is_nan() || y.is_nan() { f32::NAN } else { x.max(y) }
+}
+
+/// The smaller number; NaN wins.
+fn smallest(x: f32, y: f32) -> f32 {
+    if x.is_nan() || y.is_nan() { f32::NAN } else { x.min(y) }
+}
+
 fn binary_f32(op: BinaryOp, x: f32, y: f32) -> f32 {
     match op {
         BinaryOp::Add => x + y,
         BinaryOp::Sub => x - y,
         BinaryOp::Mul => x * y,
         BinaryOp::Div => x / y,
-        BinaryOp::Max => x.max(y),
-        BinaryOp::Min => x.min(y),
+        BinaryOp::Max => largest(x, y),
+        BinaryOp::Min => smallest(x, y),
         BinaryOp::Pow => x.powf(y),
         // The comparisons and the logic do not give floats: `infer` rejects or `binary` handles them.
         BinaryOp::Eq | BinaryOp::Lt | BinaryOp::Le | BinaryOp::And | BinaryOp::Or | BinaryOp::Xor => f32::NAN,
@@ -363,8 +374,8 @@ fn join(operands: &[(&Tensor, &TensorType)], axis: usize) -> Result<Tensor, Stri
 fn reduce_f32(op: ReduceOp, values: &mut dyn Iterator<Item = f32>) -> f32 {
     match op {
         ReduceOp::Sum => values.map(f64::from).sum::<f64>() as f32,
-        ReduceOp::Max => values.fold(f32::NEG_INFINITY, f32::max),
-        ReduceOp::Min => values.fold(f32::INFINITY, f32::min),
+        ReduceOp::Max => values.fold(f32::NEG_INFINITY, largest),
+        ReduceOp::Min => values.fold(f32::INFINITY, smallest),
     }
 }
 

@@ -44,9 +44,9 @@ fn tensors_without_elements_are_joined() {
     }
 }
 
-/// A sum over nothing is zero, as is a product.
+/// A sum over nothing is zero, as is a product; the largest of nothing is the lowest number.
 #[test]
-fn sums_over_nothing_are_zero() {
+fn reductions_over_nothing_are_neutral() {
     for dtype in [Dtype::F32, Dtype::F16] {
         let mut net = Net::new(0);
         let x = net.input("x", ElementType::Float, &[3, 0]);
@@ -80,7 +80,9 @@ fn operators_of_nothing_give_nothing() {
             net.concat(&[x, x], 2),
             turned,
         ];
-        made.into_iter().for_each(|id| net.output(id));
+        for id in made {
+            net.output(id);
+        }
         let inputs = BTreeMap::from([("x".to_string(), Tensor::from_f32(&shape, vec![]).unwrap())]);
         for grid in [(1, 1), (3, 2)] {
             check(&net.graph, &inputs, grid, Dtype::F32);
@@ -102,5 +104,27 @@ fn look_ups_of_nothing_give_nothing() {
     for grid in [(1, 1), (3, 2)] {
         check(&net.graph, &integers(&[2, 0], &[]), grid, Dtype::F32);
         check(&net.graph, &integers(&[2, 0], &[]), grid, Dtype::F16);
+    }
+}
+
+/// As in ONNX; a number in its place would hide the fault.
+#[test]
+fn nan_wins_every_comparison() {
+    for dtype in [Dtype::F32, Dtype::F16] {
+        let mut net = Net::new(0);
+        let x = net.input("x", ElementType::Float, &[2, 2]);
+        let made = [
+            net.reduce(ReduceOp::Max, x, &[1]),
+            net.reduce(ReduceOp::Min, x, &[0]),
+            net.with(BinaryOp::Max, x, 0.0),
+            net.with(BinaryOp::Min, x, 0.0),
+            net.unary(UnaryOp::Relu, x),
+        ];
+        for id in made {
+            net.output(id);
+        }
+        let inputs =
+            BTreeMap::from([("x".to_string(), Tensor::from_f32(&[2, 2], vec![1.0, f32::NAN, -2.0, 3.0]).unwrap())]);
+        check(&net.graph, &inputs, (2, 1), dtype);
     }
 }

@@ -4,6 +4,7 @@ use crate::net::{Id, Net};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use std::collections::BTreeMap;
+use std::fmt;
 use waferloom_models::graph::{BinaryOp, ElementType, ReduceOp, UnaryOp};
 use waferloom_models::{Graph, Tensor};
 
@@ -16,17 +17,26 @@ pub(crate) struct Step {
 }
 
 /// Sizes of the inputs and what is computed from them.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Operators {
     pub(crate) seed: u64,
     pub(crate) shape: Vec<usize>,
     pub(crate) steps: Vec<Step>,
 }
 
+/// The graph: the decisions say nothing to a reader.
+impl fmt::Debug for Operators {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (graph, inputs) = build(self);
+        write!(f, "{}{inputs:?}", waferloom_models::text::print(&graph))
+    }
+}
+
 pub(crate) fn operators() -> impl Strategy<Value = Operators> {
     let step = (any::<Index>(), any::<[Index; 3]>(), 0usize..1 << 16);
     let steps = prop::collection::vec(step.prop_map(|(family, picks, number)| Step { family, picks, number }), 2..20);
-    (any::<u64>(), prop::collection::vec(1usize..8, 0..4), steps).prop_map(|(seed, shape, steps)| Operators {
+    let size = prop_oneof![1 => Just(0), 30 => 1usize..8];
+    (any::<u64>(), prop::collection::vec(size, 0..4), steps).prop_map(|(seed, shape, steps)| Operators {
         seed,
         shape,
         steps,
@@ -36,9 +46,10 @@ pub(crate) fn operators() -> impl Strategy<Value = Operators> {
 /// The largest tensor that is made.
 const MOST_ELEMENTS: usize = 1 << 10;
 
-const FAMILIES: [fn(&mut Maker, &Step) -> Option<Id>; 15] = [
+const FAMILIES: [fn(&mut Maker, &Step) -> Option<Id>; 16] = [
     Maker::unary,
     Maker::sharp,
+    Maker::whole,
     Maker::binary,
     Maker::binary,
     Maker::repeated,
@@ -53,6 +64,9 @@ const FAMILIES: [fn(&mut Maker, &Step) -> Option<Id>; 15] = [
     Maker::slice,
     Maker::concat,
 ];
+
+/// Functions that not every number has, or that are steep somewhere.
+const SHARP: [UnaryOp; 5] = [UnaryOp::Log, UnaryOp::Sqrt, UnaryOp::Rsqrt, UnaryOp::Recip, UnaryOp::Exp];
 
 struct Maker {
     net: Net,
@@ -77,7 +91,9 @@ pub(crate) fn build(case: &Operators) -> (Graph, BTreeMap<String, Tensor>) {
     }
     let mut net = maker.net;
     let ends: Vec<Id> = net.graph.nodes().filter(|&id| net.graph.users(id).is_empty()).collect();
-    ends.into_iter().for_each(|id| net.output(id));
+    for id in ends {
+        net.output(id);
+    }
     (net.graph, inputs)
 }
 
@@ -138,37 +154,46 @@ impl Maker {
         Some(self.net.unary(TAME[step.number % TAME.len()], a))
     }
 
-    /// Functions that not every number has, where they have a value and are not steep; casts; operators of integers.
+    /// Functions that not every number has, where they have a value and are not steep.
     fn sharp(&mut self, step: &Step) -> Option<Id> {
-        if step.number % 5 == 0 {
-            let n = self.pick(step.picks[0], ElementType::Int)?;
-            let n = self.net.cast(n, ElementType::Float);
-            let quarter = self.net.with(BinaryOp::Mul, n, 0.25);
-            let between = self.net.with(BinaryOp::Add, quarter, 0.125);
-            let floor = step.number % 2 == 0;
-            return Some(if floor {
-                self.net.unary(UnaryOp::Floor, between)
-            } else {
-                self.net.cast(between, ElementType::Int)
-            });
-        }
-        if step.number % 3 == 0 {
-            let element = [ElementType::Int, ElementType::Bool][step.number % 2];
-            let a = self.pick(step.picks[0], element)?;
-            return Some(match step.number % 7 {
-                0..3 => self.net.cast(a, ElementType::Float),
-                3..5 if element == ElementType::Bool => self.net.unary(UnaryOp::Not, a),
-                3..5 => self.net.cast(a, ElementType::Bool),
-                _ if element == ElementType::Bool => self.net.cast(a, ElementType::Int),
-                5 => self.net.unary(UnaryOp::Neg, a),
-                _ => self.net.unary(UnaryOp::Relu, a),
-            });
-        }
-        const SHARP: [UnaryOp; 5] = [UnaryOp::Log, UnaryOp::Sqrt, UnaryOp::Rsqrt, UnaryOp::Recip, UnaryOp::Exp];
         let a = self.float(step)?;
         let bounded = self.net.unary(UnaryOp::Tanh, a);
         let positive = self.net.with(BinaryOp::Add, bounded, 2.0);
         Some(self.net.unary(SHARP[step.number % SHARP.len()], positive))
+    }
+
+    /// Casts, and operators of integers and truth values.
+    fn whole(&mut self, step: &Step) -> Option<Id> {
+        let element = [ElementType::Int, ElementType::Bool][step.number % 2];
+        let a = self.pick(step.picks[0], element)?;
+        Some(match step.number % 7 {
+            0..2 if element == ElementType::Bool => self.net.cast(a, ElementType::Float),
+            0..2 => self.small(a),
+            2..4 if element == ElementType::Bool => self.net.unary(UnaryOp::Not, a),
+            2..4 => self.net.cast(a, ElementType::Bool),
+            _ if element == ElementType::Bool => self.net.cast(a, ElementType::Int),
+            4 => self.net.unary(UnaryOp::Neg, a),
+            5 => self.net.unary(UnaryOp::Relu, a),
+            _ => {
+                // Between two integers, so that no rounding decides.
+                let a = self.small(a);
+                let quarter = self.net.with(BinaryOp::Mul, a, 0.25);
+                let between = self.net.with(BinaryOp::Add, quarter, 0.125);
+                let down = self.net.unary(UnaryOp::Floor, between);
+                let toward_zero = self.net.cast(between, ElementType::Int);
+                let toward_zero = self.net.cast(toward_zero, ElementType::Float);
+                self.net.binary(BinaryOp::Sub, down, toward_zero)
+            }
+        })
+    }
+
+    /// Integers as floats, cut off where halves are no longer exact.
+    fn small(&mut self, n: Id) -> Id {
+        let ones = vec![1; self.net.shape(n).len()];
+        let (low, high) = (self.net.integers(&ones, vec![-100]), self.net.integers(&ones, vec![100]));
+        let n = self.net.binary(BinaryOp::Max, n, low);
+        let n = self.net.binary(BinaryOp::Min, n, high);
+        self.net.cast(n, ElementType::Float)
     }
 
     fn binary(&mut self, step: &Step) -> Option<Id> {
@@ -189,7 +214,7 @@ impl Maker {
     fn repeated(&mut self, step: &Step) -> Option<Id> {
         let a = self.any(step.picks[0]);
         let mut shape = self.net.shape(a);
-        if step.number % 2 == 0 && self.net.element(a) == ElementType::Float {
+        if step.number.is_multiple_of(2) && self.net.element(a) == ElementType::Float {
             let bounded = self.net.unary(UnaryOp::Tanh, a);
             return Some(self.net.binary(BinaryOp::Mul, bounded, bounded));
         }
@@ -218,7 +243,7 @@ impl Maker {
 
     fn rows(&mut self, step: &Step) -> Option<Id> {
         let a = self.float(step).filter(|&a| !self.net.shape(a).is_empty())?;
-        Some(if step.number % 2 == 0 { self.net.softmax(a) } else { self.net.normalize(a, 0.5) })
+        Some(if step.number.is_multiple_of(2) { self.net.softmax(a) } else { self.net.normalize(a, 0.5) })
     }
 
     fn reduce(&mut self, step: &Step) -> Option<Id> {
@@ -226,6 +251,10 @@ impl Maker {
         let axes: Vec<usize> = (0..self.net.shape(a).len()).filter(|d| step.number >> d & 1 == 1).collect();
         let op = [ReduceOp::Sum, ReduceOp::Max, ReduceOp::Min][step.number / 16 % 3];
         let op = if self.net.element(a) == ElementType::Bool { ReduceOp::Max } else { op };
+        // The largest of no integers is a number that 32 bits do not hold, that of no floats an infinity, where functions end.
+        if self.net.shape(a).contains(&0) && op != ReduceOp::Sum {
+            return None;
+        }
         let bounded = if self.net.element(a) == ElementType::Float { self.net.unary(UnaryOp::Tanh, a) } else { a };
         (!axes.is_empty()).then(|| self.net.reduce(op, bounded, &axes))
     }
@@ -236,9 +265,9 @@ impl Maker {
         let a = self.net.unary(UnaryOp::Tanh, a);
         let mut shape = self.net.shape(a);
         let rank = shape.len();
-        if step.number % 3 == 0 {
+        if step.number.is_multiple_of(3) {
             let turned = self.net.transpose(a);
-            let operands = if step.number % 2 == 0 { [a, turned] } else { [turned, a] };
+            let operands = if step.number.is_multiple_of(2) { [a, turned] } else { [turned, a] };
             return Some(self.net.matmul(operands[0], operands[1]));
         }
         if step.number % 3 == 1 {
@@ -255,8 +284,11 @@ impl Maker {
         let a = self.any(step.picks[0]);
         let shape = self.net.shape(a);
         let axis = step.number.checked_rem(shape.len())?;
+        if shape[axis] == 0 {
+            return None;
+        }
         let size = shape[axis] as i64;
-        let picks = if step.number % 2 == 0 {
+        let picks = if step.number.is_multiple_of(2) {
             let places: Vec<usize> = [vec![], vec![3], vec![1, 2]][step.number / 8 % 3].clone();
             let values = (0..places.iter().product()).map(|_| self.net.below(2 * shape[axis]) as i64 - size).collect();
             self.net.integers(&places, values)
@@ -283,7 +315,7 @@ impl Maker {
                 shape.remove(axis + 1);
             }
             1 if axis < shape.len() => {
-                let part = (2..=shape[axis]).find(|n| shape[axis] % n == 0)?;
+                let part = (2..=shape[axis]).find(|n| shape[axis].is_multiple_of(*n))?;
                 shape[axis] /= part;
                 shape.insert(axis, part);
             }
@@ -305,7 +337,7 @@ impl Maker {
         let a = self.any(step.picks[0]);
         let shape = self.net.shape(a);
         let axis = step.number.checked_rem(shape.len())?;
-        let start = step.number / 8 % shape[axis];
+        let start = (step.number / 8).checked_rem(shape[axis])?;
         let by = 1 + step.number / 64 % 3;
         Some(self.net.slice_by(a, axis, start, (shape[axis] - start).div_ceil(by), by))
     }
