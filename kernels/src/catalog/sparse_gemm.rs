@@ -42,7 +42,7 @@ pub(super) const KERNEL: Kernel = Kernel {
     build,
 };
 
-/// Microthreads that are used at most: more do not fit the queues' turns any better.
+/// Microthreads that are used at most.
 const MOST_THREADS: u32 = 8;
 
 /// Bytes of an entry of the table: factor, address in C, address in B.
@@ -98,10 +98,19 @@ fn build(settings: &Settings, machine: &Machine) -> Result<Instance, KernelError
     let a = matrix(&shape.a, settings.integer("zeros"));
     let b = numbers(k * n, 6);
     let lists: Vec<List> = grid_order(grid).map(|pe| schedule(tile(&shape.a, &a, pe), shape.threads)).collect();
-    let forms = [Form::Unrolled, Form::Table].map(|form| emit(sketch.clone(), &shape, &lists, &b, form));
-    let smaller = forms[1].clone();
-    let best = forms.into_iter().flatten().min_by_key(|&(_, estimate, _)| estimate);
-    let (program, estimate_cycles, form) = best.map_or(smaller, Ok)?;
+    let [unrolled, table] = [Form::Unrolled, Form::Table].map(|form| emit(sketch.clone(), &shape, &lists, &b, form));
+    let (program, estimate_cycles, form) = match (unrolled, table) {
+        (Ok(unrolled), Ok(table)) => {
+            if unrolled.1 <= table.1 {
+                unrolled
+            } else {
+                table
+            }
+        }
+        (Ok(fits), Err(_)) | (Err(_), Ok(fits)) => fits,
+        // The table is the smaller one: what it lacks is what there is to say.
+        (Err(_), Err(error)) => return Err(error),
+    };
     let mut expected = vec![0f64; m * n];
     for (row, sums) in a.chunks_exact(k).zip(expected.chunks_exact_mut(n)) {
         for (&left, right) in row.iter().zip(b.chunks_exact(n)).filter(|(a, _)| **a != 0.0) {
@@ -146,9 +155,10 @@ fn shape(settings: &Settings, machine: &Machine, grid: Extent) -> Result<Shape, 
     let chain = Frame { m: (all_rows * wide) as u32, k: (all_columns * wide) as u32, ..a };
     let tree = Frame { group: chain.best_group(machine), ..chain };
     let ways = if tree.sum_cycles(machine) < chain.sum_cycles(machine) { tree } else { chain };
-    // As many as it takes until the start of one is hidden behind the elements of the others.
+    // As many as hide the start of one behind the elements of the others; and three more, since those that are ready
+    // share the datapath in turn and thus tend to end together, and then start together.
     let busy = n.div_ceil(machine.lanes_32.max(1)) + machine.scalar_cycles;
-    let hide = 2 + (machine.vector_startup_cycles + 1).div_ceil(busy.max(1));
+    let hide = 4 + (machine.vector_startup_cycles + 1).div_ceil(busy.max(1));
     let threads = hide.min(MOST_THREADS).min(machine.microthreads.into()).min(a.rows());
     Ok(Shape { a, ways, n, threads: threads as usize })
 }
@@ -393,5 +403,32 @@ impl Parts<'_> {
         let end = if most == 0 { 0 } else { s + threads };
         let ways = &self.shape.ways;
         ways.spread_cycles(machine) + ways.clear_cycles(machine) + most + end + ways.sum_cycles(machine)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_are_of_different_rows_and_rows_in_order() {
+        for (filled, threads) in [(vec![9, 1, 0, 4], 2), (vec![3; 7], 5), (vec![20], 1), (vec![6, 5], 4), (vec![], 3)] {
+            let row = |(row, &count): (usize, &u32)| {
+                (0..count).map(|column| Entry { row: row as u32, column, value: 1.0 }).collect()
+            };
+            let rows: Vec<VecDeque<Entry>> = filled.iter().enumerate().map(row).collect();
+            let list = schedule(rows.clone(), threads);
+            for under_way in list.windows(threads) {
+                let mut used: Vec<u32> = under_way.iter().flatten().map(|entry| entry.row).collect();
+                let all = used.len();
+                used.sort_unstable();
+                used.dedup();
+                assert_eq!(used.len(), all, "{filled:?}: {under_way:?}");
+            }
+            for (index, row) in rows.iter().enumerate() {
+                let found: Vec<Entry> = list.iter().flatten().filter(|e| e.row as usize == index).copied().collect();
+                assert_eq!(found, *row.iter().copied().collect::<Vec<_>>(), "row {index} of {filled:?}");
+            }
+        }
     }
 }
