@@ -78,11 +78,13 @@ mod tests {
 
     #[test]
     fn the_last_two_dimensions_are_dealt() {
-        // 5 rows over 2: blocks of 3. 7 columns over 3: blocks of 3, in f16 of 4.
+        // 5 rows over 2: blocks of 3. 7 columns over 3: blocks of 3, in 16 bits of 4.
         let d = default(&[2, 5, 7], GRID, Dtype::F32);
         assert_eq!((d.tile(), valid_columns(&d)), (vec![2, 3, 3], vec![3, 3, 1]));
-        let d = default(&[2, 5, 7], GRID, Dtype::F16);
-        assert_eq!((d.tile(), valid_columns(&d)), (vec![2, 3, 4], vec![4, 3, 0]));
+        for dtype in [Dtype::F16, Dtype::Bf16, Dtype::Cb16] {
+            let d = default(&[2, 5, 7], GRID, dtype);
+            assert_eq!((d.tile(), valid_columns(&d)), (vec![2, 3, 4], vec![4, 3, 0]));
+        }
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub struct Options {
     pub machine: Machine,
     /// The rectangle of PEs, from the machine's north-west corner.
     pub grid: Extent,
-    /// Type of floating-point tensors on the mesh: `F32` or `F16`.
+    /// Type of floating-point tensors on the mesh.
     pub dtype: Dtype,
 }
 

@@ -5,8 +5,10 @@
 //!
 //! This crate knows nothing of models or kernels. A kernel researcher can write a [`Program`] with it, or as text.
 
+pub mod cb16;
 pub mod code;
 pub mod file;
+mod float;
 pub mod geometry;
 pub mod machine;
 pub mod program;
@@ -14,6 +16,7 @@ pub mod tensor;
 pub mod text;
 pub mod verify;
 
+pub use cb16::Cb16;
 pub use code::{
     Async, Compare, Completion, Control, Dim, Instruction, MemDsd, Operand, ScalarOp, SwitchCommand, Task, TaskKind,
     Value, VectorOp,

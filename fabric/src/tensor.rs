@@ -4,6 +4,8 @@ use crate::geometry::Extent;
 use serde::{Deserialize, Serialize};
 
 /// Type of the elements of a buffer, a descriptor or a tensor on the mesh.
+///
+/// Program files name a variant by its place: new ones go to the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Dtype {
     /// IEEE 754 binary32.
@@ -14,20 +16,27 @@ pub enum Dtype {
     I32,
     /// Unsigned 16 bits; also plain 16-bit words.
     U16,
+    /// bfloat16: the upper half of a binary32.
+    Bf16,
+    /// The vendor's 16-bit format; see [`Cb16`](crate::Cb16).
+    Cb16,
 }
 
 impl Dtype {
+    /// All types, the floats first.
+    pub const ALL: [Self; 6] = [Self::F32, Self::F16, Self::Bf16, Self::Cb16, Self::I32, Self::U16];
+
     /// Bytes of one element in SRAM.
     pub fn bytes(self) -> u32 {
         match self {
             Dtype::F32 | Dtype::I32 => 4,
-            Dtype::F16 | Dtype::U16 => 2,
+            Dtype::F16 | Dtype::Bf16 | Dtype::Cb16 | Dtype::U16 => 2,
         }
     }
 
     /// Whether elements are floating-point numbers.
     pub fn is_float(self) -> bool {
-        matches!(self, Dtype::F32 | Dtype::F16)
+        matches!(self, Dtype::F32 | Dtype::F16 | Dtype::Bf16 | Dtype::Cb16)
     }
 
     /// The name in the text form.
@@ -37,6 +46,8 @@ impl Dtype {
             Dtype::F16 => "f16",
             Dtype::I32 => "i32",
             Dtype::U16 => "u16",
+            Dtype::Bf16 => "bf16",
+            Dtype::Cb16 => "cb16",
         }
     }
 }

@@ -106,8 +106,9 @@ fn mutate(pieces: &mut Vec<String>, what: u32, at: prop::sample::Index, other: p
         // A piece for another of its kind.
         _ => {
             let words: Vec<&str> = vec![
-                "WEST", "EAST", "NORTH", "SOUTH", "RAMP", "local", "control", "data", "blocked", "ring", "f16", "u16",
-                "q0", "q1", "c0", "c1", "c2", "r1", "teardown", "advance", "reset", "in", "out", "null", "x", "y",
+                "WEST", "EAST", "NORTH", "SOUTH", "RAMP", "local", "control", "data", "blocked", "ring", "f16", "bf16",
+                "cb16", "u16", "q0", "q1", "c0", "c1", "c2", "r1", "teardown", "advance", "reset", "in", "out", "null",
+                "x", "y",
             ];
             if let Some(piece) = pieces.iter_mut().skip(i).find(|p| p.len() > 1 && !number(p)) {
                 *piece = words[other.index(words.len())].into();

@@ -73,7 +73,7 @@ fn value() -> BoxedStrategy<String> {
 fn memory(n: &str) -> BoxedStrategy<String> {
     let n = n.to_string();
     let base = one_of(&["0", "64", "@all + 400", "@all + 600", "r3", "r2 + 40"]);
-    let dtype = one_of(&["f32", "f32", "i32", "f16", "u16"]);
+    let dtype = one_of(&["f32", "f32", "i32", "f16", "bf16", "cb16", "u16"]);
     let stride = one_of(&["", "", ":2", ":0", ":$y", ":$x"]);
     (base, dtype, stride).prop_map(move |(base, dtype, stride)| format!("[{base} : {dtype} ; {n}{stride}]")).boxed()
 }
@@ -82,8 +82,8 @@ fn source(n: &str) -> BoxedStrategy<String> {
     let n = n.to_string();
     prop_oneof![
         40 => memory(&n),
-        1 => (0..3u32, one_of(&["f32", "i32", "f16"])).prop_map(move |(q, dtype)| format!("in q{q} {dtype}[{n}]")),
-        12 => one_of(&["f32 1.5", "i32 3", "i32 r0", "f32 nan", "u16 $x"]),
+        1 => (0..3u32, one_of(&["f32", "i32", "f16", "bf16", "cb16"])).prop_map(move |(q, dtype)| format!("in q{q} {dtype}[{n}]")),
+        12 => one_of(&["f32 1.5", "i32 3", "i32 r0", "f32 nan", "bf16 -0.1", "cb16 1e9", "u16 $x"]),
     ]
     .boxed()
 }

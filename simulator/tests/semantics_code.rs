@@ -176,6 +176,51 @@ fn half_precision_is_rounded_once_to_even() {
 }
 
 #[test]
+fn every_16_bit_format_rounds_to_its_own_numbers() {
+    // bf16 has 8 significant bits, cb16 10: 1 + 2^-8 and 1 + 2^-10 lie half-way between two numbers and go to 1, three times
+    // as much goes up. Then the largest number, and the first one that becomes infinite: half a last bit more.
+    let bf16_end = (2.0 - 2f32.powi(-7)) * 2f32.powi(127);
+    let cb16_end = (2.0 - 2f32.powi(-9)) * 2f32.powi(31);
+    let cases = [
+        ("bf16", 2f32.powi(-8), bf16_end, bf16_end + 2f32.powi(127 - 8)),
+        ("cb16", 2f32.powi(-10), cb16_end, cb16_end + 2f32.powi(31 - 10)),
+    ];
+    for (dtype, half, end, beyond) in cases {
+        let add = "mov [0 : i32 ; 4] <- in q0 i32[4]
+         add [16 : T ; 2] <- [0 : f32 ; 2], f32 1.0
+         mov [20 : T ; 2] <- [8 : f32 ; 2]
+         mul [24 : T ; 4] <- [16 : T ; 4], T -1.0
+         mov out q1 i32[4] <- [16 : i32 ; 4]";
+        let text =
+            single(4, 4, &main(&add.replace(": T", &format!(": {dtype}")).replace("T -1", &format!("{dtype} -1"))))
+                .replace("input x : i32[4]", "input x : f32[4]")
+                .replace("output y : i32[4]", &format!("output y : {dtype}[8]"));
+        let x = HostTensor::f32(&[4], vec![half, 3.0 * half, end, beyond]);
+        let run = run_with(&text, &[("x", x)]);
+        let expected = [1.0, 1.0 + 4.0 * half, end, f32::INFINITY];
+        assert_eq!(floats(&run, "y"), [expected, expected.map(|v| -v)].concat(), "{dtype}");
+    }
+}
+
+#[test]
+fn tensors_of_every_format_go_in_and_out_rounded() {
+    // The host rounds what it sends. A third lies between 1/4 and 1/2: 11, 8 and 10 bits end at 2^-12, 2^-9 and 2^-11.
+    let cases = [("f16", 1365.0 / 4096.0), ("bf16", 171.0 / 512.0), ("cb16", 683.0 / 2048.0), ("f32", 1.0 / 3.0)];
+    for (dtype, third) in cases {
+        let words = if dtype == "f32" { 2 } else { 1 };
+        let code = main(&format!(
+            "mov [0 : i32 ; {words}] <- in q0 i32[{words}] mov out q1 i32[{words}] <- [0 : i32 ; {words}]"
+        ));
+        let text = single(2, 2, &code)
+            .replace("input x : i32[2]", &format!("input x : {dtype}[2]"))
+            .replace("output y : i32[2]", &format!("output y : {dtype}[2]"));
+        let x = HostTensor::f32(&[2], vec![1.0 / 3.0, -0.0]);
+        let y = floats(&run_with(&text, &[("x", x)]), "y");
+        assert_eq!(y.iter().map(|v| v.to_bits()).collect::<Vec<_>>(), [f32::to_bits(third), 0x8000_0000], "{dtype}");
+    }
+}
+
+#[test]
 fn sums_of_half_precision_accumulate_in_single() {
     // 2048 + 1 + 1 in f32 is 2050, which f16 can hold; with f16 sums it would stay at 2048.
     let text = single(

@@ -96,7 +96,9 @@ fn two_microthreads_share_the_datapath() {
 #[test]
 fn half_precision_runs_four_elements_a_cycle() {
     // 64 / 4 + 6.
-    assert_eq!(single("mov [0 : f16 ; 64] <- [1032 : f16 ; 64]").cycles, 2 + 6 + 16);
+    for dtype in ["f16", "bf16", "cb16"] {
+        assert_eq!(single(&format!("mov [0 : {dtype} ; 64] <- [1032 : {dtype} ; 64]")).cycles, 2 + 6 + 16, "{dtype}");
+    }
     // Mixed with f32: 64 / 2 + 6.
     assert_eq!(single("mov [0 : f32 ; 64] <- [1032 : f16 ; 64]").cycles, 2 + 6 + 32);
 }

@@ -3,7 +3,6 @@
 use super::Lowering;
 use crate::plan::{Storage, TensorId};
 use crate::{CompileError, view};
-use half::f16;
 use petgraph::graph::NodeIndex;
 use waferloom_fabric::{Constant, Coord, Dtype, Payload};
 use waferloom_models::graph::{ConstantData, Op};
@@ -39,7 +38,10 @@ impl Lowering<'_> {
                 return Err(mismatch(format!("node \"{}\" is not constant", node.name)));
             };
             let element = |i: usize| match data {
-                ConstantData::Float(values) => Ok(float_bits(values[i], dtype)),
+                // A value that the graph says is a float lies on the mesh as one. Finite numbers stay finite.
+                ConstantData::Float(values) => dtype.narrow_finite(values[i]).ok_or_else(|| {
+                    mismatch(format!("the constant \"{}\" holds floats, its tensor {}", node.name, dtype.name()))
+                }),
                 ConstantData::Int(values) => i32::try_from(values[i]).map(|n| n as u32).map_err(|_| {
                     mismatch(format!("the constant \"{}\" holds {}, which does not fit 32 bits", node.name, values[i]))
                 }),
@@ -51,17 +53,5 @@ impl Lowering<'_> {
             }
         }
         Ok(bits)
-    }
-}
-
-/// A float in the mesh's type. Finite numbers stay finite: a mask's lowest number of f32 must not become an infinity.
-fn float_bits(value: f32, dtype: Dtype) -> u32 {
-    match dtype {
-        Dtype::F16 => {
-            let half = f16::from_f32(value);
-            let half = if value.is_finite() { half.clamp(f16::MIN, f16::MAX) } else { half };
-            u32::from(half.to_bits())
-        }
-        _ => value.to_bits(),
     }
 }

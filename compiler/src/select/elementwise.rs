@@ -12,8 +12,6 @@ use waferloom_models::graph::{BinaryOp, ConstantData, ElementType, Op, UnaryOp};
 
 /// The integer 0.
 const ZERO: Source = Source::Scalar { bits: 0, dtype: Dtype::I32 };
-/// The largest finite number of binary16.
-const F16_MAX: f32 = 65504.0;
 
 impl Selection<'_> {
     pub(super) fn elementwise(&mut self, id: NodeIndex) -> Result<(), CompileError> {
@@ -51,8 +49,7 @@ impl Selection<'_> {
         match &graph.node(id).op {
             Op::Constant(ConstantData::Float(values)) if values.len() == 1 => {
                 // A mask's lowest number of f32 must not become an infinity.
-                let half = self.plan.dtype == Dtype::F16 && values[0].is_finite();
-                let value = if half { values[0].clamp(-F16_MAX, F16_MAX) } else { values[0] };
+                let value = self.plan.dtype.clamp_finite(values[0]);
                 Ok(Source::Scalar { bits: value.to_bits(), dtype: Dtype::F32 })
             }
             Op::Constant(ConstantData::Int(values)) if values.len() == 1 => {

@@ -3,23 +3,17 @@
 use super::TextError;
 use super::lexer::{Cursor, Token};
 use crate::tensor::Dtype;
-use half::f16;
 
 /// The number that the bits stand for, such that [`Cursor::element`] reads the same bits again.
 ///
 /// `bits` holds 32 bits for every type; 16-bit types normally leave the upper half zero, but a scalar operand may not.
 pub(super) fn element_text(bits: u32, dtype: Dtype) -> String {
-    match dtype {
-        Dtype::I32 | Dtype::U16 => (bits as i32).to_string(),
-        Dtype::F32 => float_text(f32::from_bits(bits), bits),
-        Dtype::F16 if bits >> 16 == 0 => float_text(f16::from_bits(bits as u16).to_f32(), bits),
-        Dtype::F16 => format!("{bits:#x}"),
+    match dtype.widen(bits) {
+        None => (bits as i32).to_string(),
+        // A NaN needs its bits spelled out, as there are many of them.
+        Some(value) if value.is_nan() || dtype.bytes() == 2 && bits >> 16 != 0 => format!("{bits:#x}"),
+        Some(value) => format!("{value:?}"),
     }
-}
-
-fn float_text(value: f32, bits: u32) -> String {
-    // Only a NaN needs its bits spelled out: there are many of them.
-    if value.is_nan() { format!("{bits:#x}") } else { format!("{value:?}") }
 }
 
 /// A number without `_`.
@@ -80,7 +74,8 @@ impl Cursor<'_> {
         };
         self.advance()?;
         let value = if negative { -value } else { value };
-        Ok(if dtype == Dtype::F32 { (value as f32).to_bits() } else { u32::from(f16::from_f64(value).to_bits()) })
+        // Integers have returned above.
+        Ok(dtype.narrow_f64(value).unwrap_or_default())
     }
 
     fn decimal(&mut self, digits: &str, negative: bool, dtype: Dtype) -> Result<u32, TextError> {
@@ -89,8 +84,8 @@ impl Cursor<'_> {
         let bits = if dtype == Dtype::F32 {
             signed.parse::<f32>().ok().filter(|v| v.is_finite()).map(f32::to_bits)
         } else {
-            let value = signed.parse::<f64>().ok().map(f16::from_f64);
-            value.filter(|v| v.is_finite()).map(|v| u32::from(v.to_bits()))
+            let bits = signed.parse::<f64>().ok().and_then(|v| dtype.narrow_f64(v));
+            bits.filter(|&b| dtype.widen(b).is_some_and(f32::is_finite))
         };
         let bits = bits.ok_or_else(|| self.error(format!("a number that {} can hold", dtype.name())))?;
         self.advance()?;

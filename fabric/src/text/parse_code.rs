@@ -10,6 +10,7 @@ use crate::code::{
     TaskKind, Value, VectorOp,
 };
 use crate::program::{Buffer, BufferKind, Class, Color, ColorRef, Fifo, QueueBinding};
+use crate::tensor::Dtype;
 use std::collections::BTreeMap;
 
 const INSTRUCTIONS: &str = "an instruction (mov, add, …; `r0 = …`; store, loop, if, activate, block, unblock, control, \
@@ -319,8 +320,8 @@ impl<'c, 'a> Scope<'c, 'a> {
 
     fn operand_follows(&self) -> bool {
         match *self.at.token() {
-            Token::Symbol("[") => true,
-            Token::Word(word) => matches!(word, "in" | "out" | "fifo" | "null" | "f32" | "f16" | "i32" | "u16"),
+            Token::Symbol("[") | Token::Word("in" | "out" | "fifo" | "null") => true,
+            Token::Word(word) => Dtype::ALL.iter().any(|dtype| dtype.name() == word),
             _ => false,
         }
     }

@@ -100,12 +100,12 @@ pub(super) fn port(at: &mut Cursor<'_>, kind: PortKind) -> Result<Port, TextErro
 
 /// The name of an element type.
 pub(super) fn dtype(at: &mut Cursor<'_>) -> Result<Dtype, TextError> {
-    for dtype in [Dtype::F32, Dtype::F16, Dtype::I32, Dtype::U16] {
+    for dtype in Dtype::ALL {
         if at.eat_word(dtype.name())? {
             return Ok(dtype);
         }
     }
-    Err(at.error("f32, f16, i32 or u16"))
+    Err(at.error("f32, f16, bf16, cb16, i32 or u16"))
 }
 
 fn shape(at: &mut Cursor<'_>) -> Result<(Dtype, Vec<u32>), TextError> {

@@ -27,6 +27,8 @@ class worker {
     mov [@acc : f32 ; 4:4, 4] <- in q0 f32[16]
     mac out q1 f32[4] <- [128 : f32 ; 4], [$"odd name" - 16 : f32 ; 4:0], f32 1.5 async u2 then activate 9
     mov null <- f16 -0.0
+    mov null <- bf16 1.5
+    mov [@acc : cb16 ; 4] <- cb16 -inf
     mov fifo f0 i32[4] <- i32 r3
     loop r1 in $x {
       add null <- in q0 f32[1], f32 0x7fc00001
@@ -45,6 +47,8 @@ class worker {
 }
 place worker at 0,0 size 4x1
 const w : f16[2, 2] at 1024 origin 0,0 on 4x1 x dim 1 by 1 = [1.0, -inf, 0x7e01, 6e-8]
+const b : bf16[3] at 1032 origin 0,0 on 1x1 = [3.3895314e38, 0x7fc1, -9.1835e-41]
+const c : cb16[3] at 1040 origin 0,0 on 1x1 = [4290773000.0, 0x7f01, 1.8189894e-12]
 const v : u16[] at 1028 origin 0,0 on 1x1 = file "v.bin" offset 3 sha256 "00"
 input x : f32[4] on 4x1 x dim 0 by 1 edge WEST at 0,0 color c0
 output y : f32[4] on 4x1 x dim 0 by 1 edge EAST at 3,0 color c1

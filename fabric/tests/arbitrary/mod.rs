@@ -40,7 +40,7 @@ fn value() -> BoxedStrategy<Value> {
 }
 
 fn dtype() -> impl Strategy<Value = Dtype> + Clone {
-    proptest::sample::select(vec![Dtype::F32, Dtype::F16, Dtype::I32, Dtype::U16])
+    proptest::sample::select(Dtype::ALL.to_vec())
 }
 
 fn direction() -> impl Strategy<Value = Direction> + Clone {

@@ -151,7 +151,7 @@ impl Sketch {
         values: &[f32],
     ) {
         let bytes = values.iter().flat_map(|&v| match dtype {
-            Dtype::F16 => half::f16::from_f32(v).to_le_bytes().to_vec(),
+            Dtype::F16 | Dtype::Bf16 | Dtype::Cb16 => dtype.narrow(v).unwrap_or_default().to_le_bytes()[..2].to_vec(),
             _ => v.to_le_bytes().to_vec(),
         });
         self.bytes(name, dtype, distribution, address, bytes.collect());

@@ -1,6 +1,5 @@
 //! A whole program around a kernel: constants in, the kernel, results out of the west edge.
 
-use half::f16;
 use std::collections::BTreeMap;
 use waferloom_fabric::{
     Buffer, BufferKind, Class, Constant, Coord, Direction, Distribution, Dtype, Extent, HostData, HostTensor, Machine,
@@ -156,8 +155,10 @@ impl Rig {
 
 fn push_element(bytes: &mut Vec<u8>, dtype: Dtype, value: Option<f32>) {
     match dtype {
-        Dtype::F32 => bytes.extend(value.unwrap_or(f32::NAN).to_le_bytes()),
-        Dtype::F16 => bytes.extend(f16::from_f32(value.unwrap_or(f32::NAN)).to_le_bytes()),
+        Dtype::F32 | Dtype::F16 | Dtype::Bf16 | Dtype::Cb16 => {
+            let bits = dtype.narrow(value.unwrap_or(f32::NAN)).expect("a float");
+            bytes.extend(&bits.to_le_bytes()[..dtype.bytes() as usize]);
+        }
         Dtype::I32 => bytes.extend(value.map_or(i32::MAX, |v| v as i32).to_le_bytes()),
         Dtype::U16 => bytes.extend(value.map_or(u16::MAX, |v| v as u16).to_le_bytes()),
     }
@@ -189,7 +190,7 @@ pub(crate) fn floats(run: &Run, name: &str) -> Vec<f32> {
 
 /// A value as the type would keep it.
 pub(crate) fn stored(dtype: Dtype, value: f32) -> f32 {
-    if dtype == Dtype::F16 { f16::from_f32(value).to_f32() } else { value }
+    dtype.narrow(value).and_then(|bits| dtype.widen(bits)).unwrap_or(value)
 }
 
 /// Reproducible numbers in -1..1, as the type would keep them.

@@ -3,6 +3,7 @@
 
 use super::bulk::{Place, Source, load, store};
 use super::numerics::{self, Element, one_nan};
+use std::cmp::Ordering;
 use waferloom_fabric::Dtype;
 
 /// Something that gives the floats of a segment.
@@ -16,8 +17,9 @@ struct Number(f32);
 #[derive(Clone, Copy)]
 struct Singles(Place);
 
+/// Floats of 16 bits: of any format, so that there is one loop for all of them.
 #[derive(Clone, Copy)]
-struct Halves(Place);
+struct Halves(Place, Format);
 
 /// Integers in memory.
 #[derive(Clone, Copy)]
@@ -37,7 +39,7 @@ impl Floats for Singles {
 
 impl Floats for Halves {
     fn get(self, memory: &[u8], i: u64) -> f32 {
-        widen(load(memory, self.0.nth(i), Dtype::F16) as u16)
+        self.1.widen(load(memory, self.0.nth(i), Dtype::U16) as u16)
     }
 }
 
@@ -47,16 +49,36 @@ impl Floats for Converted {
     }
 }
 
-/// A 16-bit float as an f32, exactly; a NaN becomes quiet.
-fn widen(bits: u16) -> f32 {
-    let (sign, magnitude) = (u32::from(bits & 0x8000) << 16, u32::from(bits & 0x7FFF) << 13);
-    let wide = match bits & 0x7FFF {
-        // With the exponent's bias corrected by a product, subnormal numbers become right, too.
-        0..0x7C00 => (f32::from_bits(magnitude) * f32::from_bits((127 + 112) << 23)).to_bits(),
-        0x7C00 => 0x7F80_0000,
-        _ => 0x7FC0_0000 | magnitude & 0x7F_FFFF,
-    };
-    f32::from_bits(sign | wide)
+/// A format of 16 bits.
+#[derive(Clone, Copy)]
+struct Format {
+    /// Mantissa bits of binary32 that it does not have.
+    dropped: u32,
+    /// Two to the power of the difference of the exponents' biases.
+    scale: f32,
+    /// Its bits of infinity.
+    infinity: u16,
+}
+
+/// 5 exponent bits, bias 15.
+const F16: Format = Format { dropped: 13, scale: f32::from_bits((127 + 112) << 23), infinity: 0x7C00 };
+/// 8 exponent bits, bias 127.
+const BF16: Format = Format { dropped: 16, scale: 1.0, infinity: 0x7F80 };
+/// 6 exponent bits, bias 31.
+const CB16: Format = Format { dropped: 14, scale: f32::from_bits((127 + 96) << 23), infinity: 0x7E00 };
+
+impl Format {
+    /// The number as an f32, exactly; a NaN becomes quiet.
+    fn widen(self, bits: u16) -> f32 {
+        let (sign, magnitude) = (u32::from(bits & 0x8000) << 16, u32::from(bits & 0x7FFF) << self.dropped);
+        let wide = match (bits & 0x7FFF).cmp(&self.infinity) {
+            // With the exponent's bias corrected by a product, subnormal numbers become right, too.
+            Ordering::Less => (f32::from_bits(magnitude) * self.scale).to_bits(),
+            Ordering::Equal => 0x7F80_0000,
+            Ordering::Greater => 0x7FC0_0000 | magnitude & 0x7F_FFFF,
+        };
+        f32::from_bits(sign | wide)
+    }
 }
 
 /// Calls a generic function with the source's own kind.
@@ -72,11 +94,16 @@ macro_rules! with_kind {
                     let $kind = Singles(place);
                     $call
                 }
-                Dtype::F16 => {
-                    let $kind = Halves(place);
+                Dtype::F16 | Dtype::Bf16 | Dtype::Cb16 => {
+                    let format = match place.dtype {
+                        Dtype::Bf16 => BF16,
+                        Dtype::Cb16 => CB16,
+                        _ => F16,
+                    };
+                    let $kind = Halves(place, format);
                     $call
                 }
-                _ => {
+                Dtype::I32 | Dtype::U16 => {
                     let $kind = Converted($source);
                     $call
                 }
@@ -146,9 +173,12 @@ mod tests {
 
     #[test]
     fn every_half_is_widened_as_it_should() {
-        for bits in 0..=u16::MAX {
-            let expected = half::f16::from_bits(bits).to_f32();
-            assert_eq!(widen(bits).to_bits(), expected.to_bits(), "{bits:04x}");
+        for (format, dtype) in [(F16, Dtype::F16), (BF16, Dtype::Bf16), (CB16, Dtype::Cb16)] {
+            for bits in 0..=u16::MAX {
+                let expected = dtype.widen(bits.into()).expect("a float");
+                assert_eq!(format.widen(bits).to_bits(), expected.to_bits(), "{dtype:?} {bits:04x}");
+                assert_eq!(expected.to_bits(), Element::from_bits(bits.into(), dtype).float().to_bits());
+            }
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use super::router::Wavelet;
 use crate::SimulateError;
-use half::f16;
 use waferloom_fabric::{Coord, Direction, Distribution, Dtype, HostData, HostTensor, Port, Readback};
 
 /// A link over which the host sends.
@@ -118,8 +117,7 @@ fn element_bits(port: &Port, tensor: &HostTensor) -> Result<Vec<u32>, SimulateEr
         got: tensor.dtype_name(),
     };
     match (&tensor.data, port.dtype) {
-        (HostData::F32(v), Dtype::F32) => Ok(v.iter().map(|x| x.to_bits()).collect()),
-        (HostData::F32(v), Dtype::F16) => Ok(v.iter().map(|&x| u32::from(f16::from_f32(x).to_bits())).collect()),
+        (HostData::F32(v), dtype) => v.iter().map(|&x| dtype.narrow(x)).collect::<Option<_>>().ok_or_else(mismatch),
         (HostData::I64(v), Dtype::I32 | Dtype::U16) => v
             .iter()
             .map(|&n| {
@@ -182,10 +180,10 @@ pub(crate) fn read_back(readback: &Readback, word: impl Fn(Coord, i64) -> u32) -
 fn host_tensor(dtype: Dtype, distribution: &Distribution, bits: Vec<u32>) -> HostTensor {
     let shape: Vec<usize> = distribution.shape.iter().map(|&n| n as usize).collect();
     let data = match dtype {
-        Dtype::F32 => HostData::F32(bits.into_iter().map(f32::from_bits).collect()),
-        Dtype::F16 => HostData::F32(bits.into_iter().map(|b| f16::from_bits(b as u16).to_f32()).collect()),
         Dtype::I32 => HostData::I64(bits.into_iter().map(|b| i64::from(b as i32)).collect()),
         Dtype::U16 => HostData::I64(bits.into_iter().map(i64::from).collect()),
+        // A float's bits all stand for a number.
+        _ => HostData::F32(bits.into_iter().map(|b| dtype.widen(b).unwrap_or(f32::NAN)).collect()),
     };
     HostTensor { shape, data }
 }

@@ -1,7 +1,7 @@
 //! What a vector operation does with one element. `waferloom_fabric::VectorOp` gives the rules.
 
-use half::f16;
-use waferloom_fabric::{Dtype, VectorOp};
+use half::{bf16, f16};
+use waferloom_fabric::{Cb16, Dtype, VectorOp};
 
 /// An element on its way through the datapath.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +16,8 @@ impl Element {
         match dtype {
             Dtype::F32 => Element::Float(f32::from_bits(bits)),
             Dtype::F16 => Element::Float(f16::from_bits(bits as u16).to_f32()),
+            Dtype::Bf16 => Element::Float(bf16::from_bits(bits as u16).to_f32()),
+            Dtype::Cb16 => Element::Float(Cb16::from_bits(bits as u16).to_f32()),
             Dtype::I32 => Element::Int(bits as i32),
             Dtype::U16 => Element::Int(i32::from(bits as u16)),
         }
@@ -26,6 +28,8 @@ impl Element {
         match dtype {
             Dtype::F32 => self.float().to_bits(),
             Dtype::F16 => u32::from(f16::from_f32(self.float()).to_bits()),
+            Dtype::Bf16 => u32::from(bf16::from_f32(self.float()).to_bits()),
+            Dtype::Cb16 => u32::from(Cb16::from_f32(self.float()).to_bits()),
             Dtype::I32 => self.int() as u32,
             Dtype::U16 => u32::from(self.int() as u16),
         }
