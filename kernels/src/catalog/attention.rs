@@ -1,7 +1,8 @@
 //! Attention on its own, by the kernel of [`crate::attention`].
 
 use super::data::numbers;
-use super::plane::{Plane, dtype};
+use super::plane::Plane;
+use super::settings::{FLOATS, float_type};
 use super::{Instance, Kernel, KernelError, Parameter, Settings};
 use crate::attention::{self, Attention, Memory};
 use crate::cost;
@@ -19,13 +20,13 @@ pub(super) const KERNEL: Kernel = Kernel {
         Parameter::integer("tokens", "64", (1, 1 << 20), "tokens"),
         Parameter::integer("width", "16", (1, 65535), "elements of a query, a key and a value"),
         Parameter::choice("causal", "no", &["no", "yes"], "whether a token sees only itself and those before it"),
-        Parameter::choice("dtype", "f32", &["f32", "f16"], "type of the elements; arithmetic is f32"),
+        Parameter::choice("dtype", "f32", FLOATS, "type of the elements; arithmetic is f32"),
     ],
     build,
 };
 
 fn build(settings: &Settings, machine: &Machine) -> Result<Instance, KernelError> {
-    let dtype = dtype(settings.word("dtype"));
+    let dtype = float_type(settings.word("dtype"));
     let grid = Extent { width: settings.pes("p"), height: settings.pes("q") };
     let [heads, tokens, width] = ["heads", "tokens", "width"].map(|name| settings.integer(name));
     let causal = settings.word("causal") == "yes";

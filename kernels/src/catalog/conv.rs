@@ -9,7 +9,8 @@
 
 use super::data::numbers;
 use super::halo::{self, Edge};
-use super::plane::{Plane, dtype, matrix};
+use super::plane::{Plane, matrix};
+use super::settings::{FLOATS, float_type};
 use super::{Instance, Kernel, KernelError, Parameter, Settings};
 use crate::code::{Code, Tile, float, memory};
 use crate::cost;
@@ -50,7 +51,7 @@ pub(super) const CONV2D: Kernel = Kernel {
 const INPUTS: Parameter = Parameter::integer("inputs", "4", (1, 65535), "input channels");
 const OUTPUTS: Parameter = Parameter::integer("outputs", "4", (1, 65535), "output channels");
 const KERNEL_SIZE: Parameter = Parameter::integer("kernel", "3", (1, 255), "places of the kernel in a row, odd");
-const DTYPE: Parameter = Parameter::choice("dtype", "f32", &["f32", "f16"], "type of the elements; sums are f32");
+const DTYPE: Parameter = Parameter::choice("dtype", "f32", FLOATS, "type of the elements; sums are f32");
 
 /// Sizes of the whole convolution.
 #[derive(Clone, Copy)]
@@ -97,7 +98,7 @@ fn build(
     kernel: [u32; 2],
     names: [&'static str; 2],
 ) -> Result<Instance, KernelError> {
-    let dtype = dtype(settings.word("dtype"));
+    let dtype = float_type(settings.word("dtype"));
     let conv =
         Conv { grid, image, inputs: settings.integer("inputs"), outputs: settings.integer("outputs"), kernel, dtype };
     if kernel[1].is_multiple_of(2) {

@@ -2,7 +2,8 @@
 //! and their errors are those of [`crate::functions`].
 
 use super::data::numbers;
-use super::plane::{Plane, dtype, matrix};
+use super::plane::{Plane, matrix};
+use super::settings::{FLOATS, float_type};
 use super::{Instance, Kernel, KernelError, Parameter, Settings};
 use crate::functions::{self, Function};
 use std::collections::BTreeMap;
@@ -25,7 +26,7 @@ const fn kernel(name: &'static str, summary: &'static str) -> Kernel {
         Parameter::integer("rows", "4", (1, 65535), "rows of PEs"),
         Parameter::integer("m", "64", (1, 1 << 20), "rows of the matrix"),
         Parameter::integer("n", "64", (1, 1 << 20), "columns of the matrix"),
-        Parameter::choice("dtype", "f32", &["f32", "f16"], "type of the elements; arithmetic is f32"),
+        Parameter::choice("dtype", "f32", FLOATS, "type of the elements; arithmetic is f32"),
     ];
     Kernel { name, summary, parameters: PARAMETERS, build }
 }
@@ -64,7 +65,7 @@ fn gelu(x: f64) -> f64 {
 fn build(settings: &Settings, machine: &Machine) -> Result<Instance, KernelError> {
     let name = settings.kernel();
     let elementary = TABLE.iter().find(|e| e.name == name).unwrap_or(&TABLE[0]);
-    let dtype = dtype(settings.word("dtype"));
+    let dtype = float_type(settings.word("dtype"));
     let grid = Extent { width: settings.pes("p"), height: settings.pes("rows") };
     let distribution = matrix(grid, &[settings.integer("m"), settings.integer("n")], dtype);
     let mut plane = Plane::new(name, machine, grid, ["p", "rows"], "n")?;
@@ -96,5 +97,5 @@ fn build(settings: &Settings, machine: &Machine) -> Result<Instance, KernelError
 
 /// A number as the type keeps it.
 fn stored(dtype: Dtype, x: f32) -> f32 {
-    if dtype == Dtype::F16 { half::f16::from_f32(x).to_f32() } else { x }
+    dtype.narrow(x).and_then(|bits| dtype.widen(bits)).unwrap_or(x)
 }

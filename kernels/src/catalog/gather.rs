@@ -2,7 +2,8 @@
 //! the table in turn, and every PE copies what its indices name.
 
 use super::data::numbers;
-use super::plane::{Plane, dtype, matrix};
+use super::plane::{Plane, matrix};
+use super::settings::{FLOATS, float_type};
 use super::{Instance, Kernel, KernelError, Parameter, Settings};
 use crate::gather::{self, Gather};
 use crate::mesh::Axis;
@@ -20,13 +21,13 @@ pub(super) const KERNEL: Kernel = Kernel {
         Parameter::integer("words", "64", (1, 1 << 20), "rows of the table"),
         Parameter::integer("width", "64", (1, 1 << 20), "elements of a row of the table"),
         Parameter::integer("tokens", "32", (1, 1 << 20), "rows to choose"),
-        Parameter::choice("dtype", "f32", &["f32", "f16"], "type of the elements"),
+        Parameter::choice("dtype", "f32", FLOATS, "type of the elements"),
     ],
     build,
 };
 
 fn build(settings: &Settings, machine: &Machine) -> Result<Instance, KernelError> {
-    let dtype = dtype(settings.word("dtype"));
+    let dtype = float_type(settings.word("dtype"));
     let grid = Extent { width: settings.pes("p"), height: settings.pes("rows") };
     let [words, width, tokens] = ["words", "width", "tokens"].map(|name| settings.integer(name));
     let (table, result) = (matrix(grid, &[words, width], dtype), matrix(grid, &[tokens, width], dtype));

@@ -6,6 +6,7 @@
 
 use super::data::{fits_host, numbers};
 use super::matvec::Frame;
+use super::settings::{FLOATS, float_type};
 use super::sketch::Sketch;
 use super::{Instance, Kernel, KernelError, Parameter, Settings};
 use crate::code::{Code, Tile, memory};
@@ -27,7 +28,7 @@ pub(super) const KERNEL: Kernel = Kernel {
             &["auto", "chain", "tree"],
             "how the partial sums of a row meet; auto takes the least by estimate",
         ),
-        Parameter::choice("dtype", "f32", &["f32", "f16"], "type of A and x; sums are f32"),
+        Parameter::choice("dtype", "f32", FLOATS, "type of A and x; sums are f32"),
     ],
     build,
 };
@@ -63,7 +64,7 @@ fn build(settings: &Settings, machine: &Machine) -> Result<Instance, KernelError
 /// The rectangle, with the groups of the algorithm that is set, or of the better one.
 fn frame(settings: &Settings, machine: &Machine) -> Result<(Frame, &'static str), KernelError> {
     let grid = Extent { width: settings.pes("p"), height: settings.pes("q") };
-    let dtype = if settings.word("dtype") == "f16" { Dtype::F16 } else { Dtype::F32 };
+    let dtype = float_type(settings.word("dtype"));
     let chain = Frame { grid, m: settings.integer("m"), k: settings.integer("k"), dtype, group: u32::from(grid.width) };
     let tree = Frame { group: chain.best_group(machine), ..chain };
     match settings.word("algorithm") {

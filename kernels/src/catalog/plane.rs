@@ -231,8 +231,3 @@ pub(super) fn matrix(grid: Extent, shape: &[u32], dtype: Dtype) -> Distribution 
         y: split(rank - 2, grid.height, 1),
     }
 }
-
-/// The type that a `dtype` parameter names.
-pub(super) fn dtype(word: &str) -> Dtype {
-    if word == "f16" { Dtype::F16 } else { Dtype::F32 }
-}

@@ -2,7 +2,8 @@
 //! no data move: what is dealt to the grid are the results, and the windows follow.
 
 use super::data::numbers;
-use super::plane::{Plane, dtype, matrix};
+use super::plane::{Plane, matrix};
+use super::settings::{FLOATS, float_type};
 use super::{Instance, Kernel, KernelError, Parameter, Settings};
 use crate::code::{Code, Tile, float, memory};
 use std::collections::BTreeMap;
@@ -19,13 +20,13 @@ pub(super) const KERNEL: Kernel = Kernel {
         Parameter::integer("w", "16", (1, 65535), "columns of the result; the image has `window` times as many"),
         Parameter::integer("window", "2", (1, 64), "rows and columns of a window"),
         Parameter::choice("of", "max", &["max", "average"], "what is taken of a window"),
-        Parameter::choice("dtype", "f32", &["f32", "f16"], "type of the elements; sums are f32"),
+        Parameter::choice("dtype", "f32", FLOATS, "type of the elements; sums are f32"),
     ],
     build,
 };
 
 fn build(settings: &Settings, machine: &Machine) -> Result<Instance, KernelError> {
-    let dtype = dtype(settings.word("dtype"));
+    let dtype = float_type(settings.word("dtype"));
     let grid = Extent { width: settings.pes("p"), height: settings.pes("rows") };
     let [channels, h, w, window] = ["channels", "h", "w", "window"].map(|name| settings.integer(name));
     let average = settings.word("of") == "average";

@@ -2,7 +2,8 @@
 //! turn, from which each PE takes what it needs.
 
 use super::data::numbers;
-use super::plane::{Plane, dtype};
+use super::plane::Plane;
+use super::settings::{FLOATS, float_type};
 use super::{Instance, Kernel, KernelError, Parameter, Settings};
 use crate::mesh::Axis;
 use crate::{cost, relayout};
@@ -21,7 +22,7 @@ pub(super) const KERNEL: Kernel = Kernel {
         Parameter::integer("from_n", "0", (0, 65535), "columns of a block before; 0 is one block a column of PEs"),
         Parameter::integer("to_m", "1", (0, 65535), "rows of a block after"),
         Parameter::integer("to_n", "1", (0, 65535), "columns of a block after"),
-        Parameter::choice("dtype", "f32", &["f32", "f16"], "type of the elements"),
+        Parameter::choice("dtype", "f32", FLOATS, "type of the elements"),
     ],
     build,
 };
@@ -51,7 +52,7 @@ pub(super) fn moved(
     [source, target]: [&Distribution; 2],
     map: impl Fn(u32) -> u32,
 ) -> Result<Instance, KernelError> {
-    let dtype = dtype(settings.word("dtype"));
+    let dtype = float_type(settings.word("dtype"));
     let mut plane = Plane::new(name, machine, source.grid, ["p", "rows"], "m")?;
     let from = plane.tile("source", source, dtype, BufferKind::Activation);
     let to = plane.tile("target", target, dtype, BufferKind::Activation);

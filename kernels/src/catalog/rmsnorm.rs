@@ -1,7 +1,7 @@
 //! Root-mean-square normalisation of each row of a matrix, without scale, by the kernel of [`crate::normalize`].
 
-use super::plane::dtype;
 use super::rows::{EPSILON, Matrix, PARAMETERS, float_rows};
+use super::settings::float_type;
 use super::{Instance, Kernel, KernelError, Settings};
 use crate::normalize;
 use waferloom_fabric::Machine;
@@ -14,7 +14,7 @@ pub(super) const KERNEL: Kernel = Kernel {
 };
 
 fn build(settings: &Settings, machine: &Machine) -> Result<Instance, KernelError> {
-    let dtype = dtype(settings.word("dtype"));
+    let dtype = float_type(settings.word("dtype"));
     let mut matrix = Matrix::new("rmsnorm", settings, machine, dtype)?;
     let scratch = matrix.scratch(normalize::rms_scratch_bytes(matrix.rows.rows, matrix.source.elements))?;
     let length = settings.integer("n");

@@ -2,6 +2,7 @@
 
 use super::data::numbers;
 use super::plane::{Plane, matrix};
+use super::settings::FLOATS;
 use super::{Instance, KernelError, Parameter, Settings};
 use crate::code::Tile;
 use crate::cost;
@@ -15,7 +16,7 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     Parameter::integer("rows", "4", (1, 65535), "rows of PEs"),
     Parameter::integer("m", "64", (1, 1 << 20), "rows of the matrix"),
     Parameter::integer("n", "64", (1, 1 << 20), "columns of the matrix"),
-    Parameter::choice("dtype", "f32", &["f32", "f16"], "type of the elements; sums are f32"),
+    Parameter::choice("dtype", "f32", FLOATS, "type of the elements; sums are f32"),
 ];
 
 /// What normalisations add to the variance.

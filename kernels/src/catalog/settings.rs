@@ -2,6 +2,15 @@
 
 use super::{Kernel, KernelError};
 use std::collections::BTreeMap;
+use waferloom_fabric::Dtype;
+
+/// The floating-point types that a `dtype` parameter may name.
+pub(super) const FLOATS: &[&str] = &["f32", "f16", "bf16", "cb16"];
+
+/// The type of a word of [`FLOATS`].
+pub(super) fn float_type(word: &str) -> Dtype {
+    [Dtype::F16, Dtype::Bf16, Dtype::Cb16].into_iter().find(|dtype| dtype.name() == word).unwrap_or(Dtype::F32)
+}
 
 /// Something that can be set.
 #[derive(Clone, Copy, Debug)]

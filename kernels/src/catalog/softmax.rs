@@ -1,7 +1,7 @@
 //! Softmax of each row of a matrix, by the kernel of [`crate::softmax`].
 
-use super::plane::dtype;
 use super::rows::{Matrix, PARAMETERS, float_rows};
+use super::settings::float_type;
 use super::{Instance, Kernel, KernelError, Settings};
 use crate::softmax;
 use waferloom_fabric::Machine;
@@ -14,7 +14,7 @@ pub(super) const KERNEL: Kernel = Kernel {
 };
 
 fn build(settings: &Settings, machine: &Machine) -> Result<Instance, KernelError> {
-    let dtype = dtype(settings.word("dtype"));
+    let dtype = float_type(settings.word("dtype"));
     let mut matrix = Matrix::new("softmax", settings, machine, dtype)?;
     let [rows, elements] = [matrix.rows.rows, matrix.source.elements];
     let scratch = matrix.scratch(softmax::scratch_bytes(rows, elements))?;

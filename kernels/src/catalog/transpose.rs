@@ -1,7 +1,8 @@
 //! Transpose of a matrix that lies on a grid in equal blocks, by the kernel of [`crate::relayout`].
 
-use super::plane::{dtype, matrix};
+use super::plane::matrix;
 use super::relayout::moved;
+use super::settings::{FLOATS, float_type};
 use super::{Instance, Kernel, KernelError, Parameter, Settings};
 use waferloom_fabric::{Extent, Machine};
 
@@ -13,7 +14,7 @@ pub(super) const KERNEL: Kernel = Kernel {
         Parameter::integer("rows", "4", (1, 65535), "rows of PEs"),
         Parameter::integer("m", "64", (1, 65535), "rows of the matrix"),
         Parameter::integer("n", "64", (1, 65535), "columns of the matrix"),
-        Parameter::choice("dtype", "f32", &["f32", "f16"], "type of the elements"),
+        Parameter::choice("dtype", "f32", FLOATS, "type of the elements"),
     ],
     build,
 };
@@ -21,7 +22,7 @@ pub(super) const KERNEL: Kernel = Kernel {
 fn build(settings: &Settings, machine: &Machine) -> Result<Instance, KernelError> {
     let grid = Extent { width: settings.pes("p"), height: settings.pes("rows") };
     let (m, n) = (settings.integer("m"), settings.integer("n"));
-    let dtype = dtype(settings.word("dtype"));
+    let dtype = float_type(settings.word("dtype"));
     let (source, target) = (matrix(grid, &[m, n], dtype), matrix(grid, &[n, m], dtype));
     moved("transpose", machine, settings, [&source, &target], |i| i % m * n + i / m)
 }

@@ -1,7 +1,6 @@
 //! The matrix product: bit for bit in its stated order of accumulation, and where its cycles go.
 
 use super::{instance, run};
-use half::f16;
 use std::collections::BTreeMap;
 use waferloom_fabric::{Dtype, HostData, Payload, Program};
 use waferloom_simulator::{Options, PeCounters, Run, simulate};
@@ -114,7 +113,9 @@ impl Case {
 pub(super) fn decode(dtype: Dtype, payload: &Payload) -> Vec<f32> {
     let Payload::Inline(bytes) = payload else { panic!("inline") };
     match dtype {
-        Dtype::F16 => bytes.chunks(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
+        Dtype::F16 | Dtype::Bf16 | Dtype::Cb16 => {
+            bytes.chunks(2).filter_map(|b| dtype.widen(u32::from(u16::from_le_bytes([b[0], b[1]])))).collect()
+        }
         _ => bytes.chunks(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
     }
 }
@@ -125,7 +126,9 @@ pub(super) fn roughen(program: &mut Program) {
         let values = decode(constant.dtype, &constant.payload).into_iter().enumerate();
         let rough = values.map(|(i, v)| v * (1.0 + (i as f32 * 0.618).sin() / 3.0));
         constant.payload = Payload::Inline(match constant.dtype {
-            Dtype::F16 => rough.flat_map(|v| f16::from_f32(v).to_le_bytes()).collect(),
+            dtype @ (Dtype::F16 | Dtype::Bf16 | Dtype::Cb16) => {
+                rough.filter_map(|v| dtype.narrow(v)).flat_map(|bits| (bits as u16).to_le_bytes()).collect()
+            }
             _ => rough.flat_map(f32::to_le_bytes).collect(),
         });
     }

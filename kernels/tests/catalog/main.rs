@@ -12,7 +12,7 @@ mod rows;
 mod sparse;
 
 use waferloom_fabric::{HostData, Machine, verify};
-use waferloom_kernels::catalog::{Instance, KernelError, find};
+use waferloom_kernels::catalog::{Instance, KernelError, all, find};
 use waferloom_simulator::{Options, Run, simulate};
 
 /// Builds a kernel from settings such as `p=4 elements=16`.
@@ -38,8 +38,7 @@ fn run_on(machine: &Machine, name: &str, settings: &str) -> (Run, Instance) {
     let run = simulate(&instance.program, &instance.inputs, &Options::default())
         .unwrap_or_else(|e| panic!("{name} {settings}: {e}"));
     assert_eq!(run.outputs.keys().collect::<Vec<_>>(), instance.expected.keys().collect::<Vec<_>>());
-    // Results in 16 bits are rounded to 11 bits.
-    let tolerance = if settings.contains("dtype=f16") { 1e-3 } else { 1e-5 };
+    let tolerance = tolerance(settings);
     for (result, expected) in &instance.expected {
         let HostData::F32(found) = &run.outputs[result].data else { panic!("{name} {result} is not float") };
         assert_eq!(found.len(), expected.len(), "{name} {settings} {result}");
@@ -49,6 +48,28 @@ fn run_on(machine: &Machine, name: &str, settings: &str) -> (Run, Instance) {
         }
     }
     (run, instance)
+}
+
+/// Results in 16 bits are rounded to 11 (f16), 10 (cb16) or 8 (bf16) significant bits, intermediate ones of some kernels too:
+/// two units of the last place.
+fn tolerance(settings: &str) -> f64 {
+    match settings.split("dtype=").nth(1).and_then(|rest| rest.split_whitespace().next()) {
+        Some("f16") => 1e-3,
+        Some("cb16") => 2e-3,
+        Some("bf16") => 8e-3,
+        _ => 1e-5,
+    }
+}
+
+/// Every kernel that has a type to choose, in each of the 16-bit types.
+#[test]
+fn all_formats_are_computed_in() {
+    let kernels = all().iter().filter(|k| k.parameters.iter().any(|p| p.name == "dtype"));
+    for kernel in kernels {
+        for dtype in ["f16", "bf16", "cb16"] {
+            run(kernel.name, &format!("dtype={dtype}"));
+        }
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@
 
 use super::super::sketch::Sketch;
 use super::super::{KernelError, Settings};
+use crate::catalog::settings::float_type;
 use crate::code::{Code, Tile, memory};
 use crate::matmul::clear;
 use waferloom_fabric::{BufferKind, Distribution, Dtype, Extent, Machine, Operand, Split, Value, VectorOp};
@@ -52,7 +53,7 @@ impl Shape {
             height => height,
         };
         let [m, n, k] = ["m", "n", "k"].map(|name| settings.integer(name));
-        let dtype = if settings.word("dtype") == "f16" { Dtype::F16 } else { Dtype::F32 };
+        let dtype = float_type(settings.word("dtype"));
         let depth = k.div_ceil(width.into());
         Self {
             grid: Extent { width, height },

@@ -18,6 +18,7 @@ mod summa;
 use super::data::{fits_host, numbers};
 use super::sketch::Sketch;
 use super::{Instance, Kernel, KernelError, Parameter, Settings};
+use crate::catalog::settings::FLOATS;
 use local::Shape;
 use std::collections::BTreeMap;
 use waferloom_fabric::{Coord, Distribution, Dtype, Extent, Machine, Split};
@@ -39,7 +40,7 @@ pub(super) const KERNEL: Kernel = Kernel {
             "how the tiles meet; auto takes the least by estimate",
         ),
         Parameter::choice("transpose", "none", &["none", "a", "b"], "the operand that lies transposed in SRAM"),
-        Parameter::choice("dtype", "f32", &["f32", "f16"], "type of A and B; sums are f32"),
+        Parameter::choice("dtype", "f32", FLOATS, "type of A and B; sums are f32"),
     ],
     build,
 };
