@@ -270,7 +270,7 @@ pub(crate) struct TargetArgs {
     /// PEs to use, as width x height [default: 16x16, or less on a smaller machine]
     #[arg(long, value_name = "WxH", value_parser = parse_grid)]
     pub(crate) grid: Option<Extent>,
-    /// Precision of floating-point numbers on the mesh: f32, or f16 with sums in single precision
+    /// Precision of floating-point numbers on the mesh: f32; or f16, bf16 or cb16, with sums in f32 (docs/numerics.md)
     #[arg(long, value_enum, default_value_t = Precision::F32, hide_possible_values = true)]
     pub(crate) dtype: Precision,
 }
@@ -327,6 +327,10 @@ pub(crate) enum Precision {
     F32,
     /// Half precision in storage and between operators, sums in single precision
     F16,
+    /// The same with bfloat16: the range of single precision, 8 significant bits
+    Bf16,
+    /// The same with the vendor's 16-bit format: 6 exponent bits, 10 significant bits
+    Cb16,
 }
 
 impl Precision {
@@ -335,6 +339,8 @@ impl Precision {
         match self {
             Precision::F32 => Dtype::F32,
             Precision::F16 => Dtype::F16,
+            Precision::Bf16 => Dtype::Bf16,
+            Precision::Cb16 => Dtype::Cb16,
         }
     }
 }

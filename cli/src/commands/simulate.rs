@@ -72,10 +72,12 @@ fn work(args: &SimulateArgs, program: &Program) -> Result<Work, Error> {
     Ok(Work::single(tensors.into_iter().map(|(name, tensor)| (name, to_host(tensor))).collect()))
 }
 
-/// The precision, as far as a program shows it: half when any of its floating-point tensors is, else single.
+/// The precision, as far as a program shows it: the 16-bit formats of its floating-point tensors, or else single.
 fn dtype(program: &Program) -> String {
     let ports = program.ports.iter().map(|p| p.dtype);
     let all = ports.chain(program.constants.iter().map(|c| c.dtype)).chain(program.readbacks.iter().map(|r| r.dtype));
-    let half = all.into_iter().any(|dtype| dtype == Dtype::F16);
-    if half { Dtype::F16.name().into() } else { Dtype::F32.name().into() }
+    let used: Vec<Dtype> = all.collect();
+    let half = |dtype: &&Dtype| dtype.is_float() && dtype.bytes() == 2 && used.contains(dtype);
+    let names: Vec<&str> = Dtype::ALL.iter().filter(half).map(|dtype| dtype.name()).collect();
+    if names.is_empty() { Dtype::F32.name().into() } else { names.join("+") }
 }

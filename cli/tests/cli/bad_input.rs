@@ -87,7 +87,7 @@ fn machines_and_grids_that_are_none() {
         bench.refuses(&format!("run {vit} --grid {bad}"), &["--grid", bad, "such as 16x16"]);
     }
     bench.refuses(&format!("run {vit} --engine stream"), &["stream", "wavelet"]);
-    bench.refuses(&format!("run {vit} --dtype f64"), &["f64", "f32, f16"]);
+    bench.refuses(&format!("run {vit} --dtype f64"), &["f64", "f32, f16, bf16, cb16"]);
     bench.refuses(&format!("run {vit} --dim batch"), &["--dim", "batch=4"]);
     bench.refuses(&format!("run {vit} --shape pixel_values"), &["--shape", "input_ids=1x32"]);
     bench.refuses(&format!("run {vit} --rtol nan"), &["--rtol", "1e-4"]);
