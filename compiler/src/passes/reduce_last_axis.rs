@@ -14,7 +14,7 @@ pub(super) fn run(graph: &Graph) -> Graph {
 
 fn reduce(new: &mut Rewrite, node: &Node, a: NodeIndex, op: ReduceOp, axes: &[usize]) -> Option<NodeIndex> {
     let shape = new.shape(a);
-    if axes == [shape.len() - 1] {
+    if axes.iter().copied().eq(shape.len().checked_sub(1)) {
         return None;
     }
     let name = &node.name;

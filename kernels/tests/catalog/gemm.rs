@@ -189,7 +189,6 @@ fn a_mesh_is_busy_with_products() {
 }
 
 #[test]
-#[ignore = "more than a minute: 1024 PEs, element by element"]
 fn a_large_mesh_is_busy_with_products() {
     busy_with_products(32);
 }
