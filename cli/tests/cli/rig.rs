@@ -1,7 +1,6 @@
 //! Runs the built binary and looks at what it says.
 
-// Two test binaries share this file, and neither uses all of it.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "two test binaries share this file, and neither uses all of it")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
