@@ -112,6 +112,7 @@ impl Mesh {
     }
 
     /// The rectangle to the east; the program's parameters go along.
+    #[must_use]
     pub fn eastern_neighbour(self, width: u16) -> Self {
         let first_column = self.first_column + self.grid.width;
         Self { grid: Extent { width, ..self.grid }, first_column, ..self }
