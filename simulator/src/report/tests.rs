@@ -117,8 +117,13 @@ fn made_up(cycles: u64, operators: [OperatorTime; 2]) -> Run {
 
 #[test]
 fn several_runs_add_up() {
-    let time =
-        |start, end, cycles, busy| OperatorTime { start_cycle: start, end_cycle: end, cycles, busy_cycles: busy, pe_cycles: 0 };
+    let time = |start, end, cycles, busy| OperatorTime {
+        start_cycle: start,
+        end_cycle: end,
+        cycles,
+        busy_cycles: busy,
+        pe_cycles: 0,
+    };
     let mut totals = Totals::default();
     totals.add(&made_up(100, [time(0, 40, 40, 10), time(30, 100, 60, 21)]));
     totals.add(&made_up(200, [time(0, 50, 50, 10), time(50, 200, 150, 67)]));

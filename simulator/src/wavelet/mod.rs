@@ -108,10 +108,7 @@ fn item_times(items: u32, bands: &[Band], cycles: u64) -> Vec<ItemTime> {
     let time = |item: usize| {
         let starts = bands.iter().flat_map(|b| &b.sources).filter_map(|s| s.item_starts.get(item));
         let ends = bands.iter().flat_map(|b| &b.sinks).filter_map(|s| s.item_ends.get(item));
-        ItemTime {
-            start_cycle: starts.min().copied().unwrap_or(0),
-            end_cycle: ends.max().copied().unwrap_or(cycles),
-        }
+        ItemTime { start_cycle: starts.min().copied().unwrap_or(0), end_cycle: ends.max().copied().unwrap_or(cycles) }
     };
     (0..items as usize).map(time).collect()
 }
