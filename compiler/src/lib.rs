@@ -60,7 +60,7 @@ impl Options {
 /// A grid or a model that is too large, and operators that no kernel computes.
 pub fn plan(graph: &Graph, options: &Options) -> Result<Plan, CompileError> {
     check(options)?;
-    let choices = planner::choose(graph, options)?;
+    let choices = planner::choose(graph, options);
     let ends: Vec<usize> = choices[..choices.len() - 1].iter().map(|stage| stage.end).collect();
     let parts = cut::into_parts(graph, &ends);
     let mut stages = Vec::with_capacity(parts.len());

@@ -1,7 +1,7 @@
 //! Where a graph is cut into stages, and how wide each stage's rectangle is.
 
+use crate::Options;
 use crate::cut;
-use crate::{CompileError, Options};
 use waferloom_models::Graph;
 
 /// A stage that the planner has chosen.
@@ -14,14 +14,14 @@ pub(crate) struct StageChoice {
 }
 
 /// Chooses the stages.
-pub(crate) fn choose(graph: &Graph, options: &Options) -> Result<Vec<StageChoice>, CompileError> {
+pub(crate) fn choose(graph: &Graph, options: &Options) -> Vec<StageChoice> {
     let nodes = cut::computed(graph).len();
     let count = usize::from(options.stages.unwrap_or(1)).clamp(1, nodes.max(1)).min(options.grid.width.into());
     let width = usize::from(options.grid.width);
-    Ok((0..count)
+    (0..count)
         .map(|i| StageChoice {
             end: nodes * (i + 1) / count,
             width: (width * (i + 1) / count - width * i / count) as u16,
         })
-        .collect())
+        .collect()
 }
