@@ -54,7 +54,7 @@ pub(crate) fn summary(finished: &Finished, machine: &Machine) -> String {
     pes(&mut out, report);
     outputs(&mut out, finished);
     let host = report.host_seconds;
-    let phases = [("import", host.import), ("plan", host.plan), ("lower", host.lower), ("simulate", host.simulate)];
+    let phases = [("import", host.import), ("compile", host.compile), ("simulate", host.simulate)];
     let phases = phases.iter().filter(|(_, s)| *s > 0.0).map(|(name, s)| format!("{name} {}", duration(*s)));
     out.push('\n');
     line(&mut out, "host time", &phases.collect::<Vec<_>>().join(", "));

@@ -5,6 +5,7 @@ mod step;
 
 pub use step::{Elementwise, Source, Step, StepKind};
 
+use crate::overrides::{Overrides, StageOverride};
 use serde::{Deserialize, Serialize};
 use waferloom_fabric::{Coord, Distribution, Dtype, Extent, Machine, Region};
 
@@ -22,8 +23,24 @@ pub struct Plan {
     pub dtype: Dtype,
     /// Inputs of the model that flow through the stages in one run, one behind another.
     pub items: u32,
+    /// Numbers of stages that the planner has weighed, what was chosen first.
+    pub alternatives: Vec<Alternative>,
     /// The stages, from west to east.
     pub stages: Vec<Stage>,
+}
+
+/// What the cost model says of the best plan with a number of stages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Alternative {
+    /// The stages.
+    pub stages: u16,
+    /// Cycles of the slowest stage: between two items in the steady state.
+    pub interval_cycles: u64,
+    /// Cycles of all stages, one after another: of one item.
+    pub latency_cycles: u64,
+    /// Whether it fits the PEs; `None` when nobody had to find out.
+    pub fits: Option<bool>,
 }
 
 /// Consecutive operators that run one after another on a rectangle of PEs of their own.
@@ -115,6 +132,16 @@ impl Stage {
 }
 
 impl Plan {
+    /// The choices of this plan, as a plan file would ask for them.
+    pub fn choices(&self) -> Overrides {
+        let last = |stage: &Stage| {
+            let moves = |kind: &StepKind| matches!(kind, StepKind::Leave { .. } | StepKind::Send { .. } | StepKind::Move { .. });
+            stage.steps.iter().rfind(|step| !moves(&step.kind)).map(|step| step.name.clone()).unwrap_or_default()
+        };
+        let stages = self.stages.iter().map(|s| StageOverride { last: last(s), columns: s.grid.width });
+        Overrides { stages: stages.collect() }
+    }
+
     /// Steps of all stages.
     pub fn steps(&self) -> impl Iterator<Item = &Step> {
         self.stages.iter().flat_map(|stage| &stage.steps)
