@@ -7,13 +7,14 @@
 //!
 //! - [`prepare`] rewrites what no kernel computes into what one does ([`passes`]: one file a pass);
 //! - [`plan`] decides how each tensor lies on the mesh, which kernel computes each operator and where everything lies in
-//!   SRAM, one file a family of operators in `select`;
+//!   SRAM, one file a family of operators in `select`, by the estimates of [`cost`];
 //! - [`lower`] turns the decisions into code, constants and ports.
 //!
 //! Operators that only move elements (reshape, permute, slice, broadcast, concatenation) are not computed one by one: a
 //! consumer asks for a tensor in its layout, and all movements up to the last computed tensor become one relayout.
 
 mod allocate;
+pub mod cost;
 mod error;
 pub mod layout;
 mod lower;
@@ -47,9 +48,15 @@ pub struct Options {
 /// A grid or a model that is too large, and operators that no kernel computes.
 pub fn plan(graph: &Graph, options: &Options) -> Result<Plan, CompileError> {
     check(options)?;
-    let mut plan = select::run(graph, options)?;
-    allocate::run(&mut plan)?;
-    Ok(plan)
+    let mut stage = select::run(graph, options)?;
+    allocate::run(&mut stage, &options.machine)?;
+    Ok(Plan {
+        model: graph.name.clone(),
+        machine: options.machine.clone(),
+        grid: options.grid,
+        dtype: options.dtype,
+        stages: vec![stage],
+    })
 }
 
 /// Checks that the machine has the grid and what the kernels' plumbing needs.

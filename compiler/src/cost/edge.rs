@@ -1,22 +1,12 @@
 //! Tensors that cross the edge of the mesh.
 
 use super::Clock;
-use waferloom_fabric::{Distribution, Dtype, Machine};
+use waferloom_fabric::{Distribution, Dtype};
 use waferloom_kernels::cost;
-
-/// Cycles from the first word of a tensor of type `dtype` at the edge of its mesh to the last one in its PE.
-pub fn receive_cycles(machine: &Machine, distribution: &Distribution, dtype: Dtype) -> u64 {
-    crossing(Clock { machine }, distribution, dtype)
-}
-
-/// Cycles in which a tensor of type `dtype` leaves its mesh over the edge.
-pub fn send_cycles(machine: &Machine, distribution: &Distribution, dtype: Dtype) -> u64 {
-    crossing(Clock { machine }, distribution, dtype)
-}
 
 /// `kernels::edge`: the tiles of a row follow one another, a word a cycle. Each PE but the last turns from its own tile to
 /// those of others, which the next one waits for.
-fn crossing(clock: Clock<'_>, distribution: &Distribution, dtype: Dtype) -> u64 {
+pub(super) fn crossing(clock: Clock<'_>, distribution: &Distribution, dtype: Dtype) -> u64 {
     let (width, height) = (u64::from(distribution.grid.width), u64::from(distribution.grid.height));
     let words = (distribution.tile_elements() as u64 * u64::from(dtype.bytes())).div_ceil(4);
     let turn_over = cost::startup(clock.machine) + clock.scalars(2) + cost::neighbour(clock.machine);

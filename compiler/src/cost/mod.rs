@@ -1,13 +1,12 @@
 //! Closed forms for the cycles of a plan's steps and of a graph's nodes: what the planner decides by.
 //!
 //! Everything follows from shapes, types, the grid and the machine's parameters; nothing is fitted and nothing is emitted.
-//! `docs/cost-model.md` derives the forms. One file a family of kernels, each with the form over local sizes; on top of them:
+//! `docs/cost-model.md` derives the forms. One file a family of kernels.
 //!
-//! - [`step_cycles`]: a step of a plan, whose layouts are known;
-//! - [`node_cycles`] and [`node_bytes`]: a node of a prepared graph on a grid, in the layouts that the planner would give it,
-//!   without planning it.
+//! - [`step_cycles`]: a step of a stage, whose layouts are known; selection records it in each [`Step`](crate::plan::Step);
+//! - [`node_cost`]: a node of a prepared graph on a grid, in the layouts that selection would give it, without planning its
+//!   relayouts ([`movement`]).
 
-mod bytes;
 mod edge;
 mod elementwise;
 mod gather;
@@ -15,13 +14,12 @@ mod matmul;
 mod movement;
 mod node;
 mod rows;
-mod step;
 
-pub use bytes::{NodeBytes, node_bytes};
-pub use edge::{receive_cycles, send_cycles};
-pub use node::node_cycles;
-pub use step::step_cycles;
+pub(crate) use movement::{Movement, movement};
+pub use node::{NodeCost, node_cost};
 
+use crate::plan::{Stage, StepKind, TensorId};
+use crate::select;
 use waferloom_fabric::{Dtype, Machine};
 use waferloom_kernels::cost;
 use waferloom_kernels::functions::{CHUNK, Length};
@@ -72,21 +70,52 @@ impl Clock<'_> {
         self.branches(2) + self.words(words) + self.scalars(2)
     }
 
-    /// Emitted by [`waferloom_kernels::functions::chunks`]: `functions` one after another on f32 working vectors over
+    /// Emitted by [`waferloom_kernels::functions::chunks`]: `function` on f32 working vectors over
     /// `elements`, with `addresses` parts of tiles beside them; `moves` are the cycles of what else each element takes.
-    fn chunked(self, elements: u64, functions: &[Length], addresses: u64, moves: &[&[Dtype]]) -> u64 {
+    fn chunked(self, elements: u64, function: Length, addresses: u64, moves: &[&[Dtype]]) -> u64 {
         let count = elements.div_ceil(u64::from(CHUNK)).max(1);
         let chunk = elements.div_ceil(count);
-        let one = |length: &Length| {
-            let again = length.three_reads * chunk.div_ceil(self.lanes(&[Dtype::F32]));
-            length.instructions * self.vector(chunk, &[Dtype::F32]) + again
-        };
-        let work: u64 = functions.iter().map(one).sum::<u64>()
+        let work = function.instructions * self.vector(chunk, &[Dtype::F32])
+            + function.three_reads * chunk.div_ceil(self.lanes(&[Dtype::F32]))
             + moves.iter().map(|dtypes| self.vector(chunk, dtypes)).sum::<u64>();
         if count == 1 {
             return work;
         }
         // Start, length and each address of the chunk.
         self.branches(1) + count * (work + self.branches(1) + self.scalars(3 + 2 * addresses))
+    }
+}
+
+/// Cycles that a step adds to the time of its stage. Of a relayout only what is around it: its tables know the rest
+/// ([`waferloom_kernels::relayout::Relayout::cycles`]).
+pub fn step_cycles(machine: &Machine, stage: &Stage, kind: &StepKind) -> u64 {
+    let clock = Clock { machine };
+    let tensor = |id: TensorId| &stage.tensors[id];
+    let rows = |id: TensorId| {
+        let d = &tensor(id).distribution;
+        rows::Rows::new(&d.tile(), d.x.is_some(), stage.grid, tensor(id).dtype)
+    };
+    match kind {
+        StepKind::Receive { result: id, .. } | StepKind::Send { source: id, .. } => {
+            edge::crossing(clock, &tensor(*id).distribution, tensor(*id).dtype)
+        }
+        StepKind::Move { clear, result, .. } => {
+            let words = tensor(*result).tile_bytes() / 4;
+            if *clear { clock.vector(words, &[Dtype::I32]) } else { 0 }
+        }
+        StepKind::MatMul { left, right, result } => {
+            let shape = select::matmul::shape(stage, *left, *right, *result);
+            matmul::summa(clock, stage.grid, &shape, tensor(*result).dtype)
+        }
+        StepKind::Gather { table, indices, .. } => {
+            let shape = select::gather::shape(stage, *table, *indices);
+            gather::gather(clock, stage.grid.height.into(), &shape, tensor(*table).dtype)
+        }
+        StepKind::Softmax { source, .. } => rows::softmax(clock, rows(*source)),
+        StepKind::Normalize { source, .. } => rows::normalize(clock, rows(*source)),
+        StepKind::Reduce { source, .. } => rows::reduce(clock, rows(*source)),
+        StepKind::Elementwise { op, sources, result } => {
+            elementwise::elementwise(clock, stage, *op, sources, *result)
+        }
     }
 }

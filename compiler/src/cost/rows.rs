@@ -33,9 +33,9 @@ pub(super) fn softmax(clock: Clock<'_>, rows: Rows) -> u64 {
     let wide = Rows { dtype: Dtype::F32, ..rows };
     combine(clock, rows)
         + clock.vector(rows.elements, &[Dtype::F32, rows.dtype])
-        + clock.chunked(rows.elements, &[Length::of_function(Function::Exp)], 1, &[])
+        + clock.chunked(rows.elements, Length::of_function(Function::Exp), 1, &[])
         + combine(clock, wide)
-        + clock.chunked(rows.rows, &[reciprocal], 1, &[])
+        + clock.chunked(rows.rows, reciprocal, 1, &[])
         + clock.vector(rows.elements, &[Dtype::F32, rows.dtype])
 }
 
@@ -48,7 +48,7 @@ pub(super) fn normalize(clock: Clock<'_>, rows: Rows) -> u64 {
         + clock.vector(rows.elements, &[Dtype::F32, rows.dtype])
         + clock.vector(rows.elements, &[Dtype::F32])
         + combine(clock, wide)
-        + clock.chunked(rows.rows, &[rsqrt], 1, &[])
+        + clock.chunked(rows.rows, rsqrt, 1, &[])
         + clock.vector(rows.elements, &[Dtype::F32, rows.dtype])
 }
 

@@ -1,9 +1,10 @@
 //! Look-ups of rows.
 
 use super::Selection;
-use crate::plan::StepKind;
+use crate::plan::{Stage, StepKind, TensorId};
 use crate::{CompileError, layout};
 use petgraph::graph::NodeIndex;
+use waferloom_kernels::gather::Gather;
 
 impl Selection<'_> {
     /// `[rows, columns]` looked up by `[..]` gives `[.., columns]`: each PE finds the rows of its part of the result.
@@ -15,12 +16,25 @@ impl Selection<'_> {
             return Err(self.unsupported(id, "only rows of a matrix can be looked up"));
         }
         let product = self.default_layout(id);
-        let table_layout = layout::table(graph.shape(table), product.x, self.plan.grid);
+        let table_layout = layout::table(graph.shape(table), product.x, self.stage.grid);
         let table = self.demand(table, table_layout)?;
-        let indices = self.demand(indices, layout::indices(graph.shape(indices), self.plan.grid))?;
+        let indices = self.demand(indices, layout::indices(graph.shape(indices), self.stage.grid))?;
         let result = self.compute_tensor(id, product);
-        let panel = self.plan.tensors[table].tile_bytes() as u32;
+        let panel = self.stage.tensors[table].tile_bytes() as u32;
         self.compute_step(id, StepKind::Gather { table, indices, result }, 0, &[panel]);
         Ok(())
+    }
+}
+
+/// The local sizes of a planned look-up.
+pub(crate) fn shape(stage: &Stage, table: TensorId, indices: TensorId) -> Gather {
+    let layout = &stage.tensors[table].distribution;
+    let tile = layout.tile();
+    Gather {
+        table_rows: layout.shape[0],
+        tile_rows: tile[0],
+        split: layout.y.is_some(),
+        columns: tile[1],
+        indices: stage.tensors[indices].distribution.tile_elements() as u32,
     }
 }
