@@ -103,7 +103,8 @@ fn estimates_are_within_15_percent() {
             let cost = node_cost(&graph, id, &options).unwrap();
             sketched = (sketched.0 + cost.cycles, sketched.1 + cost.move_cycles);
         }
-        let sent: u64 = plan.steps().filter(|s| matches!(s.kind, StepKind::Send { .. })).map(|s| s.estimate_cycles).sum();
+        let sent: u64 =
+            plan.steps().filter(|s| matches!(s.kind, StepKind::Send { .. })).map(|s| s.estimate_cycles).sum();
         nodes.add(sketched.0 + sent, report.cycles);
         let line = format!(
             "{name} on {width}x{height} of {} in {}: {} cycles, estimate {} ({:.3}); of moves {moves}, without a plan {} ({:.3}), {} of moves",
@@ -117,14 +118,23 @@ fn estimates_are_within_15_percent() {
             sketched.1,
         );
         println!("{line}");
-        for (kind, p) in &own { println!("      {kind:12} {:9} {:9} {:.3}", p.simulated, p.estimate, p.ratio()); }
+        for (kind, p) in &own {
+            println!("      {kind:12} {:9} {:9} {:.3}", p.simulated, p.estimate, p.ratio());
+        }
         if !whole.is_near(0.15) {
             wrong.push(line);
         }
     }
     let mut table = String::new();
     for (kind, pair) in &kinds {
-        writeln!(table, "{kind:12} {:9} cycles, estimate {:9}, ratio {:.3}", pair.simulated, pair.estimate, pair.ratio()).unwrap();
+        writeln!(
+            table,
+            "{kind:12} {:9} cycles, estimate {:9}, ratio {:.3}",
+            pair.simulated,
+            pair.estimate,
+            pair.ratio()
+        )
+        .unwrap();
         if !pair.is_near(0.15) {
             wrong.push(format!("{kind} in sum"));
         }

@@ -9,12 +9,13 @@
 //!
 //! A step that would move nothing is left out. What a PE takes from a broadcast is a list of strided runs in its SRAM.
 
+mod cycles;
+
 use crate::code::{Code, Reg, Tile, memory};
-use crate::cost;
 use crate::line::{self, Turn};
 use crate::mesh::{Axis, Mesh};
 use std::collections::BTreeMap;
-use waferloom_fabric::{Coord, Distribution, Dtype, Extent, Machine, ScalarOp, Value, VectorOp};
+use waferloom_fabric::{Coord, Distribution, Dtype, Extent, ScalarOp, Value, VectorOp};
 
 /// A copy of a box of elements: from `source` on to `target` on, over up to three dimensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,29 +125,6 @@ pub struct Step {
     tables: Vec<Vec<u16>>,
     /// Most words that a root sends.
     panel_words: u32,
-}
-
-impl Step {
-    /// What the PE of a table does in each turn.
-    fn turn_cycles(&self, table: &[u16], machine: &Machine, dtype: Dtype) -> Vec<u64> {
-        let (scalar, branch) = (u64::from(machine.scalar_cycles), u64::from(machine.branch_cycles));
-        let lanes = if dtype.bytes() == 2 { machine.lanes_16 } else { machine.lanes_32 };
-        let (words, mut runs) = table.split_at(self.roots as usize);
-        let turn = |&words: &u16| {
-            let sent = if words == 0 { scalar } else { cost::vector(machine, words.into(), 1) };
-            let own = if self.axis.is_some() { 4 * branch + 5 * scalar + sent } else { scalar };
-            let (count, rest) = runs.split_at(1);
-            let (taken, rest) = rest.split_at(usize::from(count[0]) * run_numbers(self.rank));
-            runs = rest;
-            let run = |run: &[u16]| {
-                let elements = run[2..].chunks(3).map(|dim| u64::from(dim[0])).product();
-                let numbers = run_numbers(self.rank) as u64;
-                branch + (numbers + 5) * scalar + cost::vector(machine, elements, lanes)
-            };
-            own + branch + 2 * scalar + taken.chunks(run_numbers(self.rank)).map(run).sum::<u64>()
-        };
-        words.iter().map(turn).collect()
-    }
 }
 
 /// A relayout, worked out.
@@ -349,33 +327,6 @@ impl Relayout {
     /// Bytes of the buffer between the two steps.
     pub fn middle_bytes(&self, dtype: Dtype) -> u32 {
         (self.middle_elements * dtype.bytes()).div_ceil(4) * 4
-    }
-
-    /// Cycles of [`emit`] for elements of type `dtype`: in each turn all PEs of a line wait for the one that takes most, and
-    /// the line that takes longest counts.
-    pub fn cycles(&self, machine: &Machine, dtype: Dtype) -> u64 {
-        self.steps.iter().map(|step| self.step_cycles(step, machine, dtype)).sum()
-    }
-
-    fn step_cycles(&self, step: &Step, machine: &Machine, dtype: Dtype) -> u64 {
-        let line = |i: usize| {
-            let at = self.grid.coord(i);
-            usize::from(if step.axis == Some(Axis::X) { at.y } else { at.x })
-        };
-        let (pes, lines) = match step.axis {
-            Some(Axis::X) => (self.grid.width, self.grid.height),
-            _ => (self.grid.height, self.grid.width),
-        };
-        let mut most = vec![vec![0u64; step.roots as usize]; usize::from(lines)];
-        for (i, table) in step.tables.iter().enumerate() {
-            let turns = step.turn_cycles(table, machine, dtype);
-            for (most, cycles) in most[line(i)].iter_mut().zip(turns) {
-                *most = cycles.max(*most);
-            }
-        }
-        let work = most.iter().map(|turns| turns.iter().sum::<u64>()).max().unwrap_or(0);
-        let waits = if step.axis.is_some() { cost::turns_wait(machine, pes.into(), step.roots.into()) } else { 0 };
-        work + waits
     }
 
     /// The tables of each step.

@@ -3,14 +3,42 @@
 use super::Clock;
 use waferloom_fabric::{Distribution, Dtype};
 use waferloom_kernels::cost;
+use waferloom_kernels::mesh::output;
 
-/// `kernels::edge`: the tiles of a row follow one another, a word a cycle. Each PE but the last turns from its own tile to
-/// those of others, which the next one waits for.
-pub(super) fn crossing(clock: Clock<'_>, distribution: &Distribution, dtype: Dtype) -> u64 {
-    let (width, height) = (u64::from(distribution.grid.width), u64::from(distribution.grid.height));
-    let words = (distribution.tile_elements() as u64 * u64::from(dtype.bytes())).div_ceil(4);
-    let turn_over = cost::startup(clock.machine) + clock.scalars(2) + cost::neighbour(clock.machine);
-    let row = clock.words(words * width) + turn_over * (width - 1) + cost::flight(clock.machine, 0);
-    let host = (words * width * height) as f64 / clock.machine.host_wavelets_per_cycle;
-    row.max(host.ceil() as u64)
+/// `kernels::edge::receive`: the tiles of a row follow one another. Each PE but the last turns from its own tile to those of
+/// others, which the next one waits for; when another tensor follows, its first tiles come in meanwhile, so that only the
+/// `first` of several waits for the last PE.
+pub(super) fn receive(clock: Clock<'_>, distribution: &Distribution, dtype: Dtype, first: bool) -> u64 {
+    let others = u64::from(distribution.grid.width) - 1;
+    let words = words(distribution, dtype);
+    let turn_over = cost::startup(clock.machine) + clock.scalars(2);
+    let last = others * (turn_over + cost::neighbour(clock.machine)) + cost::flight(clock.machine, 0);
+    let stream = clock.words(words) + others * words * cycles_per_word(clock, output::EDGE);
+    (stream + if first { last } else { turn_over }).max(host(clock, distribution, words))
+}
+
+/// `kernels::edge::send`: the westernmost PE sends its own tile and those of the others, which come in at the pace of the
+/// stream, or, when they are short, one neighbour's way after another; behind another tensor they have come in meanwhile.
+pub(super) fn send(clock: Clock<'_>, distribution: &Distribution, dtype: Dtype, first: bool) -> u64 {
+    let others = u64::from(distribution.grid.width) - 1;
+    let words = words(distribution, dtype);
+    let pace = words * cycles_per_word(clock, output::CHAIN);
+    let pace = if first { pace.max(cost::neighbour(clock.machine)) } else { pace };
+    let turn_over = if others > 0 { cost::startup(clock.machine) + clock.scalars(2) } else { 0 };
+    (clock.words(words) + turn_over + others * pace).max(host(clock, distribution, words))
+}
+
+fn words(distribution: &Distribution, dtype: Dtype) -> u64 {
+    (distribution.tile_elements() as u64 * u64::from(dtype.bytes())).div_ceil(4)
+}
+
+/// An output queue holds each word for the length of the ramp: a short queue on a long ramp sets the pace.
+fn cycles_per_word(clock: Clock<'_>, queue: u8) -> u64 {
+    let depth = clock.machine.output_queue_depths.get(usize::from(queue)).copied().unwrap_or(1).max(1);
+    u64::from(clock.machine.ramp_cycles).div_ceil(u64::from(depth)).max(1)
+}
+
+/// All tiles over the links to the host.
+fn host(clock: Clock<'_>, distribution: &Distribution, words: u64) -> u64 {
+    ((words * distribution.grid.pes() as u64) as f64 / clock.machine.host_wavelets_per_cycle).ceil() as u64
 }

@@ -19,9 +19,7 @@ pub(super) fn elementwise(
         Elementwise::Divide => divide(clock, elements, dtype),
         Elementwise::Function(f) => function(clock, f, elements, dtype),
         Elementwise::Vector(_) => vector(clock, stage, sources, elements, dtype),
-        Elementwise::Not(_) => {
-            vector(clock, stage, sources, elements, dtype) + clock.vector(elements, &[dtype])
-        }
+        Elementwise::Not(_) => vector(clock, stage, sources, elements, dtype) + clock.vector(elements, &[dtype]),
     }
 }
 

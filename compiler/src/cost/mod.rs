@@ -86,9 +86,9 @@ impl Clock<'_> {
     }
 }
 
-/// Cycles that a step adds to the time of its stage. Of a relayout only what is around it: its tables know the rest
+/// Cycles that a step adds to the time of its stage, behind the step `before` it. Of a relayout only what is around it: its tables know the rest
 /// ([`waferloom_kernels::relayout::Relayout::cycles`]).
-pub fn step_cycles(machine: &Machine, stage: &Stage, kind: &StepKind) -> u64 {
+pub fn step_cycles(machine: &Machine, stage: &Stage, kind: &StepKind, before: Option<&StepKind>) -> u64 {
     let clock = Clock { machine };
     let tensor = |id: TensorId| &stage.tensors[id];
     let rows = |id: TensorId| {
@@ -96,8 +96,13 @@ pub fn step_cycles(machine: &Machine, stage: &Stage, kind: &StepKind) -> u64 {
         rows::Rows::new(&d.tile(), d.x.is_some(), stage.grid, tensor(id).dtype)
     };
     match kind {
-        StepKind::Receive { result: id, .. } | StepKind::Send { source: id, .. } => {
-            edge::crossing(clock, &tensor(*id).distribution, tensor(*id).dtype)
+        StepKind::Receive { result, .. } => {
+            let first = !matches!(before, Some(StepKind::Receive { .. }));
+            edge::receive(clock, &tensor(*result).distribution, tensor(*result).dtype, first)
+        }
+        StepKind::Send { source, .. } => {
+            let first = !matches!(before, Some(StepKind::Send { .. }));
+            edge::send(clock, &tensor(*source).distribution, tensor(*source).dtype, first)
         }
         StepKind::Move { clear, result, .. } => {
             let words = tensor(*result).tile_bytes() / 4;
@@ -109,13 +114,12 @@ pub fn step_cycles(machine: &Machine, stage: &Stage, kind: &StepKind) -> u64 {
         }
         StepKind::Gather { table, indices, .. } => {
             let shape = select::gather::shape(stage, *table, *indices);
-            gather::gather(clock, stage.grid.height.into(), &shape, tensor(*table).dtype)
+            let alike = tensor(*indices).distribution.y.is_none();
+            gather::gather(clock, stage.grid.height.into(), &shape, alike, tensor(*table).dtype)
         }
         StepKind::Softmax { source, .. } => rows::softmax(clock, rows(*source)),
         StepKind::Normalize { source, .. } => rows::normalize(clock, rows(*source)),
         StepKind::Reduce { source, .. } => rows::reduce(clock, rows(*source)),
-        StepKind::Elementwise { op, sources, result } => {
-            elementwise::elementwise(clock, stage, *op, sources, *result)
-        }
+        StepKind::Elementwise { op, sources, result } => elementwise::elementwise(clock, stage, *op, sources, *result),
     }
 }

@@ -148,7 +148,14 @@ impl Takes {
 
     /// One series of broadcasts for each axis along which something moves, as `relayout::plan` would do it. `share` of the
     /// value's elements come from here.
-    fn relayout(&self, clock: Clock<'_>, source: &Distribution, wanted: &Distribution, dtype: Dtype, share: f64) -> Movement {
+    fn relayout(
+        &self,
+        clock: Clock<'_>,
+        source: &Distribution,
+        wanted: &Distribution,
+        dtype: Dtype,
+        share: f64,
+    ) -> Movement {
         let words = |elements: u64| (elements * u64::from(dtype.bytes())).div_ceil(4);
         let elements = (wanted.tile_elements() as f64 * share).ceil() as u64;
         let tile = source.tile_elements() as u64;
@@ -156,7 +163,9 @@ impl Takes {
         let across = Series { pes: width, from: &self.columns, words: words(tile), elements, dtype };
         let down = Series { pes: height, from: &self.rows, words: words(tile), elements, dtype };
         match (self.across, self.down) {
-            (false, false) => Movement { cycles: copies(clock, 1, elements, dtype), table_bytes: 24, ..Movement::default() },
+            (false, false) => {
+                Movement { cycles: copies(clock, 1, elements, dtype), table_bytes: 24, ..Movement::default() }
+            }
             (true, false) => across.cost(clock),
             (false, true) => down.cost(clock),
             (true, true) => {
@@ -215,12 +224,7 @@ impl Series<'_> {
             + copies(clock, most, self.elements, self.dtype)
             + cost::turns_wait(clock.machine, self.pes, roots);
         let numbers = 2 * roots + most * (2 + 3 * RANK);
-        Movement {
-            cycles,
-            identity: false,
-            table_bytes: numbers as u32 * 2,
-            scratch_bytes: self.words as u32 * 4,
-        }
+        Movement { cycles, identity: false, table_bytes: numbers as u32 * 2, scratch_bytes: self.words as u32 * 4 }
     }
 }
 

@@ -155,7 +155,10 @@ impl Selection<'_> {
     }
 
     fn step(&mut self, name: &str, kind: StepKind, flops: u64) -> &mut Step {
-        let estimate_cycles = cost::step_cycles(self.machine, &self.stage, &kind);
+        let estimate_cycles = {
+            let before = self.stage.steps.last().map(|step| &step.kind);
+            cost::step_cycles(self.machine, &self.stage, &kind, before)
+        };
         let step = Step { name: name.into(), kind, flops, estimate_cycles, scratch: Vec::new(), tables: Vec::new() };
         self.stage.steps.push(step);
         self.stage.steps.last_mut().expect("a step was just added")
