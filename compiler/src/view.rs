@@ -305,4 +305,30 @@ mod tests {
         assert!(view.has_zeros);
         assert_eq!(view.pieces[0].map(3), [Some(1), None, Some(0)]);
     }
+
+    #[test]
+    fn one_element_has_the_origin_that_the_map_says() {
+        let graph = waferloom_models::text::parse(
+            r#"graph "g"
+%0 = input : f[2, 6] "x"
+%1 = constant {0, 0, 0, 0} : f[2, 2] "zeros"
+%2 = reshape %0 : f[2, 3, 2] "heads"
+%3 = permute %2 axes=[1, 0, 2] : f[3, 2, 2] "turned"
+%4 = slice %3 axis=0 start=1 step=1 : f[2, 2, 2] "last"
+%5 = reshape %4 : f[4, 2] "flat"
+%6 = concat %5, %1 axis=0 : f[6, 2] "padded"
+inputs %0
+output %6 "y"
+"#,
+        )
+        .expect("valid");
+        let last = graph.outputs[0].1;
+        let view = of(&graph, last);
+        let map = view.pieces[0].map(12);
+        for (element, from) in map.into_iter().enumerate() {
+            let expected = from.map(|from| (graph.inputs[0], from as usize));
+            assert_eq!(origin(&graph, last, element), expected, "element {element}");
+        }
+        assert_eq!(origins(&graph, last), [graph.inputs[0]]);
+    }
 }

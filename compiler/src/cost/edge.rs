@@ -1,6 +1,7 @@
 //! Tensors that cross the edge of the mesh.
 
 use super::Clock;
+use crate::layout;
 use waferloom_fabric::{Distribution, Dtype};
 use waferloom_kernels::cost;
 use waferloom_kernels::mesh::output;
@@ -41,4 +42,19 @@ fn cycles_per_word(clock: Clock<'_>, queue: u8) -> u64 {
 /// All tiles over the links to the host.
 fn host(clock: Clock<'_>, distribution: &Distribution, words: u64) -> u64 {
     ((words * distribution.grid.pes() as u64) as f64 / clock.machine.host_wavelets_per_cycle).ceil() as u64
+}
+
+/// `kernels::handoff` on the PE that has most to pass on: each row of the tensor goes along a row of PEs as a whole. The PEs of
+/// the neighbouring stage do the same at the same time.
+pub(super) fn handoff(clock: Clock<'_>, distribution: &Distribution, dtype: Dtype) -> u64 {
+    let tile_words = words(distribution, dtype);
+    if distribution.x.is_none() {
+        return clock.words(tile_words) * 2;
+    }
+    let (rows, columns) = layout::rows(distribution);
+    let length = distribution.shape.last().copied().unwrap_or(1).max(columns);
+    let row_words = u64::from(length * dtype.bytes()).div_ceil(4);
+    let row = 2 * cost::startup(clock.machine) + row_words + clock.branches(1) + clock.scalars(2);
+    let others = u64::from(distribution.grid.width) - 1;
+    u64::from(rows) * row + others * cost::neighbour(clock.machine)
 }

@@ -56,15 +56,16 @@ fn multiply(clock: Clock<'_>, shape: &MatMul, dtype: Dtype) -> u64 {
     let [rows, columns, inner] = [shape.rows, shape.columns, shape.inner].map(u64::from);
     let products = rows * columns * inner;
     let blocks = u64::from(shape.blocks());
-    // A wait a run, in which three operands are read, and waits for banks in the other cycles of it.
-    let waits = |runs: u64, collide: f64| {
-        let others = products.div_ceil(lanes).saturating_sub(runs);
-        runs + (others as f64 * collide) as u64
+    // A wait a run, in which three operands are read; in the other cycles one of `places` places of two reads collides.
+    let places = f64::from(clock.machine.bank_conflict_modulo.max(1));
+    let waits = |runs: u64, reads: u64| {
+        let others = products.div_ceil(lanes).saturating_sub(runs) as f64;
+        let free = (0..reads).fold(1.0, |free, _| free * (1.0 - 1.0 / places));
+        runs + (others * (1.0 - free)) as u64
     };
     // The sum and the right operand lie in step: where their rows are whole banks apart, the panel's start keeps them apart.
-    let words = lanes.div_ceil(2) as i32;
     let apart = dtype == Dtype::F32 && columns % 4 == 0;
-    let column_inside = waits(rows * inner, if apart { 0.0 } else { 1.0 - 0.75f64.powi(words) });
-    let depth_inside = waits(rows * columns * blocks, 1.0 - 0.75f64.powi(lanes as i32));
+    let column_inside = waits(rows * inner, if apart { 0 } else { lanes.div_ceil(2) });
+    let depth_inside = waits(rows * columns * blocks, lanes);
     products.div_ceil(lanes) + column_inside.min(depth_inside)
 }

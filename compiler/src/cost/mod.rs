@@ -7,6 +7,7 @@
 //! - [`node_cost`]: a node of a prepared graph on a grid, in the layouts that selection would give it, without planning its
 //!   relayouts ([`movement`]).
 
+mod code;
 mod edge;
 mod elementwise;
 mod gather;
@@ -15,8 +16,9 @@ mod movement;
 mod node;
 mod rows;
 
+pub(crate) use code::code_bytes;
 pub(crate) use movement::{Movement, movement};
-pub use node::{NodeCost, node_cost};
+pub use node::{NodeCost, handoff_cycles, node_cost};
 
 use crate::plan::{Stage, StepKind, TensorId};
 use crate::select;
@@ -103,6 +105,9 @@ pub fn step_cycles(machine: &Machine, stage: &Stage, kind: &StepKind, before: Op
         StepKind::Send { source, .. } => {
             let first = !matches!(before, Some(StepKind::Send { .. }));
             edge::send(clock, &tensor(*source).distribution, tensor(*source).dtype, first)
+        }
+        StepKind::Arrive { result: id, .. } | StepKind::Leave { source: id, .. } => {
+            edge::handoff(clock, &tensor(*id).distribution, tensor(*id).dtype)
         }
         StepKind::Move { clear, result, .. } => {
             let words = tensor(*result).tile_bytes() / 4;

@@ -65,7 +65,7 @@ pub(crate) fn movement(
         let step = tile.div_ceil(SAMPLE).max(1);
         // An odd step meets all remainders of sizes that are powers of two.
         let offsets = (0..tile).step_by(step | 1);
-        for (_, (_, takes)) in &mut takes {
+        for (_, takes) in takes.values_mut() {
             takes.columns.push(BTreeSet::new());
             takes.rows.push(BTreeSet::new());
         }

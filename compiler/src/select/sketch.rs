@@ -5,14 +5,15 @@ use crate::cost::{self, Movement};
 use crate::plan::{Area, Stage, StepKind, Storage, TensorId};
 use crate::{CompileError, Options, layout, view};
 use petgraph::graph::NodeIndex;
-use waferloom_fabric::Distribution;
+use waferloom_fabric::{Coord, Distribution, Extent};
 use waferloom_models::Graph;
 use waferloom_models::graph::Op;
 
 /// The steps of one node: the relayouts of its operands, of which only the sizes and cycles are estimated, and the operator. A
 /// stage that cannot be lowered.
-pub(crate) fn sketch(graph: &Graph, id: NodeIndex, options: &Options) -> Result<Stage, CompileError> {
-    let mut selection = Selection { estimate_only: true, ..Selection::new(graph, options) };
+pub(crate) fn sketch(graph: &Graph, id: NodeIndex, grid: Extent, options: &Options) -> Result<Stage, CompileError> {
+    let origin = Coord { x: 0, y: 0 };
+    let mut selection = Selection { estimate_only: true, ..Selection::new(graph, origin, grid, options) };
     match graph.node(id).op {
         Op::Input => selection.receive(id),
         Op::Constant(_) => {}
