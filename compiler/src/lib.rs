@@ -7,13 +7,14 @@
 //!
 //! - [`prepare`] rewrites what no kernel computes into what one does ([`passes`]: one file a pass);
 //! - [`plan`] decides how each tensor lies on the mesh, which kernel computes each operator and where everything lies in
-//!   SRAM, one file a family of operators in `select`;
+//!   SRAM, one file a family of operators in `select`, by the estimates of [`cost`];
 //! - [`lower`] turns the decisions into code, constants and ports.
 //!
 //! Operators that only move elements (reshape, permute, slice, broadcast, concatenation) are not computed one by one: a
 //! consumer asks for a tensor in its layout, and all movements up to the last computed tensor become one relayout.
 
 mod allocate;
+pub mod cost;
 mod cut;
 mod error;
 pub mod layout;
@@ -121,7 +122,7 @@ fn lay_out(graph: &Graph, options: &Options, choices: &[StageChoice]) -> Result<
     for (index, (part, choice)) in parts.iter().zip(choices).enumerate() {
         let place = select::Place { first: index == 0, last: index + 1 == parts.len() };
         let grid = Extent { width: choice.width, ..options.grid };
-        let mut stage = select::run(graph, part, place, Coord { x, y: 0 }, grid, options.dtype)?;
+        let mut stage = select::run(graph, part, place, Coord { x, y: 0 }, grid, options)?;
         allocate::run(&mut stage, &options.machine)?;
         stages.push(stage);
         x += choice.width;
