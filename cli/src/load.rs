@@ -57,7 +57,10 @@ pub(crate) fn machine(text: &str) -> Result<Machine, Error> {
 fn overrides(path: &Path) -> Result<Overrides, Error> {
     let text = std::fs::read_to_string(path).map_err(|e| unreadable(path, &e))?;
     Overrides::from_ron(&text).map_err(|e| {
-        Error::new(format!("{}: {e}", path.display()), "write it as --explain prints it at its end, and leave out what the planner may choose")
+        Error::new(
+            format!("{}: {e}", path.display()),
+            "write it as --explain prints it at its end, and leave out what the planner may choose",
+        )
     })
 }
 

@@ -60,7 +60,15 @@ pub struct Options {
 impl Options {
     /// One item a run, as many stages as are best for its latency.
     pub fn new(machine: Machine, grid: Extent, dtype: Dtype) -> Self {
-        Self { machine, grid, dtype, items: 1, stages: None, objective: Objective::Latency, overrides: Overrides::default() }
+        Self {
+            machine,
+            grid,
+            dtype,
+            items: 1,
+            stages: None,
+            objective: Objective::Latency,
+            overrides: Overrides::default(),
+        }
     }
 }
 

@@ -135,7 +135,9 @@ impl Plan {
     /// The choices of this plan, as a plan file would ask for them.
     pub fn choices(&self) -> Overrides {
         let last = |stage: &Stage| {
-            let moves = |kind: &StepKind| matches!(kind, StepKind::Leave { .. } | StepKind::Send { .. } | StepKind::Move { .. });
+            let moves = |kind: &StepKind| {
+                matches!(kind, StepKind::Leave { .. } | StepKind::Send { .. } | StepKind::Move { .. })
+            };
             stage.steps.iter().rfind(|step| !moves(&step.kind)).map(|step| step.name.clone()).unwrap_or_default()
         };
         let stages = self.stages.iter().map(|s| StageOverride { last: last(s), columns: s.grid.width });

@@ -163,7 +163,10 @@ impl Mesh {
             }
             Axis::Y => ParamValues::ByRow(values),
         };
-        let index = self.params.iter().position(|p| p.values == values).unwrap_or_else(|| {
+        // Not with the plumbing's: those that are colours may still change.
+        let plumbing = Params::EdgeOut as usize + 1;
+        let known = self.params[plumbing..].iter().position(|p| p.values == values);
+        let index = known.map(|index| plumbing + index).unwrap_or_else(|| {
             self.params.push(Param { name: format!("{prefix}_{}", self.params.len()), values });
             self.params.len() - 1
         });

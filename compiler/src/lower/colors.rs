@@ -8,7 +8,7 @@ use petgraph::algo::dsatur_coloring;
 use petgraph::graph::UnGraph;
 use std::collections::BTreeSet;
 use waferloom_fabric::code::{Instruction, Operand};
-use waferloom_fabric::{Class, Color, ColorRef, ColorRoute, Extent, ParamValues, Program};
+use waferloom_fabric::{Class, Color, ColorRef, ColorRoute, Coord, Extent, ParamValues, Program, QueueBinding};
 
 /// Streams as bits.
 type Set = [u64; 4];
@@ -16,10 +16,11 @@ type Set = [u64; 4];
 /// Gives each stream of a program one of the machine's colours.
 pub(super) fn allocate(program: &mut Program) -> Result<(), CompileError> {
     drop_unused(program);
-    let streams: Vec<u8> = members(program.routes.iter().fold([0; 4], |set, r| with(set, r.color))).collect();
+    let meetings = meetings(program);
+    let streams: Vec<u8> = members(meetings.iter().copied().fold([0; 4], union)).collect();
     let mut graph = UnGraph::<(), ()>::default();
     let nodes: Vec<_> = streams.iter().map(|_| graph.add_node(())).collect();
-    for meeting in meetings(program) {
+    for meeting in meetings {
         let met: Vec<usize> = members(meeting).filter_map(|s| streams.binary_search(&s).ok()).collect();
         for (i, &a) in met.iter().enumerate() {
             for &b in &met[i + 1..] {
@@ -28,7 +29,7 @@ pub(super) fn allocate(program: &mut Program) -> Result<(), CompileError> {
         }
     }
     let (colors, needed) = dsatur_coloring(&graph);
-    if needed > usize::from(program.machine.colors) && !streams.is_empty() {
+    if needed > usize::from(program.machine.colors) {
         return Err(CompileError::Machine {
             machine: program.machine.name.clone(),
             what: "colours",
@@ -49,11 +50,16 @@ fn with(mut set: Set, stream: Color) -> Set {
     set
 }
 
+fn union(mut a: Set, b: Set) -> Set {
+    a.iter_mut().zip(b).for_each(|(a, b)| *a |= b);
+    a
+}
+
 fn members(set: Set) -> impl Iterator<Item = u8> {
     (0..=u8::MAX).filter(move |&stream| set[usize::from(stream) / 64] >> (stream % 64) & 1 == 1)
 }
 
-/// The sets of streams that meet at some router.
+/// The sets of streams that meet at some router, or in the queues behind it.
 fn meetings(program: &Program) -> BTreeSet<Set> {
     let grid = program.grid;
     let mut at = vec![[0; 4]; grid.pes()];
@@ -65,38 +71,75 @@ fn meetings(program: &Program) -> BTreeSet<Set> {
             }
         }
     }
+    for placement in &program.placements {
+        let class = &program.classes[placement.class as usize];
+        for pe in placement.region.coords() {
+            let index = grid.index(pe);
+            for binding in class.input_queues.iter().chain(&class.output_queues) {
+                at[index] = with(at[index], stream(program, binding.color, pe));
+            }
+        }
+    }
     at.into_iter().collect()
 }
 
+/// The stream that a queue is bound to at a PE.
+fn stream(program: &Program, color: ColorRef, pe: Coord) -> Color {
+    match color {
+        ColorRef::Fixed(color) => color,
+        ColorRef::Param(param) => Color(program.params[param as usize].values.at(pe, program.grid) as u8),
+    }
+}
+
 /// Routers to which a route leads from a PE: another stream of its colour there would be disturbed.
-fn ways_out(route: &ColorRoute, pe: waferloom_fabric::Coord, grid: Extent) -> impl Iterator<Item = usize> {
+fn ways_out(route: &ColorRoute, pe: Coord, grid: Extent) -> impl Iterator<Item = usize> {
     let out = route.positions.iter().flat_map(|position| position.tx.iter());
     out.filter_map(move |direction| direction.neighbour(pe, grid)).map(move |next| grid.index(next))
 }
 
-/// Leaves out queues that a class's code does not touch, and streams that no queue and no port is bound to.
+/// Leaves out the streams that no code sends or takes and no port is bound to, with their queues.
 fn drop_unused(program: &mut Program) {
     let mut used = program.ports.iter().fold([0; 4], |set, port| with(set, port.color));
-    for class in &mut program.classes {
+    let bound: Vec<Bound> = program.classes.iter().enumerate().map(|(i, class)| Bound::of(program, i, class)).collect();
+    for (class, bound) in program.classes.iter().zip(&bound) {
         let (inputs, outputs) = queues(class);
-        class.input_queues.retain(|binding| inputs.contains(&binding.queue));
-        class.output_queues.retain(|binding| outputs.contains(&binding.queue));
-        for binding in class.input_queues.iter().chain(&class.output_queues) {
-            match binding.color {
-                ColorRef::Fixed(color) => used = with(used, color),
-                ColorRef::Param(param) => {
-                    let values = program.params.get(param as usize).map(|p| values(&p.values)).unwrap_or_default();
-                    used = values.iter().fold(used, |set, &value| with(set, Color(value as u8)));
-                }
-            }
-        }
+        let of = |bound: &[(u8, Set)], queues: &BTreeSet<u8>| {
+            bound
+                .iter()
+                .filter(|(queue, _)| queues.contains(queue))
+                .fold([0; 4], |set, &(_, streams)| union(set, streams))
+        };
+        used = union(used, union(of(&bound.inputs, &inputs), of(&bound.outputs, &outputs)));
     }
     program.routes.retain(|route| members(used).any(|stream| stream == route.color.0));
+    for (class, bound) in program.classes.iter_mut().zip(&bound) {
+        let keeps = |bound: &[(u8, Set)], binding: &QueueBinding| {
+            bound
+                .iter()
+                .any(|(queue, set)| *queue == binding.queue && members(*set).any(|s| members(used).any(|u| u == s)))
+        };
+        class.input_queues.retain(|binding| keeps(&bound.inputs, binding));
+        class.output_queues.retain(|binding| keeps(&bound.outputs, binding));
+    }
 }
 
-fn values(values: &ParamValues) -> &[i32] {
-    match values {
-        ParamValues::ByColumn(values) | ParamValues::ByRow(values) | ParamValues::PerPe(values) => values,
+/// The streams of a class's queues, over all of its PEs.
+struct Bound {
+    inputs: Vec<(u8, Set)>,
+    outputs: Vec<(u8, Set)>,
+}
+
+impl Bound {
+    fn of(program: &Program, index: usize, class: &Class) -> Self {
+        let places = || program.placements.iter().filter(move |p| p.class as usize == index);
+        let streams = |binding: &QueueBinding| {
+            let pes = places().flat_map(|placement| placement.region.coords());
+            (binding.queue, pes.fold([0; 4], |set, pe| with(set, stream(program, binding.color, pe))))
+        };
+        Self {
+            inputs: class.input_queues.iter().map(streams).collect(),
+            outputs: class.output_queues.iter().map(streams).collect(),
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use petgraph::graph::NodeIndex;
 use search::{Span, Table};
 use waferloom_fabric::Extent;
 use waferloom_models::Graph;
+use waferloom_models::graph::Op;
 
 /// Widths that are tried: with more columns they go up in steps.
 const MOST_WIDTHS: u16 = 24;
@@ -23,8 +24,6 @@ const MOST_WIDTHS: u16 = 24;
 const MOST_CUTS: usize = 128;
 /// Stages that are tried.
 const MOST_STAGES: u16 = 24;
-/// Bytes of code of a step that shares no code with others, about: a product takes more, an element-wise step less.
-const CODE_BYTES: u64 = 250;
 
 /// A stage that the planner has chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +87,8 @@ fn overridden(graph: &Graph, nodes: &[NodeIndex], options: &Options) -> Result<C
     for (index, stage) in wanted.iter().enumerate() {
         let place = nodes.iter().position(|&id| graph.node(id).name == stage.last);
         let Some(place) = place.filter(|&place| place >= first) else {
-            let problem = format!("stage {index} ends with \"{}\", which no step behind the stage before computes", stage.last);
+            let problem =
+                format!("stage {index} ends with \"{}\", which no step behind the stage before computes", stage.last);
             return Err(error(problem, "take the name of a computed node from --explain"));
         };
         first = place + 1;
@@ -115,10 +115,9 @@ fn stage_cycles(
     let mut all = Vec::with_capacity(stages.len());
     for stage in stages {
         let grid = Extent { width: stage.width, ..options.grid };
-        let on_grid = Options { grid, ..options.clone() };
         let mut cycles = 0;
         for &id in &nodes[first..stage.end] {
-            cycles += node_cost(graph, id, &on_grid)?.cycles;
+            cycles += node_cost(graph, id, grid, options)?.cycles;
         }
         for &place in &[first, stage.end] {
             let values = crossing.get(place).into_iter().flatten();
@@ -177,17 +176,17 @@ impl<'a> Search<'a> {
         let cuts = places(graph, &crossing, nodes.len());
         let unit = options.grid.width.div_ceil(MOST_WIDTHS);
         let units = options.grid.width / unit;
-        let mut search =
-            Self { options, cuts, unit, sums: Vec::new(), flows: Vec::new(), working_bytes: Vec::new() };
+        let mut search = Self { options, cuts, unit, sums: Vec::new(), flows: Vec::new(), working_bytes: Vec::new() };
         for width in 1..=units {
             let grid = Extent { width: width * unit, ..options.grid };
-            let on_grid = Options { grid, ..options.clone() };
             let (mut sums, mut working) = (vec![Sums::default()], Vec::new());
             for &id in nodes {
-                let (cost, before) = (node_cost(graph, id, &on_grid)?, sums[sums.len() - 1]);
+                // Other constants, such as masks, may be those of many nodes.
+                let holds_weights = matches!(graph.node(id).op, Op::MatMul | Op::Gather { .. });
+                let (cost, before) = (node_cost(graph, id, grid, options)?, sums[sums.len() - 1]);
                 sums.push(Sums {
                     cycles: before.cycles + cost.cycles,
-                    bytes: before.bytes + cost.constant_bytes + CODE_BYTES,
+                    bytes: before.bytes + if holds_weights { cost.constant_bytes } else { 0 },
                 });
                 working.push(cost.activation_bytes);
             }
@@ -205,7 +204,8 @@ impl<'a> Search<'a> {
         Ok(search)
     }
 
-    /// Cycles of a stage between two cuts; `None` where it is sure not to fit.
+    /// Cycles of a stage between two cuts; `None` where its weights and working memory are sure not to fit. Code and tables
+    /// are not counted: layers may share them.
     fn stage_cycles(&self, from: usize, to: usize, units: usize) -> Option<u64> {
         let (first, end) = (self.cuts[from], self.cuts[to]);
         let (sums, flows) = (&self.sums[units - 1], &self.flows[units - 1]);
@@ -247,9 +247,8 @@ fn crossing(graph: &Graph, nodes: usize) -> Vec<Vec<NodeIndex>> {
 
 /// Where the graph may be cut: its ends, and the places over which the fewest elements flow.
 fn places(graph: &Graph, crossing: &[Vec<NodeIndex>], nodes: usize) -> Vec<usize> {
-    let elements = |place: usize| -> usize {
-        crossing[place].iter().map(|&id| graph.shape(id).iter().product::<usize>()).sum()
-    };
+    let elements =
+        |place: usize| -> usize { crossing[place].iter().map(|&id| graph.shape(id).iter().product::<usize>()).sum() };
     let mut inner: Vec<usize> = (1..nodes).collect();
     inner.sort_by_key(|&place| (elements(place), place));
     inner.truncate(MOST_CUTS);
