@@ -4,6 +4,7 @@
 //! `f(move(a), c)` becomes `move(f(a, c'))`, where `c'` is `c` as it lies below the movement:
 //! - a constant is laid out that way;
 //! - of an operand that is moved in the same way it is what that movement moves;
+//! - where the movement only adds or removes dimensions of size 1, any operand lies below it as it lies above;
 //! - any other operand is moved back, but only where all users of the result move it on: then one relayout is spent on
 //!   the operand, and the users' own are the first that the result needs. (Residual streams `[channels, places]` between
 //!   products and norms `[places, channels]`, as in convolutional trunks, turn around for good that way.)
@@ -77,6 +78,15 @@ impl Chain {
     fn equals(&self, other: &Self) -> bool {
         let same = |(a, b): (&(Vec<usize>, Node), &(Vec<usize>, Node))| a.0 == b.0 && a.1.op == b.1.op;
         self.steps.len() == other.steps.len() && self.steps.iter().zip(&other.steps).all(same)
+    }
+
+    /// Whether it moves nothing: it adds and removes dimensions of size 1.
+    fn is_free(&self) -> bool {
+        let dimensions = |shape: &[usize]| shape.iter().copied().filter(|&size| size != 1).collect::<Vec<_>>();
+        let free = |(given, node): &(Vec<usize>, Node)| {
+            node.op == Op::Reshape && dimensions(given) == dimensions(&node.output.shape)
+        };
+        self.steps.iter().all(free)
     }
 
     /// Whether it changes the order of elements, and repeats none.
@@ -181,7 +191,8 @@ fn sink(
             return Some(Below::Is(other.base));
         }
         let shapes = chain.shapes_below(new.graph.shape(id))?;
-        (new.is_constant(id) || moved_on && chain.reorders()).then_some(Below::MovedBack(id, shapes))
+        let pays = new.is_constant(id) || chain.is_free() || moved_on && chain.reorders();
+        pays.then_some(Below::MovedBack(id, shapes))
     };
     let below: Vec<Below> = operands.iter().map(|&id| below(id)).collect::<Option<_>>()?;
     let below: Vec<NodeIndex> = below
