@@ -8,9 +8,7 @@ mod rows;
 
 use crate::plan::{Plan, Stage, Step, StepKind, TensorId};
 use crate::{CompileError, allocate, layout};
-use waferloom_fabric::{
-    Class, Coord, Direction, Distribution, Machine, Operator, Placement, Port, PortKind, Program,
-};
+use waferloom_fabric::{Class, Coord, Direction, Distribution, Machine, Operator, Placement, Port, PortKind, Program};
 use waferloom_kernels::handoff::{self, Columns, Share};
 use waferloom_kernels::{Code, Mesh, Tile, edge, gather, mesh};
 use waferloom_models::Graph;

@@ -94,9 +94,8 @@ fn dealt_anew(graph: &Graph, id: NodeIndex, shape: &[usize]) -> bool {
     !users.is_empty()
         && !is_output(graph, id)
         && users.iter().all(|&user| match graph.node(user).op {
+            Op::Reshape => dimensions(graph.shape(user)) != dimensions(shape) || dealt_anew(graph, user, shape),
             Op::Permute { .. } => true,
-            Op::Reshape if dimensions(graph.shape(user)) == dimensions(shape) => dealt_anew(graph, user, shape),
-            Op::Reshape => true,
             _ => false,
         })
 }

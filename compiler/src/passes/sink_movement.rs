@@ -53,12 +53,15 @@ fn moved_on(graph: &Graph) -> BTreeSet<NodeIndex> {
     found
 }
 
+/// A movement, and the shape that it is given.
+type Given = (Vec<usize>, Node);
+
 /// Movements of single tensors, one behind the other.
 struct Chain {
     /// What is moved: it is computed.
     base: NodeIndex,
-    /// The movements, the one next to the base first, each with the shape that it is given.
-    steps: Vec<(Vec<usize>, Node)>,
+    /// The movements, the one next to the base first.
+    steps: Vec<Given>,
 }
 
 impl Chain {
@@ -76,16 +79,15 @@ impl Chain {
 
     /// Whether both move in the same way.
     fn equals(&self, other: &Self) -> bool {
-        let same = |(a, b): (&(Vec<usize>, Node), &(Vec<usize>, Node))| a.0 == b.0 && a.1.op == b.1.op;
+        let same = |(a, b): (&Given, &Given)| a.0 == b.0 && a.1.op == b.1.op;
         self.steps.len() == other.steps.len() && self.steps.iter().zip(&other.steps).all(same)
     }
 
     /// Whether it moves nothing: it adds and removes dimensions of size 1.
     fn is_free(&self) -> bool {
         let dimensions = |shape: &[usize]| shape.iter().copied().filter(|&size| size != 1).collect::<Vec<_>>();
-        let free = |(given, node): &(Vec<usize>, Node)| {
-            node.op == Op::Reshape && dimensions(given) == dimensions(&node.output.shape)
-        };
+        let free =
+            |(given, node): &Given| node.op == Op::Reshape && dimensions(given) == dimensions(&node.output.shape);
         self.steps.iter().all(free)
     }
 

@@ -15,7 +15,7 @@ pub(super) struct Sums {
     /// What is added to it, in order.
     pub(super) addends: Vec<NodeIndex>,
     /// The sums; none is used for anything but the next one, up to [`Self::last`].
-    sums: Vec<NodeIndex>,
+    sequence: Vec<NodeIndex>,
     /// The last sum: its value is what the product's step makes.
     pub(super) last: NodeIndex,
 }
@@ -23,7 +23,7 @@ pub(super) struct Sums {
 impl Sums {
     /// Whether the node is computed as a part of the last sum.
     pub(super) fn absorbs(&self, id: NodeIndex) -> bool {
-        id != self.last && (id == self.product || self.sums.contains(&id))
+        id != self.last && (id == self.product || self.sequence.contains(&id))
     }
 }
 
@@ -34,14 +34,14 @@ pub(super) fn find(graph: &Graph, part: &[NodeIndex]) -> Vec<Sums> {
     let mut taken: BTreeSet<NodeIndex> = BTreeSet::new();
     let mut found = Vec::new();
     for &product in part.iter().filter(|&&id| graph.node(id).op == Op::MatMul) {
-        let (mut last, mut addends, mut sums) = (product, Vec::new(), Vec::new());
+        let (mut last, mut addends, mut sequence) = (product, Vec::new(), Vec::new());
         while let Some((sum, addend)) = next(graph, last).filter(|(sum, _)| here.contains(sum) && taken.insert(*sum)) {
             last = sum;
             addends.push(addend);
-            sums.push(sum);
+            sequence.push(sum);
         }
         if last != product {
-            found.push(Sums { product, addends, sums, last });
+            found.push(Sums { product, addends, sequence, last });
         }
     }
     found
@@ -89,7 +89,7 @@ mod tests {
         .unwrap();
         let [n0, n2, n3, n4, n5] = [0, 2, 3, 4, 5].map(NodeIndex::new);
         let found = sums(&graph);
-        assert_eq!(found, [Sums { product: n3, addends: vec![n2, n0], sums: vec![n4, n5], last: n5 }]);
+        assert_eq!(found, [Sums { product: n3, addends: vec![n2, n0], sequence: vec![n4, n5], last: n5 }]);
         assert!(found[0].absorbs(n3) && found[0].absorbs(n4) && !found[0].absorbs(n5));
     }
 
@@ -109,6 +109,6 @@ mod tests {
         .unwrap();
         let [n1, n3, n4] = [1, 3, 4].map(NodeIndex::new);
         // What is added to itself is used twice.
-        assert_eq!(sums(&graph), [Sums { product: n1, addends: vec![n3], sums: vec![n4], last: n4 }]);
+        assert_eq!(sums(&graph), [Sums { product: n1, addends: vec![n3], sequence: vec![n4], last: n4 }]);
     }
 }
