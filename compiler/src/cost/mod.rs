@@ -113,9 +113,10 @@ pub fn step_cycles(machine: &Machine, stage: &Stage, kind: &StepKind, before: Op
             let words = tensor(*result).tile_bytes() / 4;
             if *clear { clock.vector(words, &[Dtype::I32]) } else { 0 }
         }
-        StepKind::MatMul { left, right, result } => {
+        StepKind::MatMul { left, right, start, result } => {
             let shape = select::matmul::shape(stage, *left, *right, *result);
-            matmul::summa(clock, stage.grid, &shape, tensor(*result).dtype)
+            elementwise::start(clock, stage, start, *result)
+                + matmul::summa(clock, stage.grid, &shape, tensor(*result).dtype)
         }
         StepKind::Gather { table, indices, .. } => {
             let shape = select::gather::shape(stage, *table, *indices);
