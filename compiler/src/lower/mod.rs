@@ -35,7 +35,7 @@ pub fn lower(graph: &Graph, plan: &Plan) -> Result<Program, CompileError> {
         constants.extend(lowering.constant(tensor)?);
     }
     for (index, step) in plan.steps.iter().enumerate() {
-        lowering.code.push(waferloom_fabric::Instruction::Mark(index as u32));
+        lowering.code.push(waferloom_fabric::Instruction::Mark { operator: index as u32, plus: 0.into() });
         constants.extend(lowering.step(step)?);
     }
     let registers = u32::from(lowering.code.registers());
