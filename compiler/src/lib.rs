@@ -19,6 +19,7 @@ pub mod layout;
 mod lower;
 pub mod passes;
 pub mod plan;
+mod repeat;
 mod select;
 pub mod view;
 
@@ -48,7 +49,9 @@ pub struct Options {
 pub fn plan(graph: &Graph, options: &Options) -> Result<Plan, CompileError> {
     check(options)?;
     let mut stage = select::run(graph, options)?;
-    allocate::run(&mut stage, &options.machine)?;
+    let mut signatures = repeat::signature::of(graph, &stage);
+    repeat::run(&mut stage, &mut signatures);
+    allocate::run(&mut stage, &signatures, &options.machine)?;
     Ok(Plan {
         model: graph.name.clone(),
         machine: options.machine.clone(),

@@ -288,7 +288,8 @@ fn the_clock_counts_cycles() {
 
 #[test]
 fn faults_name_their_place() {
-    let code = main("r1 = add 4093, 0 r2 = load i32 [r1]");
+    // Not a sum, which the verifier would follow.
+    let code = main("r1 = min 4093, 5000 r2 = load i32 [r1]");
     let error = fails(&single(0, 1, &code)).to_string();
     assert!(error.contains("PE (0, 0), task main, step 1 (load), cycle 3: load of 4 bytes at address 4093"), "{error}");
     let error = fails(&single(0, 1, &main("r1 = add 3, 0 mov [0 : f32 ; r1] <- [16 : f32 ; 2]"))).to_string();

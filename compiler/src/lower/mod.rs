@@ -3,6 +3,7 @@
 mod constants;
 pub(crate) mod elementwise;
 mod movement;
+mod repeat;
 mod roll;
 mod rows;
 
@@ -67,11 +68,7 @@ fn add_stage(
     for tensor in 0..stage.tensors.len() {
         program.constants.extend(lowering.constant(tensor)?);
     }
-    for (index, step) in stage.steps.iter().enumerate() {
-        let operator = (first_operator + index) as u32;
-        lowering.code.push(waferloom_fabric::Instruction::Mark { operator, plus: 0.into() });
-        program.constants.extend(lowering.step(step)?);
-    }
+    program.constants.extend(lowering.steps(first_operator, plan.machine.registers)?);
     let registers = u32::from(lowering.code.registers());
     if registers > u32::from(plan.machine.registers) {
         return Err(CompileError::Machine {

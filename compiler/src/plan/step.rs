@@ -173,6 +173,26 @@ impl StepKind {
         }
     }
 
+    /// Shows every tensor that the step names: those that it reads in the order of [`StepKind::sources`], then the one that it
+    /// writes.
+    pub fn for_each_tensor<'a>(&'a mut self, mut f: impl FnMut(&mut TensorId)) {
+        let (sources, result) = match self {
+            StepKind::Receive { result, .. } => (Vec::new(), Some(result)),
+            StepKind::Send { source, .. } => (vec![source], None),
+            StepKind::Softmax { source, result }
+            | StepKind::Normalize { source, result, .. }
+            | StepKind::Reduce { source, result, .. } => (vec![source], Some(result)),
+            StepKind::Move { sources, result, .. } => (sources.iter_mut().collect(), Some(result)),
+            StepKind::MatMul { left, right, result } => (vec![left, right], Some(result)),
+            StepKind::Gather { table, indices, result } => (vec![table, indices], Some(result)),
+            StepKind::Elementwise { sources, result, .. } => {
+                let tensor = |source: &'a mut Source| if let Source::Tensor(id) = source { Some(id) } else { None };
+                (sources.iter_mut().filter_map(tensor).collect(), Some(result))
+            }
+        };
+        sources.into_iter().chain(result).for_each(&mut f);
+    }
+
     /// The tensor that the step writes.
     pub fn result(&self) -> Option<TensorId> {
         match self {

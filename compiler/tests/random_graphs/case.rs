@@ -18,6 +18,8 @@ pub(crate) struct Case {
     pub(crate) positions: Positions,
     pub(crate) mask: Mask,
     pub(crate) blocks: Vec<Block>,
+    /// Layers of each block.
+    pub(crate) layers: usize,
     pub(crate) ends: Vec<End>,
 }
 
@@ -189,7 +191,14 @@ pub(crate) fn cases() -> impl Strategy<Value = Case> {
             positions,
             mask,
             blocks,
+            layers: 1,
             ends,
         },
     )
+}
+
+/// Models with layers that are alike.
+pub(crate) fn layered() -> impl Strategy<Value = Case> {
+    let blocks = prop::collection::vec(blocks(), 1..3);
+    (cases(), blocks, 2usize..5).prop_map(|(case, blocks, layers)| Case { blocks, layers, ..case })
 }

@@ -2,18 +2,19 @@
 
 mod case;
 mod model;
+mod layers;
 mod named;
 mod net;
 mod operators;
 
-use case::{Case, cases, dtypes, grids};
+use case::{Case, cases, dtypes, grids, layered};
 use operators::{Operators, operators};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use waferloom_compiler::{Options, Plan, lower, plan, prepare};
 use waferloom_fabric::{Dtype, Extent, HostData, HostTensor, Machine, Program, verify};
 use waferloom_models::{Graph, Tensor, TensorData, evaluate};
-use waferloom_simulator::simulate;
+use waferloom_simulator::{Run, simulate};
 
 /// A single PE must hold a whole model.
 const SRAM: u32 = 1 << 20;
@@ -22,13 +23,23 @@ const F16_TOLERANCE: (f32, f32) = (3e-2, 5e-2);
 const F32_TOLERANCE: (f32, f32) = (1e-4, 1e-5);
 
 fn compile(graph: &Graph, grid: (u16, u16), dtype: Dtype) -> Program {
+    let (graph, plan) = planned(graph, grid, dtype);
+    lowered(&graph, &plan)
+}
+
+/// The prepared graph and its plan.
+fn planned(graph: &Graph, grid: (u16, u16), dtype: Dtype) -> (Graph, Plan) {
     let mut machine = Machine::builtin("bench16").unwrap();
     machine.sram_bytes = SRAM;
     let graph = prepare(graph).unwrap_or_else(|e| panic!("{e}"));
     let options = Options { machine, grid: Extent { width: grid.0, height: grid.1 }, dtype };
     let plan = plan(&graph, &options).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(Plan::from_ron(&plan.to_ron()).unwrap(), plan);
-    let program = lower(&graph, &plan).unwrap_or_else(|e| panic!("{e}"));
+    (graph, plan)
+}
+
+fn lowered(graph: &Graph, plan: &Plan) -> Program {
+    let program = lower(graph, plan).unwrap_or_else(|e| panic!("{e}"));
     let findings = verify(&program);
     assert!(findings.is_empty(), "{findings}");
     program
@@ -45,15 +56,20 @@ fn host(tensor: &Tensor) -> HostTensor {
 /// Compiles a graph, runs it and holds every output against the interpreter's.
 fn check(graph: &Graph, inputs: &BTreeMap<String, Tensor>, grid: (u16, u16), dtype: Dtype) {
     waferloom_models::verify(graph).unwrap_or_else(|e| panic!("{e}"));
+    compare_all(&compile(graph, grid, dtype), graph, inputs, dtype);
+}
+
+/// Runs a program and holds every output against the interpreter's.
+fn compare_all(program: &Program, graph: &Graph, inputs: &BTreeMap<String, Tensor>, dtype: Dtype) -> Run {
     let expected = evaluate(graph, inputs).unwrap_or_else(|e| panic!("{e}"));
-    let program = compile(graph, grid, dtype);
     let inputs = inputs.iter().map(|(name, tensor)| (name.clone(), host(tensor))).collect();
-    let run = simulate(&program, &inputs, &waferloom_simulator::Options::default()).unwrap_or_else(|e| panic!("{e}"));
+    let run = simulate(program, &inputs, &waferloom_simulator::Options::default()).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(run.leftover_wavelets, 0);
     assert_eq!(run.outputs.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
     for (name, expected) in &expected {
         compare(name, &run.outputs[name], expected, dtype);
     }
+    run
 }
 
 fn compare(name: &str, found: &HostTensor, expected: &Tensor, dtype: Dtype) {
@@ -94,6 +110,11 @@ proptest! {
     #[test]
     fn random_models_equal_the_interpreter(case in cases()) {
         run(&case);
+    }
+
+    #[test]
+    fn layers_share_their_code(case in layered()) {
+        layers::check(&case);
     }
 
     #[test]
