@@ -55,8 +55,7 @@ pub(crate) fn run(stage: &mut Stage, signatures: &[u32], machine: &Machine) -> R
     let addresses = place(&groups);
     let end = groups.iter().zip(&addresses).map(|(group, &at)| at + group.bytes).max().unwrap_or(0);
     if end > u64::from(machine.sram_bytes) {
-        let names: Vec<(String, u64)> =
-            groups.iter().map(|group| (group_name(stage, group), group.bytes)).collect();
+        let names: Vec<(String, u64)> = groups.iter().map(|group| (group_name(stage, group), group.bytes)).collect();
         let sizes = names.iter().map(|(name, bytes)| (name.as_str(), *bytes)).collect();
         return Err(does_not_fit(stage, machine, end, 0, sizes));
     }

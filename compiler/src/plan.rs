@@ -136,7 +136,9 @@ impl Stage {
         for repeat in &self.repeats {
             let Repeat { first, steps, turns } = *repeat;
             if steps == 0 || turns < 2 {
-                return Err(format!("a repeat of {steps} steps and {turns} turns; give it 1 and 2 at least, or delete it"));
+                return Err(format!(
+                    "a repeat of {steps} steps and {turns} turns; give it 1 and 2 at least, or delete it"
+                ));
             }
             if first < end || repeat.range().end > self.steps.len() {
                 let range = repeat.range();

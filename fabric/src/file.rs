@@ -28,7 +28,9 @@ pub enum FileError {
     #[error("this is not a waferloom program: it has neither the header of the compact form nor is it UTF-8 text")]
     Foreign,
     /// An older or a newer crate wrote it.
-    #[error("the file has version {found} of the format, this waferloom reads version {VERSION}: compile the program again")]
+    #[error(
+        "the file has version {found} of the format, this waferloom reads version {VERSION}: compile the program again"
+    )]
     Version {
         /// The version in the header.
         found: u32,

@@ -295,8 +295,9 @@ fn faults_name_their_place() {
     let error = fails(&single(0, 1, &main("r1 = add 3, 0 mov [0 : f32 ; r1] <- [16 : f32 ; 2]"))).to_string();
     assert!(error.contains("operands of 3 and 2 elements"), "{error}");
     let marks = single(0, 1, &main("loop r1 in $#0 { mark #0 + r1 }"));
-    let error = fails(&marks
-        .replace("route c0", "param n = rows [2] operator a mov at 0,0 size 1x1 flops 0 bytes 0 route c0")).to_string();
+    let error =
+        fails(&marks.replace("route c0", "param n = rows [2] operator a mov at 0,0 size 1x1 flops 0 bytes 0 route c0"))
+            .to_string();
     assert!(error.contains("mark of operator 1, the program has 1"), "{error}");
 }
 

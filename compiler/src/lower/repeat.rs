@@ -41,12 +41,7 @@ impl Lowering<'_> {
     }
 
     /// Emits the turns as a loop, or one after another where the plan's addresses do not allow it.
-    fn repeat(
-        &mut self,
-        repeat: &Repeat,
-        first_operator: usize,
-        registers: u8,
-    ) -> Result<Vec<Constant>, CompileError> {
+    fn repeat(&mut self, repeat: &Repeat, first_operator: usize, registers: u8) -> Result<Vec<Constant>, CompileError> {
         let mut tables = Vec::new();
         let mut turns: Vec<Code> = Vec::with_capacity(repeat.turns);
         for turn in 0..repeat.turns {

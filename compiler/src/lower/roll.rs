@@ -156,7 +156,8 @@ impl Roll {
         }
         match turns[0] {
             Instruction::Vector { op, run_async, .. } => {
-                let parts = fields!(turns, Instruction::Vector { op, run_async, srcs, .. } => (op, run_async, srcs.len()))?;
+                let parts =
+                    fields!(turns, Instruction::Vector { op, run_async, srcs, .. } => (op, run_async, srcs.len()))?;
                 let (_, _, sources) = *common(&parts)?;
                 let dst = self.operand(&fields!(turns, Instruction::Vector { dst, .. } => dst)?)?;
                 let mut srcs = Vec::with_capacity(sources);
@@ -206,11 +207,13 @@ impl Roll {
                 let parts = fields!(turns, Instruction::SendControl { queue, control } =>
                     (queue, &control.commands, control.task))?;
                 common(&parts)?;
-                let payload = self.value(&fields!(turns, Instruction::SendControl { control, .. } => control.payload)?)?;
+                let payload =
+                    self.value(&fields!(turns, Instruction::SendControl { control, .. } => control.payload)?)?;
                 Some(Instruction::SendControl { queue: *queue, control: Control { payload, ..control.clone() } })
             }
             Instruction::Mark { .. } => {
-                let operators = fields!(turns, Instruction::Mark { operator, plus: Value::Imm(0) } => *operator as i32)?;
+                let operators =
+                    fields!(turns, Instruction::Mark { operator, plus: Value::Imm(0) } => *operator as i32)?;
                 let line = self.line(&operators)?;
                 let plus = Value::Reg(self.distance(line.distance)?);
                 Some(Instruction::Mark { operator: line.first as u32, plus })

@@ -47,11 +47,8 @@ impl Draft {
     pub(super) fn hoisted(&self, early: &[usize], first: usize) -> Self {
         let last = early.last().map_or(first, |&last| last + 1);
         let rest = (first..last).filter(|step| !early.contains(step));
-        let order: Vec<usize> = (0..first)
-            .chain(early.iter().copied())
-            .chain(rest)
-            .chain(last..self.stage.steps.len())
-            .collect();
+        let order: Vec<usize> =
+            (0..first).chain(early.iter().copied()).chain(rest).chain(last..self.stage.steps.len()).collect();
         let mut draft = self.clone();
         draft.stage.steps = order.iter().map(|&step| self.stage.steps[step].clone()).collect();
         draft.signatures = order.iter().map(|&step| self.signatures[step]).collect();

@@ -31,7 +31,9 @@ impl Placed {
     fn takes(&self, together: &[TensorId], lives: &Lives) -> bool {
         let joined = self.shared.iter().filter(|others| others.iter().any(|tensor| together.contains(tensor)));
         together.iter().all(|tensor| !self.spread.contains(tensor))
-            && joined.flatten().all(|&other| together.iter().all(|&tensor| tensor == other || !lives.meet(tensor, other)))
+            && joined
+                .flatten()
+                .all(|&other| together.iter().all(|&tensor| tensor == other || !lives.meet(tensor, other)))
     }
 
     fn contains(&self, tensor: TensorId) -> bool {

@@ -39,9 +39,8 @@ fn add_best(draft: &Draft) -> Option<Draft> {
         let hoisted = draft.hoisted(&candidate.early, candidate.first);
         let first = candidate.first + candidate.early.len();
         let starts = first..=first + candidate.slack.min(MOST_TRIES);
-        let fits = starts.filter_map(|first| {
-            fitted(&hoisted, Repeat { first, steps: candidate.steps, turns: candidate.turns })
-        });
+        let fits = starts
+            .filter_map(|first| fitted(&hoisted, Repeat { first, steps: candidate.steps, turns: candidate.turns }));
         let best = fits.min_by_key(|fit| (fit.copies, fit.carried_bytes))?;
         let mut draft = best.edited.unwrap_or(hoisted);
         draft.stage.repeats.push(best.repeat);

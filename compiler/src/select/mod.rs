@@ -32,7 +32,13 @@ struct Selection<'a> {
 
 /// Chooses kernels and layouts for all nodes that an output needs.
 pub(crate) fn run(graph: &Graph, options: &Options) -> Result<Stage, CompileError> {
-    let stage = Stage { origin: Coord { x: 0, y: 0 }, grid: options.grid, tensors: Vec::new(), steps: Vec::new(), repeats: Vec::new() };
+    let stage = Stage {
+        origin: Coord { x: 0, y: 0 },
+        grid: options.grid,
+        tensors: Vec::new(),
+        steps: Vec::new(),
+        repeats: Vec::new(),
+    };
     let mut selection =
         Selection { graph, float: options.dtype, stage, holders: BTreeMap::new(), names: BTreeSet::new() };
     for &id in &graph.inputs {

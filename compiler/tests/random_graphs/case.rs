@@ -197,8 +197,11 @@ pub(crate) fn cases() -> impl Strategy<Value = Case> {
     )
 }
 
-/// Models with layers that are alike.
+/// Models with layers that are alike, and of which an output is needed.
 pub(crate) fn layered() -> impl Strategy<Value = Case> {
     let blocks = prop::collection::vec(blocks(), 1..3);
-    (cases(), blocks, 2usize..5).prop_map(|(case, blocks, layers)| Case { blocks, layers, ..case })
+    (cases(), blocks, 2usize..5).prop_map(|(mut case, blocks, layers)| {
+        case.ends.push(End::States);
+        Case { blocks, layers, ..case }
+    })
 }

@@ -1,8 +1,8 @@
 //! Random small transformers, compiled for random grids, against the interpreter of graphs.
 
 mod case;
-mod model;
 mod layers;
+mod model;
 mod named;
 mod net;
 mod operators;
@@ -105,16 +105,21 @@ fn config() -> ProptestConfig {
 }
 
 proptest! {
+    // Larger models, run twice.
+    #![proptest_config(ProptestConfig { cases: config().cases / 8, ..config() })]
+
+    #[test]
+    fn layers_share_their_code(case in layered()) {
+        layers::check(&case);
+    }
+}
+
+proptest! {
     #![proptest_config(config())]
 
     #[test]
     fn random_models_equal_the_interpreter(case in cases()) {
         run(&case);
-    }
-
-    #[test]
-    fn layers_share_their_code(case in layered()) {
-        layers::check(&case);
     }
 
     #[test]
