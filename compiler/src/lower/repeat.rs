@@ -25,7 +25,7 @@ impl Lowering<'_> {
             tables.extend(self.repeat(repeat, first_operator, registers)?);
         }
         tables.extend(self.straight(next..self.stage.steps.len(), first_operator)?);
-        self.once(tables)
+        once(tables)
     }
 
     /// Emits steps with code of their own.
@@ -57,25 +57,26 @@ impl Lowering<'_> {
         if let Some(rolled) = roll(&bodies, free, registers) {
             self.code.push(rolled);
         } else {
-            turns.into_iter().for_each(|turn| self.code.append(turn));
+            for turn in turns {
+                self.code.append(turn);
+            }
         }
         Ok(tables)
     }
+}
 
-    /// The tables without those that several steps share.
-    fn once(&self, tables: Vec<Constant>) -> Result<Vec<Constant>, CompileError> {
-        let mut kept: Vec<Constant> = Vec::new();
-        for table in tables {
-            match kept.iter().find(|known| known.address == table.address) {
-                None => kept.push(table),
-                Some(known) if known.payload == table.payload && known.distribution == table.distribution => {}
-                Some(known) => {
-                    let problem =
-                        format!("\"{}\" and \"{}\" differ, but lie at {}", known.name, table.name, table.address);
-                    return Err(CompileError::Mismatch { problem });
-                }
+/// The tables without those that several steps share.
+fn once(tables: Vec<Constant>) -> Result<Vec<Constant>, CompileError> {
+    let mut kept: Vec<Constant> = Vec::new();
+    for table in tables {
+        match kept.iter().find(|known| known.address == table.address) {
+            None => kept.push(table),
+            Some(known) if known.payload == table.payload && known.distribution == table.distribution => {}
+            Some(known) => {
+                let problem = format!("\"{}\" and \"{}\" differ, but lie at {}", known.name, table.name, table.address);
+                return Err(CompileError::Mismatch { problem });
             }
         }
-        Ok(kept)
     }
+    Ok(kept)
 }

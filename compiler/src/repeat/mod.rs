@@ -80,7 +80,9 @@ pub(crate) fn flows(stage: &Stage) -> Vec<Option<Flow>> {
     let mut flows = Vec::with_capacity(stage.repeats.len());
     for repeat in &stage.repeats {
         let flow = flow::of(stage, repeat, &placed).ok();
-        flow.iter().for_each(|flow| placed.add(flow));
+        if let Some(flow) = &flow {
+            placed.add(flow);
+        }
         flows.push(flow);
     }
     flows
@@ -89,6 +91,8 @@ pub(crate) fn flows(stage: &Stage) -> Vec<Option<Flow>> {
 /// The tensors whose places the repeats so far decide.
 fn placed(stage: &Stage) -> Placed {
     let mut placed = Placed::default();
-    flows(stage).iter().flatten().for_each(|flow| placed.add(flow));
+    for flow in flows(stage).iter().flatten() {
+        placed.add(flow);
+    }
     placed
 }
