@@ -276,3 +276,98 @@ impl Roll {
 
 /// Registers that one instruction may need for numbers that change: those of a vector instruction's four operands.
 const MOST_SCRATCH: u8 = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use waferloom_fabric::{Machine, Program, text};
+
+    /// The instructions of a text.
+    fn code(body: &str) -> Vec<Instruction> {
+        let text = format!(
+            "program p machine bench16 grid 1x1 param x = rows [1] operator a mov at 0,0 size 1x1 flops 0 bytes 0
+             class w {{ in q0 = c0 out q1 = c1 task 8 main local activated {{ {body} }} }}"
+        );
+        let program: Program = text::parse(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+        program.classes[0].tasks[0].body.clone()
+    }
+
+    /// Rolls the turns with registers from r8 up to r31.
+    fn rolled(turns: &[&str]) -> Option<Instruction> {
+        let turns: Vec<_> = turns.iter().map(|turn| code(turn)).collect();
+        roll(&turns.iter().map(Vec::as_slice).collect::<Vec<_>>(), 8, Machine::builtin("bench16").unwrap().registers)
+    }
+
+    #[track_caller]
+    fn check(turns: &[&str], expected: &str) {
+        assert_eq!(vec![rolled(turns).expect("one loop")], code(expected));
+    }
+
+    #[test]
+    fn addresses_grow_from_turn_to_turn() {
+        // Weights 96 bytes apart, operators one apart; what is equal stays.
+        let turn = |operator: u32, weights: u32| {
+            format!("mark #{operator} add [64 : f32 ; 8] <- [64 : f32 ; 8], [{weights} + 4 : f32 ; 8]")
+        };
+        check(
+            &[&turn(3, 512), &turn(4, 608), &turn(5, 704)],
+            "loop r8 in 3 { r9 = mul r8, 96 mark #3 + r8 add [64 : f32 ; 8] <- [64 : f32 ; 8], [r9 + 516 : f32 ; 8] }",
+        );
+    }
+
+    #[test]
+    fn sums_and_loads_take_the_distance_in() {
+        check(
+            &[
+                "r1 = add 100, 0 r2 = add r1, 7 r3 = load u16 [r1 + 20]",
+                "r1 = add 132, 0 r2 = add r1, 39 r3 = load u16 [r1 + 52]",
+            ],
+            "loop r8 in 2 { r9 = mul r8, 32 r1 = add r9, 100 r2 = add r1, 7 r2 = add r2, r9 r31 = add r1, r9 r3 = load u16 [r31 + 20] }",
+        );
+    }
+
+    #[test]
+    fn bodies_inside_are_rolled_too() {
+        let turn = |n: u32| {
+            format!(
+                "loop r1 in {n} {{ if r1 == {n} {{ store {n} -> i32 [{}] }} else {{ mov out q1 f32[1] <- f32 {n}.0 }} }}",
+                n * 4
+            )
+        };
+        // 1.0 and 2.0 are 0x3f800000 and 0x40000000, 0x800000 apart.
+        check(
+            &[&turn(1), &turn(2)],
+            "loop r8 in 2 { r9 = mul r8, 4 r10 = mul r8, 8388608
+               r31 = add r8, 1
+               loop r1 in r31 { r31 = add r8, 1 if r1 == r31 { r31 = add r8, 1 store r31 -> i32 [r9 + 4] }
+                 else { r31 = add r10, 1065353216 mov out q1 f32[1] <- f32 r31 } } }",
+        );
+    }
+
+    #[test]
+    fn turns_that_differ_otherwise_are_left() {
+        let differ: [&[&str]; 8] = [
+            &["r1 = add 1, 0", "r1 = add 2, 0", "r1 = add 4, 0"],
+            &["r1 = add 1, 0", "r2 = add 1, 0"],
+            &["r1 = add 1, 0", "r1 = sub 1, 0"],
+            &["r1 = add 1, 0", "r1 = add $x, 0"],
+            &["r1 = clock", "r1 = clock r1 = clock"],
+            &["mov [0 : f32 ; 2] <- f32 0.0", "mov [0 : f32 ; 1, 2] <- f32 0.0"],
+            &["mov [0 : f32 ; 2] <- in q0 f32[2]", "mov [0 : f32 ; 3] <- in q0 f32[3]"],
+            &["position c0 = 0", "position c0 = 1"],
+        ];
+        for turns in differ {
+            assert_eq!(rolled(turns), None, "{turns:?}");
+        }
+    }
+
+    #[test]
+    fn registers_run_out() {
+        // 24 registers from r8 on, of which the last four are for single instructions: the counter and 19 distances.
+        let stores = |turn: i32, many: i32| -> String {
+            (0..many).map(|i| format!("store 0 -> i32 [{}] ", 4 * (i + 2) * turn)).collect()
+        };
+        assert!(rolled(&[&stores(0, 19), &stores(1, 19)]).is_some());
+        assert!(rolled(&[&stores(0, 20), &stores(1, 20)]).is_none());
+    }
+}

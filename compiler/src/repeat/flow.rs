@@ -215,3 +215,85 @@ fn role(operands: &[TensorId], results: &Results) -> Option<Role> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::repeat::edit::tests::chain;
+    use crate::repeat::fitted;
+
+    fn repeat(first: usize, steps: usize, turns: usize) -> Repeat {
+        Repeat { first, steps, turns }
+    }
+
+    #[test]
+    fn corresponding_results_lie_together() {
+        // Tensor 0 enters; three turns of two steps make 1 to 6.
+        let draft = chain(&[0, 1, 0, 1, 0, 1]);
+        let flow = of(&draft.stage, &repeat(0, 2, 3), &Placed::default()).unwrap();
+        assert_eq!(flow.shared, [vec![1, 3, 5], vec![0, 2, 4, 6]]);
+        assert_eq!((flow.spread, flow.carried_bytes), (vec![], 32));
+    }
+
+    #[test]
+    fn what_each_turn_has_for_itself_is_spread() {
+        let mut draft = chain(&[7, 8, 9, 6, 0, 1, 0, 1, 0, 1]);
+        // The second steps of the turns read tensors 1, 2 and 3, which no turn makes.
+        for (turn, step) in [5, 7, 9].into_iter().enumerate() {
+            draft.read(step, turn + 1);
+        }
+        let flow = of(&draft.stage, &repeat(4, 2, 3), &Placed::default()).unwrap();
+        assert_eq!(flow.spread, [vec![1, 2, 3]]);
+        // One of them in two turns is neither the same in all nor one a turn.
+        draft.read(9, 2);
+        assert_eq!(of(&draft.stage, &repeat(4, 2, 3), &Placed::default()), Err(Obstacle::Other));
+    }
+
+    #[test]
+    fn results_that_are_needed_for_longer_are_copied() {
+        // One step a turn: it reads the last turn's result while it writes its own.
+        let draft = chain(&[0, 0, 0, 0]);
+        assert_eq!(of(&draft.stage, &repeat(0, 1, 4), &Placed::default()), Err(Obstacle::Overtaken(0)));
+        let fit = fitted(&draft, repeat(0, 1, 4)).unwrap();
+        assert_eq!((fit.copies, fit.repeat), (1, repeat(0, 2, 4)));
+        // Tensors 5 to 8 are the copies, the last turn's first.
+        let flow = of(&fit.edited.unwrap().stage, &fit.repeat, &Placed::default()).unwrap();
+        assert_eq!(flow.shared, [vec![1, 2, 3, 4], vec![0, 8, 7, 6, 5]]);
+    }
+
+    #[test]
+    fn what_enters_and_lives_on_is_copied_before() {
+        // Tensor 0 enters, and is read behind the last turn again.
+        let mut draft = chain(&[0, 1, 0, 1, 9]);
+        draft.read(4, 0);
+        assert_eq!(of(&draft.stage, &repeat(0, 2, 2), &Placed::default()), Err(Obstacle::Entry(1)));
+        let fit = fitted(&draft, repeat(0, 2, 2)).unwrap();
+        assert_eq!((fit.copies, fit.repeat), (1, repeat(1, 2, 2)));
+        let stage = fit.edited.unwrap().stage;
+        assert_eq!(stage.steps[1].kind.sources(), [6], "the first turn reads the copy");
+        let flow = of(&stage, &fit.repeat, &Placed::default()).unwrap();
+        assert_eq!(flow.shared, [vec![1, 3], vec![6, 2, 4]]);
+    }
+
+    #[test]
+    fn results_of_all_turns_that_are_needed_at_the_end_are_spread() {
+        let mut draft = chain(&[0, 1, 0, 1, 8, 9]);
+        // Tensors 1 and 3 are the first steps' results.
+        draft.read(4, 1);
+        draft.read(5, 3);
+        let flow = of(&draft.stage, &repeat(0, 2, 2), &Placed::default()).unwrap();
+        assert_eq!((flow.shared, flow.spread), (vec![vec![0, 2, 4]], vec![vec![1, 3]]));
+    }
+
+    #[test]
+    fn one_repeat_may_enter_another() {
+        // The last result of the first, tensor 4, enters the second.
+        let draft = chain(&[0, 1, 0, 1, 2, 3, 2, 3]);
+        for order in [[0, 4], [4, 0]] {
+            let mut placed = Placed::default();
+            for first in order {
+                placed.add(&of(&draft.stage, &repeat(first, 2, 2), &placed).unwrap());
+            }
+        }
+    }
+}
