@@ -365,7 +365,8 @@ mod tests {
     fn registers_run_out() {
         // 24 registers from r8 on, of which the last four are for single instructions: the counter and 19 distances.
         let stores = |turn: i32, many: i32| -> String {
-            (0..many).map(|i| format!("store 0 -> i32 [{}] ", 4 * (i + 2) * turn)).collect()
+            let store = |i| format!("store 0 -> i32 [{}]", 4 * (i + 2) * turn);
+            (0..many).map(store).collect::<Vec<_>>().join(" ")
         };
         assert!(rolled(&[&stores(0, 19), &stores(1, 19)]).is_some());
         assert!(rolled(&[&stores(0, 20), &stores(1, 20)]).is_none());
