@@ -8,6 +8,7 @@
 //! - [`prepare`] rewrites what no kernel computes into what one does ([`passes`]: one file a pass);
 //! - [`plan`] decides how each tensor lies on the mesh, which kernel computes each operator and where everything lies in
 //!   SRAM, one file a family of operators in `select`;
+//! - repeated layers are found and laid out so that one body of code runs for all of them (`repeat`);
 //! - [`lower`] turns the decisions into code, constants and ports.
 //!
 //! Operators that only move elements (reshape, permute, slice, broadcast, concatenation) are not computed one by one: a
