@@ -26,6 +26,7 @@ pub(crate) fn sketch(graph: &Graph, id: NodeIndex, grid: Extent, options: &Optio
             None => selection.compute(id)?,
         },
     }
+    cost::record(&mut selection.stage, &options.machine);
     Ok(selection.stage)
 }
 
