@@ -8,6 +8,7 @@
 //! - [`prepare`] rewrites what no kernel computes into what one does ([`passes`]: one file a pass);
 //! - [`plan`] decides how each tensor lies on the mesh, which kernel computes each operator and where everything lies in
 //!   SRAM, one file a family of operators in `select`, by the estimates of [`cost`];
+//! - repeated layers are found and laid out so that one body of code runs for all of them (`repeat`);
 //! - [`lower`] turns the decisions into code, constants and ports.
 //!
 //! Operators that only move elements (reshape, permute, slice, broadcast, concatenation) are not computed one by one: a
@@ -23,6 +24,7 @@ mod overrides;
 pub mod passes;
 pub mod plan;
 mod planner;
+mod repeat;
 mod select;
 pub mod view;
 
@@ -131,7 +133,10 @@ fn lay_out(graph: &Graph, options: &Options, choices: &[StageChoice]) -> Result<
         let place = select::Place { first: index == 0, last: index + 1 == parts.len() };
         let grid = Extent { width: choice.width, ..options.grid };
         let mut stage = select::run(graph, part, place, Coord { x, y: 0 }, grid, options)?;
-        allocate::run(&mut stage, &options.machine)?;
+        let mut signatures = repeat::signature::of(graph, &stage);
+        repeat::run(&mut stage, &mut signatures);
+        cost::record(&mut stage, &options.machine);
+        allocate::run(&mut stage, &signatures, &options.machine)?;
         stages.push(stage);
         x += choice.width;
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use waferloom_compiler::cost::node_cost;
-use waferloom_compiler::plan::StepKind;
+use waferloom_compiler::plan::{Elementwise, StepKind};
 use waferloom_compiler::{Options, lower, plan, prepare};
 use waferloom_fabric::{Dtype, Extent, HostData, HostTensor, Machine};
 use waferloom_models::{Graph, ImportOptions, Tensor, TensorData, import_onnx, read_npz};
@@ -42,6 +42,15 @@ impl Pair {
 
     fn is_near(self, share: f64) -> bool {
         (1.0 - share..=1.0 + share).contains(&self.ratio())
+    }
+}
+
+/// The kind of a step as the cost model knows it. An instruction that reads two tiles takes up to twice as long where their
+/// banks collide, which only the addresses tell: such steps hold together, not one by one.
+fn kind(step: &StepKind) -> String {
+    match step {
+        StepKind::Elementwise { op: Elementwise::Vector(_) | Elementwise::Not(_), .. } => "vector".into(),
+        _ => step.name(),
     }
 }
 
@@ -88,16 +97,20 @@ fn estimates_are_within_15_percent() {
         let mut whole = Pair::default();
         for (step, operator) in plan.steps().zip(&report.operators) {
             whole.add(step.estimate_cycles, operator.cycles);
-            kinds.entry(step.kind.name()).or_default().add(step.estimate_cycles, operator.cycles);
+            kinds.entry(kind(&step.kind)).or_default().add(step.estimate_cycles, operator.cycles);
         }
         // The same without a plan, but for the outputs, which are no nodes.
         let nodes: Vec<_> = graph.nodes().map(|id| node_cost(&graph, id, options.grid, &options).unwrap()).collect();
         let sent = plan.steps().filter(|s| matches!(s.kind, StepKind::Send { .. })).map(|s| s.estimate_cycles);
         let sketched =
             Pair { estimate: nodes.iter().map(|cost| cost.cycles).chain(sent).sum(), simulated: report.cycles };
+        // Each layer by itself.
+        let mut unrolled = plan.clone();
+        unrolled.stages[0].repeats.clear();
+        let class = &lower(&graph, &unrolled).unwrap().classes[0];
         let code = Pair {
             estimate: nodes.iter().map(|cost| cost.code_bytes).sum(),
-            simulated: program.classes[0].code_bytes(&program.machine).into(),
+            simulated: class.code_bytes(&program.machine).into(),
         };
         let case = format!("{name} on {width}x{height} of {} in {}", options.machine.name, dtype.name());
         for (what, pair) in [("cycles", whole), ("cycles without a plan", sketched), ("bytes of code", code)] {

@@ -12,7 +12,7 @@ pub(crate) fn code_bytes(machine: &Machine, step: &Step) -> u64 {
         StepKind::Arrive { .. } | StepKind::Leave { .. } => (5, 4),
         // One series of broadcasts a table.
         StepKind::Move { .. } => (34 * step.tables.len() as u64, 9 * step.tables.len() as u64),
-        StepKind::MatMul { .. } => (24, 18),
+        StepKind::MatMul { start, .. } => (24 + start.len() as u64 / 3, 18 + start.len() as u64),
         StepKind::Gather { .. } => (25, 9),
         StepKind::Softmax { .. } => (53, 104),
         StepKind::Normalize { .. } => (44, 80),
@@ -24,7 +24,7 @@ pub(crate) fn code_bytes(machine: &Machine, step: &Step) -> u64 {
 
 /// Instructions and descriptors of an element-wise step.
 fn elementwise(op: Elementwise, sources: &[Source]) -> (u64, u64) {
-    let tensors = sources.iter().filter(|s| matches!(s, Source::Tensor(_))).count() as u64;
+    let tensors = sources.iter().filter_map(Source::tensor).count() as u64;
     match op {
         Elementwise::Vector(_) => (1, 1 + tensors),
         Elementwise::Not(_) => (2, 3 + tensors),

@@ -23,12 +23,17 @@ pub(super) fn elementwise(
     }
 }
 
+/// What brings the sums of a product to what they start from: nothing, or tensors and numbers that are added up.
+pub(super) fn start(clock: Clock<'_>, stage: &Stage, sources: &[Source], result: TensorId) -> u64 {
+    let elements = stage.tensors[result].distribution.tile_elements() as u64;
+    let (first, rest) = sources.split_at(sources.len().min(2));
+    let another = |source: &Source| vector(clock, stage, &[*source, Source::Tensor(result)], elements, Dtype::F32);
+    vector(clock, stage, first, elements, Dtype::F32) + rest.iter().map(another).sum::<u64>()
+}
+
 /// One vector instruction.
 fn vector(clock: Clock<'_>, stage: &Stage, sources: &[Source], elements: u64, dtype: Dtype) -> u64 {
-    let tensors = sources.iter().filter_map(|source| match source {
-        Source::Tensor(id) => Some(&stage.tensors[*id]),
-        Source::Scalar { .. } => None,
-    });
+    let tensors = sources.iter().filter_map(Source::tensor).map(|id| &stage.tensors[id]);
     let dtypes: Vec<Dtype> = tensors.clone().map(|t| t.dtype).chain([dtype]).collect();
     // What is repeated along the last dimension stays in the datapath.
     let read = tensors.filter(|t| t.distribution.shape.last().is_some_and(|&n| n > 1)).count() as u64;

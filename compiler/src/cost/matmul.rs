@@ -5,14 +5,13 @@ use waferloom_fabric::{Dtype, Extent};
 use waferloom_kernels::cost;
 use waferloom_kernels::matmul::MatMul;
 
-/// A product by SUMMA on a grid, cleared and rounded to `dtype`: `kernels::matmul::emit` and what is around it.
+/// A product by SUMMA on a grid, rounded to `dtype`: `kernels::matmul::emit` and what is behind it.
 pub(super) fn summa(clock: Clock<'_>, grid: Extent, shape: &MatMul, dtype: Dtype) -> u64 {
     let products: u64 = shape.batch.iter().map(|dim| u64::from(dim.size)).product();
     let results = products * u64::from(shape.rows) * u64::from(shape.columns);
     let narrow = if dtype == Dtype::F32 { 0 } else { clock.vector(results, &[Dtype::F32, dtype]) };
-    let clear = clock.vector(results, &[Dtype::F32]) + narrow;
     if shape.is_empty() {
-        return clear;
+        return narrow;
     }
     let blocks = u64::from(shape.blocks());
     let (width, height) = (u64::from(grid.width), u64::from(grid.height));
@@ -20,7 +19,7 @@ pub(super) fn summa(clock: Clock<'_>, grid: Extent, shape: &MatMul, dtype: Dtype
     block += if shape.left_split { line(clock, width, left_words(shape, dtype)) } else { clock.scalars(2) };
     block += if shape.right_split { right_block(clock, height, shape, dtype) } else { clock.scalars(2) };
     let lag = u64::from(clock.machine.hop_cycles) * (width + height - 2);
-    clear + blocks * block + products * multiply(clock, shape, dtype) + if shape.left_split { lag } else { 0 }
+    narrow + blocks * block + products * multiply(clock, shape, dtype) + if shape.left_split { lag } else { 0 }
 }
 
 /// One block along a line of `pes`: its root sends it and the neighbour has it one flight later.

@@ -3,7 +3,7 @@
 //! Everything follows from shapes, types, the grid and the machine's parameters; nothing is fitted and nothing is emitted.
 //! `docs/cost-model.md` derives the forms. One file a family of kernels.
 //!
-//! - [`step_cycles`]: a step of a stage, whose layouts are known; selection records it in each [`Step`](crate::plan::Step);
+//! - [`Step::estimate_cycles`](crate::plan::Step::estimate_cycles): a step of a stage, whose layouts are known;
 //! - [`node_cost`]: a node of a prepared graph on a grid, in the layouts that selection would give it, without planning its
 //!   relayouts ([`movement`]).
 
@@ -20,7 +20,7 @@ pub(crate) use code::code_bytes;
 pub(crate) use movement::{Movement, movement};
 pub use node::{NodeCost, handoff_cycles, node_cost};
 
-use crate::plan::{Stage, StepKind, TensorId};
+use crate::plan::{Stage, StepKind, TensorId, TensorPlan};
 use crate::select;
 use waferloom_fabric::{Dtype, Machine};
 use waferloom_kernels::cost;
@@ -88,16 +88,32 @@ impl Clock<'_> {
     }
 }
 
-/// Cycles that a step adds to the time of its stage, behind the step `before` it. Of a relayout only what is around it: its tables know the rest
-/// ([`waferloom_kernels::relayout::Relayout::cycles`]).
-pub fn step_cycles(machine: &Machine, stage: &Stage, kind: &StepKind, before: Option<&StepKind>) -> u64 {
+/// Records the estimate of every step of a stage but of relayouts, whose estimates selection records: it has their tables.
+pub(crate) fn record(stage: &mut Stage, machine: &Machine) {
+    let estimate = |place: usize| {
+        let before = place.checked_sub(1).map(|before| &stage.steps[before].kind);
+        step_cycles(machine, stage, &stage.steps[place].kind, before)
+    };
+    let estimates: Vec<Option<u64>> = (0..stage.steps.len()).map(estimate).collect();
+    for (step, estimate) in stage.steps.iter_mut().zip(estimates) {
+        step.estimate_cycles = estimate.unwrap_or(step.estimate_cycles);
+    }
+}
+
+/// Cycles for bringing a tensor to zero before something is moved there.
+pub(crate) fn clear_cycles(machine: &Machine, tensor: &TensorPlan) -> u64 {
+    Clock { machine }.vector(tensor.tile_bytes() / 4, &[Dtype::I32])
+}
+
+/// Cycles that a step adds to the time of its stage, behind the step `before` it; `None` for a relayout.
+fn step_cycles(machine: &Machine, stage: &Stage, kind: &StepKind, before: Option<&StepKind>) -> Option<u64> {
     let clock = Clock { machine };
     let tensor = |id: TensorId| &stage.tensors[id];
     let rows = |id: TensorId| {
         let d = &tensor(id).distribution;
         rows::Rows::new(&d.tile(), d.x.is_some(), stage.grid, tensor(id).dtype)
     };
-    match kind {
+    Some(match kind {
         StepKind::Receive { result, .. } => {
             let first = !matches!(before, Some(StepKind::Receive { .. }));
             edge::receive(clock, &tensor(*result).distribution, tensor(*result).dtype, first)
@@ -109,13 +125,11 @@ pub fn step_cycles(machine: &Machine, stage: &Stage, kind: &StepKind, before: Op
         StepKind::Arrive { result: id, .. } | StepKind::Leave { source: id, .. } => {
             edge::handoff(clock, &tensor(*id).distribution, tensor(*id).dtype)
         }
-        StepKind::Move { clear, result, .. } => {
-            let words = tensor(*result).tile_bytes() / 4;
-            if *clear { clock.vector(words, &[Dtype::I32]) } else { 0 }
-        }
-        StepKind::MatMul { left, right, result } => {
+        StepKind::Move { .. } => return None,
+        StepKind::MatMul { left, right, start, result } => {
             let shape = select::matmul::shape(stage, *left, *right, *result);
-            matmul::summa(clock, stage.grid, &shape, tensor(*result).dtype)
+            elementwise::start(clock, stage, start, *result)
+                + matmul::summa(clock, stage.grid, &shape, tensor(*result).dtype)
         }
         StepKind::Gather { table, indices, .. } => {
             let shape = select::gather::shape(stage, *table, *indices);
@@ -126,5 +140,5 @@ pub fn step_cycles(machine: &Machine, stage: &Stage, kind: &StepKind, before: Op
         StepKind::Normalize { source, .. } => rows::normalize(clock, rows(*source)),
         StepKind::Reduce { source, .. } => rows::reduce(clock, rows(*source)),
         StepKind::Elementwise { op, sources, result } => elementwise::elementwise(clock, stage, *op, sources, *result),
-    }
+    })
 }

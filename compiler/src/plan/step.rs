@@ -38,6 +38,23 @@ pub enum Source {
     },
 }
 
+impl Source {
+    /// The tensor, unless it is a number.
+    pub fn tensor(&self) -> Option<TensorId> {
+        match self {
+            Source::Tensor(id) => Some(*id),
+            Source::Scalar { .. } => None,
+        }
+    }
+
+    fn tensor_mut(&mut self) -> Option<&mut TensorId> {
+        match self {
+            Source::Tensor(id) => Some(id),
+            Source::Scalar { .. } => None,
+        }
+    }
+}
+
 /// What a step does, and with which kernel.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum StepKind {
@@ -80,13 +97,15 @@ pub enum StepKind {
         /// The value.
         result: TensorId,
     },
-    /// A matrix product by SUMMA.
+    /// A matrix product by SUMMA, added to other tensors.
     MatMul {
         /// Left operand.
         left: TensorId,
         /// Right operand.
         right: TensorId,
-        /// The product.
+        /// What the sums start from: the sum of these, or 0 without any.
+        start: Vec<Source>,
+        /// The start plus the product.
         result: TensorId,
     },
     /// A look-up of rows.
@@ -180,16 +199,34 @@ impl StepKind {
             | StepKind::Normalize { source, .. }
             | StepKind::Reduce { source, .. } => vec![*source],
             StepKind::Move { sources, .. } => sources.clone(),
-            StepKind::MatMul { left, right, .. } => vec![*left, *right],
+            StepKind::MatMul { left, right, start, .. } => {
+                [*left, *right].into_iter().chain(start.iter().filter_map(Source::tensor)).collect()
+            }
             StepKind::Gather { table, indices, .. } => vec![*table, *indices],
-            StepKind::Elementwise { sources, .. } => sources
-                .iter()
-                .filter_map(|source| match source {
-                    Source::Tensor(id) => Some(*id),
-                    Source::Scalar { .. } => None,
-                })
-                .collect(),
+            StepKind::Elementwise { sources, .. } => sources.iter().filter_map(Source::tensor).collect(),
         }
+    }
+
+    /// Shows every tensor that the step names: those that it reads in the order of [`StepKind::sources`], then the one that it
+    /// writes.
+    pub fn for_each_tensor(&mut self, mut f: impl FnMut(&mut TensorId)) {
+        let (sources, result) = match self {
+            StepKind::Receive { result, .. } | StepKind::Arrive { result, .. } => (Vec::new(), Some(result)),
+            StepKind::Send { source, .. } | StepKind::Leave { source, .. } => (vec![source], None),
+            StepKind::Softmax { source, result }
+            | StepKind::Normalize { source, result, .. }
+            | StepKind::Reduce { source, result, .. } => (vec![source], Some(result)),
+            StepKind::Move { sources, result, .. } => (sources.iter_mut().collect(), Some(result)),
+            StepKind::MatMul { left, right, start, result } => (
+                [left, right].into_iter().chain(start.iter_mut().filter_map(Source::tensor_mut)).collect(),
+                Some(result),
+            ),
+            StepKind::Gather { table, indices, result } => (vec![table, indices], Some(result)),
+            StepKind::Elementwise { sources, result, .. } => {
+                (sources.iter_mut().filter_map(Source::tensor_mut).collect(), Some(result))
+            }
+        };
+        sources.into_iter().chain(result).for_each(&mut f);
     }
 
     /// The tensor that the step writes.

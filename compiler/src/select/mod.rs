@@ -4,6 +4,7 @@
 //! - [`movement`]: a consumer asks for a value in a layout; constants, aliases and relayouts give it
 //! - [`sketch`]: one node with estimated relayouts, for the cost model
 //! - [`matmul`], [`gather`], [`rows`], [`elementwise`]: one file a family of kernels
+//! - [`sums`]: what is computed as a part of a product
 
 mod elementwise;
 pub(crate) mod gather;
@@ -11,13 +12,14 @@ pub(crate) mod matmul;
 mod movement;
 mod rows;
 mod sketch;
+mod sums;
 
 pub(crate) use sketch::sketch;
 
 use crate::cut::Part;
 use crate::error::{CompileError, UnsupportedOperator};
 use crate::plan::{Area, Stage, Step, StepKind, Storage, TensorId, TensorPlan};
-use crate::{Options, cost, layout};
+use crate::{Options, layout};
 use petgraph::graph::NodeIndex;
 use std::collections::{BTreeMap, BTreeSet};
 use waferloom_fabric::{Coord, Distribution, Dtype, Extent, Machine};
@@ -65,8 +67,12 @@ pub(crate) fn run(
     for &id in &part.arrive {
         selection.arrive(id);
     }
-    for &id in &part.compute {
-        selection.compute(id)?;
+    let sums = sums::find(graph, &part.compute);
+    for &id in part.compute.iter().filter(|&&id| !sums.iter().any(|sums| sums.absorbs(id))) {
+        match sums.iter().find(|sums| sums.last == id) {
+            Some(sums) => selection.matmul(sums.product, Some(sums))?,
+            None => selection.compute(id)?,
+        }
     }
     for &id in &part.leave {
         selection.leave(id)?;
@@ -83,7 +89,7 @@ pub(crate) fn run(
 impl<'a> Selection<'a> {
     /// A stage without steps on a rectangle of its own, for a machine and a type of floats.
     fn new(graph: &'a Graph, origin: Coord, grid: Extent, options: &'a Options) -> Self {
-        let stage = Stage { origin, grid, tensors: Vec::new(), steps: Vec::new() };
+        let stage = Stage { origin, grid, tensors: Vec::new(), steps: Vec::new(), repeats: Vec::new() };
         Self {
             graph,
             machine: &options.machine,
@@ -118,7 +124,7 @@ impl Selection<'_> {
 
     fn compute(&mut self, id: NodeIndex) -> Result<(), CompileError> {
         match &self.graph.node(id).op {
-            Op::MatMul => self.matmul(id),
+            Op::MatMul => self.matmul(id, None),
             Op::Gather { axis: 0 } => self.gather(id),
             Op::Softmax { .. } | Op::Normalize { .. } | Op::Reduce { .. } => self.rows(id),
             Op::Unary(_) | Op::Binary(_) | Op::Select => self.elementwise(id),
@@ -180,11 +186,8 @@ impl Selection<'_> {
     }
 
     fn step(&mut self, name: &str, kind: StepKind, flops: u64) -> &mut Step {
-        let estimate_cycles = {
-            let before = self.stage.steps.last().map(|step| &step.kind);
-            cost::step_cycles(self.machine, &self.stage, &kind, before)
-        };
-        let step = Step { name: name.into(), kind, flops, estimate_cycles, scratch: Vec::new(), tables: Vec::new() };
+        let name = name.into();
+        let step = Step { name, kind, flops, estimate_cycles: 0, scratch: Vec::new(), tables: Vec::new() };
         self.stage.steps.push(step);
         self.stage.steps.last_mut().expect("a step was just added")
     }

@@ -3,7 +3,7 @@
 use super::Selection;
 use crate::plan::{Area, StepKind, Storage, TensorId};
 use crate::view::{self, Piece, View};
-use crate::{CompileError, layout};
+use crate::{CompileError, cost, layout};
 use petgraph::graph::NodeIndex;
 use waferloom_fabric::Distribution;
 use waferloom_kernels::relayout::{self, Relayout};
@@ -77,10 +77,11 @@ impl Selection<'_> {
         self.compute_step(id, kind, 0, &scratch);
         let tables = relayouts.iter().flat_map(Relayout::tables);
         let areas = tables.map(|t| Area::of(t.distribution.tile_elements() as u32 * 2)).collect();
-        let cycles = relayouts.iter().map(|r| r.cycles(self.machine, dtype)).sum::<u64>();
+        let clear = if view.has_zeros { cost::clear_cycles(self.machine, &self.stage.tensors[result]) } else { 0 };
+        let moves = relayouts.iter().map(|r| r.cycles(self.machine, dtype)).sum::<u64>();
         if let Some(step) = self.stage.steps.last_mut() {
             step.tables = areas;
-            step.estimate_cycles += cycles;
+            step.estimate_cycles = clear + moves;
         }
         Ok(result)
     }

@@ -1,6 +1,6 @@
 //! One node by itself, without planning a relayout: what the cost model needs of selection.
 
-use super::Selection;
+use super::{Selection, sums};
 use crate::cost::{self, Movement};
 use crate::plan::{Area, Stage, StepKind, Storage, TensorId};
 use crate::{CompileError, Options, layout, view};
@@ -18,8 +18,15 @@ pub(crate) fn sketch(graph: &Graph, id: NodeIndex, grid: Extent, options: &Optio
         Op::Input => selection.receive(id),
         Op::Constant(_) => {}
         _ if view::moves(graph, id) => {}
-        _ => selection.compute(id)?,
+        _ => match sums::addend(graph, id) {
+            // The product's step adds it instead of clearing its sums, which takes no longer.
+            Some(addend) => {
+                selection.source(addend)?;
+            }
+            None => selection.compute(id)?,
+        },
     }
+    cost::record(&mut selection.stage, &options.machine);
     Ok(selection.stage)
 }
 
