@@ -52,6 +52,8 @@ pub struct Stage {
     pub origin: Coord,
     /// Its size.
     pub grid: Extent,
+    /// Name of the last node of the model that it computes.
+    pub last: String,
     /// Everything that lies on the rectangle as a tensor.
     pub tensors: Vec<TensorPlan>,
     /// What its PEs do, in order.
@@ -182,13 +184,7 @@ impl Stage {
 impl Plan {
     /// The choices of this plan, as a plan file would ask for them.
     pub fn choices(&self) -> Overrides {
-        let last = |stage: &Stage| {
-            let moves = |kind: &StepKind| {
-                matches!(kind, StepKind::Leave { .. } | StepKind::Send { .. } | StepKind::Move { .. })
-            };
-            stage.steps.iter().rfind(|step| !moves(&step.kind)).map(|step| step.name.clone()).unwrap_or_default()
-        };
-        let stages = self.stages.iter().map(|s| StageOverride { last: last(s), columns: s.grid.width });
+        let stages = self.stages.iter().map(|s| StageOverride { last: s.last.clone(), columns: s.grid.width });
         Overrides { stages: stages.collect() }
     }
 

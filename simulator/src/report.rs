@@ -145,8 +145,10 @@ pub struct StageReport {
     pub name: String,
     /// Its PEs.
     pub region: Region,
-    /// Where their cycles went.
+    /// Where their cycles went, while the first items fill the stages and the last leave them as well.
     pub utilisation: Utilisation,
+    /// Busy cycles for an item, of the cycles between two items: how busy the PEs are in the steady state.
+    pub steady_busy: f64,
 }
 
 /// What limits the speed.
