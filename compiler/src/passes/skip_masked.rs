@@ -29,44 +29,50 @@ pub(super) fn run(graph: &Graph) -> Graph {
             let right = cut(new, operands[1], node.output.shape.len() - 2, count);
             return Some(new.emit(&node.name, Op::MatMul, node.output.clone(), &[short[&old[0]], right]));
         }
-        let last = node.output.shape.len() - 1;
         let operands: Vec<NodeIndex> = old
             .iter()
             .zip(operands)
-            .map(|(old, &made)| short.get(old).copied().unwrap_or_else(|| upstream(new, made, last, count)))
+            .map(|(old, &made)| short.get(old).copied().unwrap_or_else(|| upstream(new, made, count)))
             .collect();
-        let made = emit_short(new, node, &operands, last, count);
+        let made = emit_short(new, node, &operands, count);
         short.insert(id, made);
         // Nobody uses the long form: `shortened` has made sure.
         Some(made)
     })
 }
 
-/// The operator of shorter operands.
-fn emit_short(new: &mut Rewrite, node: &Node, operands: &[NodeIndex], axis: usize, count: usize) -> NodeIndex {
+/// The operator of operands with `count` columns.
+fn emit_short(new: &mut Rewrite, node: &Node, operands: &[NodeIndex], count: usize) -> NodeIndex {
     let mut output = node.output.clone();
-    output.shape[axis] = count;
+    if let Some(columns) = output.shape.last_mut() {
+        *columns = count;
+    }
     new.fold(&node.name, node.op.clone(), output, operands)
 }
 
-/// The first `count` indices of an axis, computed instead of cut where that is less work.
-fn upstream(new: &mut Rewrite, id: NodeIndex, axis: usize, count: usize) -> NodeIndex {
+/// The first `count` columns, computed instead of cut where that is less work.
+fn upstream(new: &mut Rewrite, id: NodeIndex, count: usize) -> NodeIndex {
     let node = new.graph.node(id).clone();
-    if node.output.shape[axis] == 1 {
+    let last = node.output.shape.len().saturating_sub(1);
+    if node.output.shape.last().is_none_or(|&columns| columns == 1) {
         return id;
     }
     let operands = new.graph.operands(id);
-    match &node.op {
-        Op::MatMul => {
-            let right = cut(new, operands[1], axis, count);
-            emit_short(new, &node, &[operands[0], right], axis, count)
-        }
-        Op::Unary(_) | Op::Binary(_) | Op::Select | Op::Broadcast => {
-            let operands: Vec<NodeIndex> = operands.iter().map(|&o| upstream(new, o, axis, count)).collect();
-            emit_short(new, &node, &operands, axis, count)
-        }
-        _ => cut(new, id, axis, count),
+    let elementwise = matches!(node.op, Op::Unary(_) | Op::Binary(_) | Op::Select | Op::Broadcast);
+    if node.op == Op::MatMul {
+        let right = cut(new, operands[1], last, count);
+        emit_short(new, &node, &[operands[0], right], count)
+    } else if elementwise || keeps_columns(&new.graph, id) {
+        let operands: Vec<NodeIndex> = operands.iter().map(|&o| upstream(new, o, count)).collect();
+        emit_short(new, &node, &operands, count)
+    } else {
+        cut(new, id, last, count)
     }
+}
+
+/// Whether a node is a reshape of rows alone.
+fn keeps_columns(graph: &Graph, id: NodeIndex) -> bool {
+    graph.node(id).op == Op::Reshape && graph.shape(id).last() == graph.shape(graph.operands(id)[0]).last()
 }
 
 /// The first `count` indices of an axis.
@@ -111,10 +117,10 @@ fn weights(graph: &Graph, softmax: NodeIndex) -> Option<Vec<NodeIndex>> {
                 Op::MatMul => operands[0] == id && operands[1] != id,
                 Op::Unary(UnaryOp::IsNan | UnaryOp::Not) | Op::Binary(BinaryOp::Mul) => true,
                 Op::Select => operands[1..].iter().all(stays_zero),
-                _ => false,
+                _ => keeps_columns(graph, user),
             };
             let product = graph.node(user).op == Op::MatMul;
-            if !fits || !product && graph.shape(user) != graph.shape(softmax) {
+            if !fits || !product && graph.shape(user).last() != graph.shape(softmax).last() {
                 return None;
             }
             if !behind.contains(&user) {
@@ -134,6 +140,7 @@ fn seen_keys(graph: &Graph, scores: NodeIndex) -> Option<usize> {
             let mask = operands.iter().find_map(|&id| last_seen(graph.shape(id), &values(graph, id)?));
             mask.or_else(|| operands.iter().find_map(|&id| seen_keys(graph, id)))
         }
+        Op::Reshape if keeps_columns(graph, scores) => seen_keys(graph, operands[0]),
         Op::Select => {
             let condition = values(graph, operands[0])?;
             let hides = |id: NodeIndex| values(graph, id).is_some_and(|v| v.iter().all(|&v| v <= HIDDEN));
