@@ -18,6 +18,7 @@ mod allocate;
 mod cut;
 mod error;
 pub mod layout;
+mod lives;
 mod lower;
 pub mod passes;
 pub mod plan;
