@@ -51,7 +51,7 @@ pub(crate) fn run(
     grid: Extent,
     float: Dtype,
 ) -> Result<Stage, CompileError> {
-    let stage = Stage { origin, grid, tensors: Vec::new(), steps: Vec::new() };
+    let stage = Stage { origin, grid, tensors: Vec::new(), steps: Vec::new(), repeats: Vec::new() };
     let mut selection = Selection { graph, float, stage, holders: BTreeMap::new(), names: BTreeSet::new() };
     if place.first {
         for &id in &graph.inputs {
