@@ -1,10 +1,10 @@
 //! Addresses in SRAM: one memory map for all PEs of a stage.
 //!
 //! Constants and tables lie at the bottom and stay for good, so that the program can be run again for the next input.
-//! Results and working memory follow, first fit, and share bytes where their lives do not meet. An operation of each element
-//! writes over an operand that nothing needs behind it, and a product's sums start in the banks in which they wait least. What
-//! corresponds in the turns of a repeat lies in one place or at equal distances ([`groups`]), so that one body of code can run
-//! for all of them.
+//! Results and working memory follow, first fit, and share bytes where their lives do not meet; an operation of each element
+//! writes over an operand that nothing needs behind it. What corresponds in the turns of a repeat lies in one place or at equal
+//! distances ([`groups`]), so that one body of code can run for all of them. Sums of products start in the banks in which they
+//! wait least ([`banks`]).
 
 mod banks;
 mod groups;
@@ -12,10 +12,13 @@ mod groups;
 use crate::error::{CompileError, DoesNotFit};
 use crate::lives::Lives;
 use crate::plan::{Stage, Storage};
+use banks::Banks;
 use groups::Group;
 use std::collections::BTreeSet;
 use waferloom_fabric::{Buffer, BufferKind, Machine};
-use waferloom_kernels::matmul::BANKS_BYTES;
+
+/// Bytes after which the banks that can collide come around again: kernels choose by what remains of an address.
+const BANKS_BYTES: u64 = waferloom_kernels::matmul::BANKS_BYTES as u64;
 
 /// Whose range of SRAM it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,8 +59,8 @@ fn range(stage: &Stage, lives: &Lives, owner: Owner) -> Option<Range> {
 /// Gives every tensor, working area and table its address. Tables of steps with equal `signatures` are one table.
 pub(crate) fn run(stage: &mut Stage, signatures: &[u32], machine: &Machine) -> Result<(), CompileError> {
     let groups = groups::of(stage, signatures);
-    let banks = banks::of(stage, &groups);
-    let addresses = place(&groups, &banks);
+    let banks = Banks::of(stage, &groups);
+    let addresses = place(&groups, |group, addresses| banks.best(group, addresses));
     let end = groups.iter().zip(&addresses).map(|(group, &at)| at + group.bytes).max().unwrap_or(0);
     if end > u64::from(machine.sram_bytes) {
         let names: Vec<(String, u64)> = groups.iter().map(|group| (group_name(stage, group), group.bytes)).collect();
@@ -127,41 +130,41 @@ pub(crate) fn buffers(stage: &Stage, first: usize) -> Vec<Buffer> {
     groups::all(stage).into_iter().filter_map(buffer).collect()
 }
 
-/// The lowest address for each group that nothing else needs while it lives, in the bank that `bank` asks for.
+/// The lowest address for each group that nothing else needs while it lives, with the remainder by [`BANKS_BYTES`] that `bank`
+/// asks for.
 ///
 /// What stays for good comes first, then the groups by the start of their lives, the larger first.
-fn place(groups: &[Group], bank: &dyn Fn(usize, &[Option<u64>]) -> Option<u32>) -> Vec<u64> {
+fn place(groups: &[Group], bank: impl Fn(usize, &[u64]) -> Option<u32>) -> Vec<u64> {
     let mut order: Vec<usize> = (0..groups.len()).collect();
     let start = |i: usize| groups[i].lives.as_ref().and_then(|lives| lives.first()).map(|&(start, _)| start);
     order.sort_by_key(|&i| (start(i), std::cmp::Reverse(groups[i].bytes)));
-    let mut addresses: Vec<Option<u64>> = vec![None; groups.len()];
+    let mut addresses = vec![0u64; groups.len()];
+    let mut placed: Vec<usize> = Vec::new();
     for i in order {
         let group = &groups[i];
-        let placed = groups.iter().zip(&addresses).filter_map(|(other, &at)| Some((other, at?)));
-        let meeting = placed.filter(|(other, _)| other.bytes > 0 && other.meets(group));
-        let mut taken: Vec<(u64, u64)> = meeting.map(|(other, at)| (at, at + other.bytes)).collect();
+        let meeting = placed.iter().filter(|&&other| groups[other].meets(group));
+        let mut taken: Vec<(u64, u64)> =
+            meeting.map(|&other| (addresses[other], addresses[other] + groups[other].bytes)).collect();
         taken.sort_unstable();
-        addresses[i] = Some(first_fit(&taken, group.bytes, bank(i, &addresses)));
-    }
-    addresses.into_iter().flatten().collect()
-}
-
-/// The lowest address, in 8-byte words (an even start spares the ports of the banks) and with a given remainder by the bytes
-/// after which banks that collide come around, at which so many bytes are free.
-fn first_fit(taken: &[(u64, u64)], bytes: u64, bank: Option<u32>) -> u64 {
-    let around = u64::from(BANKS_BYTES);
-    let align = |at: u64| match bank {
-        None => at.next_multiple_of(8),
-        Some(bank) => at + (u64::from(bank) + around - at % around) % around,
-    };
-    let mut at = align(0);
-    for &(from, to) in taken {
-        if from >= at + bytes {
-            break;
+        let bank = bank(i, &addresses).map(u64::from);
+        let align = |at: u64| match bank {
+            // 8-byte words: an even start spares the ports of the banks.
+            None => at.next_multiple_of(8),
+            Some(bank) => at + (bank + BANKS_BYTES - at % BANKS_BYTES) % BANKS_BYTES,
+        };
+        let mut at = align(0);
+        for (from, to) in taken {
+            if from >= at + group.bytes {
+                break;
+            }
+            at = at.max(align(to));
         }
-        at = at.max(align(to));
+        addresses[i] = at;
+        if group.bytes > 0 {
+            placed.push(i);
+        }
     }
-    at
+    addresses
 }
 
 /// The error for a PE that needs more than it has: `sizes` are names and bytes of what lies in it.
@@ -191,8 +194,16 @@ mod tests {
         Group { members: Vec::new(), bytes, lives: live.map(|live| vec![live]) }
     }
 
-    fn anywhere(_: usize, _: &[Option<u64>]) -> Option<u32> {
+    fn anywhere(_: usize, _: &[u64]) -> Option<u32> {
         None
+    }
+
+    #[test]
+    fn sums_start_in_their_bank() {
+        // Behind the first 16 bytes the next address with a remainder of 8 by 32 is 40; the gap before it takes the third.
+        let items = [item(16, None), item(24, Some((0, 0))), item(16, Some((0, 0)))];
+        let bank = |index: usize, _: &[u64]| (index == 1).then_some(8);
+        assert_eq!(place(&items, bank), [0, 40, 16]);
     }
 
     #[test]
@@ -200,14 +211,14 @@ mod tests {
         // The constant stays at 0; the second result starts after the first one's end and takes its place; the third
         // meets both.
         let items = [item(16, None), item(32, Some((0, 1))), item(24, Some((2, 3))), item(8, Some((1, 2)))];
-        assert_eq!(place(&items, &anywhere), [0, 16, 16, 48]);
+        assert_eq!(place(&items, anywhere), [0, 16, 16, 48]);
     }
 
     #[test]
     fn a_gap_that_is_too_small_is_left() {
         // 0..8 frees after step 0, 8..16 lives on: 16 bytes do not fit below it, 8 do.
         let items = [item(8, Some((0, 0))), item(8, Some((0, 5))), item(16, Some((1, 1))), item(8, Some((1, 1)))];
-        let placed = place(&items, &anywhere);
+        let placed = place(&items, anywhere);
         assert_eq!(placed, [0, 8, 16, 0]);
     }
 
@@ -216,14 +227,6 @@ mod tests {
         // The first is there in steps 0, 4 and 8, the second in 2 and 6, the third in 6 to 8.
         let again = |bytes, lives: &[(usize, usize)]| Group { lives: Some(lives.to_vec()), ..item(bytes, None) };
         let groups = [again(16, &[(0, 0), (4, 4), (8, 8)]), again(8, &[(2, 3), (6, 6)]), again(24, &[(6, 8)])];
-        assert_eq!(place(&groups, &anywhere), [0, 0, 16]);
-    }
-
-    #[test]
-    fn banks_are_kept() {
-        // The sums start at the next address with a remainder of 24 by 32.
-        let items = [item(32, Some((0, 1))), item(8, Some((1, 1)))];
-        let bank = |index: usize, _: &[Option<u64>]| (index == 1).then_some(24);
-        assert_eq!(place(&items, &bank), [0, 56]);
+        assert_eq!(place(&groups, anywhere), [0, 0, 16]);
     }
 }

@@ -1,4 +1,6 @@
-//! In which banks of the SRAM a product's sums should start.
+//! In which banks of the SRAM the sums of products start. A product reads its sums and its operands in the same cycle; the
+//! panels that receive blocks are shifted to where they do not collide with the sums, but a root works on its own tiles,
+//! and those lie where they lie.
 
 use super::Owner;
 use super::groups::Group;
@@ -8,47 +10,44 @@ use std::collections::BTreeMap;
 use waferloom_fabric::Dtype;
 use waferloom_kernels::matmul::{self, MatMul};
 
-/// A group's place and a member's distance in it.
-type Place = (usize, u64);
-
-/// The sums of a product: its sizes, where its operands lie, and their type.
-struct Sums {
-    shape: MatMul,
-    operands: [Place; 2],
-    dtype: Dtype,
+/// For groups of ranges, the best banks of those that hold sums.
+pub(super) struct Banks {
+    products: BTreeMap<usize, Product>,
 }
 
-/// For the groups that hold a product's sums: their best place in the banks, by the addresses of the groups before them.
-pub(super) fn of(stage: &Stage, groups: &[Group]) -> impl Fn(usize, &[Option<u64>]) -> Option<u32> + use<> {
-    let mut places: BTreeMap<TensorId, Place> = BTreeMap::new();
-    for (index, group) in groups.iter().enumerate() {
-        for &(owner, distance) in &group.members {
-            if let Owner::Tensor(id) = owner {
-                places.insert(id, (index, distance));
+struct Product {
+    shape: MatMul,
+    dtype: Dtype,
+    /// The groups in which the left and the right operand lie, and their distances from the groups' addresses.
+    operands: [(usize, u64); 2],
+}
+
+impl Banks {
+    pub(super) fn of(stage: &Stage, groups: &[Group]) -> Self {
+        let members = groups
+            .iter()
+            .enumerate()
+            .flat_map(|(group, g)| g.members.iter().map(move |&(owner, distance)| (owner, (group, distance))));
+        let places: BTreeMap<Owner, (usize, u64)> = members.collect();
+        let place = |id: TensorId| places.get(&Owner::Tensor(stage.storage(id).0)).copied();
+        let mut products = BTreeMap::new();
+        for (index, step) in stage.steps.iter().enumerate() {
+            let StepKind::MatMul { left, right, result, .. } = step.kind else { continue };
+            let dtype = stage.tensors[result].dtype;
+            // In f32 the product is summed up in place.
+            let sums = if dtype == Dtype::F32 { Owner::Tensor(result) } else { Owner::Scratch(index, 2) };
+            if let (Some(&(group, 0)), Some(a), Some(b)) = (places.get(&sums), place(left), place(right)) {
+                let shape = select::matmul::shape(stage, left, right, result);
+                products.entry(group).or_insert(Product { shape, dtype, operands: [a, b] });
             }
         }
+        Self { products }
     }
-    let place = |tensor: TensorId| places.get(&stage.storage(tensor).0).copied();
-    let makers: BTreeMap<TensorId, usize> =
-        stage.steps.iter().enumerate().filter_map(|(index, step)| Some((step.kind.result()?, index))).collect();
-    let sums = |owner: Owner| {
-        let step = match owner {
-            Owner::Scratch(step, 2) => step,
-            Owner::Tensor(id) => *makers.get(&id)?,
-            _ => return None,
-        };
-        let StepKind::MatMul { left, right, result, .. } = stage.steps[step].kind else { return None };
-        let dtype = stage.tensors[result].dtype;
-        // In f32 the result itself holds the sums.
-        let holds_sums = matches!(owner, Owner::Tensor(_)) == (dtype == Dtype::F32);
-        let shape = select::matmul::shape(stage, left, right, result);
-        holds_sums.then_some(Sums { shape, operands: [place(left)?, place(right)?], dtype })
-    };
-    let first = |group: &Group| group.members.iter().find_map(|&(owner, _)| sums(owner));
-    let products: Vec<Option<Sums>> = groups.iter().map(first).collect();
-    move |index, addresses| {
-        let Sums { shape, operands, dtype } = products[index].as_ref()?;
-        let [left, right] = operands.map(|(group, distance)| Some((addresses[group]? + distance) as u32));
-        Some(matmul::best_bank(shape, *dtype, [left?, right?]))
+
+    /// The best remainder by [`matmul::BANKS_BYTES`] of a group's address; `None` for groups that hold no sums.
+    pub(super) fn best(&self, group: usize, addresses: &[u64]) -> Option<u32> {
+        let product = self.products.get(&group)?;
+        let operands = product.operands.map(|(group, distance)| (addresses[group] + distance) as u32);
+        Some(matmul::best_bank(&product.shape, product.dtype, operands))
     }
 }

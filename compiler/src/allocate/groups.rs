@@ -1,11 +1,10 @@
 //! What lies together: ranges of SRAM that are one and the same for the turns of a repeat, or at equal distances.
 
-use super::{Owner, range};
+use super::{BANKS_BYTES, Owner, range};
 use crate::lives::Lives;
 use crate::plan::{Repeat, Stage, Storage, TensorId};
 use crate::repeat::flows;
 use std::collections::{BTreeMap, BTreeSet};
-use waferloom_kernels::matmul::BANKS_BYTES;
 
 /// Ranges of SRAM that get one address together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,8 +137,7 @@ impl Grouping<'_> {
             };
             families.sort_by_key(|tensors| std::cmp::Reverse(bytes(tensors)));
             // Kernels choose by the banks, and must choose alike in all turns.
-            let distance =
-                families.iter().map(|tensors| bytes(tensors)).sum::<u64>().next_multiple_of(u64::from(BANKS_BYTES));
+            let distance = families.iter().map(|tensors| bytes(tensors)).sum::<u64>().next_multiple_of(BANKS_BYTES);
             let mut members = Vec::new();
             let mut at = 0;
             for tensors in families {
