@@ -23,9 +23,8 @@ pub(crate) fn target(args: &TargetArgs) -> Result<Options, Error> {
     check_grid(grid, &machine, "--grid")?;
     let objective = match args.optimize {
         Some(Optimize::Throughput) => Objective::Throughput,
-        Some(Optimize::Latency) => Objective::Latency,
         None if args.items > 1 => Objective::Throughput,
-        None => Objective::Latency,
+        Some(Optimize::Latency) | None => Objective::Latency,
     };
     let overrides = args.plan.as_deref().map(overrides).transpose()?.unwrap_or_default();
     let options = Options::new(machine, grid, args.dtype.dtype());

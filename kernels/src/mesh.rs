@@ -165,14 +165,11 @@ impl Mesh {
         };
         // Not with the plumbing's: those that are colours may still change.
         let plumbing = Params::EdgeOut as usize + 1;
-        let known = self.params[plumbing..].iter().position(|p| p.values == values);
-        let index = match known {
-            Some(index) => plumbing + index,
-            None => {
-                self.params.push(Param { name: format!("{prefix}_{}", self.params.len()), values });
-                self.params.len() - 1
-            }
-        };
+        let known = (plumbing..self.params.len()).find(|&index| self.params[index].values == values);
+        let index = known.unwrap_or_else(|| {
+            self.params.push(Param { name: format!("{prefix}_{}", self.params.len()), values });
+            self.params.len() - 1
+        });
         Value::Param(index as u32)
     }
 
