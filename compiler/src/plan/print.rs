@@ -46,6 +46,10 @@ impl Stage {
     /// A line a step; the numbers are those of the program's operators.
     fn print(&self, f: &mut fmt::Formatter<'_>, first: usize) -> fmt::Result {
         for (index, step) in self.steps.iter().enumerate() {
+            if let Some(repeat) = self.repeats.iter().find(|repeat| repeat.first == index) {
+                let (steps, turns) = (repeat.steps, repeat.turns);
+                writeln!(f, "      {turns} turns of {steps} steps that share their code:")?;
+            }
             let places = |ids: Vec<TensorId>| ids.iter().map(|&id| self.place(id)).collect::<Vec<_>>().join(", ");
             write!(f, "{:4}  {:12} ", first + index, step.kind.name())?;
             if let Some(result) = step.kind.result() {
