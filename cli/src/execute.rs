@@ -25,7 +25,7 @@ pub(crate) fn compile(
     let graph = prepare(graph)?;
     let plan = plan(&graph, options)?;
     clock.plan = start.elapsed().as_secs_f64();
-    tracing::info!("planned {} steps in {:.2} s", plan.steps.len(), clock.plan);
+    tracing::info!("planned {} steps in {:.2} s", plan.steps().count(), clock.plan);
     progress.say(format!("making the program of {}", graph.name));
     let start = Instant::now();
     let program = lower(&graph, &plan)?;

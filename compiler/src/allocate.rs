@@ -1,11 +1,11 @@
-//! Addresses in SRAM: one memory map for all PEs of the grid.
+//! Addresses in SRAM: one memory map for all PEs of a stage.
 //!
 //! Constants and tables lie at the bottom and stay for good, so that the program can be run again for the next input.
 //! Results and working memory follow, first fit, and share bytes where their lives do not meet.
 
 use crate::error::{CompileError, DoesNotFit};
-use crate::plan::{Plan, Storage};
-use waferloom_fabric::{Buffer, BufferKind};
+use crate::plan::{Stage, Storage};
+use waferloom_fabric::{Buffer, BufferKind, Machine};
 
 /// A range of SRAM that needs an address.
 struct Item {
@@ -25,12 +25,12 @@ enum Owner {
 }
 
 impl Owner {
-    /// A name that is unique in the plan.
-    fn name(self, plan: &Plan) -> String {
+    /// A name that is unique in the stage.
+    fn name(self, stage: &Stage) -> String {
         let of =
-            |what: &str, step: usize, area: usize| format!("{what} {area} of step {step}, {}", plan.steps[step].name);
+            |what: &str, step: usize, area: usize| format!("{what} {area} of step {step}, {}", stage.steps[step].name);
         match self {
-            Owner::Tensor(id) => plan.tensors[id].name.clone(),
+            Owner::Tensor(id) => stage.tensors[id].name.clone(),
             Owner::Scratch(step, area) => of("scratch", step, area),
             Owner::Table(step, area) => of("table", step, area),
         }
@@ -38,34 +38,34 @@ impl Owner {
 }
 
 /// Gives every tensor, working area and table its address.
-pub(crate) fn run(plan: &mut Plan) -> Result<(), CompileError> {
-    let items = items(plan);
+pub(crate) fn run(stage: &mut Stage, machine: &Machine) -> Result<(), CompileError> {
+    let items = items(stage);
     let addresses = place(&items);
     let end = items.iter().zip(&addresses).map(|(item, &at)| at + item.bytes).max().unwrap_or(0);
-    if end > u64::from(plan.machine.sram_bytes) {
+    if end > u64::from(machine.sram_bytes) {
         let sizes = items.iter().map(|item| (item.name.as_str(), item.bytes)).collect();
-        return Err(does_not_fit(plan, end, 0, sizes));
+        return Err(does_not_fit(stage, machine, end, 0, sizes));
     }
     for (item, &at) in items.iter().zip(&addresses) {
         let at = at as u32;
         match item.owner {
-            Owner::Tensor(id) => match &mut plan.tensors[id].storage {
+            Owner::Tensor(id) => match &mut stage.tensors[id].storage {
                 Storage::Computed { address } | Storage::Constant { address, .. } => *address = at,
                 Storage::Alias(_) => {}
             },
-            Owner::Scratch(step, area) => plan.steps[step].scratch[area].address = at,
-            Owner::Table(step, area) => plan.steps[step].tables[area].address = at,
+            Owner::Scratch(step, area) => stage.steps[step].scratch[area].address = at,
+            Owner::Table(step, area) => stage.steps[step].tables[area].address = at,
         }
     }
     Ok(())
 }
 
 /// First and last step that touch each tensor, seen from the one that owns the bytes; `None` for tensors that nothing touches.
-fn lives(plan: &Plan) -> Vec<Option<(usize, usize)>> {
-    let mut lives: Vec<Option<(usize, usize)>> = vec![None; plan.tensors.len()];
-    for (index, step) in plan.steps.iter().enumerate() {
+fn lives(stage: &Stage) -> Vec<Option<(usize, usize)>> {
+    let mut lives: Vec<Option<(usize, usize)>> = vec![None; stage.tensors.len()];
+    for (index, step) in stage.steps.iter().enumerate() {
         for tensor in step.kind.sources().into_iter().chain(step.kind.result()) {
-            let (owner, _) = plan.storage(tensor);
+            let (owner, _) = stage.storage(tensor);
             let (first, _) = lives[owner].unwrap_or((index, index));
             lives[owner] = Some((first, index));
         }
@@ -73,26 +73,26 @@ fn lives(plan: &Plan) -> Vec<Option<(usize, usize)>> {
     lives
 }
 
-/// The memory map of a plan whose ranges have addresses.
-pub(crate) fn buffers(plan: &Plan) -> Vec<Buffer> {
+/// The memory map of a stage whose ranges have addresses; `first` is the program's operator that is its first step.
+pub(crate) fn buffers(stage: &Stage, first: usize) -> Vec<Buffer> {
     let buffer = |item: Item| {
         let (address, kind) = match item.owner {
-            Owner::Tensor(id) => match plan.tensors[id].storage {
-                Storage::Constant { .. } => (plan.storage(id).1, BufferKind::Weight),
-                _ => (plan.storage(id).1, BufferKind::Activation),
+            Owner::Tensor(id) => match stage.tensors[id].storage {
+                Storage::Constant { .. } => (stage.storage(id).1, BufferKind::Weight),
+                _ => (stage.storage(id).1, BufferKind::Activation),
             },
-            Owner::Scratch(step, area) => (plan.steps[step].scratch[area].address, BufferKind::Scratch),
-            Owner::Table(step, area) => (plan.steps[step].tables[area].address, BufferKind::Table),
+            Owner::Scratch(step, area) => (stage.steps[step].scratch[area].address, BufferKind::Scratch),
+            Owner::Table(step, area) => (stage.steps[step].tables[area].address, BufferKind::Table),
         };
-        let live = item.live.map(|(first, last)| (first as u32, last as u32));
+        let live = item.live.map(|(from, to)| ((first + from) as u32, (first + to) as u32));
         Buffer { name: item.name, address, bytes: item.bytes as u32, kind, live }
     };
-    items(plan).into_iter().filter(|item| item.bytes > 0).map(buffer).collect()
+    items(stage).into_iter().filter(|item| item.bytes > 0).map(buffer).collect()
 }
 
-fn items(plan: &Plan) -> Vec<Item> {
+fn items(stage: &Stage) -> Vec<Item> {
     let mut items = Vec::new();
-    for ((id, tensor), live) in plan.tensors.iter().enumerate().zip(lives(plan)) {
+    for ((id, tensor), live) in stage.tensors.iter().enumerate().zip(lives(stage)) {
         let live = match tensor.storage {
             Storage::Alias(_) => continue,
             Storage::Constant { .. } => None,
@@ -100,9 +100,9 @@ fn items(plan: &Plan) -> Vec<Item> {
             Storage::Computed { .. } => live,
         };
         let owner = Owner::Tensor(id);
-        items.push(Item { name: owner.name(plan), bytes: tensor.tile_bytes(), live, owner });
+        items.push(Item { name: owner.name(stage), bytes: tensor.tile_bytes(), live, owner });
     }
-    for (index, step) in plan.steps.iter().enumerate() {
+    for (index, step) in stage.steps.iter().enumerate() {
         let tables =
             step.tables.iter().enumerate().map(|(area, t)| (t.bytes, None, Owner::Table(index, area), "table"));
         let scratch = step.scratch.iter().enumerate();
@@ -147,14 +147,20 @@ fn place(items: &[Item]) -> Vec<u64> {
 }
 
 /// The error for a PE that needs more than it has: `sizes` are names and bytes of what lies in it.
-pub(crate) fn does_not_fit(plan: &Plan, data_bytes: u64, code_bytes: u64, mut sizes: Vec<(&str, u64)>) -> CompileError {
+pub(crate) fn does_not_fit(
+    stage: &Stage,
+    machine: &Machine,
+    data_bytes: u64,
+    code_bytes: u64,
+    mut sizes: Vec<(&str, u64)>,
+) -> CompileError {
     sizes.sort_by_key(|&(_, bytes)| std::cmp::Reverse(bytes));
     CompileError::DoesNotFit(Box::new(DoesNotFit {
-        grid: plan.grid,
+        grid: stage.grid,
         needed_bytes: data_bytes + code_bytes,
         data_bytes,
         code_bytes,
-        available_bytes: plan.machine.sram_bytes,
+        available_bytes: machine.sram_bytes,
         largest: sizes.iter().take(5).map(|(name, bytes)| format!("\"{name}\" ({bytes} bytes)")).collect(),
     }))
 }

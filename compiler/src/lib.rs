@@ -47,9 +47,15 @@ pub struct Options {
 /// A grid or a model that is too large, and operators that no kernel computes.
 pub fn plan(graph: &Graph, options: &Options) -> Result<Plan, CompileError> {
     check(options)?;
-    let mut plan = select::run(graph, options)?;
-    allocate::run(&mut plan)?;
-    Ok(plan)
+    let mut stage = select::run(graph, options)?;
+    allocate::run(&mut stage, &options.machine)?;
+    Ok(Plan {
+        model: graph.name.clone(),
+        machine: options.machine.clone(),
+        grid: options.grid,
+        dtype: options.dtype,
+        stages: vec![stage],
+    })
 }
 
 /// Checks that the machine has the grid and what the kernels' plumbing needs.

@@ -24,10 +24,11 @@ mod logarithm;
 mod trigonometry;
 
 use crate::code::{Code, Tile, float, int, memory};
+use serde::{Deserialize, Serialize};
 use waferloom_fabric::{Dtype, Operand, ScalarOp, Value, VectorOp};
 
 /// An elementary function.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Function {
     /// `e^x`
     Exp,

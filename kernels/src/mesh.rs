@@ -6,6 +6,7 @@
 //!   and results leave the fabric at the west edge.
 //! - **Edge** (two colours): each PE sends to its eastern neighbour. Inputs come in from the west edge along it.
 
+use std::ops::Range;
 use waferloom_fabric::{
     Color, ColorRef, ColorRoute, Direction, Extent, Param, ParamValues, PortSet, Position, QueueBinding, Region, Value,
 };
@@ -70,31 +71,50 @@ pub enum Axis {
     Y,
 }
 
-/// A rectangle of PEs from the program's origin, and the parameters that its kernels use.
+/// A rectangle of PEs, and the parameters that its kernels use.
+///
+/// A program may have several, side by side from west to east; they share its parameters.
 #[derive(Debug)]
 pub struct Mesh {
     /// The PEs.
     pub grid: Extent,
+    /// Column of the program in which the rectangle starts.
+    pub first_column: u16,
+    /// Columns of the program.
+    program_width: u16,
     params: Vec<Param>,
 }
 
 impl Mesh {
-    /// A mesh with its plumbing.
+    /// The only rectangle of a program, with its plumbing.
     pub fn new(grid: Extent) -> Self {
-        let columns = |name: &str, f: &dyn Fn(i32) -> i32| Param {
-            name: name.into(),
-            values: ParamValues::ByColumn((0..i32::from(grid.width)).map(f).collect()),
-        };
+        Self::westernmost(&[grid.width], grid.height)
+    }
+
+    /// The first of rectangles side by side; [`Mesh::eastern_neighbour`] gives the others.
+    ///
+    /// # Panics
+    /// When no width is given.
+    pub fn westernmost(widths: &[u16], height: u16) -> Self {
+        let columns = |name: &str, values: Vec<i32>| Param { name: name.into(), values: ParamValues::ByColumn(values) };
         let color = |pair: [Color; 2], parity: i32| i32::from(pair[parity as usize & 1].0);
+        let program_width: u16 = widths.iter().sum();
+        let all = 0..i32::from(program_width);
         let params = vec![
-            columns("x", &|x| x),
-            Param { name: "y".into(), values: ParamValues::ByRow((0..i32::from(grid.height)).collect()) },
-            columns("chain_in", &|x| color(CHAIN, x + 1)),
-            columns("chain_out", &|x| color(CHAIN, x)),
-            columns("edge_in", &|x| color(EDGE, x)),
-            columns("edge_out", &|x| color(EDGE, x + 1)),
+            columns("x", widths.iter().flat_map(|&width| 0..i32::from(width)).collect()),
+            Param { name: "y".into(), values: ParamValues::ByRow((0..i32::from(height)).collect()) },
+            columns("chain_in", all.clone().map(|x| color(CHAIN, x + 1)).collect()),
+            columns("chain_out", all.clone().map(|x| color(CHAIN, x)).collect()),
+            columns("edge_in", all.clone().map(|x| color(EDGE, x)).collect()),
+            columns("edge_out", all.map(|x| color(EDGE, x + 1)).collect()),
         ];
-        Self { grid, params }
+        Self { grid: Extent { width: widths[0], height }, first_column: 0, program_width, params }
+    }
+
+    /// The rectangle to the east; the program's parameters go along.
+    pub fn eastern_neighbour(self, width: u16) -> Self {
+        let first_column = self.first_column + self.grid.width;
+        Self { grid: Extent { width, ..self.grid }, first_column, ..self }
     }
 
     /// PEs along an axis.
@@ -113,7 +133,7 @@ impl Mesh {
         } as u32)
     }
 
-    /// A parameter with a value for each position along an axis; equal ones are shared.
+    /// A parameter with a value for each position along an axis of the rectangle; equal ones are shared.
     pub fn param_along(&mut self, axis: Axis, prefix: &str, values: Vec<i32>) -> Value {
         if let Some(&first) = values.first()
             && values.iter().all(|&v| v == first)
@@ -121,7 +141,13 @@ impl Mesh {
             return Value::Imm(first);
         }
         let values = match axis {
-            Axis::X => ParamValues::ByColumn(values),
+            Axis::X => {
+                // Other rectangles do not use it.
+                let mut columns = vec![0; self.program_width.into()];
+                let first = usize::from(self.first_column);
+                columns[first..first + values.len()].copy_from_slice(&values);
+                ParamValues::ByColumn(columns)
+            }
             Axis::Y => ParamValues::ByRow(values),
         };
         let index = self.params.iter().position(|p| p.values == values).unwrap_or_else(|| {
@@ -161,29 +187,56 @@ impl Mesh {
         ]
     }
 
-    /// The routers' configuration for all of the plumbing.
+    /// The routers' configuration for all of the plumbing. Only the program's first rectangle sends to the west of itself;
+    /// for what leaves to the east see [`Mesh::route_to_east`].
     pub fn routes(&self) -> Vec<ColorRoute> {
         use Direction::{East, Ramp, West};
         let mut routes = self.broadcast_routes(Axis::X);
         routes.extend(self.broadcast_routes(Axis::Y));
+        let (first, end) = (self.first_column, self.first_column + self.grid.width);
+        let first_to_west = if first == 0 { first } else { first + 1 };
         for parity in 0..2u16 {
+            let (chain, edge) = (CHAIN[usize::from(parity)], EDGE[usize::from(parity)]);
             let other = 1 - parity;
-            // Senders of this parity to the west; at column 0 the wavelets leave the fabric.
-            routes.extend(self.columns(CHAIN[parity as usize], parity, self.grid.width, Ramp, West));
+            // Senders of this parity to the west; at the program's column 0 the wavelets leave the fabric.
+            routes.extend(self.columns(chain, parity, first_to_west..end, Ramp, West));
             // Their receivers: columns of the other parity that have an eastern neighbour.
-            routes.extend(self.columns(CHAIN[parity as usize], other, self.grid.width - 1, East, Ramp));
-            // Receivers of this parity from the west; at column 0 the wavelets come from the host.
-            routes.extend(self.columns(EDGE[parity as usize], parity, self.grid.width, West, Ramp));
-            routes.extend(self.columns(EDGE[parity as usize], other, self.grid.width - 1, Ramp, East));
+            routes.extend(self.columns(chain, other, first..end - 1, East, Ramp));
+            // Receivers of this parity from the west; in the first column the wavelets come from the host or from the
+            // rectangle to the west.
+            routes.extend(self.columns(edge, parity, first..end, West, Ramp));
+            routes.extend(self.columns(edge, other, first..end - 1, Ramp, East));
         }
         routes
     }
 
-    /// A fixed route for every second column from `first` up to, not including, `end`.
-    fn columns(&self, color: Color, first: u16, end: u16, rx: Direction, tx: Direction) -> Option<ColorRoute> {
-        (first < end).then(|| ColorRoute {
+    /// Lets the last column send on to the east of the rectangle.
+    pub fn route_to_east(&self) -> Option<ColorRoute> {
+        let end = self.first_column + self.grid.width;
+        let color = EDGE[usize::from(end % 2)];
+        self.columns(color, 1 - end % 2, end - 1..end, Direction::Ramp, Direction::East)
+    }
+
+    /// A fixed route for the columns of a parity among `columns` of the program.
+    fn columns(
+        &self,
+        color: Color,
+        parity: u16,
+        columns: Range<u16>,
+        rx: Direction,
+        tx: Direction,
+    ) -> Option<ColorRoute> {
+        let first = columns.start + (columns.start + parity) % 2;
+        (first < columns.end).then(|| ColorRoute {
             color,
-            region: Region { x: first, y: 0, width: end - first, height: self.grid.height, step_x: 2, step_y: 1 },
+            region: Region {
+                x: first,
+                y: 0,
+                width: columns.end - first,
+                height: self.grid.height,
+                step_x: 2,
+                step_y: 1,
+            },
             positions: vec![Position { rx: PortSet::of(&[rx]), tx: PortSet::of(&[tx]) }],
             start: 0,
             ring: false,
@@ -211,8 +264,8 @@ impl Mesh {
         let along = |from: u16, count: u16, positions: Vec<Position>| ColorRoute {
             color,
             region: match axis {
-                Axis::X => Region::rect(from, 0, count, self.grid.height),
-                Axis::Y => Region::rect(0, from, self.grid.width, count),
+                Axis::X => Region::rect(self.first_column + from, 0, count, self.grid.height),
+                Axis::Y => Region::rect(self.first_column, from, self.grid.width, count),
             },
             positions,
             start: 0,

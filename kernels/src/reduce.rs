@@ -7,10 +7,11 @@
 use crate::code::{Code, Tile, float, memory, words_at, words_out};
 use crate::line::{self, Turn};
 use crate::mesh::{Axis, Mesh, input, output};
+use serde::{Deserialize, Serialize};
 use waferloom_fabric::{Compare, Dtype, Operand, Value, VectorOp};
 
 /// How elements are combined.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Combine {
     /// Sum.
     Sum,

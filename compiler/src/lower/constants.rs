@@ -4,13 +4,13 @@ use super::Lowering;
 use crate::plan::{Storage, TensorId};
 use crate::{CompileError, view};
 use petgraph::graph::NodeIndex;
-use waferloom_fabric::{Constant, Coord, Dtype, Payload};
+use waferloom_fabric::{Constant, Dtype, Payload};
 use waferloom_models::graph::{ConstantData, Op};
 
 impl Lowering<'_> {
     /// The constant of a tensor, or `None` when it is none.
     pub(super) fn constant(&self, id: TensorId) -> Result<Option<Constant>, CompileError> {
-        let tensor = &self.plan.tensors[id];
+        let tensor = &self.stage.tensors[id];
         let Storage::Constant { node, address } = tensor.storage else { return Ok(None) };
         let bits = self.constant_bits(NodeIndex::new(node), tensor.dtype)?;
         let bytes = bits.iter().flat_map(|b| b.to_le_bytes().into_iter().take(tensor.dtype.bytes() as usize)).collect();
@@ -18,7 +18,7 @@ impl Lowering<'_> {
             name: tensor.name.clone(),
             dtype: tensor.dtype,
             distribution: tensor.distribution.clone(),
-            origin: Coord { x: 0, y: 0 },
+            origin: self.stage.origin,
             address,
             payload: Payload::Inline(bytes),
         }))

@@ -1,25 +1,23 @@
-//! From a plan to a program: one class of PEs for the whole grid, whose only task runs the steps in order.
+//! From a plan to a program: one class of PEs for each stage, whose only task runs the stage's steps in order.
 
 mod constants;
 pub(crate) mod elementwise;
 mod movement;
 mod rows;
 
-use crate::plan::{Plan, Step, StepKind, TensorId};
+use crate::plan::{Plan, Stage, Step, StepKind, TensorId};
 use crate::{CompileError, allocate};
-use waferloom_fabric::{
-    Class, Coord, Direction, Distribution, Dtype, Operator, Placement, Port, PortKind, Program, Region,
-};
+use waferloom_fabric::{Class, Direction, Distribution, Dtype, Machine, Operator, Placement, Port, PortKind, Program};
 use waferloom_kernels::{Code, Mesh, Tile, edge, gather, matmul, mesh};
 use waferloom_models::Graph;
 
 /// Id of the task that runs the steps.
 const MAIN_TASK: u8 = 8;
 
-/// A program under construction.
+/// A stage's class under construction.
 struct Lowering<'a> {
     graph: &'a Graph,
-    plan: &'a Plan,
+    stage: &'a Stage,
     mesh: Mesh,
     code: Code,
 }
@@ -29,14 +27,48 @@ struct Lowering<'a> {
 /// # Errors
 /// A plan that was made for another graph, and code that does not fit beside the data.
 pub fn lower(graph: &Graph, plan: &Plan) -> Result<Program, CompileError> {
-    let mut lowering = Lowering { graph, plan, mesh: Mesh::new(plan.grid), code: Code::new() };
-    let mut constants = Vec::new();
-    for tensor in 0..plan.tensors.len() {
-        constants.extend(lowering.constant(tensor)?);
+    let mut program = Program {
+        name: plan.model.clone(),
+        machine: plan.machine.clone(),
+        grid: plan.grid,
+        params: Vec::new(),
+        classes: Vec::new(),
+        placements: Vec::new(),
+        routes: Vec::new(),
+        constants: Vec::new(),
+        ports: Vec::new(),
+        readbacks: Vec::new(),
+        operators: Vec::new(),
+    };
+    let widths: Vec<u16> = plan.stages.iter().map(|stage| stage.grid.width).collect();
+    let mut mesh = Mesh::westernmost(&widths, plan.grid.height);
+    for (index, stage) in plan.stages.iter().enumerate() {
+        if index > 0 {
+            mesh = mesh.eastern_neighbour(stage.grid.width);
+        }
+        mesh = add_stage(&mut program, graph, plan, index, mesh)?;
     }
-    for (index, step) in plan.steps.iter().enumerate() {
-        lowering.code.push(waferloom_fabric::Instruction::Mark(index as u32));
-        constants.extend(lowering.step(step)?);
+    program.params = mesh.into_params();
+    Ok(program)
+}
+
+/// Adds a stage to the program; gives back its mesh.
+fn add_stage(
+    program: &mut Program,
+    graph: &Graph,
+    plan: &Plan,
+    index: usize,
+    mesh: Mesh,
+) -> Result<Mesh, CompileError> {
+    let stage = &plan.stages[index];
+    let first_operator = program.operators.len();
+    let mut lowering = Lowering { graph, stage, mesh, code: Code::new() };
+    for tensor in 0..stage.tensors.len() {
+        program.constants.extend(lowering.constant(tensor)?);
+    }
+    for (index, step) in stage.steps.iter().enumerate() {
+        lowering.code.push(waferloom_fabric::Instruction::Mark((first_operator + index) as u32));
+        program.constants.extend(lowering.step(step)?);
     }
     let registers = u32::from(lowering.code.registers());
     if registers > u32::from(plan.machine.registers) {
@@ -48,38 +80,31 @@ pub fn lower(graph: &Graph, plan: &Plan) -> Result<Program, CompileError> {
         });
     }
     let class = Class {
-        name: "worker".into(),
+        name: if plan.stages.len() == 1 { "worker".into() } else { format!("stage {index}") },
         input_queues: Mesh::input_queues(),
         output_queues: Mesh::output_queues(),
         fifos: Vec::new(),
-        buffers: allocate::buffers(plan),
+        buffers: allocate::buffers(stage, first_operator),
         tasks: vec![lowering.code.into_main_task(MAIN_TASK)],
     };
-    fits(plan, &class)?;
-    Ok(Program {
-        name: plan.model.clone(),
-        machine: plan.machine.clone(),
-        grid: plan.grid,
-        routes: lowering.mesh.routes(),
-        params: lowering.mesh.into_params(),
-        classes: vec![class],
-        placements: vec![Placement { region: Region::all(plan.grid), class: 0 }],
-        constants,
-        ports: plan.steps.iter().filter_map(|step| port(plan, step)).collect(),
-        readbacks: Vec::new(),
-        operators: plan.steps.iter().map(|step| operator(plan, step)).collect(),
-    })
+    fits(stage, &plan.machine, &class)?;
+    program.classes.push(class);
+    program.placements.push(Placement { region: stage.region(), class: index as u32 });
+    program.routes.extend(lowering.mesh.routes());
+    program.ports.extend(stage.steps.iter().filter_map(|step| port(stage, step)));
+    program.operators.extend(stage.steps.iter().map(|step| operator(stage, step)));
+    Ok(lowering.mesh)
 }
 
 impl Lowering<'_> {
     fn tile(&self, id: TensorId) -> Tile {
-        let tensor = &self.plan.tensors[id];
-        let (_, address) = self.plan.storage(id);
+        let tensor = &self.stage.tensors[id];
+        let (_, address) = self.stage.storage(id);
         Tile { address, elements: tensor.distribution.tile_elements() as u32, dtype: tensor.dtype }
     }
 
     fn distribution(&self, id: TensorId) -> &Distribution {
-        &self.plan.tensors[id].distribution
+        &self.stage.tensors[id].distribution
     }
 
     /// Emits a step; gives the tables that it needs.
@@ -105,7 +130,7 @@ impl Lowering<'_> {
     }
 
     fn matmul(&mut self, step: &Step, left: TensorId, right: TensorId, result: TensorId) {
-        let shape = crate::select::matmul::shape(self.plan, left, right, result);
+        let shape = crate::select::matmul::shape(self.stage, left, right, result);
         let (left, right, result) = (self.tile(left), self.tile(right), self.tile(result));
         let sums = match result.dtype {
             Dtype::F32 => result,
@@ -137,41 +162,41 @@ impl Lowering<'_> {
 }
 
 /// Checks that the code fits above the data.
-fn fits(plan: &Plan, class: &Class) -> Result<(), CompileError> {
-    let (data, code) = (u64::from(class.data_bytes()), u64::from(class.code_bytes(&plan.machine)));
-    if data + code <= u64::from(plan.machine.sram_bytes) {
+fn fits(stage: &Stage, machine: &Machine, class: &Class) -> Result<(), CompileError> {
+    let (data, code) = (u64::from(class.data_bytes()), u64::from(class.code_bytes(machine)));
+    if data + code <= u64::from(machine.sram_bytes) {
         return Ok(());
     }
     let sizes = class.buffers.iter().map(|b| (b.name.as_str(), u64::from(b.bytes))).collect();
-    Err(allocate::does_not_fit(plan, data, code, sizes))
+    Err(allocate::does_not_fit(stage, machine, data, code, sizes))
 }
 
-fn port(plan: &Plan, step: &Step) -> Option<Port> {
+fn port(stage: &Stage, step: &Step) -> Option<Port> {
     let (name, kind, tensor, color) = match &step.kind {
         StepKind::Receive { input, result } => (input, PortKind::Input, *result, mesh::EDGE[0]),
         StepKind::Send { output, source } => (output, PortKind::Output, *source, mesh::CHAIN[0]),
         _ => return None,
     };
-    let tensor = &plan.tensors[tensor];
+    let tensor = &stage.tensors[tensor];
     Some(Port {
         name: name.clone(),
         kind,
         dtype: tensor.dtype,
         distribution: tensor.distribution.clone(),
         edge: Direction::West,
-        at: Coord { x: 0, y: 0 },
+        at: stage.origin,
         color,
     })
 }
 
-fn operator(plan: &Plan, step: &Step) -> Operator {
+fn operator(stage: &Stage, step: &Step) -> Operator {
     let tensors = step.kind.sources().into_iter().chain(step.kind.result());
-    let bytes: u64 = tensors.map(|id| plan.tensors[id].tile_bytes()).sum();
+    let bytes: u64 = tensors.map(|id| stage.tensors[id].tile_bytes()).sum();
     Operator {
         name: step.name.clone(),
         kind: step.kind.name(),
-        region: Region::all(plan.grid),
+        region: stage.region(),
         flops: step.flops,
-        bytes: bytes * plan.grid.pes() as u64,
+        bytes: bytes * stage.grid.pes() as u64,
     }
 }

@@ -4,7 +4,7 @@ use super::Lowering;
 use crate::plan::{Step, TensorId};
 use crate::{CompileError, view};
 use petgraph::graph::NodeIndex;
-use waferloom_fabric::{Constant, Coord, Dtype, Payload};
+use waferloom_fabric::{Constant, Dtype, Payload};
 use waferloom_kernels::relayout::{self, Memory};
 use waferloom_kernels::{Tile, matmul};
 
@@ -50,7 +50,7 @@ impl Lowering<'_> {
                     name: format!("table of {}", step.name),
                     dtype: Dtype::U16,
                     distribution: table.distribution,
-                    origin: Coord { x: 0, y: 0 },
+                    origin: self.stage.origin,
                     address: area.address,
                     payload: Payload::Inline(table.numbers.iter().flat_map(|n| n.to_le_bytes()).collect()),
                 });

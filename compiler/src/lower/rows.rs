@@ -2,7 +2,7 @@
 
 use super::Lowering;
 use crate::layout;
-use crate::plan::{Combine, Step, StepKind, TensorId};
+use crate::plan::{Step, StepKind, TensorId};
 use waferloom_fabric::Dtype;
 use waferloom_kernels::mesh::Axis;
 use waferloom_kernels::reduce::{self, Rows};
@@ -11,7 +11,7 @@ use waferloom_kernels::{Tile, normalize, softmax};
 impl Lowering<'_> {
     /// A tensor as rows along its last dimension, and whether these are dealt to the columns of the mesh.
     fn as_rows(&mut self, id: TensorId) -> (Rows, bool) {
-        let distribution = &self.plan.tensors[id].distribution;
+        let distribution = &self.stage.tensors[id].distribution;
         let (rows, stride) = layout::rows(distribution);
         let valid = self.mesh.param_along(Axis::X, "valid", layout::valid_columns(distribution));
         (Rows { tile: self.tile(id), rows, stride, valid }, distribution.x.is_some())
@@ -34,11 +34,6 @@ impl Lowering<'_> {
                 });
             }
             StepKind::Reduce { combine, source, result } => {
-                let combine = match combine {
-                    Combine::Sum => reduce::Combine::Sum,
-                    Combine::Max => reduce::Combine::Max,
-                    Combine::Min => reduce::Combine::Min,
-                };
                 let (rows, spread) = self.as_rows(source);
                 let result = self.tile(result);
                 let wide = Tile { address: scratch, dtype: Dtype::F32, ..result };

@@ -2,12 +2,11 @@
 
 use super::Selection;
 use crate::CompileError;
-use crate::lower::elementwise::function;
-use crate::plan::{Elementwise, FunctionName, Source, StepKind, VectorName};
+use crate::plan::{Elementwise, Source, StepKind};
 use petgraph::graph::NodeIndex;
-use waferloom_fabric::Dtype;
+use waferloom_fabric::{Dtype, VectorOp};
 use waferloom_kernels::elementwise::DIVIDE_VECTORS;
-use waferloom_kernels::functions::map_scratch_bytes;
+use waferloom_kernels::functions::{Function, map_scratch_bytes};
 use waferloom_models::graph::{BinaryOp, ConstantData, ElementType, Op, UnaryOp};
 
 /// The integer 0.
@@ -30,7 +29,7 @@ impl Selection<'_> {
         let result = self.compute_tensor(id, self.default_layout(id));
         let elements = self.distribution(result).tile_elements() as u32;
         let scratch = match op {
-            Elementwise::Function(f) => vec![map_scratch_bytes(elements, function(f).scratch_vectors() + 1)],
+            Elementwise::Function(f) => vec![map_scratch_bytes(elements, f.scratch_vectors() + 1)],
             Elementwise::Divide => vec![map_scratch_bytes(elements, DIVIDE_VECTORS), 2 * elements * 4],
             _ => Vec::new(),
         };
@@ -49,7 +48,7 @@ impl Selection<'_> {
         match &graph.node(id).op {
             Op::Constant(ConstantData::Float(values)) if values.len() == 1 => {
                 // A mask's lowest number of f32 must not become an infinity.
-                let value = self.plan.dtype.clamp_finite(values[0]);
+                let value = self.float.clamp_finite(values[0]);
                 Ok(Source::Scalar { bits: value.to_bits(), dtype: Dtype::F32 })
             }
             Op::Constant(ConstantData::Int(values)) if values.len() == 1 => {
@@ -68,17 +67,15 @@ impl Selection<'_> {
             Op::Unary(UnaryOp::Cast) => Ok(self.cast(id)),
             Op::Unary(op) => self.unary(id, *op),
             Op::Binary(op) => self.binary(id, *op),
-            _ => vector(VectorName::Select),
+            _ => vector(VectorOp::Select),
         }
     }
 
     fn cast(&self, id: NodeIndex) -> (Elementwise, Option<Source>) {
         let from = self.graph.node(self.graph.operands(id)[0]).output.element;
         match (from, self.graph.node(id).output.element) {
-            (ElementType::Float | ElementType::Int, ElementType::Bool) => {
-                (Elementwise::Not(VectorName::Eq), Some(ZERO))
-            }
-            _ => (Elementwise::Vector(VectorName::Mov), None),
+            (ElementType::Float | ElementType::Int, ElementType::Bool) => (Elementwise::Not(VectorOp::Eq), Some(ZERO)),
+            _ => (Elementwise::Vector(VectorOp::Mov), None),
         }
     }
 
@@ -86,25 +83,25 @@ impl Selection<'_> {
         let vector = |op, extra| Ok((Elementwise::Vector(op), extra));
         let function = |name| Ok((Elementwise::Function(name), None));
         match op {
-            UnaryOp::Neg => vector(VectorName::Neg, None),
-            UnaryOp::Abs => vector(VectorName::Abs, None),
-            UnaryOp::Square => vector(VectorName::Mul, None),
-            UnaryOp::Relu => vector(VectorName::Max, Some(ZERO)),
-            UnaryOp::Not => vector(VectorName::Eq, Some(ZERO)),
-            UnaryOp::IsNan => Ok((Elementwise::Not(VectorName::Eq), None)),
-            UnaryOp::Exp => function(FunctionName::Exp),
-            UnaryOp::Sqrt => function(FunctionName::Sqrt),
-            UnaryOp::Rsqrt => function(FunctionName::Rsqrt),
-            UnaryOp::Recip => function(FunctionName::Reciprocal),
-            UnaryOp::Erf => function(FunctionName::Erf),
-            UnaryOp::Tanh => function(FunctionName::Tanh),
-            UnaryOp::Sigmoid => function(FunctionName::Sigmoid),
-            UnaryOp::Silu => function(FunctionName::Silu),
-            UnaryOp::Gelu => function(FunctionName::Gelu),
-            UnaryOp::Log => function(FunctionName::Log),
-            UnaryOp::Sin => function(FunctionName::Sin),
-            UnaryOp::Cos => function(FunctionName::Cos),
-            UnaryOp::Floor => function(FunctionName::Floor),
+            UnaryOp::Neg => vector(VectorOp::Neg, None),
+            UnaryOp::Abs => vector(VectorOp::Abs, None),
+            UnaryOp::Square => vector(VectorOp::Mul, None),
+            UnaryOp::Relu => vector(VectorOp::Max, Some(ZERO)),
+            UnaryOp::Not => vector(VectorOp::Eq, Some(ZERO)),
+            UnaryOp::IsNan => Ok((Elementwise::Not(VectorOp::Eq), None)),
+            UnaryOp::Exp => function(Function::Exp),
+            UnaryOp::Sqrt => function(Function::Sqrt),
+            UnaryOp::Rsqrt => function(Function::Rsqrt),
+            UnaryOp::Recip => function(Function::Reciprocal),
+            UnaryOp::Erf => function(Function::Erf),
+            UnaryOp::Tanh => function(Function::Tanh),
+            UnaryOp::Sigmoid => function(Function::Sigmoid),
+            UnaryOp::Silu => function(Function::Silu),
+            UnaryOp::Gelu => function(Function::Gelu),
+            UnaryOp::Log => function(Function::Log),
+            UnaryOp::Sin => function(Function::Sin),
+            UnaryOp::Cos => function(Function::Cos),
+            UnaryOp::Floor => function(Function::Floor),
             UnaryOp::Round | UnaryOp::Cast => {
                 Err(self.unsupported(id, "no kernel rounds to even; floor(x + 0.5) is the nearest that is supported"))
             }
@@ -114,17 +111,17 @@ impl Selection<'_> {
     fn binary(&self, id: NodeIndex, op: BinaryOp) -> Result<(Elementwise, Option<Source>), CompileError> {
         let vector = |op| Ok((Elementwise::Vector(op), None));
         match op {
-            BinaryOp::Add => vector(VectorName::Add),
-            BinaryOp::Sub => vector(VectorName::Sub),
-            BinaryOp::Mul => vector(VectorName::Mul),
-            BinaryOp::Max => vector(VectorName::Max),
-            BinaryOp::Min => vector(VectorName::Min),
-            BinaryOp::Eq => vector(VectorName::Eq),
-            BinaryOp::Lt => vector(VectorName::Lt),
-            BinaryOp::Le => vector(VectorName::Le),
-            BinaryOp::And => vector(VectorName::And),
-            BinaryOp::Or => vector(VectorName::Or),
-            BinaryOp::Xor => vector(VectorName::Xor),
+            BinaryOp::Add => vector(VectorOp::Add),
+            BinaryOp::Sub => vector(VectorOp::Sub),
+            BinaryOp::Mul => vector(VectorOp::Mul),
+            BinaryOp::Max => vector(VectorOp::Max),
+            BinaryOp::Min => vector(VectorOp::Min),
+            BinaryOp::Eq => vector(VectorOp::Eq),
+            BinaryOp::Lt => vector(VectorOp::Lt),
+            BinaryOp::Le => vector(VectorOp::Le),
+            BinaryOp::And => vector(VectorOp::And),
+            BinaryOp::Or => vector(VectorOp::Or),
+            BinaryOp::Xor => vector(VectorOp::Xor),
             BinaryOp::Div if self.graph.node(id).output.element == ElementType::Float => {
                 Ok((Elementwise::Divide, None))
             }

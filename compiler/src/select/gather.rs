@@ -15,11 +15,11 @@ impl Selection<'_> {
             return Err(self.unsupported(id, "only rows of a matrix can be looked up"));
         }
         let product = self.default_layout(id);
-        let table_layout = layout::table(graph.shape(table), product.x, self.plan.grid);
+        let table_layout = layout::table(graph.shape(table), product.x, self.stage.grid);
         let table = self.demand(table, table_layout)?;
-        let indices = self.demand(indices, layout::indices(graph.shape(indices), self.plan.grid))?;
+        let indices = self.demand(indices, layout::indices(graph.shape(indices), self.stage.grid))?;
         let result = self.compute_tensor(id, product);
-        let panel = self.plan.tensors[table].tile_bytes() as u32;
+        let panel = self.stage.tensors[table].tile_bytes() as u32;
         self.compute_step(id, StepKind::Gather { table, indices, result }, 0, &[panel]);
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use super::Selection;
 use crate::CompileError;
-use crate::plan::{Plan, StepKind, TensorId};
+use crate::plan::{Stage, StepKind, TensorId};
 use petgraph::graph::NodeIndex;
 use waferloom_fabric::{Dtype, Split};
 use waferloom_kernels::matmul::{self, BatchDim, MatMul};
@@ -25,10 +25,10 @@ impl Selection<'_> {
         let right_layout = matmul::right_distribution(self.distribution(left), &right_shape, columns);
         let right = self.demand(right, right_layout)?;
         let result = self.compute_tensor(id, product);
-        let shape = shape(&self.plan, left, right, result);
-        let [left_panel, right_panel] = shape.panel_bytes(self.plan.dtype);
+        let shape = shape(&self.stage, left, right, result);
+        let [left_panel, right_panel] = shape.panel_bytes(self.float);
         // The product is summed up in f32, in place where that is its type.
-        let sums = if self.plan.dtype == Dtype::F32 {
+        let sums = if self.float == Dtype::F32 {
             0
         } else {
             self.distribution(result).tile_elements() as u32 * Dtype::F32.bytes()
@@ -40,8 +40,8 @@ impl Selection<'_> {
 }
 
 /// The local sizes of a planned product.
-pub(crate) fn shape(plan: &Plan, left: TensorId, right: TensorId, result: TensorId) -> MatMul {
-    let [left, right, result] = [left, right, result].map(|id| &plan.tensors[id].distribution);
+pub(crate) fn shape(stage: &Stage, left: TensorId, right: TensorId, result: TensorId) -> MatMul {
+    let [left, right, result] = [left, right, result].map(|id| &stage.tensors[id].distribution);
     let rank = result.shape.len();
     let (left_tile, right_tile, tile) = (left.tile(), right.tile(), result.tile());
     // Matrices between two indices of a batch dimension; 0 where the operand has a single index.

@@ -1,4 +1,4 @@
-//! From a prepared graph to the steps of a plan: for each computed node the kernel and the layouts of its operands. Addresses
+//! From a prepared graph to the steps of a stage: for each computed node the kernel and the layouts of its operands. Addresses
 //! come later, in [`crate::allocate`].
 //!
 //! - [`movement`]: a consumer asks for a value in a layout; constants, aliases and relayouts give it
@@ -11,34 +11,30 @@ mod movement;
 mod rows;
 
 use crate::error::{CompileError, UnsupportedOperator};
-use crate::plan::{Area, Plan, Step, StepKind, Storage, TensorId, TensorPlan};
+use crate::plan::{Area, Stage, Step, StepKind, Storage, TensorId, TensorPlan};
 use crate::{Options, layout, view};
 use petgraph::graph::NodeIndex;
 use std::collections::{BTreeMap, BTreeSet};
-use waferloom_fabric::{Distribution, Dtype};
+use waferloom_fabric::{Coord, Distribution, Dtype};
 use waferloom_models::Graph;
 use waferloom_models::graph::{ElementType, Op};
 
-/// A plan under construction.
+/// A stage under construction.
 struct Selection<'a> {
     graph: &'a Graph,
-    plan: Plan,
+    /// Type of floating-point tensors.
+    float: Dtype,
+    stage: Stage,
     /// The tensors that hold a node's value, the first as it was computed.
     holders: BTreeMap<NodeIndex, Vec<TensorId>>,
     names: BTreeSet<String>,
 }
 
 /// Chooses kernels and layouts for all nodes that an output needs.
-pub(crate) fn run(graph: &Graph, options: &Options) -> Result<Plan, CompileError> {
-    let plan = Plan {
-        model: graph.name.clone(),
-        machine: options.machine.clone(),
-        grid: options.grid,
-        dtype: options.dtype,
-        tensors: Vec::new(),
-        steps: Vec::new(),
-    };
-    let mut selection = Selection { graph, plan, holders: BTreeMap::new(), names: BTreeSet::new() };
+pub(crate) fn run(graph: &Graph, options: &Options) -> Result<Stage, CompileError> {
+    let stage = Stage { origin: Coord { x: 0, y: 0 }, grid: options.grid, tensors: Vec::new(), steps: Vec::new() };
+    let mut selection =
+        Selection { graph, float: options.dtype, stage, holders: BTreeMap::new(), names: BTreeSet::new() };
     for &id in &graph.inputs {
         selection.receive(id);
     }
@@ -49,7 +45,7 @@ pub(crate) fn run(graph: &Graph, options: &Options) -> Result<Plan, CompileError
         let source = selection.demand_default(*id)?;
         selection.step(name, StepKind::Send { output: name.clone(), source }, 0);
     }
-    Ok(selection.plan)
+    Ok(selection.stage)
 }
 
 /// The nodes that must be computed, operands first: those from which an output follows, without inputs and constants.
@@ -105,7 +101,7 @@ impl Selection<'_> {
     /// The type on the mesh of a tensor of the graph.
     fn dtype(&self, element: ElementType) -> Dtype {
         match element {
-            ElementType::Float => self.plan.dtype,
+            ElementType::Float => self.float,
             ElementType::Int | ElementType::Bool => Dtype::I32,
         }
     }
@@ -116,7 +112,7 @@ impl Selection<'_> {
 
     /// The layout of a value unless its user asks for another. Integers lie as floats do, so that masks meet scores.
     fn default_layout(&self, id: NodeIndex) -> Distribution {
-        layout::default(self.graph.shape(id), self.plan.grid, self.plan.dtype)
+        layout::default(self.graph.shape(id), self.stage.grid, self.float)
     }
 
     fn tensor(&mut self, name: &str, dtype: Dtype, distribution: Distribution, storage: Storage) -> TensorId {
@@ -126,8 +122,8 @@ impl Selection<'_> {
             unique = format!("{name}~{number}");
             number += 1;
         }
-        self.plan.tensors.push(TensorPlan { name: unique, dtype, distribution, storage });
-        self.plan.tensors.len() - 1
+        self.stage.tensors.push(TensorPlan { name: unique, dtype, distribution, storage });
+        self.stage.tensors.len() - 1
     }
 
     /// The tensor that a step will write as a node's value.
@@ -140,8 +136,8 @@ impl Selection<'_> {
 
     fn step(&mut self, name: &str, kind: StepKind, flops: u64) -> &mut Step {
         let step = Step { name: name.into(), kind, flops, scratch: Vec::new(), tables: Vec::new() };
-        self.plan.steps.push(step);
-        self.plan.steps.last_mut().expect("a step was just added")
+        self.stage.steps.push(step);
+        self.stage.steps.last_mut().expect("a step was just added")
     }
 
     /// Adds the step that computes a node with working memory of the given sizes in bytes.
@@ -151,6 +147,6 @@ impl Selection<'_> {
     }
 
     fn distribution(&self, tensor: TensorId) -> &Distribution {
-        &self.plan.tensors[tensor].distribution
+        &self.stage.tensors[tensor].distribution
     }
 }

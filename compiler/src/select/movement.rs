@@ -72,7 +72,7 @@ impl Selection<'_> {
         self.compute_step(id, kind, 0, &scratch);
         let tables = relayouts.iter().flat_map(Relayout::tables);
         let areas = tables.map(|t| Area::of(t.distribution.tile_elements() as u32 * 2)).collect();
-        if let Some(step) = self.plan.steps.last_mut() {
+        if let Some(step) = self.stage.steps.last_mut() {
             step.tables = areas;
         }
         Ok(result)
@@ -93,7 +93,7 @@ impl Selection<'_> {
         wanted: &Distribution,
         map: &[Option<u32>],
     ) -> Result<Relayout, CompileError> {
-        relayout::plan(self.distribution(source), wanted, map, self.plan.tensors[source].dtype)
+        relayout::plan(self.distribution(source), wanted, map, self.stage.tensors[source].dtype)
             .map_err(|source| CompileError::Relayout { node: self.graph.node(id).name.clone(), source })
     }
 }

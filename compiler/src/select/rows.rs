@@ -1,10 +1,11 @@
 //! Operators along the last dimension, which is dealt to the columns of the mesh: softmax, normalisation, reduction.
 
 use super::Selection;
-use crate::plan::{Combine, StepKind};
+use crate::plan::StepKind;
 use crate::{CompileError, layout};
 use petgraph::graph::NodeIndex;
 use waferloom_fabric::Dtype;
+use waferloom_kernels::reduce::Combine;
 use waferloom_kernels::{normalize, softmax};
 use waferloom_models::graph::{Op, ReduceOp};
 

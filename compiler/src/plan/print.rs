@@ -1,0 +1,55 @@
+//! A plan for people.
+
+use super::{Plan, Stage, Storage, TensorId};
+use std::fmt;
+use waferloom_fabric::{Coord, Extent, Split};
+
+/// The plan for people: one line a step.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Extent { width, height } = self.grid;
+        writeln!(f, "{} in {} on {width}x{height} PEs of {}", self.model, self.dtype.name(), self.machine.name)?;
+        let mut first = 0;
+        for (number, stage) in self.stages.iter().enumerate() {
+            if self.stages.len() > 1 {
+                let (Coord { x, y }, Extent { width, height }) = (stage.origin, stage.grid);
+                writeln!(f, "stage {number} on {width}x{height} PEs from ({x}, {y})")?;
+            }
+            stage.print(f, first)?;
+            first += stage.steps.len();
+        }
+        Ok(())
+    }
+}
+
+impl Stage {
+    /// A line a step; the numbers are those of the program's operators.
+    fn print(&self, f: &mut fmt::Formatter<'_>, first: usize) -> fmt::Result {
+        for (index, step) in self.steps.iter().enumerate() {
+            let places = |ids: Vec<TensorId>| ids.iter().map(|&id| self.place(id)).collect::<Vec<_>>().join(", ");
+            write!(f, "{:4}  {:12} ", first + index, step.kind.name())?;
+            if let Some(result) = step.kind.result() {
+                write!(f, "{} <- ", self.place(result))?;
+            }
+            writeln!(f, "{}  \"{}\"", places(step.kind.sources()), step.name)?;
+        }
+        Ok(())
+    }
+
+    /// A tensor in short: shape, and by which blocks its dimensions are dealt to the columns (x) and rows (y).
+    fn place(&self, id: TensorId) -> String {
+        let tensor = &self.tensors[id];
+        let d = &tensor.distribution;
+        let dims = d.shape.iter().enumerate().map(|(dim, size)| {
+            let by = |axis: &str, split: Option<Split>| {
+                split.filter(|s| s.dim as usize == dim).map(|s| format!("/{axis}{}", s.block))
+            };
+            format!("{size}{}{}", by("x", d.x).unwrap_or_default(), by("y", d.y).unwrap_or_default())
+        });
+        let kind = match tensor.storage {
+            Storage::Constant { .. } => "const ",
+            _ => "",
+        };
+        format!("{kind}{}[{}]@{}", tensor.dtype.name(), dims.collect::<Vec<_>>().join(" "), self.storage(id).1)
+    }
+}

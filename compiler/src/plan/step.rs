@@ -1,0 +1,190 @@
+//! [`Step`]: one operator on its stage's rectangle, with the kernel that computes it.
+
+use super::{Area, TensorId};
+use serde::{Deserialize, Serialize};
+use waferloom_fabric::{Dtype, VectorOp};
+use waferloom_kernels::functions::Function;
+use waferloom_kernels::reduce::Combine;
+
+/// A piece of work of all PEs of the grid.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// Name, for people: most often the node's.
+    pub name: String,
+    /// What is done.
+    pub kind: StepKind,
+    /// Useful floating-point operations over all PEs; a multiply-add counts two.
+    pub flops: u64,
+    /// Working memory, in the order in which the kernel takes it.
+    pub scratch: Vec<Area>,
+    /// Tables that steer data movement; they lie in SRAM before the first cycle.
+    pub tables: Vec<Area>,
+}
+
+/// A source of an element-wise step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Source {
+    /// A tensor of the result's rank; sizes of 1 are repeated.
+    Tensor(TensorId),
+    /// The same number for every element.
+    Scalar {
+        /// Its 32 bits (16-bit types use the low half).
+        bits: u32,
+        /// How they are read.
+        dtype: Dtype,
+    },
+}
+
+/// What a step does, and with which kernel.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum StepKind {
+    /// An input of the model comes in over the west edge.
+    Receive {
+        /// Name of the input.
+        input: String,
+        /// Where it goes.
+        result: TensorId,
+    },
+    /// An output of the model leaves over the west edge.
+    Send {
+        /// Name of the output.
+        output: String,
+        /// What is sent.
+        source: TensorId,
+    },
+    /// A relayout: all movements of elements between the sources and a node's value.
+    Move {
+        /// Index of the node whose value is made.
+        node: usize,
+        /// The computed tensors that hold its elements.
+        sources: Vec<TensorId>,
+        /// Whether some elements are zeros that come from nowhere.
+        clear: bool,
+        /// The value.
+        result: TensorId,
+    },
+    /// A matrix product by SUMMA.
+    MatMul {
+        /// Left operand.
+        left: TensorId,
+        /// Right operand.
+        right: TensorId,
+        /// The product.
+        result: TensorId,
+    },
+    /// A look-up of rows.
+    Gather {
+        /// The table `[rows, columns]`.
+        table: TensorId,
+        /// Row numbers.
+        indices: TensorId,
+        /// `[indices.., columns]`.
+        result: TensorId,
+    },
+    /// Softmax along the last dimension.
+    Softmax {
+        /// Operand.
+        source: TensorId,
+        /// Result.
+        result: TensorId,
+    },
+    /// Normalisation along the last dimension.
+    Normalize {
+        /// Operand.
+        source: TensorId,
+        /// Result.
+        result: TensorId,
+        /// Added to the variance.
+        epsilon: f32,
+    },
+    /// Reduction along the last dimension.
+    Reduce {
+        /// How elements are combined.
+        combine: Combine,
+        /// Operand.
+        source: TensorId,
+        /// Result, with a last dimension of 1.
+        result: TensorId,
+    },
+    /// A function or an operation of each element.
+    Elementwise {
+        /// What is computed.
+        op: Elementwise,
+        /// Operands.
+        sources: Vec<Source>,
+        /// Result.
+        result: TensorId,
+    },
+}
+
+/// What an element-wise step computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Elementwise {
+    /// One vector instruction.
+    Vector(VectorOp),
+    /// One vector instruction with a truth value as result, inverted.
+    Not(VectorOp),
+    /// A quotient.
+    Divide,
+    /// An elementary function.
+    Function(Function),
+}
+
+impl StepKind {
+    /// The kind as the report names it.
+    pub fn name(&self) -> String {
+        match self {
+            StepKind::Receive { .. } => "input".into(),
+            StepKind::Send { .. } => "output".into(),
+            StepKind::Move { .. } => "move".into(),
+            StepKind::MatMul { .. } => "matmul".into(),
+            StepKind::Gather { .. } => "gather".into(),
+            StepKind::Softmax { .. } => "softmax".into(),
+            StepKind::Normalize { .. } => "normalize".into(),
+            StepKind::Reduce { combine, .. } => format!("reduce {combine:?}").to_lowercase(),
+            StepKind::Elementwise { op, .. } => match op {
+                Elementwise::Vector(op) => format!("{op:?}").to_lowercase(),
+                Elementwise::Not(op) => format!("not {op:?}").to_lowercase(),
+                Elementwise::Divide => "divide".into(),
+                Elementwise::Function(function) => format!("{function:?}").to_lowercase(),
+            },
+        }
+    }
+
+    /// The tensors that the step reads.
+    pub fn sources(&self) -> Vec<TensorId> {
+        match self {
+            StepKind::Receive { .. } => Vec::new(),
+            StepKind::Send { source, .. }
+            | StepKind::Softmax { source, .. }
+            | StepKind::Normalize { source, .. }
+            | StepKind::Reduce { source, .. } => vec![*source],
+            StepKind::Move { sources, .. } => sources.clone(),
+            StepKind::MatMul { left, right, .. } => vec![*left, *right],
+            StepKind::Gather { table, indices, .. } => vec![*table, *indices],
+            StepKind::Elementwise { sources, .. } => sources
+                .iter()
+                .filter_map(|source| match source {
+                    Source::Tensor(id) => Some(*id),
+                    Source::Scalar { .. } => None,
+                })
+                .collect(),
+        }
+    }
+
+    /// The tensor that the step writes.
+    pub fn result(&self) -> Option<TensorId> {
+        match self {
+            StepKind::Send { .. } => None,
+            StepKind::Receive { result, .. }
+            | StepKind::Move { result, .. }
+            | StepKind::MatMul { result, .. }
+            | StepKind::Gather { result, .. }
+            | StepKind::Softmax { result, .. }
+            | StepKind::Normalize { result, .. }
+            | StepKind::Reduce { result, .. }
+            | StepKind::Elementwise { result, .. } => Some(*result),
+        }
+    }
+}
