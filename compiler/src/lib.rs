@@ -19,6 +19,7 @@ pub mod layout;
 mod lower;
 pub mod passes;
 pub mod plan;
+mod relayouts;
 mod select;
 pub mod view;
 

@@ -11,11 +11,11 @@ fn main() {
     divan::main();
 }
 
-/// 50 million parameters in few wide layers, in f16 on 96x96 PEs: from the imported graph to the bytes of the program's file.
+/// 50 million parameters in few wide layers, in f16 on 128x128 PEs: from the imported graph to the bytes of the program's file.
 #[divan::bench(sample_count = 5, sample_size = 1)]
 fn wide_50m(bencher: Bencher) {
     let sizes = Encoder { words: 4096, layers: 2, width: 1536, heads: 24, inner: 4096, tokens: 512 };
-    compile(bencher, sizes, (96, 96));
+    compile(bencher, sizes, (128, 128));
 }
 
 fn compile(bencher: Bencher, sizes: Encoder, (width, height): (u16, u16)) {

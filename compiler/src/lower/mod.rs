@@ -6,6 +6,7 @@ mod movement;
 mod rows;
 
 use crate::plan::{Plan, Stage, Step, StepKind, TensorId};
+use crate::relayouts::Relayouts;
 use crate::{CompileError, allocate};
 use waferloom_fabric::{Class, Direction, Distribution, Dtype, Machine, Operator, Placement, Port, PortKind, Program};
 use waferloom_kernels::{Code, Mesh, Tile, edge, gather, matmul, mesh};
@@ -20,6 +21,7 @@ struct Lowering<'a> {
     stage: &'a Stage,
     mesh: Mesh,
     code: Code,
+    relayouts: &'a mut Relayouts,
 }
 
 /// Turns the decisions into code, constants and ports.
@@ -40,13 +42,14 @@ pub fn lower(graph: &Graph, plan: &Plan) -> Result<Program, CompileError> {
         readbacks: Vec::new(),
         operators: Vec::new(),
     };
+    let mut relayouts = Relayouts::default();
     let widths: Vec<u16> = plan.stages.iter().map(|stage| stage.grid.width).collect();
     let mut mesh = Mesh::westernmost(&widths, plan.grid.height);
     for (index, stage) in plan.stages.iter().enumerate() {
         if index > 0 {
             mesh = mesh.eastern_neighbour(stage.grid.width);
         }
-        mesh = add_stage(&mut program, graph, plan, index, mesh)?;
+        mesh = add_stage(&mut program, graph, plan, index, mesh, &mut relayouts)?;
     }
     program.params = mesh.into_params();
     Ok(program)
@@ -59,10 +62,11 @@ fn add_stage(
     plan: &Plan,
     index: usize,
     mesh: Mesh,
+    relayouts: &mut Relayouts,
 ) -> Result<Mesh, CompileError> {
     let stage = &plan.stages[index];
     let first_operator = program.operators.len();
-    let mut lowering = Lowering { graph, stage, mesh, code: Code::new() };
+    let mut lowering = Lowering { graph, stage, mesh, code: Code::new(), relayouts };
     for tensor in 0..stage.tensors.len() {
         program.constants.extend(lowering.constant(tensor)?);
     }

@@ -12,6 +12,7 @@ mod rows;
 
 use crate::error::{CompileError, UnsupportedOperator};
 use crate::plan::{Area, Stage, Step, StepKind, Storage, TensorId, TensorPlan};
+use crate::relayouts::Relayouts;
 use crate::{Options, layout, view};
 use petgraph::graph::NodeIndex;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,13 +29,20 @@ struct Selection<'a> {
     /// The tensors that hold a node's value, the first as it was computed.
     holders: BTreeMap<NodeIndex, Vec<TensorId>>,
     names: BTreeSet<String>,
+    relayouts: Relayouts,
 }
 
 /// Chooses kernels and layouts for all nodes that an output needs.
 pub(crate) fn run(graph: &Graph, options: &Options) -> Result<Stage, CompileError> {
     let stage = Stage { origin: Coord { x: 0, y: 0 }, grid: options.grid, tensors: Vec::new(), steps: Vec::new() };
-    let mut selection =
-        Selection { graph, float: options.dtype, stage, holders: BTreeMap::new(), names: BTreeSet::new() };
+    let mut selection = Selection {
+        graph,
+        float: options.dtype,
+        stage,
+        holders: BTreeMap::new(),
+        names: BTreeSet::new(),
+        relayouts: Relayouts::default(),
+    };
     for &id in &graph.inputs {
         selection.receive(id);
     }
