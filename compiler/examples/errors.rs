@@ -48,11 +48,8 @@ fn worst(
     expected: &BTreeMap<String, Tensor>,
     dtype: Dtype,
 ) -> Result<f32, Box<dyn Error>> {
-    let options = Options {
-        machine: Machine::builtin("wse2").ok_or("there is no machine wse2")?,
-        grid: Extent { width: 16, height: 16 },
-        dtype,
-    };
+    let machine = Machine::builtin("wse2").ok_or("there is no machine wse2")?;
+    let options = Options::new(machine, Extent { width: 16, height: 16 }, dtype);
     let program = lower(graph, &plan(graph, &options)?)?;
     let run = waferloom_simulator::simulate(&program, inputs, &waferloom_simulator::Options::default())?;
     let mut worst = 0f32;

@@ -14,11 +14,13 @@
 //! consumer asks for a tensor in its layout, and all movements up to the last computed tensor become one relayout.
 
 mod allocate;
+mod cut;
 mod error;
 pub mod layout;
 mod lower;
 pub mod passes;
 pub mod plan;
+mod planner;
 mod relayouts;
 mod select;
 pub mod view;
@@ -28,7 +30,8 @@ pub use lower::lower;
 pub use passes::prepare;
 pub use plan::Plan;
 
-use waferloom_fabric::{Dtype, Extent, Machine};
+use relayouts::Relayouts;
+use waferloom_fabric::{Coord, Dtype, Extent, Machine};
 use waferloom_models::Graph;
 
 /// What a graph is compiled for.
@@ -40,6 +43,17 @@ pub struct Options {
     pub grid: Extent,
     /// Type of floating-point tensors on the mesh.
     pub dtype: Dtype,
+    /// Inputs of the model that one run works on, one behind another; at least 1.
+    pub items: u32,
+    /// Number of stages; `None` lets the planner choose.
+    pub stages: Option<u16>,
+}
+
+impl Options {
+    /// One item a run, and a number of stages of the planner's choice.
+    pub fn new(machine: Machine, grid: Extent, dtype: Dtype) -> Self {
+        Self { machine, grid, dtype, items: 1, stages: None }
+    }
 }
 
 /// Decides how a prepared graph lies on the mesh.
@@ -48,14 +62,27 @@ pub struct Options {
 /// A grid or a model that is too large, and operators that no kernel computes.
 pub fn plan(graph: &Graph, options: &Options) -> Result<Plan, CompileError> {
     check(options)?;
-    let mut stage = select::run(graph, options)?;
-    allocate::run(&mut stage, &options.machine)?;
+    let choices = planner::choose(graph, options);
+    let ends: Vec<usize> = choices[..choices.len() - 1].iter().map(|stage| stage.end).collect();
+    let parts = cut::into_parts(graph, &ends);
+    let mut stages = Vec::with_capacity(parts.len());
+    let mut x = 0;
+    let mut relayouts = Relayouts::default();
+    for (index, (part, choice)) in parts.iter().zip(&choices).enumerate() {
+        let place = select::Place { first: index == 0, last: index + 1 == parts.len() };
+        let grid = Extent { width: choice.width, ..options.grid };
+        let mut stage = select::run(graph, part, place, Coord { x, y: 0 }, grid, options.dtype, &mut relayouts)?;
+        allocate::run(&mut stage, &options.machine)?;
+        stages.push(stage);
+        x += choice.width;
+    }
     Ok(Plan {
         model: graph.name.clone(),
         machine: options.machine.clone(),
         grid: options.grid,
         dtype: options.dtype,
-        stages: vec![stage],
+        items: options.items,
+        stages,
     })
 }
 

@@ -20,6 +20,8 @@ pub struct Plan {
     pub grid: Extent,
     /// Type of floating-point tensors.
     pub dtype: Dtype,
+    /// Inputs of the model that flow through the stages in one run, one behind another.
+    pub items: u32,
     /// The stages, from west to east.
     pub stages: Vec<Stage>,
 }

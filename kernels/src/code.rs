@@ -187,6 +187,12 @@ impl Code {
         });
     }
 
+    /// Puts everything so far into a loop with a counter that nothing else uses.
+    pub fn repeat_all(&mut self, counter: Reg, count: u32) {
+        let body = std::mem::take(&mut self.body);
+        self.push(Instruction::Loop { counter: counter.0, count: count.into(), body });
+    }
+
     /// Runs one of two bodies. A comparison of two immediates is decided here.
     pub fn branch(
         &mut self,

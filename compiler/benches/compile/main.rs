@@ -21,7 +21,7 @@ fn wide_50m(bencher: Bencher) {
 fn compile(bencher: Bencher, sizes: Encoder, (width, height): (u16, u16)) {
     let graph = sizes.graph();
     let machine = Machine::builtin("wse2").expect("a built-in machine");
-    let options = Options { machine, grid: Extent { width, height }, dtype: Dtype::F16 };
+    let options = Options::new(machine, Extent { width, height }, Dtype::F16);
     bencher.bench_local(|| {
         let graph = prepare(&graph).unwrap_or_else(|e| panic!("{e}"));
         let plan = plan(&graph, &options).unwrap_or_else(|e| panic!("{e}"));

@@ -7,8 +7,11 @@ mod rows;
 
 use crate::plan::{Plan, Stage, Step, StepKind, TensorId};
 use crate::relayouts::Relayouts;
-use crate::{CompileError, allocate};
-use waferloom_fabric::{Class, Direction, Distribution, Dtype, Machine, Operator, Placement, Port, PortKind, Program};
+use crate::{CompileError, allocate, layout};
+use waferloom_fabric::{
+    Class, Coord, Direction, Distribution, Dtype, Machine, Operator, Placement, Port, PortKind, Program,
+};
+use waferloom_kernels::handoff::{self, Columns, Share};
 use waferloom_kernels::{Code, Mesh, Tile, edge, gather, matmul, mesh};
 use waferloom_models::Graph;
 
@@ -19,6 +22,8 @@ const MAIN_TASK: u8 = 8;
 struct Lowering<'a> {
     graph: &'a Graph,
     stage: &'a Stage,
+    /// Whether there are other stages: values then flow to the east.
+    several: bool,
     mesh: Mesh,
     code: Code,
     relayouts: &'a mut Relayouts,
@@ -33,6 +38,7 @@ pub fn lower(graph: &Graph, plan: &Plan) -> Result<Program, CompileError> {
         name: plan.model.clone(),
         machine: plan.machine.clone(),
         grid: plan.grid,
+        items: plan.items,
         params: Vec::new(),
         classes: Vec::new(),
         placements: Vec::new(),
@@ -66,13 +72,18 @@ fn add_stage(
 ) -> Result<Mesh, CompileError> {
     let stage = &plan.stages[index];
     let first_operator = program.operators.len();
-    let mut lowering = Lowering { graph, stage, mesh, code: Code::new(), relayouts };
+    let several = plan.stages.len() > 1;
+    let mut lowering = Lowering { graph, stage, several, mesh, code: Code::new(), relayouts };
+    let item = (plan.items > 1).then(|| lowering.code.register());
     for tensor in 0..stage.tensors.len() {
         program.constants.extend(lowering.constant(tensor)?);
     }
     for (index, step) in stage.steps.iter().enumerate() {
         lowering.code.push(waferloom_fabric::Instruction::Mark((first_operator + index) as u32));
         program.constants.extend(lowering.step(step)?);
+    }
+    if let Some(item) = item {
+        lowering.code.repeat_all(item, plan.items);
     }
     let registers = u32::from(lowering.code.registers());
     if registers > u32::from(plan.machine.registers) {
@@ -83,6 +94,7 @@ fn add_stage(
             needed: registers,
         });
     }
+    program.ports.extend(stage.steps.iter().filter_map(|step| lowering.port(step)));
     let class = Class {
         name: if plan.stages.len() == 1 { "worker".into() } else { format!("stage {index}") },
         input_queues: Mesh::input_queues(),
@@ -95,7 +107,9 @@ fn add_stage(
     program.classes.push(class);
     program.placements.push(Placement { region: stage.region(), class: index as u32 });
     program.routes.extend(lowering.mesh.routes());
-    program.ports.extend(stage.steps.iter().filter_map(|step| port(stage, step)));
+    if plan.stages.len() > 1 {
+        program.routes.extend(lowering.mesh.route_to_east());
+    }
     program.operators.extend(stage.steps.iter().map(|step| operator(stage, step)));
     Ok(lowering.mesh)
 }
@@ -120,7 +134,19 @@ impl Lowering<'_> {
             }
             StepKind::Send { source, .. } => {
                 let tile = self.tile(*source);
-                edge::send(&mut self.code, &self.mesh, tile);
+                if self.several {
+                    edge::send_east(&mut self.code, &self.mesh, tile);
+                } else {
+                    edge::send(&mut self.code, &self.mesh, tile);
+                }
+            }
+            StepKind::Arrive { result, .. } => {
+                let share = self.share(*result);
+                handoff::receive(&mut self.code, &mut self.mesh, &share);
+            }
+            StepKind::Leave { source, .. } => {
+                let share = self.share(*source);
+                handoff::send(&mut self.code, &mut self.mesh, &share);
             }
             StepKind::Move { node, sources, clear, result } => {
                 return self.movement(step, *node, sources, *clear, *result);
@@ -131,6 +157,14 @@ impl Lowering<'_> {
             StepKind::Elementwise { op, sources, result } => self.elementwise(step, *op, sources, *result),
         }
         Ok(Vec::new())
+    }
+
+    /// How a tensor lies, for its way to another stage.
+    fn share(&self, id: TensorId) -> Share {
+        let distribution = self.distribution(id);
+        let (rows, stride) = layout::rows(distribution);
+        let columns = distribution.x.map(|_| Columns { rows, stride, valid: layout::valid_columns(distribution) });
+        Share { tile: self.tile(id), columns }
     }
 
     fn matmul(&mut self, step: &Step, left: TensorId, right: TensorId, result: TensorId) {
@@ -163,6 +197,31 @@ impl Lowering<'_> {
             gather::emit(code, &self.mesh, &shape, result, table, indices, step.scratch[0].address);
         });
     }
+
+    /// The port of an input or output step.
+    fn port(&self, step: &Step) -> Option<Port> {
+        let last = self.mesh.grid.width - 1;
+        let (name, kind, tensor, edge, x, color) = match &step.kind {
+            StepKind::Receive { input, result } => (input, PortKind::Input, *result, Direction::West, 0, mesh::EDGE[0]),
+            StepKind::Send { output, source } if self.several => {
+                (output, PortKind::Output, *source, Direction::East, last, self.mesh.color_to_east())
+            }
+            StepKind::Send { output, source } => {
+                (output, PortKind::Output, *source, Direction::West, 0, mesh::CHAIN[0])
+            }
+            _ => return None,
+        };
+        let tensor = &self.stage.tensors[tensor];
+        Some(Port {
+            name: name.clone(),
+            kind,
+            dtype: tensor.dtype,
+            distribution: tensor.distribution.clone(),
+            edge,
+            at: Coord { x: self.stage.origin.x + x, y: self.stage.origin.y },
+            color,
+        })
+    }
 }
 
 /// Checks that the code fits above the data.
@@ -173,24 +232,6 @@ fn fits(stage: &Stage, machine: &Machine, class: &Class) -> Result<(), CompileEr
     }
     let sizes = class.buffers.iter().map(|b| (b.name.as_str(), u64::from(b.bytes))).collect();
     Err(allocate::does_not_fit(stage, machine, data, code, sizes))
-}
-
-fn port(stage: &Stage, step: &Step) -> Option<Port> {
-    let (name, kind, tensor, color) = match &step.kind {
-        StepKind::Receive { input, result } => (input, PortKind::Input, *result, mesh::EDGE[0]),
-        StepKind::Send { output, source } => (output, PortKind::Output, *source, mesh::CHAIN[0]),
-        _ => return None,
-    };
-    let tensor = &stage.tensors[tensor];
-    Some(Port {
-        name: name.clone(),
-        kind,
-        dtype: tensor.dtype,
-        distribution: tensor.distribution.clone(),
-        edge: Direction::West,
-        at: stage.origin,
-        color,
-    })
 }
 
 fn operator(stage: &Stage, step: &Step) -> Operator {

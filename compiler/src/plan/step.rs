@@ -46,10 +46,24 @@ pub enum StepKind {
         /// Where it goes.
         result: TensorId,
     },
-    /// An output of the model leaves over the west edge.
+    /// An output of the model leaves: over the west edge from an only stage, over the east edge from the last of several.
     Send {
         /// Name of the output.
         output: String,
+        /// What is sent.
+        source: TensorId,
+    },
+    /// A value comes from the stage to the west.
+    Arrive {
+        /// Index of its node.
+        node: usize,
+        /// Where it goes.
+        result: TensorId,
+    },
+    /// A value goes to the stage to the east.
+    Leave {
+        /// Index of its node.
+        node: usize,
         /// What is sent.
         source: TensorId,
     },
@@ -136,6 +150,8 @@ impl StepKind {
     pub fn name(&self) -> String {
         match self {
             StepKind::Receive { .. } => "input".into(),
+            StepKind::Arrive { .. } => "arrive".into(),
+            StepKind::Leave { .. } => "leave".into(),
             StepKind::Send { .. } => "output".into(),
             StepKind::Move { .. } => "move".into(),
             StepKind::MatMul { .. } => "matmul".into(),
@@ -155,8 +171,9 @@ impl StepKind {
     /// The tensors that the step reads.
     pub fn sources(&self) -> Vec<TensorId> {
         match self {
-            StepKind::Receive { .. } => Vec::new(),
+            StepKind::Receive { .. } | StepKind::Arrive { .. } => Vec::new(),
             StepKind::Send { source, .. }
+            | StepKind::Leave { source, .. }
             | StepKind::Softmax { source, .. }
             | StepKind::Normalize { source, .. }
             | StepKind::Reduce { source, .. } => vec![*source],
@@ -176,8 +193,9 @@ impl StepKind {
     /// The tensor that the step writes.
     pub fn result(&self) -> Option<TensorId> {
         match self {
-            StepKind::Send { .. } => None,
+            StepKind::Send { .. } | StepKind::Leave { .. } => None,
             StepKind::Receive { result, .. }
+            | StepKind::Arrive { result, .. }
             | StepKind::Move { result, .. }
             | StepKind::MatMul { result, .. }
             | StepKind::Gather { result, .. }

@@ -10,15 +10,25 @@ pub(crate) mod matmul;
 mod movement;
 mod rows;
 
+use crate::cut::Part;
 use crate::error::{CompileError, UnsupportedOperator};
+use crate::layout;
 use crate::plan::{Area, Stage, Step, StepKind, Storage, TensorId, TensorPlan};
 use crate::relayouts::Relayouts;
-use crate::{Options, layout, view};
 use petgraph::graph::NodeIndex;
 use std::collections::{BTreeMap, BTreeSet};
-use waferloom_fabric::{Coord, Distribution, Dtype};
+use waferloom_fabric::{Coord, Distribution, Dtype, Extent};
 use waferloom_models::Graph;
 use waferloom_models::graph::{ElementType, Op};
+
+/// Where a stage stands in the row of stages.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    /// The model's inputs come in here.
+    pub(crate) first: bool,
+    /// The model's outputs leave from here.
+    pub(crate) last: bool,
+}
 
 /// A stage under construction.
 struct Selection<'a> {
@@ -29,47 +39,42 @@ struct Selection<'a> {
     /// The tensors that hold a node's value, the first as it was computed.
     holders: BTreeMap<NodeIndex, Vec<TensorId>>,
     names: BTreeSet<String>,
-    relayouts: Relayouts,
+    relayouts: &'a mut Relayouts,
 }
 
-/// Chooses kernels and layouts for all nodes that an output needs.
-pub(crate) fn run(graph: &Graph, options: &Options) -> Result<Stage, CompileError> {
-    let stage = Stage { origin: Coord { x: 0, y: 0 }, grid: options.grid, tensors: Vec::new(), steps: Vec::new() };
-    let mut selection = Selection {
-        graph,
-        float: options.dtype,
-        stage,
-        holders: BTreeMap::new(),
-        names: BTreeSet::new(),
-        relayouts: Relayouts::default(),
-    };
-    for &id in &graph.inputs {
-        selection.receive(id);
-    }
-    for id in needed(graph) {
-        selection.compute(id)?;
-    }
-    for (name, id) in &graph.outputs {
-        let source = selection.demand_default(*id)?;
-        selection.step(name, StepKind::Send { output: name.clone(), source }, 0);
-    }
-    Ok(selection.stage)
-}
-
-/// The nodes that must be computed, operands first: those from which an output follows, without inputs and constants.
-fn needed(graph: &Graph) -> Vec<NodeIndex> {
-    let mut wanted: BTreeSet<NodeIndex> = graph.outputs.iter().map(|&(_, id)| id).collect();
-    let mut computed = Vec::new();
-    for id in graph.nodes().collect::<Vec<_>>().into_iter().rev() {
-        if wanted.contains(&id) {
-            wanted.extend(graph.operands(id));
-            if !matches!(graph.node(id).op, Op::Input | Op::Constant(_)) && !view::moves(graph, id) {
-                computed.push(id);
-            }
+/// Chooses kernels and layouts for a part of the graph on a rectangle of PEs.
+pub(crate) fn run(
+    graph: &Graph,
+    part: &Part,
+    place: Place,
+    origin: Coord,
+    grid: Extent,
+    float: Dtype,
+    relayouts: &mut Relayouts,
+) -> Result<Stage, CompileError> {
+    let stage = Stage { origin, grid, tensors: Vec::new(), steps: Vec::new() };
+    let mut selection = Selection { graph, float, stage, holders: BTreeMap::new(), names: BTreeSet::new(), relayouts };
+    if place.first {
+        for &id in &graph.inputs {
+            selection.receive(id);
         }
     }
-    computed.reverse();
-    computed
+    for &id in &part.arrive {
+        selection.arrive(id);
+    }
+    for &id in &part.compute {
+        selection.compute(id)?;
+    }
+    for &id in &part.leave {
+        selection.leave(id)?;
+    }
+    if place.last {
+        for (name, id) in &graph.outputs {
+            let source = selection.demand_default(*id)?;
+            selection.step(name, StepKind::Send { output: name.clone(), source }, 0);
+        }
+    }
+    Ok(selection.stage)
 }
 
 impl Selection<'_> {
@@ -77,6 +82,19 @@ impl Selection<'_> {
         let node = self.graph.node(id);
         let result = self.compute_tensor(id, self.default_layout(id));
         self.step(&node.name, StepKind::Receive { input: node.name.clone(), result }, 0);
+    }
+
+    fn arrive(&mut self, id: NodeIndex) {
+        let result = self.compute_tensor(id, self.default_layout(id));
+        let name = &self.graph.node(id).name;
+        self.step(name, StepKind::Arrive { node: id.index(), result }, 0);
+    }
+
+    fn leave(&mut self, id: NodeIndex) -> Result<(), CompileError> {
+        let source = self.demand_default(id)?;
+        let name = &self.graph.node(id).name;
+        self.step(name, StepKind::Leave { node: id.index(), source }, 0);
+        Ok(())
     }
 
     fn compute(&mut self, id: NodeIndex) -> Result<(), CompileError> {

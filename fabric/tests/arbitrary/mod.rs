@@ -290,7 +290,7 @@ fn operator() -> impl Strategy<Value = Operator> {
 /// Any program.
 pub(crate) fn program() -> impl Strategy<Value = Program> {
     let placement = (region(), 0..4u32).prop_map(|(region, class)| Placement { region, class });
-    let head = (name(), machine(), size(), size());
+    let head = (name(), machine(), size(), size(), unsigned());
     let lists = (
         vec(param(), 0..4),
         vec(class(), 0..3),
@@ -303,13 +303,14 @@ pub(crate) fn program() -> impl Strategy<Value = Program> {
     );
     (head, lists).prop_map(
         |(
-            (name, machine, width, height),
+            (name, machine, width, height, items),
             (params, classes, placements, routes, constants, ports, readbacks, operators),
         )| {
             Program {
                 name,
                 machine,
                 grid: Extent { width, height },
+                items,
                 params,
                 classes,
                 placements,
