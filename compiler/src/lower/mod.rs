@@ -2,17 +2,16 @@
 
 mod constants;
 pub(crate) mod elementwise;
+mod matmul;
 mod movement;
 mod rows;
 
 use crate::plan::{Plan, Stage, Step, StepKind, TensorId};
 use crate::relayouts::Relayouts;
 use crate::{CompileError, allocate, layout};
-use waferloom_fabric::{
-    Class, Coord, Direction, Distribution, Dtype, Machine, Operator, Placement, Port, PortKind, Program,
-};
+use waferloom_fabric::{Class, Coord, Direction, Distribution, Machine, Operator, Placement, Port, PortKind, Program};
 use waferloom_kernels::handoff::{self, Columns, Share};
-use waferloom_kernels::{Code, Mesh, Tile, edge, gather, matmul, mesh};
+use waferloom_kernels::{Code, Mesh, Tile, edge, gather, mesh};
 use waferloom_models::Graph;
 
 /// Id of the task that runs the steps.
@@ -151,7 +150,7 @@ impl Lowering<'_> {
             StepKind::Move { node, sources, clear, result } => {
                 return self.movement(step, *node, sources, *clear, *result);
             }
-            StepKind::MatMul { left, right, result } => self.matmul(step, *left, *right, *result),
+            StepKind::MatMul { left, right, start, result } => self.matmul(step, [*left, *right], start, *result),
             StepKind::Gather { table, indices, result } => self.gather(step, *table, *indices, *result),
             StepKind::Softmax { .. } | StepKind::Normalize { .. } | StepKind::Reduce { .. } => self.rows(step),
             StepKind::Elementwise { op, sources, result } => self.elementwise(step, *op, sources, *result),
@@ -165,21 +164,6 @@ impl Lowering<'_> {
         let (rows, stride) = layout::rows(distribution);
         let columns = distribution.x.map(|_| Columns { rows, stride, valid: layout::valid_columns(distribution) });
         Share { tile: self.tile(id), columns }
-    }
-
-    fn matmul(&mut self, step: &Step, left: TensorId, right: TensorId, result: TensorId) {
-        let shape = crate::select::matmul::shape(self.stage, left, right, result);
-        let (left, right, result) = (self.tile(left), self.tile(right), self.tile(result));
-        let sums = match result.dtype {
-            Dtype::F32 => result,
-            _ => Tile { address: step.scratch[2].address, dtype: Dtype::F32, ..result },
-        };
-        let panels = [step.scratch[0].address, step.scratch[1].address];
-        matmul::clear(&mut self.code, sums);
-        matmul::emit(&mut self.code, &self.mesh, &shape, left, right, sums.address, panels);
-        if sums != result {
-            self.code.mov(result.vector(), sums.vector());
-        }
     }
 
     fn gather(&mut self, step: &Step, table: TensorId, indices: TensorId, result: TensorId) {

@@ -36,6 +36,16 @@ pub enum Source {
     },
 }
 
+impl Source {
+    /// The tensor, unless it is a number.
+    pub fn tensor(&self) -> Option<TensorId> {
+        match self {
+            Source::Tensor(id) => Some(*id),
+            Source::Scalar { .. } => None,
+        }
+    }
+}
+
 /// What a step does, and with which kernel.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum StepKind {
@@ -78,13 +88,15 @@ pub enum StepKind {
         /// The value.
         result: TensorId,
     },
-    /// A matrix product by SUMMA.
+    /// A matrix product by SUMMA, added to other tensors.
     MatMul {
         /// Left operand.
         left: TensorId,
         /// Right operand.
         right: TensorId,
-        /// The product.
+        /// What the sums start from: the sum of these, or 0 without any.
+        start: Vec<Source>,
+        /// The start plus the product.
         result: TensorId,
     },
     /// A look-up of rows.
@@ -178,15 +190,11 @@ impl StepKind {
             | StepKind::Normalize { source, .. }
             | StepKind::Reduce { source, .. } => vec![*source],
             StepKind::Move { sources, .. } => sources.clone(),
-            StepKind::MatMul { left, right, .. } => vec![*left, *right],
+            StepKind::MatMul { left, right, start, .. } => {
+                [*left, *right].into_iter().chain(start.iter().filter_map(Source::tensor)).collect()
+            }
             StepKind::Gather { table, indices, .. } => vec![*table, *indices],
-            StepKind::Elementwise { sources, .. } => sources
-                .iter()
-                .filter_map(|source| match source {
-                    Source::Tensor(id) => Some(*id),
-                    Source::Scalar { .. } => None,
-                })
-                .collect(),
+            StepKind::Elementwise { sources, .. } => sources.iter().filter_map(Source::tensor).collect(),
         }
     }
 

@@ -3,12 +3,14 @@
 //!
 //! - [`movement`]: a consumer asks for a value in a layout; constants, aliases and relayouts give it
 //! - [`matmul`], [`gather`], [`rows`], [`elementwise`]: one file a family of kernels
+//! - [`sums`]: what is computed as a part of a product
 
 mod elementwise;
 mod gather;
 pub(crate) mod matmul;
 mod movement;
 mod rows;
+mod sums;
 
 use crate::cut::Part;
 use crate::error::{CompileError, UnsupportedOperator};
@@ -62,8 +64,12 @@ pub(crate) fn run(
     for &id in &part.arrive {
         selection.arrive(id);
     }
-    for &id in &part.compute {
-        selection.compute(id)?;
+    let sums = sums::find(graph, &part.compute);
+    for &id in part.compute.iter().filter(|&&id| !sums.iter().any(|sums| sums.absorbs(id))) {
+        match sums.iter().find(|sums| sums.last == id) {
+            Some(sums) => selection.matmul(sums.product, Some(sums))?,
+            None => selection.compute(id)?,
+        }
     }
     for &id in &part.leave {
         selection.leave(id)?;
@@ -99,7 +105,7 @@ impl Selection<'_> {
 
     fn compute(&mut self, id: NodeIndex) -> Result<(), CompileError> {
         match &self.graph.node(id).op {
-            Op::MatMul => self.matmul(id),
+            Op::MatMul => self.matmul(id, None),
             Op::Gather { axis: 0 } => self.gather(id),
             Op::Softmax { .. } | Op::Normalize { .. } | Op::Reduce { .. } => self.rows(id),
             Op::Unary(_) | Op::Binary(_) | Op::Select => self.elementwise(id),
