@@ -1,9 +1,9 @@
 //! Constant tensors: the values of nodes that depend on constants alone, in the mesh's types.
 
 use super::Lowering;
+use crate::CompileError;
 use crate::plan::{Storage, TensorId};
 use crate::view::{self, Piece};
-use crate::CompileError;
 use petgraph::graph::NodeIndex;
 use rayon::prelude::*;
 use waferloom_fabric::{Constant, Dtype, Payload};
@@ -51,7 +51,9 @@ impl Lowering<'_> {
                     let used = (0..view.elements).filter_map(|i| piece.source(i));
                     if let Some(value) = used.map(|from| values[from]).find(|&value| i32::try_from(value).is_err()) {
                         let name = &node.name;
-                        return Err(mismatch(format!("the constant \"{name}\" holds {value}, which does not fit 32 bits")));
+                        return Err(mismatch(format!(
+                            "the constant \"{name}\" holds {value}, which does not fit 32 bits"
+                        )));
                     }
                     write(&mut bytes, dtype, piece, |from| values[from] as u32);
                 }

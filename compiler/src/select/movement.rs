@@ -68,7 +68,8 @@ impl Selection<'_> {
         }
         let dtype = self.node_dtype(id);
         let result = self.hold(id, wanted, Storage::Computed { address: 0 });
-        let most = |bytes: &dyn Fn(&Relayout) -> u32| relayouts.iter().map(|relayout| bytes(relayout)).max().unwrap_or(0);
+        let most =
+            |bytes: &dyn Fn(&Relayout) -> u32| relayouts.iter().map(|relayout| bytes(relayout)).max().unwrap_or(0);
         let scratch = [most(&|r| r.panel_bytes()), most(&|r| r.middle_bytes(dtype))];
         let kind = StepKind::Move { node: id.index(), sources, clear: view.has_zeros, result };
         self.compute_step(id, kind, 0, &scratch);
@@ -96,7 +97,6 @@ impl Selection<'_> {
     ) -> Result<Rc<Relayout>, CompileError> {
         let source = &self.stage.tensors[source];
         let relayout = self.relayouts.plan(&source.distribution, wanted, map, source.dtype);
-        relayout
-            .map_err(|source| CompileError::Relayout { node: self.graph.node(id).name.clone(), source })
+        relayout.map_err(|source| CompileError::Relayout { node: self.graph.node(id).name.clone(), source })
     }
 }

@@ -61,7 +61,8 @@ impl Run {
             self.dims[dim] = RunDim { count: 2, source_step, target_step };
             return true;
         }
-        let follows = next.source == self.source + source_step * count && next.target == self.target + target_step * count;
+        let follows =
+            next.source == self.source + source_step * count && next.target == self.target + target_step * count;
         self.dims[dim].count += u32::from(follows);
         follows
     }

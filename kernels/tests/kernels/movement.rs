@@ -146,9 +146,8 @@ fn identities_are_seen() {
     let grid = (4, 4);
     let source = layout(grid, &[6, 9], Dtype::F32);
     let identity: Vec<u32> = (0..54).collect();
-    let plan = |target: &Distribution, map: &[u32]| {
-        relayout::plan(&source, target, map, Dtype::F32).expect("small tiles")
-    };
+    let plan =
+        |target: &Distribution, map: &[u32]| relayout::plan(&source, target, map, Dtype::F32).expect("small tiles");
     assert!(plan(&source, &identity).is_identity());
     assert!(plan(&layout(grid, &[1, 6, 9], Dtype::F32), &identity).is_identity());
     assert!(!plan(&Distribution { x: None, ..source.clone() }, &identity).is_identity());

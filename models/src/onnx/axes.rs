@@ -128,7 +128,9 @@ pub(super) fn pad_with(
             output.shape[axis] = length;
             let elements = count(&output.shape);
             let data = match value {
-                TensorData::F32(v) => ConstantData::Float(vec![v.first().copied().unwrap_or_default(); elements].into()),
+                TensorData::F32(v) => {
+                    ConstantData::Float(vec![v.first().copied().unwrap_or_default(); elements].into())
+                }
                 TensorData::I64(v) => ConstantData::Int(vec![v.first().copied().unwrap_or_default(); elements].into()),
             };
             let filling = site.builder.constant(&format!("{}.filling", site.name), output, data);
