@@ -8,6 +8,7 @@
 //! - [`prepare`] rewrites what no kernel computes into what one does ([`passes`]: one file a pass);
 //! - [`plan`] decides how each tensor lies on the mesh, which kernel computes each operator and where everything lies in
 //!   SRAM, one file a family of operators in `select`;
+//! - repeated layers are found and laid out so that one body of code runs for all of them (`repeat`);
 //! - [`lower`] turns the decisions into code, constants and ports.
 //!
 //! Operators that only move elements (reshape, permute, slice, broadcast, concatenation) are not computed one by one: a
@@ -22,6 +23,7 @@ pub mod passes;
 pub mod plan;
 mod planner;
 mod relayouts;
+mod repeat;
 mod select;
 pub mod view;
 
@@ -72,7 +74,9 @@ pub fn plan(graph: &Graph, options: &Options) -> Result<Plan, CompileError> {
         let place = select::Place { first: index == 0, last: index + 1 == parts.len() };
         let grid = Extent { width: choice.width, ..options.grid };
         let mut stage = select::run(graph, part, place, Coord { x, y: 0 }, grid, options.dtype, &mut relayouts)?;
-        allocate::run(&mut stage, &options.machine)?;
+        let mut signatures = repeat::signature::of(graph, &stage);
+        repeat::run(&mut stage, &mut signatures);
+        allocate::run(&mut stage, &signatures, &options.machine)?;
         stages.push(stage);
         x += choice.width;
     }

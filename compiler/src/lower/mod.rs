@@ -4,6 +4,8 @@ mod constants;
 pub(crate) mod elementwise;
 mod matmul;
 mod movement;
+mod repeat;
+mod roll;
 mod rows;
 
 use crate::plan::{Plan, Stage, Step, StepKind, TensorId};
@@ -77,10 +79,7 @@ fn add_stage(
     for tensor in 0..stage.tensors.len() {
         program.constants.extend(lowering.constant(tensor)?);
     }
-    for (index, step) in stage.steps.iter().enumerate() {
-        lowering.code.push(waferloom_fabric::Instruction::Mark((first_operator + index) as u32));
-        program.constants.extend(lowering.step(step)?);
-    }
+    program.constants.extend(lowering.steps(first_operator, plan.machine.registers)?);
     if let Some(item) = item {
         lowering.code.repeat_all(item, plan.items);
     }

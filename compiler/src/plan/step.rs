@@ -44,6 +44,13 @@ impl Source {
             Source::Scalar { .. } => None,
         }
     }
+
+    fn tensor_mut(&mut self) -> Option<&mut TensorId> {
+        match self {
+            Source::Tensor(id) => Some(id),
+            Source::Scalar { .. } => None,
+        }
+    }
 }
 
 /// What a step does, and with which kernel.
@@ -196,6 +203,28 @@ impl StepKind {
             StepKind::Gather { table, indices, .. } => vec![*table, *indices],
             StepKind::Elementwise { sources, .. } => sources.iter().filter_map(Source::tensor).collect(),
         }
+    }
+
+    /// Shows every tensor that the step names: those that it reads in the order of [`StepKind::sources`], then the one that it
+    /// writes.
+    pub fn for_each_tensor(&mut self, mut f: impl FnMut(&mut TensorId)) {
+        let (sources, result) = match self {
+            StepKind::Receive { result, .. } | StepKind::Arrive { result, .. } => (Vec::new(), Some(result)),
+            StepKind::Send { source, .. } | StepKind::Leave { source, .. } => (vec![source], None),
+            StepKind::Softmax { source, result }
+            | StepKind::Normalize { source, result, .. }
+            | StepKind::Reduce { source, result, .. } => (vec![source], Some(result)),
+            StepKind::Move { sources, result, .. } => (sources.iter_mut().collect(), Some(result)),
+            StepKind::MatMul { left, right, start, result } => (
+                [left, right].into_iter().chain(start.iter_mut().filter_map(Source::tensor_mut)).collect(),
+                Some(result),
+            ),
+            StepKind::Gather { table, indices, result } => (vec![table, indices], Some(result)),
+            StepKind::Elementwise { sources, result, .. } => {
+                (sources.iter_mut().filter_map(Source::tensor_mut).collect(), Some(result))
+            }
+        };
+        sources.into_iter().chain(result).for_each(&mut f);
     }
 
     /// The tensor that the step writes.

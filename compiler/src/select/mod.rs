@@ -54,7 +54,7 @@ pub(crate) fn run(
     float: Dtype,
     relayouts: &mut Relayouts,
 ) -> Result<Stage, CompileError> {
-    let stage = Stage { origin, grid, tensors: Vec::new(), steps: Vec::new() };
+    let stage = Stage { origin, grid, tensors: Vec::new(), steps: Vec::new(), repeats: Vec::new() };
     let mut selection = Selection { graph, float, stage, holders: BTreeMap::new(), names: BTreeSet::new(), relayouts };
     if place.first {
         for &id in &graph.inputs {

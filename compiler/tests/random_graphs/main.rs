@@ -1,19 +1,20 @@
 //! Random small transformers, compiled for random grids, against the interpreter of graphs.
 
 mod case;
+mod layers;
 mod model;
 mod named;
 mod net;
 mod operators;
 
-use case::{Case, cases, dtypes, grids};
+use case::{Case, cases, dtypes, grids, layered};
 use operators::{Operators, operators};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use waferloom_compiler::{Options, Plan, lower, plan, prepare};
 use waferloom_fabric::{Dtype, Extent, HostData, HostTensor, Machine, Program, verify};
 use waferloom_models::{Graph, Tensor, TensorData, evaluate};
-use waferloom_simulator::simulate;
+use waferloom_simulator::{Run, simulate};
 
 /// A single PE must hold a whole model.
 const SRAM: u32 = 1 << 20;
@@ -38,6 +39,12 @@ impl Target {
 }
 
 fn compile(graph: &Graph, target: Target) -> Program {
+    let (graph, plan) = planned(graph, target);
+    lowered(&graph, &plan)
+}
+
+/// The prepared graph and its plan.
+fn planned(graph: &Graph, target: Target) -> (Graph, Plan) {
     let Target { grid, dtype, stages, items } = target;
     let mut machine = Machine::builtin("bench16").unwrap();
     machine.sram_bytes = SRAM;
@@ -49,7 +56,11 @@ fn compile(graph: &Graph, target: Target) -> Program {
     };
     let plan = plan(&graph, &options).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(Plan::from_ron(&plan.to_ron()).unwrap(), plan);
-    let program = lower(&graph, &plan).unwrap_or_else(|e| panic!("{e}"));
+    (graph, plan)
+}
+
+fn lowered(graph: &Graph, plan: &Plan) -> Program {
+    let program = lower(graph, plan).unwrap_or_else(|e| panic!("{e}"));
     let findings = verify(&program);
     assert!(findings.is_empty(), "{findings}");
     program
@@ -80,17 +91,21 @@ fn turned(inputs: &BTreeMap<String, Tensor>, by: usize) -> BTreeMap<String, Tens
 /// Compiles a graph, runs it and holds every output against the interpreter's.
 fn check(graph: &Graph, inputs: &BTreeMap<String, Tensor>, target: Target) {
     waferloom_models::verify(graph).unwrap_or_else(|e| panic!("{e}"));
+    compare_all(&compile(graph, target), graph, inputs, target);
+}
+
+/// Runs a program and holds every output against the interpreter's.
+fn compare_all(program: &Program, graph: &Graph, inputs: &BTreeMap<String, Tensor>, target: Target) -> Run {
     let items: Vec<_> = (0..target.items as usize).map(|item| turned(inputs, item)).collect();
     let expected: Vec<_> =
         items.iter().map(|inputs| evaluate(graph, inputs).unwrap_or_else(|e| panic!("{e}"))).collect();
-    let program = compile(graph, target);
     let inputs = inputs.keys().map(|name| {
         let tensors: Vec<HostTensor> = items.iter().map(|inputs| host(&inputs[name])).collect();
         let stacked = HostTensor::stack(&tensors.iter().collect::<Vec<_>>()).unwrap();
         (name.clone(), if target.items == 1 { tensors[0].clone() } else { stacked })
     });
     let inputs = inputs.collect();
-    let run = simulate(&program, &inputs, &waferloom_simulator::Options::default()).unwrap_or_else(|e| panic!("{e}"));
+    let run = simulate(program, &inputs, &waferloom_simulator::Options::default()).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(run.leftover_wavelets, 0);
     assert_eq!(run.outputs.keys().collect::<Vec<_>>(), expected[0].keys().collect::<Vec<_>>());
     for (name, output) in &run.outputs {
@@ -99,6 +114,7 @@ fn check(graph: &Graph, inputs: &BTreeMap<String, Tensor>, target: Target) {
             compare(name, found, &expected[name], target.dtype);
         }
     }
+    run
 }
 
 fn compare(name: &str, found: &HostTensor, expected: &Tensor, dtype: Dtype) {
@@ -136,6 +152,16 @@ fn config() -> ProptestConfig {
 /// Stages and items: half of the time one of each.
 fn pipelines() -> impl Strategy<Value = (u16, u32)> {
     prop_oneof![Just((1, 1)), (1u16..4, 1u32..4)]
+}
+
+proptest! {
+    // Larger models, run twice.
+    #![proptest_config(ProptestConfig { cases: config().cases / 8, ..config() })]
+
+    #[test]
+    fn layers_share_their_code(case in layered(), (stages, items) in pipelines()) {
+        layers::check(&case, stages, items);
+    }
 }
 
 proptest! {

@@ -126,7 +126,7 @@ fn simple() -> BoxedStrategy<Instruction> {
             id().prop_map(Instruction::Activate),
             id().prop_map(Instruction::Block),
             id().prop_map(Instruction::Unblock),
-            unsigned().prop_map(Instruction::Mark),
+            (unsigned(), value()).prop_map(|(operator, plus)| Instruction::Mark { operator, plus }),
         ],
         1 => (id(), control()).prop_map(|(queue, control)| Instruction::SendControl { queue, control }),
         1 => (id(), id()).prop_map(|(color, position)| Instruction::SetPosition { color, position }),

@@ -58,6 +58,7 @@ impl<'a> Fabric<'a> {
             classes: &self.classes,
             routes: &self.program.routes,
             controls: &self.controls,
+            operators: self.program.operators.len(),
         }
     }
 
