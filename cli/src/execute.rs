@@ -50,7 +50,7 @@ pub(crate) struct Results {
 /// Runs a program once a batch.
 pub(crate) fn run(
     program: &Program,
-    work: Work,
+    work: &Work,
     engine: &EngineArgs,
     base_dir: Option<&Path>,
     clock: &mut HostSeconds,

@@ -68,7 +68,7 @@ impl Job<'_> {
             notes.push(format!("the same input {} times, one behind another", self.program.items));
         }
         let sequence = work.sequence.clone();
-        let results = execute::run(self.program, work, self.engine, self.base_dir, &mut clock, progress)?;
+        let results = execute::run(self.program, &work, self.engine, self.base_dir, &mut clock, progress)?;
         let outputs = results.outputs;
         let differences = expected
             .iter()

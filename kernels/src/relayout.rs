@@ -9,6 +9,7 @@
 //!
 //! A step that would move nothing is left out. What a PE takes from a broadcast is a list of strided runs in its SRAM.
 
+mod cycles;
 mod plan;
 mod runs;
 
