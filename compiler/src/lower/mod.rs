@@ -1,5 +1,6 @@
 //! From a plan to a program: one class of PEs for each stage, whose only task runs the stage's steps in order.
 
+mod colors;
 mod constants;
 pub(crate) mod elementwise;
 mod matmul;
@@ -35,6 +36,11 @@ struct Lowering<'a> {
 /// # Errors
 /// A plan that was made for another graph, and code that does not fit beside the data.
 pub fn lower(graph: &Graph, plan: &Plan) -> Result<Program, CompileError> {
+    with_known(graph, plan, &mut Relayouts::default())
+}
+
+/// The same with the relayouts that planning has worked out.
+pub(crate) fn with_known(graph: &Graph, plan: &Plan, relayouts: &mut Relayouts) -> Result<Program, CompileError> {
     let mut program = Program {
         name: plan.model.clone(),
         machine: plan.machine.clone(),
@@ -49,16 +55,16 @@ pub fn lower(graph: &Graph, plan: &Plan) -> Result<Program, CompileError> {
         readbacks: Vec::new(),
         operators: Vec::new(),
     };
-    let mut relayouts = Relayouts::default();
     let widths: Vec<u16> = plan.stages.iter().map(|stage| stage.grid.width).collect();
     let mut mesh = Mesh::westernmost(&widths, plan.grid.height);
     for (index, stage) in plan.stages.iter().enumerate() {
         if index > 0 {
             mesh = mesh.eastern_neighbour(stage.grid.width);
         }
-        mesh = add_stage(&mut program, graph, plan, index, mesh, &mut relayouts)?;
+        mesh = add_stage(&mut program, graph, plan, index, mesh, relayouts)?;
     }
     program.params = mesh.into_params();
+    colors::allocate(&mut program)?;
     Ok(program)
 }
 
@@ -95,8 +101,8 @@ fn add_stage(
     program.ports.extend(stage.steps.iter().filter_map(|step| lowering.port(step)));
     let class = Class {
         name: if plan.stages.len() == 1 { "worker".into() } else { format!("stage {index}") },
-        input_queues: Mesh::input_queues(),
-        output_queues: Mesh::output_queues(),
+        input_queues: lowering.mesh.input_queues(),
+        output_queues: lowering.mesh.output_queues(),
         fifos: Vec::new(),
         buffers: allocate::buffers(stage, first_operator),
         tasks: vec![lowering.code.into_main_task(MAIN_TASK)],
