@@ -7,7 +7,7 @@
 //!
 //! - [`prepare`] rewrites what no kernel computes into what one does ([`passes`]: one file a pass);
 //! - [`plan`] decides how each tensor lies on the mesh, which kernel computes each operator and where everything lies in
-//!   SRAM, one file a family of operators in `select`;
+//!   SRAM, one file a family of operators in `select`, by the estimates of [`cost`];
 //! - repeated layers are found and laid out so that one body of code runs for all of them (`repeat`);
 //! - [`lower`] turns the decisions into code, constants and ports.
 //!
@@ -15,6 +15,7 @@
 //! consumer asks for a tensor in its layout, and all movements up to the last computed tensor become one relayout.
 
 mod allocate;
+pub mod cost;
 mod cut;
 mod error;
 pub mod layout;
@@ -70,9 +71,10 @@ pub fn plan(graph: &Graph, options: &Options) -> Result<Plan, CompileError> {
     for (index, (part, choice)) in parts.iter().zip(&choices).enumerate() {
         let place = select::Place { first: index == 0, last: index + 1 == parts.len() };
         let grid = Extent { width: choice.width, ..options.grid };
-        let mut stage = select::run(graph, part, place, Coord { x, y: 0 }, grid, options.dtype)?;
+        let mut stage = select::run(graph, part, place, Coord { x, y: 0 }, grid, options)?;
         let mut signatures = repeat::signature::of(graph, &stage);
         repeat::run(&mut stage, &mut signatures);
+        cost::record(&mut stage, &options.machine);
         allocate::run(&mut stage, &signatures, &options.machine)?;
         stages.push(stage);
         x += choice.width;

@@ -161,15 +161,7 @@ impl Lowering<'_> {
     }
 
     fn gather(&mut self, step: &Step, table: TensorId, indices: TensorId, result: TensorId) {
-        let layout = self.distribution(table);
-        let tile = layout.tile();
-        let shape = gather::Gather {
-            table_rows: layout.shape[0],
-            tile_rows: tile[0],
-            split: layout.y.is_some(),
-            columns: tile[1],
-            indices: self.distribution(indices).tile_elements() as u32,
-        };
+        let shape = crate::select::gather::shape(self.stage, table, indices);
         let (table, indices, result) = (self.tile(table), self.tile(indices), self.tile(result));
         self.code.scope(|code| {
             gather::emit(code, &self.mesh, &shape, result, table, indices, step.scratch[0].address);

@@ -16,6 +16,8 @@ pub struct Step {
     pub kind: StepKind,
     /// Useful floating-point operations over all PEs; a multiply-add counts two.
     pub flops: u64,
+    /// Cycles that it adds to the time of its stage, by the cost model.
+    pub estimate_cycles: u64,
     /// Working memory, in the order in which the kernel takes it.
     pub scratch: Vec<Area>,
     /// Tables that steer data movement; they lie in SRAM before the first cycle.

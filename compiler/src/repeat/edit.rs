@@ -118,7 +118,9 @@ impl Draft {
             sources: vec![Source::Tensor(tensor)],
             result,
         };
-        self.stage.steps.insert(at, Step { name, kind, flops: 0, scratch: Vec::new(), tables: Vec::new() });
+        self.stage
+            .steps
+            .insert(at, Step { name, kind, flops: 0, estimate_cycles: 0, scratch: Vec::new(), tables: Vec::new() });
         self.signatures.insert(at, signature);
         for repeat in &mut self.stage.repeats {
             if repeat.first >= at {
@@ -183,6 +185,7 @@ pub(super) mod tests {
                 result: id + 1,
             },
             flops: 0,
+            estimate_cycles: 0,
             scratch: Vec::new(),
             tables: Vec::new(),
         };

@@ -2,23 +2,27 @@
 //! come later, in [`crate::allocate`].
 //!
 //! - [`movement`]: a consumer asks for a value in a layout; constants, aliases and relayouts give it
+//! - [`sketch`]: one node with estimated relayouts, for the cost model
 //! - [`matmul`], [`gather`], [`rows`], [`elementwise`]: one file a family of kernels
 //! - [`sums`]: what is computed as a part of a product
 
 mod elementwise;
-mod gather;
+pub(crate) mod gather;
 pub(crate) mod matmul;
 mod movement;
 mod rows;
+mod sketch;
 mod sums;
+
+pub(crate) use sketch::sketch;
 
 use crate::cut::Part;
 use crate::error::{CompileError, UnsupportedOperator};
-use crate::layout;
 use crate::plan::{Area, Stage, Step, StepKind, Storage, TensorId, TensorPlan};
+use crate::{Options, layout};
 use petgraph::graph::NodeIndex;
 use std::collections::{BTreeMap, BTreeSet};
-use waferloom_fabric::{Coord, Distribution, Dtype, Extent};
+use waferloom_fabric::{Coord, Distribution, Dtype, Extent, Machine};
 use waferloom_models::Graph;
 use waferloom_models::graph::{ElementType, Op};
 
@@ -34,6 +38,9 @@ pub(crate) struct Place {
 /// A stage under construction.
 struct Selection<'a> {
     graph: &'a Graph,
+    machine: &'a Machine,
+    /// Whether relayouts are only estimated: then a node's operands lie where selection would have put them.
+    estimate_only: bool,
     /// Type of floating-point tensors.
     float: Dtype,
     stage: Stage,
@@ -49,10 +56,9 @@ pub(crate) fn run(
     place: Place,
     origin: Coord,
     grid: Extent,
-    float: Dtype,
+    options: &Options,
 ) -> Result<Stage, CompileError> {
-    let stage = Stage { origin, grid, tensors: Vec::new(), steps: Vec::new(), repeats: Vec::new() };
-    let mut selection = Selection { graph, float, stage, holders: BTreeMap::new(), names: BTreeSet::new() };
+    let mut selection = Selection::new(graph, origin, grid, options);
     if place.first {
         for &id in &graph.inputs {
             selection.receive(id);
@@ -78,6 +84,22 @@ pub(crate) fn run(
         }
     }
     Ok(selection.stage)
+}
+
+impl<'a> Selection<'a> {
+    /// A stage without steps on a rectangle of its own, for a machine and a type of floats.
+    fn new(graph: &'a Graph, origin: Coord, grid: Extent, options: &'a Options) -> Self {
+        let stage = Stage { origin, grid, tensors: Vec::new(), steps: Vec::new(), repeats: Vec::new() };
+        Self {
+            graph,
+            machine: &options.machine,
+            estimate_only: false,
+            float: options.dtype,
+            stage,
+            holders: BTreeMap::new(),
+            names: BTreeSet::new(),
+        }
+    }
 }
 
 impl Selection<'_> {
@@ -164,7 +186,8 @@ impl Selection<'_> {
     }
 
     fn step(&mut self, name: &str, kind: StepKind, flops: u64) -> &mut Step {
-        let step = Step { name: name.into(), kind, flops, scratch: Vec::new(), tables: Vec::new() };
+        let name = name.into();
+        let step = Step { name, kind, flops, estimate_cycles: 0, scratch: Vec::new(), tables: Vec::new() };
         self.stage.steps.push(step);
         self.stage.steps.last_mut().expect("a step was just added")
     }

@@ -47,6 +47,23 @@ pub(super) fn find(graph: &Graph, part: &[NodeIndex]) -> Vec<Sums> {
     found
 }
 
+/// Sums behind a product that [`addend`] follows: more than models have.
+const MOST_SUMS: u32 = 8;
+
+/// What a sum adds to a product, when the product's step computes it as well.
+pub(super) fn addend(graph: &Graph, sum: NodeIndex) -> Option<NodeIndex> {
+    addend_within(graph, sum, MOST_SUMS)
+}
+
+fn addend_within(graph: &Graph, sum: NodeIndex, sums: u32) -> Option<NodeIndex> {
+    if graph.node(sum).op != Op::Binary(BinaryOp::Add) || sums == 0 {
+        return None;
+    }
+    let added_to = |id: NodeIndex| next(graph, id).filter(|&(user, _)| user == sum).map(|(_, addend)| addend);
+    let follows = |id: NodeIndex| graph.node(id).op == Op::MatMul || addend_within(graph, id, sums - 1).is_some();
+    graph.operands(sum).into_iter().find_map(|id| added_to(id).filter(|_| follows(id)))
+}
+
 /// The sum that alone uses a value, and what is added to it there.
 fn next(graph: &Graph, id: NodeIndex) -> Option<(NodeIndex, NodeIndex)> {
     let users = graph.users(id);
@@ -90,6 +107,7 @@ mod tests {
         let [n0, n2, n3, n4, n5] = [0, 2, 3, 4, 5].map(NodeIndex::new);
         let found = sums(&graph);
         assert_eq!(found, [Sums { product: n3, addends: vec![n2, n0], sequence: vec![n4, n5], last: n5 }]);
+        assert_eq!([n3, n4, n5].map(|id| addend(&graph, id)), [None, Some(n2), Some(n0)]);
         assert!(found[0].absorbs(n3) && found[0].absorbs(n4) && !found[0].absorbs(n5));
     }
 
