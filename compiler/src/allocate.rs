@@ -1,16 +1,17 @@
 //! Addresses in SRAM: one memory map for all PEs of a stage.
 //!
 //! Constants and tables lie at the bottom and stay for good, so that the program can be run again for the next input.
-//! Results and working memory follow, first fit, and share bytes where their lives do not meet. What corresponds in the turns
-//! of a repeat lies in one place or at equal distances ([`groups`]), so that one body of code can run for all of them. Sums of
-//! products start in the banks in which they wait least ([`banks`]).
+//! Results and working memory follow, first fit, and share bytes where their lives do not meet; an operation of each element
+//! writes over an operand that nothing needs behind it. What corresponds in the turns of a repeat lies in one place or at equal
+//! distances ([`groups`]), so that one body of code can run for all of them. Sums of products start in the banks in which they
+//! wait least ([`banks`]).
 
 mod banks;
 mod groups;
 
 use crate::error::{CompileError, DoesNotFit};
+use crate::lives::Lives;
 use crate::plan::{Stage, Storage};
-use crate::repeat::flow::Lives;
 use banks::Banks;
 use groups::Group;
 use std::collections::BTreeSet;
@@ -46,7 +47,7 @@ fn range(stage: &Stage, lives: &Lives, owner: Owner) -> Option<Range> {
             let live = match tensor.storage {
                 Storage::Alias(_) => return None,
                 Storage::Constant { .. } => None,
-                Storage::Computed { .. } => Some(lives.0[id]?),
+                Storage::Computed { .. } => Some(lives.of[id]?),
             };
             Range { bytes: tensor.tile_bytes(), live }
         }
@@ -101,7 +102,13 @@ fn group_name(stage: &Stage, group: &Group) -> String {
 
 /// The memory map of a stage whose ranges have addresses; `first` is the program's operator that is its first step.
 pub(crate) fn buffers(stage: &Stage, first: usize) -> Vec<Buffer> {
-    let lives = Lives::of(stage);
+    let mut lives = Lives::of(stage);
+    // What is written over lives up to the step before: then the bytes are the result's.
+    for (&result, operands) in &lives.over {
+        for &operand in operands.iter().filter(|&&operand| stage.storage(operand).1 == stage.storage(result).1) {
+            lives.of[operand] = lives.of[operand].map(|(first, last)| (first, last - 1));
+        }
+    }
     let mut tables = BTreeSet::new();
     let buffer = |owner: Owner| {
         let range = range(stage, &lives, owner).filter(|range| range.bytes > 0)?;

@@ -19,6 +19,7 @@ pub mod cost;
 mod cut;
 mod error;
 pub mod layout;
+mod lives;
 mod lower;
 pub mod passes;
 pub mod plan;
