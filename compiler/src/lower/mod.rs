@@ -1,5 +1,6 @@
 //! From a plan to a program: one class of PEs for each stage, whose only task runs the stage's steps in order.
 
+mod colors;
 mod constants;
 pub(crate) mod elementwise;
 mod matmul;
@@ -56,6 +57,7 @@ pub fn lower(graph: &Graph, plan: &Plan) -> Result<Program, CompileError> {
         mesh = add_stage(&mut program, graph, plan, index, mesh)?;
     }
     program.params = mesh.into_params();
+    colors::allocate(&mut program)?;
     Ok(program)
 }
 
@@ -90,8 +92,8 @@ fn add_stage(
     program.ports.extend(stage.steps.iter().filter_map(|step| lowering.port(step)));
     let class = Class {
         name: if plan.stages.len() == 1 { "worker".into() } else { format!("stage {index}") },
-        input_queues: Mesh::input_queues(),
-        output_queues: Mesh::output_queues(),
+        input_queues: lowering.mesh.input_queues(),
+        output_queues: lowering.mesh.output_queues(),
         fifos: Vec::new(),
         buffers: allocate::buffers(stage, first_operator),
         tasks: vec![lowering.code.into_main_task(MAIN_TASK)],

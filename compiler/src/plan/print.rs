@@ -9,6 +9,7 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Extent { width, height } = self.grid;
         writeln!(f, "{} in {} on {width}x{height} PEs of {}", self.model, self.dtype.name(), self.machine.name)?;
+        self.print_alternatives(f)?;
         let mut first = 0;
         for (number, stage) in self.stages.iter().enumerate() {
             if self.stages.len() > 1 {
@@ -19,6 +20,25 @@ impl fmt::Display for Plan {
             first += stage.steps.len();
         }
         Ok(())
+    }
+}
+
+impl Plan {
+    /// Why there are as many stages as there are.
+    fn print_alternatives(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.alternatives.len() < 2 {
+            return Ok(());
+        }
+        writeln!(f, "stages  between items  of one item   (estimated cycles)")?;
+        for (index, of) in self.alternatives.iter().enumerate() {
+            let word = match (index, of.fits) {
+                (0, _) => "  chosen",
+                (_, Some(false)) => "  does not fit the PEs",
+                _ => "",
+            };
+            writeln!(f, "{:6}  {:13}  {:11}{word}", of.stages, of.interval_cycles, of.latency_cycles)?;
+        }
+        writeln!(f)
     }
 }
 

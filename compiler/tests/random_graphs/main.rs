@@ -6,6 +6,7 @@ mod model;
 mod named;
 mod net;
 mod operators;
+mod pipeline;
 
 use case::{Case, cases, dtypes, grids, layered};
 use operators::{Operators, operators};
