@@ -15,7 +15,7 @@ pub(crate) fn check(case: &Case, stages: u16, items: u32) {
     let mut apart = plan.clone();
     apart.stages.iter_mut().for_each(|stage| stage.repeats.clear());
     let mut plan = plan;
-    if case.seed % 4 == 0 {
+    if case.seed.is_multiple_of(4) {
         // Turns may begin anywhere.
         for repeat in plan.stages.iter_mut().flat_map(|stage| &mut stage.repeats).filter(|repeat| repeat.turns > 2) {
             *repeat = Repeat { first: repeat.first + repeat.steps / 3, turns: repeat.turns - 1, ..*repeat };
