@@ -6,16 +6,12 @@ use crate::plan::{Stage, StepKind, TensorId};
 use petgraph::graph::NodeIndex;
 use waferloom_fabric::{Dtype, Split};
 use waferloom_kernels::matmul::{self, BatchDim, MatMul};
-use waferloom_models::graph::ElementType;
 
 impl Selection<'_> {
     /// SUMMA on the whole grid: the left operand and the product in their default layouts, the right operand as the kernel
     /// asks.
     pub(super) fn matmul(&mut self, id: NodeIndex) -> Result<(), CompileError> {
         let graph = self.graph;
-        if graph.node(id).output.element != ElementType::Float {
-            return Err(self.unsupported(id, "only products of floats are supported; cast the operands to float32"));
-        }
         let operands = graph.operands(id);
         let (left, right) = (operands[0], operands[1]);
         let product = self.default_layout(id);
@@ -26,13 +22,11 @@ impl Selection<'_> {
         let right = self.demand(right, right_layout)?;
         let result = self.compute_tensor(id, product);
         let shape = shape(&self.stage, left, right, result);
-        let [left_panel, right_panel] = shape.panel_bytes(self.float);
-        // The product is summed up in f32, in place where that is its type.
-        let sums = if self.float == Dtype::F32 {
-            0
-        } else {
-            self.distribution(result).tile_elements() as u32 * Dtype::F32.bytes()
-        };
+        let dtype = self.node_dtype(id);
+        let [left_panel, right_panel] = shape.panel_bytes(dtype);
+        // The product is summed up in f32, in place where that is its type; integers are exact up to 2^24.
+        let sums =
+            if dtype == Dtype::F32 { 0 } else { self.distribution(result).tile_elements() as u32 * Dtype::F32.bytes() };
         let flops = 2 * graph.shape(id).iter().product::<usize>() * shape.inner as usize;
         self.compute_step(id, StepKind::MatMul { left, right, result }, flops, &[left_panel, right_panel, sums]);
         Ok(())
