@@ -273,6 +273,13 @@ pub(crate) struct TargetArgs {
     /// Precision of floating-point numbers on the mesh: f32; or f16, bf16 or cb16, with sums in f32 (docs/numerics.md)
     #[arg(long, value_enum, default_value_t = Precision::F32, hide_possible_values = true)]
     pub(crate) dtype: Precision,
+    /// Inputs of the model that one run works on, one behind another: with several stages they pipeline. A single given
+    /// input is repeated
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) items: u32,
+    /// Rectangles side by side into which the model is cut [default: what the cost model finds best]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) stages: Option<u16>,
 }
 
 /// How a program is simulated.

@@ -8,7 +8,7 @@ use crate::tensors::concatenate;
 use std::path::Path;
 use std::time::Instant;
 use waferloom_compiler::{Options, Plan, lower, plan, prepare};
-use waferloom_fabric::{PortKind, Program};
+use waferloom_fabric::{HostTensor, PortKind, Program};
 use waferloom_models::{Graph, Tensor};
 use waferloom_simulator::report::HostSeconds;
 use waferloom_simulator::{SimulateError, Totals, simulate};
@@ -57,9 +57,11 @@ pub(crate) fn run(
     progress: &Progress,
 ) -> Result<Results, Error> {
     let start = Instant::now();
-    let count = work.batches.len();
-    let (mut totals, mut outputs) = (Totals::default(), Vec::with_capacity(count));
-    for (index, inputs) in work.batches.into_iter().enumerate() {
+    let items = program.items as usize;
+    let count = work.batches.len().div_ceil(items);
+    let (mut totals, mut outputs) = (Totals::default(), Vec::with_capacity(work.batches.len()));
+    for (index, batches) in work.batches.chunks(items).enumerate() {
+        let inputs = side_by_side(batches, items);
         let before = totals.cycles();
         let of = if count > 1 { format!(" batch {} of {count},", index + 1) } else { String::new() };
         let say = |p: waferloom_simulator::Progress| {
@@ -76,10 +78,36 @@ pub(crate) fn run(
         let run = simulate(program, &inputs, &options).map_err(|e| failed(e, index, count))?;
         tracing::info!("run {} of {count}: {} cycles", index + 1, run.cycles);
         totals.add(&run);
-        outputs.push(run.outputs);
+        outputs.extend(one_by_one(run.outputs, items).into_iter().take(batches.len()));
     }
     clock.simulate = start.elapsed().as_secs_f64();
     Ok(Results { outputs: concatenate(outputs, work.batch, work.items), totals })
+}
+
+/// The batches of one run as the program takes them; the last one is repeated when there are too few.
+fn side_by_side(batches: &[Tensors<HostTensor>], items: usize) -> Tensors<HostTensor> {
+    let Some(last) = batches.last().filter(|_| items > 1) else {
+        return batches.first().cloned().unwrap_or_default();
+    };
+    let stack = |name: &String| {
+        let tensors: Vec<&HostTensor> = (0..items).filter_map(|i| batches.get(i).unwrap_or(last).get(name)).collect();
+        HostTensor::stack(&tensors).map(|tensor| (name.clone(), tensor))
+    };
+    last.keys().filter_map(stack).collect()
+}
+
+/// What a run gave for each of its batches.
+fn one_by_one(outputs: Tensors<HostTensor>, items: usize) -> Vec<Tensors<HostTensor>> {
+    if items == 1 {
+        return vec![outputs];
+    }
+    let mut batches = vec![Tensors::new(); items];
+    for (name, tensor) in outputs {
+        for (batch, part) in batches.iter_mut().zip(tensor.unstack()) {
+            batch.insert(name.clone(), part);
+        }
+    }
+    batches
 }
 
 /// Drops inputs of the model that nothing in the program uses: the compiler gives them no port.

@@ -61,7 +61,12 @@ impl Job<'_> {
         let shapes: Vec<_> = tensors::outputs(self.program).into_iter().map(|o| joined_shape(o, &work)).collect();
         // Before the simulation: nobody wants to wait minutes for the news of a wrong file.
         let expected = self.expect.map(|path| compare::read_expected(path, &shapes)).transpose()?.unwrap_or_default();
-        let (items, unit, notes) = (work.items as u64, work.unit.clone(), work.notes.clone());
+        let (unit, mut notes) = (work.unit.clone(), work.notes.clone());
+        let mut items = work.items as u64;
+        if self.program.items > 1 && work.batches.len() == 1 {
+            items *= u64::from(self.program.items);
+            notes.push(format!("the same input {} times, one behind another", self.program.items));
+        }
         let sequence = work.sequence.clone();
         let results = execute::run(self.program, work, self.engine, self.base_dir, &mut clock, progress)?;
         let outputs = results.outputs;

@@ -21,7 +21,7 @@ pub(crate) fn target(args: &TargetArgs) -> Result<Options, Error> {
     let default = Extent { width: DEFAULT_SIDE.min(most.width), height: DEFAULT_SIDE.min(most.height) };
     let grid = args.grid.unwrap_or(default);
     check_grid(grid, &machine, "--grid")?;
-    Ok(Options { machine, grid, dtype: args.dtype.dtype() })
+    Ok(Options { items: args.items, stages: args.stages, ..Options::new(machine, grid, args.dtype.dtype()) })
 }
 
 /// A built-in machine by its name, or one from a file.

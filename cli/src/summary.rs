@@ -16,7 +16,7 @@ use std::path::Path;
 use table::{Align, table};
 use waferloom_fabric::{Machine, Program};
 use waferloom_models::{Tensor, TensorData};
-use waferloom_simulator::report::{Bound, PeReport, SramByKind};
+use waferloom_simulator::report::{Bound, PeReport, Pipeline, SramByKind, StageReport};
 use waferloom_simulator::{Report, Totals};
 
 /// Operators that the summary lists; the report has all.
@@ -49,6 +49,7 @@ pub(crate) fn summary(finished: &Finished, machine: &Machine) -> String {
     }
     times(&mut out, report, machine);
     resources(&mut out, report);
+    stages(&mut out, report);
     operators(&mut out, report);
     pes(&mut out, report);
     outputs(&mut out, finished);
@@ -88,7 +89,46 @@ fn times(out: &mut String, report: &Report, machine: &Machine) {
         let flops = format!("{}FLOP/s ({}FLOP)", si(report.flops.per_second), si(report.flops.total as f64));
         line(out, "arithmetic", &flops);
     }
+    if let Some(pipeline) = &report.pipeline {
+        flow(out, pipeline, report, machine);
+    }
     line(out, "bound by", &bound(report));
+}
+
+/// Items behind one another.
+fn flow(out: &mut String, pipeline: &Pipeline, report: &Report, machine: &Machine) {
+    let time = |cycles: f64| duration(cycles / machine.clock_hz);
+    // An item of the program is a batch of the user's items.
+    let batch = report.throughput.items as f64 / (report.runs * pipeline.items_per_run).max(1) as f64;
+    line(
+        out,
+        "steady state",
+        &format!(
+            "{} {}/s: one {} every {}",
+            grouped((pipeline.steady_items_per_second * batch).round() as u64),
+            report.throughput.unit,
+            if batch > 1.0 { "batch" } else { "item" },
+            time(pipeline.interval_cycles)
+        ),
+    );
+    let (fill, drain) = (time(pipeline.fill_cycles), time(pipeline.drain_cycles));
+    line(out, "latency", &format!("{fill} until the first is out (fill); {drain} from the last's entry (drain)"));
+}
+
+/// The stages and where their cycles went.
+fn stages(out: &mut String, report: &Report) {
+    let Some(pipeline) = report.pipeline.as_ref().filter(|p| p.stages.len() > 1) else { return };
+    let heading = ["stages", "columns", "busy", "for data", "for room", "for memory", "idle"];
+    let row = |stage: &StageReport| {
+        let (first, u) = (stage.region.x, &stage.utilisation);
+        let shares = [u.busy, u.fabric_in, u.fabric_out, u.memory, u.idle].map(percent);
+        let columns = format!("{first}..={}", first + stage.region.width.saturating_sub(1));
+        [vec![short(&stage.name, MOST_NAME), columns], shares.to_vec()].concat()
+    };
+    let mut align = vec![Align::Right; heading.len()];
+    align[0] = Align::Left;
+    let rows = std::iter::once(heading.map(String::from).to_vec()).chain(pipeline.stages.iter().map(row)).collect();
+    let _ = write!(out, "\n{}", table(rows, &align));
 }
 
 /// What limits the speed, in words, with the number that says so.
@@ -169,7 +209,8 @@ fn operators(out: &mut String, report: &Report) {
     }
     let mut order: Vec<_> = report.operators.iter().collect();
     order.sort_by_key(|o| std::cmp::Reverse(o.cycles));
-    let heading = ["heaviest operators", "kind", "cycles", "share", "flops", "busy"].map(String::from).to_vec();
+    let share = if report.pipeline.is_none() { "share" } else { "of its PEs" };
+    let heading = ["heaviest operators", "kind", "cycles", share, "flops", "busy"].map(String::from).to_vec();
     let rows = order.iter().take(MOST_OPERATORS).map(|o| {
         vec![
             short(&o.name, MOST_OPERATOR_NAME),
@@ -184,8 +225,10 @@ fn operators(out: &mut String, report: &Report) {
     let _ = write!(out, "\n{}", table(std::iter::once(heading).chain(rows).collect(), &left));
     if let Some(more) = order.len().checked_sub(MOST_OPERATORS).filter(|&n| n > 0) {
         let rest: u64 = order[MOST_OPERATORS..].iter().map(|o| o.cycles).sum();
+        // Stages work at the same time: only shares of one stage add up.
         let share = percent(rest as f64 / report.cycles.max(1) as f64);
-        let _ = writeln!(out, "and {more} more with {} cycles ({share})", grouped(rest));
+        let share = if report.pipeline.is_none() { format!(" ({share})") } else { String::new() };
+        let _ = writeln!(out, "and {more} more with {} cycles{share}", grouped(rest));
     }
 }
 

@@ -1,82 +1,104 @@
 //! Addresses in SRAM: one memory map for all PEs of a stage.
 //!
 //! Constants and tables lie at the bottom and stay for good, so that the program can be run again for the next input.
-//! Results and working memory follow, first fit, and share bytes where their lives do not meet.
+//! Results and working memory follow, first fit, and share bytes where their lives do not meet. What corresponds in the turns
+//! of a repeat lies in one place or at equal distances ([`groups`]), so that one body of code can run for all of them.
+
+mod groups;
 
 use crate::error::{CompileError, DoesNotFit};
 use crate::plan::{Stage, Storage};
+use crate::repeat::flow::Lives;
+use groups::Group;
+use std::collections::BTreeSet;
 use waferloom_fabric::{Buffer, BufferKind, Machine};
 
-/// A range of SRAM that needs an address.
-struct Item {
-    name: String,
-    bytes: u64,
-    /// First and last step between which it holds something; `None` for always.
-    live: Option<(usize, usize)>,
-    owner: Owner,
-}
-
-/// Whose range it is.
-#[derive(Clone, Copy)]
+/// Whose range of SRAM it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Owner {
     Tensor(usize),
+    /// Step and area.
     Scratch(usize, usize),
+    /// Step and area.
     Table(usize, usize),
 }
 
-impl Owner {
-    /// A name that is unique in the stage.
-    fn name(self, stage: &Stage) -> String {
-        let of =
-            |what: &str, step: usize, area: usize| format!("{what} {area} of step {step}, {}", stage.steps[step].name);
-        match self {
-            Owner::Tensor(id) => stage.tensors[id].name.clone(),
-            Owner::Scratch(step, area) => of("scratch", step, area),
-            Owner::Table(step, area) => of("table", step, area),
-        }
-    }
+/// A range of SRAM.
+#[derive(Clone, Copy, Debug)]
+struct Range {
+    bytes: u64,
+    /// First and last step between which it holds something; `None` for always.
+    live: Option<(usize, usize)>,
 }
 
-/// Gives every tensor, working area and table its address.
-pub(crate) fn run(stage: &mut Stage, machine: &Machine) -> Result<(), CompileError> {
-    let items = items(stage);
-    let addresses = place(&items);
-    let end = items.iter().zip(&addresses).map(|(item, &at)| at + item.bytes).max().unwrap_or(0);
+/// The range of an owner; `None` when it never holds anything.
+fn range(stage: &Stage, lives: &Lives, owner: Owner) -> Option<Range> {
+    let area = |bytes: u32, live| Range { bytes: u64::from(bytes).next_multiple_of(4), live };
+    Some(match owner {
+        Owner::Tensor(id) => {
+            let tensor = &stage.tensors[id];
+            let live = match tensor.storage {
+                Storage::Alias(_) => return None,
+                Storage::Constant { .. } => None,
+                Storage::Computed { .. } => Some(lives.0[id]?),
+            };
+            Range { bytes: tensor.tile_bytes(), live }
+        }
+        Owner::Scratch(step, index) => area(stage.steps[step].scratch[index].bytes, Some((step, step))),
+        Owner::Table(step, index) => area(stage.steps[step].tables[index].bytes, None),
+    })
+}
+
+/// Gives every tensor, working area and table its address. Tables of steps with equal `signatures` are one table.
+pub(crate) fn run(stage: &mut Stage, signatures: &[u32], machine: &Machine) -> Result<(), CompileError> {
+    let groups = groups::of(stage, signatures);
+    let addresses = place(&groups);
+    let end = groups.iter().zip(&addresses).map(|(group, &at)| at + group.bytes).max().unwrap_or(0);
     if end > u64::from(machine.sram_bytes) {
-        let sizes = items.iter().map(|item| (item.name.as_str(), item.bytes)).collect();
+        let names: Vec<(String, u64)> = groups.iter().map(|group| (group_name(stage, group), group.bytes)).collect();
+        let sizes = names.iter().map(|(name, bytes)| (name.as_str(), *bytes)).collect();
         return Err(does_not_fit(stage, machine, end, 0, sizes));
     }
-    for (item, &at) in items.iter().zip(&addresses) {
-        let at = at as u32;
-        match item.owner {
-            Owner::Tensor(id) => match &mut stage.tensors[id].storage {
-                Storage::Computed { address } | Storage::Constant { address, .. } => *address = at,
-                Storage::Alias(_) => {}
-            },
-            Owner::Scratch(step, area) => stage.steps[step].scratch[area].address = at,
-            Owner::Table(step, area) => stage.steps[step].tables[area].address = at,
+    for (group, &start) in groups.iter().zip(&addresses) {
+        for &(owner, distance) in &group.members {
+            let at = (start + distance) as u32;
+            match owner {
+                Owner::Tensor(id) => match &mut stage.tensors[id].storage {
+                    Storage::Computed { address } | Storage::Constant { address, .. } => *address = at,
+                    Storage::Alias(_) => {}
+                },
+                Owner::Scratch(step, area) => stage.steps[step].scratch[area].address = at,
+                Owner::Table(step, area) => stage.steps[step].tables[area].address = at,
+            }
         }
     }
     Ok(())
 }
 
-/// First and last step that touch each tensor, seen from the one that owns the bytes; `None` for tensors that nothing touches.
-fn lives(stage: &Stage) -> Vec<Option<(usize, usize)>> {
-    let mut lives: Vec<Option<(usize, usize)>> = vec![None; stage.tensors.len()];
-    for (index, step) in stage.steps.iter().enumerate() {
-        for tensor in step.kind.sources().into_iter().chain(step.kind.result()) {
-            let (owner, _) = stage.storage(tensor);
-            let (first, _) = lives[owner].unwrap_or((index, index));
-            lives[owner] = Some((first, index));
-        }
+/// The name of what lies in a range.
+fn name(stage: &Stage, owner: Owner) -> String {
+    match owner {
+        Owner::Tensor(id) => stage.tensors[id].name.clone(),
+        Owner::Scratch(step, _) => format!("scratch of {}", stage.steps[step].name),
+        Owner::Table(step, _) => format!("table of {}", stage.steps[step].name),
     }
-    lives
+}
+
+fn group_name(stage: &Stage, group: &Group) -> String {
+    let first = group.members.first().map(|&(owner, _)| name(stage, owner)).unwrap_or_default();
+    match group.members.len() {
+        0 | 1 => first,
+        several => format!("{first} and {} more", several - 1),
+    }
 }
 
 /// The memory map of a stage whose ranges have addresses; `first` is the program's operator that is its first step.
 pub(crate) fn buffers(stage: &Stage, first: usize) -> Vec<Buffer> {
-    let buffer = |item: Item| {
-        let (address, kind) = match item.owner {
+    let lives = Lives::of(stage);
+    let mut tables = BTreeSet::new();
+    let buffer = |owner: Owner| {
+        let range = range(stage, &lives, owner).filter(|range| range.bytes > 0)?;
+        let (address, kind) = match owner {
             Owner::Tensor(id) => match stage.tensors[id].storage {
                 Storage::Constant { .. } => (stage.storage(id).1, BufferKind::Weight),
                 _ => (stage.storage(id).1, BufferKind::Activation),
@@ -84,63 +106,42 @@ pub(crate) fn buffers(stage: &Stage, first: usize) -> Vec<Buffer> {
             Owner::Scratch(step, area) => (stage.steps[step].scratch[area].address, BufferKind::Scratch),
             Owner::Table(step, area) => (stage.steps[step].tables[area].address, BufferKind::Table),
         };
-        let live = item.live.map(|(from, to)| ((first + from) as u32, (first + to) as u32));
-        Buffer { name: item.name, address, bytes: item.bytes as u32, kind, live }
+        // A table that several steps use is there once.
+        if kind == BufferKind::Table && !tables.insert((address, range.bytes)) {
+            return None;
+        }
+        let live = range.live.map(|(from, to)| ((first + from) as u32, (first + to) as u32));
+        Some(Buffer { name: name(stage, owner), address, bytes: range.bytes as u32, kind, live })
     };
-    items(stage).into_iter().filter(|item| item.bytes > 0).map(buffer).collect()
+    groups::all(stage).into_iter().filter_map(buffer).collect()
 }
 
-fn items(stage: &Stage) -> Vec<Item> {
-    let mut items = Vec::new();
-    for ((id, tensor), live) in stage.tensors.iter().enumerate().zip(lives(stage)) {
-        let live = match tensor.storage {
-            Storage::Alias(_) => continue,
-            Storage::Constant { .. } => None,
-            Storage::Computed { .. } if live.is_none() => continue,
-            Storage::Computed { .. } => live,
-        };
-        let owner = Owner::Tensor(id);
-        items.push(Item { name: owner.name(stage), bytes: tensor.tile_bytes(), live, owner });
-    }
-    for (index, step) in stage.steps.iter().enumerate() {
-        let tables =
-            step.tables.iter().enumerate().map(|(area, t)| (t.bytes, None, Owner::Table(index, area), "table"));
-        let scratch = step.scratch.iter().enumerate();
-        let scratch = scratch.map(|(area, s)| (s.bytes, Some((index, index)), Owner::Scratch(index, area), "scratch"));
-        for (bytes, live, owner, what) in tables.chain(scratch) {
-            let bytes = u64::from(bytes).next_multiple_of(4);
-            items.push(Item { name: format!("{what} of {}", step.name), bytes, live, owner });
-        }
-    }
-    items
-}
-
-/// The lowest address for each item that nothing else needs while it lives.
+/// The lowest address for each group that nothing else needs while it lives.
 ///
-/// What stays for good comes first, then the items by the start of their lives, the larger first.
-fn place(items: &[Item]) -> Vec<u64> {
-    let mut order: Vec<usize> = (0..items.len()).collect();
-    order.sort_by_key(|&i| (items[i].live.map(|(start, _)| start), std::cmp::Reverse(items[i].bytes)));
-    let mut addresses = vec![0u64; items.len()];
-    // Ranges in use, with the end of their lives; all of them started before the item at hand.
-    let mut taken: Vec<(u64, u64, usize)> = Vec::new();
+/// What stays for good comes first, then the groups by the start of their lives, the larger first.
+fn place(groups: &[Group]) -> Vec<u64> {
+    let mut order: Vec<usize> = (0..groups.len()).collect();
+    let start = |i: usize| groups[i].lives.as_ref().and_then(|lives| lives.first()).map(|&(start, _)| start);
+    order.sort_by_key(|&i| (start(i), std::cmp::Reverse(groups[i].bytes)));
+    let mut addresses = vec![0u64; groups.len()];
+    let mut placed: Vec<usize> = Vec::new();
     for i in order {
-        let item = &items[i];
-        if let Some((start, _)) = item.live {
-            taken.retain(|&(.., end)| end >= start);
-        }
+        let group = &groups[i];
+        let meeting = placed.iter().filter(|&&other| groups[other].meets(group));
+        let mut taken: Vec<(u64, u64)> =
+            meeting.map(|&other| (addresses[other], addresses[other] + groups[other].bytes)).collect();
         taken.sort_unstable();
         // 8-byte words: an even start spares the ports of the banks.
         let mut at = 0u64;
-        for &(from, to, _) in &taken {
-            if from >= at + item.bytes {
+        for (from, to) in taken {
+            if from >= at + group.bytes {
                 break;
             }
             at = at.max(to.next_multiple_of(8));
         }
         addresses[i] = at;
-        if item.bytes > 0 {
-            taken.push((at, at + item.bytes, item.live.map_or(usize::MAX, |(_, end)| end)));
+        if group.bytes > 0 {
+            placed.push(i);
         }
     }
     addresses
@@ -169,8 +170,8 @@ pub(crate) fn does_not_fit(
 mod tests {
     use super::*;
 
-    fn item(bytes: u64, live: Option<(usize, usize)>) -> Item {
-        Item { name: String::new(), bytes, live, owner: Owner::Tensor(0) }
+    fn item(bytes: u64, live: Option<(usize, usize)>) -> Group {
+        Group { members: Vec::new(), bytes, lives: live.map(|live| vec![live]) }
     }
 
     #[test]
@@ -187,5 +188,13 @@ mod tests {
         let items = [item(8, Some((0, 0))), item(8, Some((0, 5))), item(16, Some((1, 1))), item(8, Some((1, 1)))];
         let placed = place(&items);
         assert_eq!(placed, [0, 8, 16, 0]);
+    }
+
+    #[test]
+    fn what_lives_again_and_again_leaves_room_in_between() {
+        // The first is there in steps 0, 4 and 8, the second in 2 and 6, the third in 6 to 8.
+        let again = |bytes, lives: &[(usize, usize)]| Group { lives: Some(lives.to_vec()), ..item(bytes, None) };
+        let groups = [again(16, &[(0, 0), (4, 4), (8, 8)]), again(8, &[(2, 3), (6, 6)]), again(24, &[(6, 8)])];
+        assert_eq!(place(&groups), [0, 0, 16]);
     }
 }

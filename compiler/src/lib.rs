@@ -7,18 +7,23 @@
 //!
 //! - [`prepare`] rewrites what no kernel computes into what one does ([`passes`]: one file a pass);
 //! - [`plan`] decides how each tensor lies on the mesh, which kernel computes each operator and where everything lies in
-//!   SRAM, one file a family of operators in `select`;
+//!   SRAM, one file a family of operators in `select`, by the estimates of [`cost`];
+//! - repeated layers are found and laid out so that one body of code runs for all of them (`repeat`);
 //! - [`lower`] turns the decisions into code, constants and ports.
 //!
 //! Operators that only move elements (reshape, permute, slice, broadcast, concatenation) are not computed one by one: a
 //! consumer asks for a tensor in its layout, and all movements up to the last computed tensor become one relayout.
 
 mod allocate;
+pub mod cost;
+mod cut;
 mod error;
 pub mod layout;
 mod lower;
 pub mod passes;
 pub mod plan;
+mod planner;
+mod repeat;
 mod select;
 pub mod view;
 
@@ -27,7 +32,7 @@ pub use lower::lower;
 pub use passes::prepare;
 pub use plan::Plan;
 
-use waferloom_fabric::{Dtype, Extent, Machine};
+use waferloom_fabric::{Coord, Dtype, Extent, Machine};
 use waferloom_models::Graph;
 
 /// What a graph is compiled for.
@@ -39,6 +44,17 @@ pub struct Options {
     pub grid: Extent,
     /// Type of floating-point tensors on the mesh.
     pub dtype: Dtype,
+    /// Inputs of the model that one run works on, one behind another; at least 1.
+    pub items: u32,
+    /// Number of stages; `None` lets the planner choose.
+    pub stages: Option<u16>,
+}
+
+impl Options {
+    /// One item a run, and a number of stages of the planner's choice.
+    pub fn new(machine: Machine, grid: Extent, dtype: Dtype) -> Self {
+        Self { machine, grid, dtype, items: 1, stages: None }
+    }
 }
 
 /// Decides how a prepared graph lies on the mesh.
@@ -47,14 +63,29 @@ pub struct Options {
 /// A grid or a model that is too large, and operators that no kernel computes.
 pub fn plan(graph: &Graph, options: &Options) -> Result<Plan, CompileError> {
     check(options)?;
-    let mut stage = select::run(graph, options)?;
-    allocate::run(&mut stage, &options.machine)?;
+    let choices = planner::choose(graph, options);
+    let ends: Vec<usize> = choices[..choices.len() - 1].iter().map(|stage| stage.end).collect();
+    let parts = cut::into_parts(graph, &ends);
+    let mut stages = Vec::with_capacity(parts.len());
+    let mut x = 0;
+    for (index, (part, choice)) in parts.iter().zip(&choices).enumerate() {
+        let place = select::Place { first: index == 0, last: index + 1 == parts.len() };
+        let grid = Extent { width: choice.width, ..options.grid };
+        let mut stage = select::run(graph, part, place, Coord { x, y: 0 }, grid, options)?;
+        let mut signatures = repeat::signature::of(graph, &stage);
+        repeat::run(&mut stage, &mut signatures);
+        cost::record(&mut stage, &options.machine);
+        allocate::run(&mut stage, &signatures, &options.machine)?;
+        stages.push(stage);
+        x += choice.width;
+    }
     Ok(Plan {
         model: graph.name.clone(),
         machine: options.machine.clone(),
         grid: options.grid,
         dtype: options.dtype,
-        stages: vec![stage],
+        items: options.items,
+        stages,
     })
 }
 

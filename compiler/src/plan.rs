@@ -6,6 +6,7 @@ mod step;
 pub use step::{Elementwise, Source, Step, StepKind};
 
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use waferloom_fabric::{Coord, Distribution, Dtype, Extent, Machine, Region};
 
 /// The compiler's decisions.
@@ -20,6 +21,8 @@ pub struct Plan {
     pub grid: Extent,
     /// Type of floating-point tensors.
     pub dtype: Dtype,
+    /// Inputs of the model that flow through the stages in one run, one behind another.
+    pub items: u32,
     /// The stages, from west to east.
     pub stages: Vec<Stage>,
 }
@@ -36,6 +39,29 @@ pub struct Stage {
     pub tensors: Vec<TensorPlan>,
     /// What its PEs do, in order.
     pub steps: Vec<Step>,
+    /// Steps that share their code, in order; without an entry each step has code of its own.
+    #[serde(default)]
+    pub repeats: Vec<Repeat>,
+}
+
+/// Steps that are the same turn after turn, but for the tensors that they work on, such as the layers of an encoder: where the
+/// addresses of the tensors allow it, one body of code runs for all turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Repeat {
+    /// The first step of the first turn.
+    pub first: usize,
+    /// Steps of a turn, at least 1.
+    pub steps: usize,
+    /// Turns, at least 2.
+    pub turns: usize,
+}
+
+impl Repeat {
+    /// The steps of all turns.
+    pub fn range(&self) -> Range<usize> {
+        self.first..self.first.saturating_add(self.steps.saturating_mul(self.turns))
+    }
 }
 
 /// Index of a tensor in [`Stage::tensors`].
@@ -106,6 +132,30 @@ impl Stage {
         }
     }
 
+    /// Checks that repeats have two turns, follow each other and end with the steps.
+    fn check_repeats(&self) -> Result<(), String> {
+        let mut end = 0;
+        for repeat in &self.repeats {
+            let Repeat { first, steps, turns } = *repeat;
+            if steps == 0 || turns < 2 {
+                return Err(format!(
+                    "a repeat of {steps} steps and {turns} turns; give it 1 and 2 at least, or delete it"
+                ));
+            }
+            if first < end || repeat.range().end > self.steps.len() {
+                let range = repeat.range();
+                return Err(format!(
+                    "a repeat takes the steps {} to {}, but those from {end} to {} are left; delete it",
+                    range.start,
+                    range.end,
+                    self.steps.len()
+                ));
+            }
+            end = repeat.range().end;
+        }
+        Ok(())
+    }
+
     /// The PEs of the stage.
     pub fn region(&self) -> Region {
         Region::rect(self.origin.x, self.origin.y, self.grid.width, self.grid.height)
@@ -121,9 +171,14 @@ impl Plan {
     /// Reads the text form.
     ///
     /// # Errors
-    /// A sentence with the line and column of the first fault.
+    /// A sentence with the line and column of the first fault, or that names the stage whose repeats are wrong.
     pub fn from_ron(text: &str) -> Result<Self, String> {
-        ron::from_str(text).map_err(|e| format!("line {}, column {}: {}", e.span.start.line, e.span.start.col, e.code))
+        let plan: Self = ron::from_str(text)
+            .map_err(|e| format!("line {}, column {}: {}", e.span.start.line, e.span.start.col, e.code))?;
+        for (index, stage) in plan.stages.iter().enumerate() {
+            stage.check_repeats().map_err(|fault| format!("stage {index}: {fault}"))?;
+        }
+        Ok(plan)
     }
 
     /// The text form.

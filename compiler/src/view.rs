@@ -93,6 +93,73 @@ pub fn of(graph: &Graph, id: NodeIndex) -> View {
     view
 }
 
+/// The nodes that a value's elements come from, each once, in the order in which they are met; those of zeros are left out.
+pub fn origins(graph: &Graph, id: NodeIndex) -> Vec<NodeIndex> {
+    if !moves(graph, id) {
+        return if is_zero(graph, id) { Vec::new() } else { vec![id] };
+    }
+    let operands = graph.operands(id);
+    let movable = if matches!(graph.node(id).op, Op::Concat { .. }) { &operands[..] } else { &operands[..1] };
+    let mut nodes = Vec::new();
+    for node in movable.iter().flat_map(|&operand| origins(graph, operand)) {
+        if !nodes.contains(&node) {
+            nodes.push(node);
+        }
+    }
+    nodes
+}
+
+/// Where one element of a node's value comes from: the node, and its element; `None` for a zero. Says the same as [`of`], for
+/// those who want to know of few elements.
+pub fn origin(graph: &Graph, id: NodeIndex, element: usize) -> Option<(NodeIndex, usize)> {
+    if !moves(graph, id) {
+        return (!is_zero(graph, id)).then_some((id, element));
+    }
+    let operands = graph.operands(id);
+    if let Op::Concat { axis } = graph.node(id).op {
+        let to = graph.shape(id);
+        let inner: usize = to[axis + 1..].iter().product();
+        let (outer, mut at) = (element / inner / to[axis], element / inner % to[axis]);
+        for &operand in &operands {
+            let size = graph.shape(operand)[axis];
+            if at < size {
+                return origin(graph, operand, (outer * size + at) * inner + element % inner);
+            }
+            at -= size;
+        }
+        return None;
+    }
+    let place = place(graph, id, operands[0], element)?;
+    origin(graph, operands[0], place)
+}
+
+/// The element of the operand that an element of a moving node is; concatenations have several operands and are none of these.
+fn place(graph: &Graph, id: NodeIndex, operand: NodeIndex, element: usize) -> Option<usize> {
+    let (from, to) = (graph.shape(operand), graph.shape(id));
+    let strides = strides(from);
+    let along = |dim: usize| {
+        let inner: usize = to[dim + 1..].iter().product();
+        element / inner % to[dim]
+    };
+    let sum = |step: &dyn Fn(usize) -> usize| (0..to.len()).map(|dim| along(dim) * step(dim)).sum::<usize>();
+    match &graph.node(id).op {
+        Op::Permute { axes } => Some(sum(&|dim| strides[axes[dim]])),
+        Op::Slice { axis, start, step } => {
+            Some(start * strides[*axis] + sum(&|dim| if dim == *axis { step * strides[dim] } else { strides[dim] }))
+        }
+        Op::Broadcast => Some(sum(&|dim| if from[dim] == 1 { 0 } else { strides[dim] })),
+        Op::Gather { axis } => {
+            let picks = indices(graph, id).unwrap_or(&[]);
+            let (inner, size) = (strides[*axis], from[*axis]);
+            let pick = *picks.get(element / inner % picks.len().max(1))?;
+            let pick = if pick < 0 { pick + size as i64 } else { pick };
+            let outer = element / inner / picks.len();
+            (0..size as i64).contains(&pick).then(|| (outer * size + pick as usize) * inner + element % inner)
+        }
+        _ => Some(element),
+    }
+}
+
 impl View {
     /// Adds an operand's piece; pieces of one node become one.
     fn add(&mut self, piece: &Piece, from: &[u32]) {
@@ -237,5 +304,31 @@ mod tests {
         let view = of(&g, found);
         assert!(view.has_zeros);
         assert_eq!(view.pieces[0].map(3), [Some(1), None, Some(0)]);
+    }
+
+    #[test]
+    fn one_element_has_the_origin_that_the_map_says() {
+        let graph = waferloom_models::text::parse(
+            r#"graph "g"
+%0 = input : f[2, 6] "x"
+%1 = constant {0, 0, 0, 0} : f[2, 2] "zeros"
+%2 = reshape %0 : f[2, 3, 2] "heads"
+%3 = permute %2 axes=[1, 0, 2] : f[3, 2, 2] "turned"
+%4 = slice %3 axis=0 start=1 step=1 : f[2, 2, 2] "last"
+%5 = reshape %4 : f[4, 2] "flat"
+%6 = concat %5, %1 axis=0 : f[6, 2] "padded"
+inputs %0
+output %6 "y"
+"#,
+        )
+        .expect("valid");
+        let last = graph.outputs[0].1;
+        let view = of(&graph, last);
+        let map = view.pieces[0].map(12);
+        for (element, from) in map.into_iter().enumerate() {
+            let expected = from.map(|from| (graph.inputs[0], from as usize));
+            assert_eq!(origin(&graph, last, element), expected, "element {element}");
+        }
+        assert_eq!(origins(&graph, last), [graph.inputs[0]]);
     }
 }

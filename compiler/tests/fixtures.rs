@@ -25,7 +25,7 @@ fn import(name: &str) -> (Graph, BTreeMap<String, HostTensor>) {
 
 fn compile(graph: &Graph, machine: &str, (width, height): (u16, u16), dtype: Dtype) -> (Plan, Program) {
     let machine = Machine::builtin(machine).unwrap();
-    let options = Options { machine, grid: Extent { width, height }, dtype };
+    let options = Options::new(machine, Extent { width, height }, dtype);
     let plan = plan(graph, &options).unwrap_or_else(|e| panic!("{e}"));
     let program = lower(graph, &plan).unwrap_or_else(|e| panic!("{e}"));
     let findings = verify(&program);
@@ -154,7 +154,7 @@ fn lines_and_single_pes_compute_the_same_model() {
     let mut machine = Machine::builtin("bench16").unwrap();
     machine.sram_bytes = 1 << 20;
     for (width, height) in [(1, 1), (16, 1), (1, 5)] {
-        let options = Options { machine: machine.clone(), grid: Extent { width, height }, dtype: Dtype::F32 };
+        let options = Options::new(machine.clone(), Extent { width, height }, Dtype::F32);
         let plan = plan(&graph, &options).unwrap_or_else(|e| panic!("{e}"));
         let program = lower(&graph, &plan).unwrap_or_else(|e| panic!("{e}"));
         compare("vit", &run(&program, &inputs, 0), 1e-4, 1e-5);
@@ -181,7 +181,7 @@ fn a_plan_is_printed_and_read_back() {
 fn a_model_that_does_not_fit_says_by_how_much() {
     let (graph, _) = import("dnabert");
     let machine = Machine::builtin("bench16").unwrap();
-    let options = Options { machine, grid: Extent { width: 2, height: 2 }, dtype: Dtype::F32 };
+    let options = Options::new(machine, Extent { width: 2, height: 2 }, Dtype::F32);
     let error = plan(&graph, &options).unwrap_err().to_string();
     assert!(error.contains("does not fit a grid of 2x2") && error.contains("has 49152"), "{error}");
 }
@@ -190,7 +190,7 @@ fn a_model_that_does_not_fit_says_by_how_much() {
 fn a_grid_larger_than_the_machine_is_refused() {
     let (graph, _) = import("vit");
     let machine = Machine::builtin("bench16").unwrap();
-    let options = Options { machine, grid: Extent { width: 17, height: 2 }, dtype: Dtype::F32 };
+    let options = Options::new(machine, Extent { width: 17, height: 2 }, Dtype::F32);
     let error = plan(&graph, &options).unwrap_err().to_string();
     assert!(error.contains("17x2") && error.contains("16x16"), "{error}");
 }

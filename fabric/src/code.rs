@@ -418,8 +418,14 @@ pub enum Instruction {
         /// The position, from 0.
         position: u8,
     },
-    /// From here on cycles are those of an operator (index into [`crate::Program::operators`]). Takes no time and no memory.
-    Mark(u32),
+    /// From here on cycles are those of the operator `operator + plus` (index into [`crate::Program::operators`]): a loop
+    /// that runs one layer after another adds the layer's first one. Takes no time and no memory.
+    Mark {
+        /// The operator, or the first of those that the instruction may mean.
+        operator: u32,
+        /// Added to it.
+        plus: Value,
+    },
 }
 
 /// Loops and conditions that may lie inside each other. Whoever walks over code may recurse this deep.
@@ -456,7 +462,7 @@ pub fn code_bytes(body: &[Instruction], machine: &Machine) -> u32 {
             let bodies = code_bytes(then, machine).saturating_add(code_bytes(otherwise, machine));
             machine.instruction_bytes.saturating_add(bodies)
         }
-        Instruction::Mark(_) => 0,
+        Instruction::Mark { .. } => 0,
         _ => machine.instruction_bytes,
     };
     body.iter().map(one).fold(0, u32::saturating_add)

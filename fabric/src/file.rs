@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 /// First bytes of the compact form. The first is no text, the last two tell of line ends that a transfer has mangled.
 const MAGIC: [u8; 8] = *b"\x89WLOOM\r\n";
 /// Version of the compact form that this crate writes and reads.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Magic, version, length of the body, SHA-256 of the body.
 const HEADER_BYTES: usize = 8 + 4 + 8 + 32;
 /// Extension of the text form.
@@ -27,8 +27,10 @@ pub enum FileError {
     /// Neither the compact nor the text form.
     #[error("this is not a waferloom program: it has neither the header of the compact form nor is it UTF-8 text")]
     Foreign,
-    /// A newer crate wrote it.
-    #[error("the file has version {found} of the format, this waferloom reads up to {VERSION}: use a newer waferloom")]
+    /// An older or a newer crate wrote it.
+    #[error(
+        "the file has version {found} of the format, this waferloom reads version {VERSION}: compile the program again"
+    )]
     Version {
         /// The version in the header.
         found: u32,
@@ -81,7 +83,7 @@ pub fn to_bytes(program: &Program) -> Vec<u8> {
 /// Reads the compact form.
 ///
 /// # Errors
-/// Bytes that are not in the compact form, of a newer version, cut short, damaged, or no program.
+/// Bytes that are not in the compact form, of another version, cut short, damaged, or no program.
 pub fn from_bytes(bytes: &[u8]) -> Result<Program, FileError> {
     let rest = bytes.strip_prefix(&MAGIC).ok_or(FileError::Foreign)?;
     let short = FileError::Length { expected: HEADER_BYTES as u64, found: bytes.len() as u64 };

@@ -22,6 +22,9 @@ pub struct Program {
     pub machine: Machine,
     /// The PEs that it uses.
     pub grid: Extent,
+    /// How many tensors each port carries, one item after another: within an item the ports follow each other in their order.
+    /// With more than one, the host's tensors have a leading dimension of that size.
+    pub items: u32,
     /// Numbers that differ from PE to PE.
     pub params: Vec<Param>,
     /// Code and memory map, one per kind of PE.

@@ -245,6 +245,35 @@ impl HostTensor {
         Self { shape: shape.to_vec(), data: HostData::I64(data) }
     }
 
+    /// Tensors of one shape and type as one with a leading dimension; `None` when they differ, or when there are none.
+    pub fn stack(parts: &[&Self]) -> Option<Self> {
+        let first = parts.first()?;
+        let mut data = match &first.data {
+            HostData::F32(_) => HostData::F32(Vec::with_capacity(first.len() * parts.len())),
+            HostData::I64(_) => HostData::I64(Vec::with_capacity(first.len() * parts.len())),
+        };
+        for part in parts.iter().filter(|part| part.shape == first.shape) {
+            match (&mut data, &part.data) {
+                (HostData::F32(all), HostData::F32(part)) => all.extend_from_slice(part),
+                (HostData::I64(all), HostData::I64(part)) => all.extend_from_slice(part),
+                _ => return None,
+            }
+        }
+        let shape = [&[parts.len()], first.shape.as_slice()].concat();
+        parts.iter().all(|part| part.shape == first.shape).then_some(Self { shape, data })
+    }
+
+    /// The parts of a tensor along its leading dimension; none when it has no dimension.
+    pub fn unstack(&self) -> Vec<Self> {
+        let Some((&count, shape)) = self.shape.split_first() else { return Vec::new() };
+        let size: usize = shape.iter().product();
+        let part = |i: usize| match &self.data {
+            HostData::F32(v) => HostData::F32(v[i * size..(i + 1) * size].to_vec()),
+            HostData::I64(v) => HostData::I64(v[i * size..(i + 1) * size].to_vec()),
+        };
+        (0..count).map(|i| Self { shape: shape.to_vec(), data: part(i) }).collect()
+    }
+
     /// Number of elements.
     pub fn len(&self) -> usize {
         match &self.data {
@@ -301,6 +330,16 @@ mod tests {
                 assert_eq!(tile[offset], Some((row * 5 + column) as usize));
             }
         }
+    }
+
+    #[test]
+    fn stacked_tensors_come_apart_again() {
+        let parts = [HostTensor::f32(&[2], vec![1.0, 2.0]), HostTensor::f32(&[2], vec![3.0, 4.0])];
+        let stacked = HostTensor::stack(&[&parts[0], &parts[1]]).expect("alike");
+        assert_eq!(stacked, HostTensor::f32(&[2, 2], vec![1.0, 2.0, 3.0, 4.0]));
+        assert_eq!(stacked.unstack(), parts);
+        assert_eq!(HostTensor::stack(&[&parts[0], &HostTensor::f32(&[1], vec![0.0])]), None);
+        assert_eq!(HostTensor::stack(&[&parts[0], &HostTensor::i64(&[2], vec![0, 0])]), None);
     }
 
     #[test]

@@ -97,6 +97,18 @@ impl Code {
         Self::default()
     }
 
+    /// Empty code to which registers are free that are free here.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        Self { body: Vec::new(), ..*self }
+    }
+
+    /// Appends code that was made apart.
+    pub fn append(&mut self, other: Self) {
+        self.registers_peak = self.registers_peak.max(other.registers_peak);
+        self.body.extend(other.body);
+    }
+
     /// The code as the local task that starts the program.
     pub fn into_main_task(self, id: u8) -> Task {
         Task { id, name: "main".into(), kind: TaskKind::Local, blocked: false, activated: true, body: self.body }
@@ -185,6 +197,12 @@ impl Code {
             let body = code.nested(|code| body(code, counter.into()));
             code.push(Instruction::Loop { counter: counter.0, count, body });
         });
+    }
+
+    /// Puts everything so far into a loop with a counter that nothing else uses.
+    pub fn repeat_all(&mut self, counter: Reg, count: u32) {
+        let body = std::mem::take(&mut self.body);
+        self.push(Instruction::Loop { counter: counter.0, count: count.into(), body });
     }
 
     /// Runs one of two bodies. A comparison of two immediates is decided here.

@@ -12,6 +12,19 @@ pub fn receive(code: &mut Code, mesh: &Mesh, tile: Tile) {
     });
 }
 
+/// Emits the sending of a tensor to the east: the row's tiles leave in the order of their columns, so that each PE first passes
+/// on those from the west.
+pub fn send_east(code: &mut Code, mesh: &Mesh, tile: Tile) {
+    if mesh.size(Axis::X) > 1 {
+        code.scope(|code| {
+            let words = code.register();
+            code.scalar(ScalarOp::Mul, words, mesh.position(Axis::X), tile.words());
+            code.mov(words_out(output::EDGE, words), words_in(input::EDGE, words));
+        });
+    }
+    code.mov(words_out(output::EDGE, tile.words()), tile.as_words());
+}
+
 /// Emits the sending of a tensor: the row's tiles leave to the west in the order of their columns.
 pub fn send(code: &mut Code, mesh: &Mesh, tile: Tile) {
     code.mov(words_out(output::CHAIN, tile.words()), tile.as_words());

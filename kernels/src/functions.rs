@@ -25,6 +25,7 @@ mod trigonometry;
 
 use crate::code::{Code, Tile, float, int, memory};
 use serde::{Deserialize, Serialize};
+use waferloom_fabric::code::Instruction;
 use waferloom_fabric::{Dtype, Operand, ScalarOp, Value, VectorOp};
 
 /// An elementary function.
@@ -111,6 +112,38 @@ impl Function {
     }
 }
 
+/// How long a sequence of vector instructions is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Length {
+    /// Vector instructions.
+    pub instructions: u64,
+    /// Those of them that read three vectors from memory, where most read one or two.
+    pub three_reads: u64,
+}
+
+impl Length {
+    /// The length of [`Function::emit`].
+    pub fn of_function(function: Function) -> Self {
+        Self::of(function.scratch_vectors(), |code, x, work| function.emit(code, x, work))
+    }
+
+    /// The length of what `emit` emits from a vector and `vectors` working vectors, all vectors of equal length.
+    pub fn of(vectors: u32, emit: impl FnOnce(&mut Code, Vector, &[Vector])) -> Self {
+        let mut code = Code::new();
+        let work = working(0, CHUNK, vectors + 1, CHUNK.into());
+        emit(&mut code, work[0], &work[1..]);
+        let mut length = Self { instructions: 0, three_reads: 0 };
+        for instruction in code.instructions() {
+            if let Instruction::Vector { srcs, .. } = instruction {
+                length.instructions += 1;
+                let reads = srcs.iter().filter(|s| matches!(s, Operand::Mem(_))).count();
+                length.three_reads += u64::from(reads == 3);
+            }
+        }
+        length
+    }
+}
+
 /// A contiguous vector of 32-bit elements at run-time address and length.
 #[derive(Clone, Copy, Debug)]
 pub struct Vector {
@@ -181,7 +214,7 @@ fn newton_reciprocal(code: &mut Code, x: Vector, scratch: &[Vector]) {
 }
 
 /// Emits `x = 1 / x` for normal, positive `x` up to [`LARGEST_DIVISOR`]. Needs three working vectors.
-pub(crate) fn positive_reciprocal(code: &mut Code, x: Vector, scratch: &[Vector]) {
+pub fn positive_reciprocal(code: &mut Code, x: Vector, scratch: &[Vector]) {
     newton_reciprocal(code, x, scratch);
     code.mov(x.f32(), scratch[0].f32());
 }
@@ -235,7 +268,7 @@ fn newton_rsqrt(code: &mut Code, x: Vector, scratch: &[Vector]) {
 }
 
 /// Emits `x = 1 / sqrt(x)` for normal, positive `x`. Needs three working vectors.
-pub(crate) fn positive_rsqrt(code: &mut Code, x: Vector, scratch: &[Vector]) {
+pub fn positive_rsqrt(code: &mut Code, x: Vector, scratch: &[Vector]) {
     newton_rsqrt(code, x, scratch);
     code.mov(x.f32(), scratch[0].f32());
 }

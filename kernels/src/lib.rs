@@ -6,7 +6,7 @@
 //!
 //! One file a kernel:
 //! [`matmul`] (SUMMA), [`reduce`], [`softmax`], [`normalize`], [`elementwise`] with [`functions`], [`gather`], [`attention`],
-//! [`relayout`], [`edge`] (host input and output).
+//! [`relayout`], [`edge`] (host input and output), [`handoff`] (from a rectangle to the next).
 
 pub mod attention;
 pub mod catalog;
@@ -16,6 +16,7 @@ pub mod edge;
 pub mod elementwise;
 pub mod functions;
 pub mod gather;
+pub mod handoff;
 pub mod line;
 pub mod matmul;
 pub mod mesh;

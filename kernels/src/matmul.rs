@@ -58,14 +58,20 @@ pub fn right_distribution(left: &Distribution, shape: &[u32], columns: Option<Sp
 
 impl MatMul {
     /// Blocks of the inner dimension.
-    fn blocks(&self) -> u32 {
+    pub fn blocks(&self) -> u32 {
         self.inner.div_ceil(self.block)
     }
 
     /// Whether there is nothing to multiply: some size is 0.
-    fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         let batch = self.batch.iter().map(|dim| dim.size);
         batch.chain(self.matrices).chain([self.rows, self.columns, self.inner]).any(|size| size == 0)
+    }
+
+    /// Vector instructions a block: more than one where the batch dimensions do not merge.
+    pub fn vector_instructions(&self) -> u32 {
+        let batch = merged_batch(&self.batch);
+        batch.iter().rev().skip(1).map(|dim| dim.size).product()
     }
 
     /// Bytes of the panels that receive the left and the right operand's blocks: some are kept back, so that the blocks

@@ -112,6 +112,7 @@ impl Mesh {
     }
 
     /// The rectangle to the east; the program's parameters go along.
+    #[must_use]
     pub fn eastern_neighbour(self, width: u16) -> Self {
         let first_column = self.first_column + self.grid.width;
         Self { grid: Extent { width, ..self.grid }, first_column, ..self }
@@ -210,11 +211,15 @@ impl Mesh {
         routes
     }
 
+    /// The colour on which the last column sends to the east.
+    pub fn color_to_east(&self) -> Color {
+        EDGE[usize::from((self.first_column + self.grid.width) % 2)]
+    }
+
     /// Lets the last column send on to the east of the rectangle.
     pub fn route_to_east(&self) -> Option<ColorRoute> {
         let end = self.first_column + self.grid.width;
-        let color = EDGE[usize::from(end % 2)];
-        self.columns(color, 1 - end % 2, end - 1..end, Direction::Ramp, Direction::East)
+        self.columns(self.color_to_east(), 1 - end % 2, end - 1..end, Direction::Ramp, Direction::East)
     }
 
     /// A fixed route for the columns of a parity among `columns` of the program.

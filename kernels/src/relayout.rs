@@ -9,6 +9,8 @@
 //!
 //! A step that would move nothing is left out. What a PE takes from a broadcast is a list of strided runs in its SRAM.
 
+mod cycles;
+
 use crate::code::{Code, Reg, Tile, memory};
 use crate::line::{self, Turn};
 use crate::mesh::{Axis, Mesh};

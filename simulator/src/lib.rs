@@ -43,6 +43,8 @@ pub struct Run {
     pub outputs: BTreeMap<String, HostTensor>,
     /// Cycles until the last PE was done and the last output had arrived.
     pub cycles: u64,
+    /// When each of the program's items went in and came out.
+    pub items: Vec<ItemTime>,
     /// Where each PE's cycles went, row by row.
     pub pes: Vec<PeCounters>,
     /// Wavelets that each router sent to the west, east, north, south and down its ramp, row by row.
@@ -53,6 +55,15 @@ pub struct Run {
     pub leftover_wavelets: u64,
 }
 
+/// An item's way through the fabric.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ItemTime {
+    /// The host sent its first wavelet; 0 without an input.
+    pub start_cycle: u64,
+    /// The host had received its last wavelet; the end of the run without an output.
+    pub end_cycle: u64,
+}
+
 /// When an operator ran.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OperatorTime {
@@ -60,10 +71,13 @@ pub struct OperatorTime {
     pub start_cycle: u64,
     /// The last cycle of any PE in it.
     pub end_cycle: u64,
-    /// What it adds to the time at which the operators before it were done; these add up to the whole run.
+    /// What it adds to the time at which the operators before it were done; these add up to the whole run. With several
+    /// items, whose operators overlap, it says little: see `pe_cycles`.
     pub cycles: u64,
     /// Busy cycles, over all PEs.
     pub busy_cycles: u64,
+    /// Cycles that PEs spent in it, waits included, over all PEs.
+    pub pe_cycles: u64,
 }
 
 /// Why a program could not be run to its end.

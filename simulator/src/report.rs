@@ -3,6 +3,7 @@
 mod bound;
 mod build;
 mod links;
+mod pipeline;
 mod sram;
 #[cfg(test)]
 mod tests;
@@ -65,6 +66,9 @@ pub struct Report {
     pub host_seconds: HostSeconds,
     /// Items a second.
     pub throughput: Throughput,
+    /// How items flow through the stages, when one run works on several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pipeline: Option<Pipeline>,
     /// What limits the speed.
     pub bound_by: Bound,
     /// PEs that run code.
@@ -117,6 +121,34 @@ pub struct Throughput {
     pub items_per_second: f64,
     /// What an item is.
     pub unit: String,
+}
+
+/// The flow of items through a program that works on several in one run; means over the runs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pipeline {
+    /// Items of a run.
+    pub items_per_run: u64,
+    /// Cycles from the start until the first item had come out: the latency of an item that nothing holds up.
+    pub fill_cycles: f64,
+    /// Cycles between two items that come out, from the first to the last: the steady state.
+    pub interval_cycles: f64,
+    /// Cycles from the first wavelet of the last item to its last.
+    pub drain_cycles: f64,
+    /// Items a second in the steady state.
+    pub steady_items_per_second: f64,
+    /// The stages, in the program's order.
+    pub stages: Vec<StageReport>,
+}
+
+/// The PEs of a class, which work on an item while others work on the next.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StageReport {
+    /// Name of the class.
+    pub name: String,
+    /// Its PEs.
+    pub region: Region,
+    /// Where their cycles went.
+    pub utilisation: Utilisation,
 }
 
 /// What limits the speed.
@@ -234,7 +266,8 @@ pub struct OperatorReport {
     pub kind: String,
     /// The PEs on which it runs.
     pub region: Region,
-    /// What it adds to the time of all runs; these add up to the report's cycles.
+    /// What it adds to the time of all runs; these add up to the report's cycles. When a run works on several items, whose
+    /// operators overlap: mean over its PEs of the cycles that they spend in it.
     pub cycles: u64,
     /// From its first cycle on any PE to its last, over all runs; operators that run side by side overlap.
     pub span_cycles: u64,
@@ -242,7 +275,7 @@ pub struct OperatorReport {
     pub flops: u64,
     /// Bytes of operands and results, all runs.
     pub bytes: u64,
-    /// Busy cycles of its PEs as a fraction of its PEs times its span.
+    /// Busy cycles of its PEs as a fraction of its PEs times its span; with several items, of the cycles spent in it.
     pub utilisation: f64,
 }
 
@@ -307,4 +340,9 @@ pub struct WindowReport {
     pub start: u64,
     /// Base behind the last.
     pub end: u64,
+}
+
+/// A rate that a run of no cycles does not have.
+fn per_second(amount: u64, seconds: f64) -> f64 {
+    if seconds > 0.0 { amount as f64 / seconds } else { 0.0 }
 }

@@ -288,11 +288,30 @@ fn the_clock_counts_cycles() {
 
 #[test]
 fn faults_name_their_place() {
-    let code = main("r1 = add 4093, 0 r2 = load i32 [r1]");
+    // Not a sum, which the verifier would follow.
+    let code = main("r1 = min 4093, 5000 r2 = load i32 [r1]");
     let error = fails(&single(0, 1, &code)).to_string();
     assert!(error.contains("PE (0, 0), task main, step 1 (load), cycle 3: load of 4 bytes at address 4093"), "{error}");
     let error = fails(&single(0, 1, &main("r1 = add 3, 0 mov [0 : f32 ; r1] <- [16 : f32 ; 2]"))).to_string();
     assert!(error.contains("operands of 3 and 2 elements"), "{error}");
+    let marks = single(0, 1, &main("loop r1 in $#0 { mark #0 + r1 }"));
+    let error =
+        fails(&marks.replace("route c0", "param n = rows [2] operator a mov at 0,0 size 1x1 flops 0 bytes 0 route c0"))
+            .to_string();
+    assert!(error.contains("mark of operator 1, the program has 1"), "{error}");
+}
+
+#[test]
+fn a_mark_in_a_loop_names_an_operator_of_each_turn() {
+    let code = main(
+        "loop r1 in 2 { r2 = mul r1, 2 mark #0 + r2 mov [0 : f32 ; 10] <- f32 0.0 mark #1 + r2 r3 = clock }
+         mark #4 mov out q1 i32[1] <- i32 0",
+    );
+    let operators = "operator o mov at 0,0 size 1x1 flops 0 bytes 0 ".repeat(5);
+    let run = run(&single(0, 1, &code).replace("route c0", &format!("{operators} route c0")));
+    // A vector of 10 takes 6 + 10 cycles; the clock one, the end of a turn one, the product of the next turn one.
+    let busy: Vec<u64> = run.operators.iter().map(|o| o.busy_cycles).collect();
+    assert_eq!(busy[..4], [16, 3, 16, 2]);
 }
 
 #[test]

@@ -260,3 +260,29 @@ result y : i32[4] at 16 origin 0,0 on 2x1 x dim 0 by 2");
     assert_eq!(run.outputs["y"], HostTensor::i64(&[4], vec![0, 0, 1, 1]));
     assert_eq!(run.cycles, 2 + 6 + 2);
 }
+
+#[test]
+fn items_follow_each_other_through_a_pe() {
+    let text = "program p machine bench16 grid 1x1 items 3
+route c0 at 0,0 { pos WEST -> RAMP }
+route c1 at 0,0 { pos RAMP -> EAST }
+class w {
+  in q0 = c0
+  out q2 = c1
+  buffer all at 0 bytes 64 scratch
+  task 8 main local activated { loop r0 in 3 { mov [0 : f32 ; 4] <- in q0 f32[4] add out q2 f32[4] <- [0 : f32 ; 4], f32 0.5 } }
+}
+place w at 0,0
+input \"x\" : f32[4] on 1x1 edge WEST at 0,0 color c0
+output \"y\" : f32[4] on 1x1 edge EAST at 0,0 color c1";
+    let x = HostTensor::f32(&[3, 4], (0..12u8).map(f32::from).collect());
+    let run = simulate(&program(text), &BTreeMap::from([("x".to_string(), x)]), &Options::default());
+    let run = run.unwrap_or_else(|e| panic!("{e}"));
+    let expected = HostTensor::f32(&[3, 4], (0..12u8).map(|i| f32::from(i) + 0.5).collect());
+    assert_eq!(run.outputs["y"], expected);
+    assert_eq!(run.items.len(), 3);
+    // A turn of the loop takes start-up 6 and 4 elements twice, and a branch.
+    let ends: Vec<u64> = run.items.iter().map(|item| item.end_cycle).collect();
+    assert_eq!([ends[1] - ends[0], ends[2] - ends[1]], [21, 21]);
+    assert_eq!((run.items[0].start_cycle, ends[2]), (0, run.cycles));
+}

@@ -29,7 +29,7 @@ impl Lowering<'_> {
         });
     }
 
-    fn source(&self, source: Source) -> elementwise::Source {
+    pub(super) fn source(&self, source: Source) -> elementwise::Source {
         match source {
             Source::Tensor(id) => {
                 elementwise::Source::Tile { tile: self.tile(id), shape: self.distribution(id).tile() }

@@ -2,13 +2,17 @@
 
 mod constants;
 pub(crate) mod elementwise;
+mod matmul;
 mod movement;
+mod repeat;
+mod roll;
 mod rows;
 
 use crate::plan::{Plan, Stage, Step, StepKind, TensorId};
-use crate::{CompileError, allocate};
-use waferloom_fabric::{Class, Direction, Distribution, Dtype, Machine, Operator, Placement, Port, PortKind, Program};
-use waferloom_kernels::{Code, Mesh, Tile, edge, gather, matmul, mesh};
+use crate::{CompileError, allocate, layout};
+use waferloom_fabric::{Class, Coord, Direction, Distribution, Machine, Operator, Placement, Port, PortKind, Program};
+use waferloom_kernels::handoff::{self, Columns, Share};
+use waferloom_kernels::{Code, Mesh, Tile, edge, gather, mesh};
 use waferloom_models::Graph;
 
 /// Id of the task that runs the steps.
@@ -18,6 +22,8 @@ const MAIN_TASK: u8 = 8;
 struct Lowering<'a> {
     graph: &'a Graph,
     stage: &'a Stage,
+    /// Whether there are other stages: values then flow to the east.
+    several: bool,
     mesh: Mesh,
     code: Code,
 }
@@ -31,6 +37,7 @@ pub fn lower(graph: &Graph, plan: &Plan) -> Result<Program, CompileError> {
         name: plan.model.clone(),
         machine: plan.machine.clone(),
         grid: plan.grid,
+        items: plan.items,
         params: Vec::new(),
         classes: Vec::new(),
         placements: Vec::new(),
@@ -62,13 +69,14 @@ fn add_stage(
 ) -> Result<Mesh, CompileError> {
     let stage = &plan.stages[index];
     let first_operator = program.operators.len();
-    let mut lowering = Lowering { graph, stage, mesh, code: Code::new() };
+    let mut lowering = Lowering { graph, stage, several: plan.stages.len() > 1, mesh, code: Code::new() };
+    let item = (plan.items > 1).then(|| lowering.code.register());
     for tensor in 0..stage.tensors.len() {
         program.constants.extend(lowering.constant(tensor)?);
     }
-    for (index, step) in stage.steps.iter().enumerate() {
-        lowering.code.push(waferloom_fabric::Instruction::Mark((first_operator + index) as u32));
-        program.constants.extend(lowering.step(step)?);
+    program.constants.extend(lowering.steps(first_operator, plan.machine.registers)?);
+    if let Some(item) = item {
+        lowering.code.repeat_all(item, plan.items);
     }
     let registers = u32::from(lowering.code.registers());
     if registers > u32::from(plan.machine.registers) {
@@ -79,6 +87,7 @@ fn add_stage(
             needed: registers,
         });
     }
+    program.ports.extend(stage.steps.iter().filter_map(|step| lowering.port(step)));
     let class = Class {
         name: if plan.stages.len() == 1 { "worker".into() } else { format!("stage {index}") },
         input_queues: Mesh::input_queues(),
@@ -91,7 +100,9 @@ fn add_stage(
     program.classes.push(class);
     program.placements.push(Placement { region: stage.region(), class: index as u32 });
     program.routes.extend(lowering.mesh.routes());
-    program.ports.extend(stage.steps.iter().filter_map(|step| port(stage, step)));
+    if plan.stages.len() > 1 {
+        program.routes.extend(lowering.mesh.route_to_east());
+    }
     program.operators.extend(stage.steps.iter().map(|step| operator(stage, step)));
     Ok(lowering.mesh)
 }
@@ -116,12 +127,24 @@ impl Lowering<'_> {
             }
             StepKind::Send { source, .. } => {
                 let tile = self.tile(*source);
-                edge::send(&mut self.code, &self.mesh, tile);
+                if self.several {
+                    edge::send_east(&mut self.code, &self.mesh, tile);
+                } else {
+                    edge::send(&mut self.code, &self.mesh, tile);
+                }
+            }
+            StepKind::Arrive { result, .. } => {
+                let share = self.share(*result);
+                handoff::receive(&mut self.code, &mut self.mesh, &share);
+            }
+            StepKind::Leave { source, .. } => {
+                let share = self.share(*source);
+                handoff::send(&mut self.code, &mut self.mesh, &share);
             }
             StepKind::Move { node, sources, clear, result } => {
                 return self.movement(step, *node, sources, *clear, *result);
             }
-            StepKind::MatMul { left, right, result } => self.matmul(step, *left, *right, *result),
+            StepKind::MatMul { left, right, start, result } => self.matmul(step, [*left, *right], start, *result),
             StepKind::Gather { table, indices, result } => self.gather(step, *table, *indices, *result),
             StepKind::Softmax { .. } | StepKind::Normalize { .. } | StepKind::Reduce { .. } => self.rows(step),
             StepKind::Elementwise { op, sources, result } => self.elementwise(step, *op, sources, *result),
@@ -129,35 +152,45 @@ impl Lowering<'_> {
         Ok(Vec::new())
     }
 
-    fn matmul(&mut self, step: &Step, left: TensorId, right: TensorId, result: TensorId) {
-        let shape = crate::select::matmul::shape(self.stage, left, right, result);
-        let (left, right, result) = (self.tile(left), self.tile(right), self.tile(result));
-        let sums = match result.dtype {
-            Dtype::F32 => result,
-            _ => Tile { address: step.scratch[2].address, dtype: Dtype::F32, ..result },
-        };
-        let panels = [step.scratch[0].address, step.scratch[1].address];
-        matmul::clear(&mut self.code, sums);
-        matmul::emit(&mut self.code, &self.mesh, &shape, left, right, sums.address, panels);
-        if sums != result {
-            self.code.mov(result.vector(), sums.vector());
-        }
+    /// How a tensor lies, for its way to another stage.
+    fn share(&self, id: TensorId) -> Share {
+        let distribution = self.distribution(id);
+        let (rows, stride) = layout::rows(distribution);
+        let columns = distribution.x.map(|_| Columns { rows, stride, valid: layout::valid_columns(distribution) });
+        Share { tile: self.tile(id), columns }
     }
 
     fn gather(&mut self, step: &Step, table: TensorId, indices: TensorId, result: TensorId) {
-        let layout = self.distribution(table);
-        let tile = layout.tile();
-        let shape = gather::Gather {
-            table_rows: layout.shape[0],
-            tile_rows: tile[0],
-            split: layout.y.is_some(),
-            columns: tile[1],
-            indices: self.distribution(indices).tile_elements() as u32,
-        };
+        let shape = crate::select::gather::shape(self.stage, table, indices);
         let (table, indices, result) = (self.tile(table), self.tile(indices), self.tile(result));
         self.code.scope(|code| {
             gather::emit(code, &self.mesh, &shape, result, table, indices, step.scratch[0].address);
         });
+    }
+
+    /// The port of an input or output step.
+    fn port(&self, step: &Step) -> Option<Port> {
+        let last = self.mesh.grid.width - 1;
+        let (name, kind, tensor, edge, x, color) = match &step.kind {
+            StepKind::Receive { input, result } => (input, PortKind::Input, *result, Direction::West, 0, mesh::EDGE[0]),
+            StepKind::Send { output, source } if self.several => {
+                (output, PortKind::Output, *source, Direction::East, last, self.mesh.color_to_east())
+            }
+            StepKind::Send { output, source } => {
+                (output, PortKind::Output, *source, Direction::West, 0, mesh::CHAIN[0])
+            }
+            _ => return None,
+        };
+        let tensor = &self.stage.tensors[tensor];
+        Some(Port {
+            name: name.clone(),
+            kind,
+            dtype: tensor.dtype,
+            distribution: tensor.distribution.clone(),
+            edge,
+            at: Coord { x: self.stage.origin.x + x, y: self.stage.origin.y },
+            color,
+        })
     }
 }
 
@@ -169,24 +202,6 @@ fn fits(stage: &Stage, machine: &Machine, class: &Class) -> Result<(), CompileEr
     }
     let sizes = class.buffers.iter().map(|b| (b.name.as_str(), u64::from(b.bytes))).collect();
     Err(allocate::does_not_fit(stage, machine, data, code, sizes))
-}
-
-fn port(stage: &Stage, step: &Step) -> Option<Port> {
-    let (name, kind, tensor, color) = match &step.kind {
-        StepKind::Receive { input, result } => (input, PortKind::Input, *result, mesh::EDGE[0]),
-        StepKind::Send { output, source } => (output, PortKind::Output, *source, mesh::CHAIN[0]),
-        _ => return None,
-    };
-    let tensor = &stage.tensors[tensor];
-    Some(Port {
-        name: name.clone(),
-        kind,
-        dtype: tensor.dtype,
-        distribution: tensor.distribution.clone(),
-        edge: Direction::West,
-        at: stage.origin,
-        color,
-    })
 }
 
 fn operator(stage: &Stage, step: &Step) -> Operator {

@@ -9,8 +9,8 @@ use waferloom_models::Graph;
 use waferloom_models::graph::{ConstantData, Node, Op, TensorType, Window};
 
 pub(super) fn run(graph: &Graph) -> Graph {
-    rewrite(graph, |new, node, operands| match &node.op {
-        Op::Conv { window, groups } => Some(convolution(new, node, operands, window, *groups)),
+    rewrite(graph, |new, id, operands| match &graph.node(id).op {
+        Op::Conv { window, groups } => Some(convolution(new, graph.node(id), operands, window, *groups)),
         _ => None,
     })
 }

@@ -7,15 +7,9 @@ use waferloom_models::Graph;
 use waferloom_models::graph::{Node, Op, TensorType};
 
 pub(super) fn run(graph: &Graph) -> Graph {
-    let moves: Vec<bool> = graph.nodes().map(|id| view::moves(graph, id)).collect();
-    let mut index = 0;
-    rewrite(graph, |new, node, operands| {
-        let constant = moves[index];
-        index += 1;
-        match node.op {
-            Op::Gather { axis } if !constant => rows(new, node, operands, axis),
-            _ => None,
-        }
+    rewrite(graph, |new, id, operands| match graph.node(id).op {
+        Op::Gather { axis } if !view::moves(graph, id) => rows(new, graph.node(id), operands, axis),
+        _ => None,
     })
 }
 

@@ -6,8 +6,8 @@ use waferloom_models::Graph;
 use waferloom_models::graph::{Node, Op, ReduceOp, TensorType};
 
 pub(super) fn run(graph: &Graph) -> Graph {
-    rewrite(graph, |new, node, operands| match &node.op {
-        Op::Reduce { op, axes } => reduce(new, node, operands[0], *op, axes),
+    rewrite(graph, |new, id, operands| match &graph.node(id).op {
+        Op::Reduce { op, axes } => reduce(new, graph.node(id), operands[0], *op, axes),
         _ => None,
     })
 }

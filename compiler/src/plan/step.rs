@@ -16,6 +16,8 @@ pub struct Step {
     pub kind: StepKind,
     /// Useful floating-point operations over all PEs; a multiply-add counts two.
     pub flops: u64,
+    /// Cycles that it adds to the time of its stage, by the cost model.
+    pub estimate_cycles: u64,
     /// Working memory, in the order in which the kernel takes it.
     pub scratch: Vec<Area>,
     /// Tables that steer data movement; they lie in SRAM before the first cycle.
@@ -36,6 +38,23 @@ pub enum Source {
     },
 }
 
+impl Source {
+    /// The tensor, unless it is a number.
+    pub fn tensor(&self) -> Option<TensorId> {
+        match self {
+            Source::Tensor(id) => Some(*id),
+            Source::Scalar { .. } => None,
+        }
+    }
+
+    fn tensor_mut(&mut self) -> Option<&mut TensorId> {
+        match self {
+            Source::Tensor(id) => Some(id),
+            Source::Scalar { .. } => None,
+        }
+    }
+}
+
 /// What a step does, and with which kernel.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum StepKind {
@@ -46,10 +65,24 @@ pub enum StepKind {
         /// Where it goes.
         result: TensorId,
     },
-    /// An output of the model leaves over the west edge.
+    /// An output of the model leaves: over the west edge from an only stage, over the east edge from the last of several.
     Send {
         /// Name of the output.
         output: String,
+        /// What is sent.
+        source: TensorId,
+    },
+    /// A value comes from the stage to the west.
+    Arrive {
+        /// Index of its node.
+        node: usize,
+        /// Where it goes.
+        result: TensorId,
+    },
+    /// A value goes to the stage to the east.
+    Leave {
+        /// Index of its node.
+        node: usize,
         /// What is sent.
         source: TensorId,
     },
@@ -64,13 +97,15 @@ pub enum StepKind {
         /// The value.
         result: TensorId,
     },
-    /// A matrix product by SUMMA.
+    /// A matrix product by SUMMA, added to other tensors.
     MatMul {
         /// Left operand.
         left: TensorId,
         /// Right operand.
         right: TensorId,
-        /// The product.
+        /// What the sums start from: the sum of these, or 0 without any.
+        start: Vec<Source>,
+        /// The start plus the product.
         result: TensorId,
     },
     /// A look-up of rows.
@@ -136,6 +171,8 @@ impl StepKind {
     pub fn name(&self) -> String {
         match self {
             StepKind::Receive { .. } => "input".into(),
+            StepKind::Arrive { .. } => "arrive".into(),
+            StepKind::Leave { .. } => "leave".into(),
             StepKind::Send { .. } => "output".into(),
             StepKind::Move { .. } => "move".into(),
             StepKind::MatMul { .. } => "matmul".into(),
@@ -155,29 +192,49 @@ impl StepKind {
     /// The tensors that the step reads.
     pub fn sources(&self) -> Vec<TensorId> {
         match self {
-            StepKind::Receive { .. } => Vec::new(),
+            StepKind::Receive { .. } | StepKind::Arrive { .. } => Vec::new(),
             StepKind::Send { source, .. }
+            | StepKind::Leave { source, .. }
             | StepKind::Softmax { source, .. }
             | StepKind::Normalize { source, .. }
             | StepKind::Reduce { source, .. } => vec![*source],
             StepKind::Move { sources, .. } => sources.clone(),
-            StepKind::MatMul { left, right, .. } => vec![*left, *right],
+            StepKind::MatMul { left, right, start, .. } => {
+                [*left, *right].into_iter().chain(start.iter().filter_map(Source::tensor)).collect()
+            }
             StepKind::Gather { table, indices, .. } => vec![*table, *indices],
-            StepKind::Elementwise { sources, .. } => sources
-                .iter()
-                .filter_map(|source| match source {
-                    Source::Tensor(id) => Some(*id),
-                    Source::Scalar { .. } => None,
-                })
-                .collect(),
+            StepKind::Elementwise { sources, .. } => sources.iter().filter_map(Source::tensor).collect(),
         }
+    }
+
+    /// Shows every tensor that the step names: those that it reads in the order of [`StepKind::sources`], then the one that it
+    /// writes.
+    pub fn for_each_tensor(&mut self, mut f: impl FnMut(&mut TensorId)) {
+        let (sources, result) = match self {
+            StepKind::Receive { result, .. } | StepKind::Arrive { result, .. } => (Vec::new(), Some(result)),
+            StepKind::Send { source, .. } | StepKind::Leave { source, .. } => (vec![source], None),
+            StepKind::Softmax { source, result }
+            | StepKind::Normalize { source, result, .. }
+            | StepKind::Reduce { source, result, .. } => (vec![source], Some(result)),
+            StepKind::Move { sources, result, .. } => (sources.iter_mut().collect(), Some(result)),
+            StepKind::MatMul { left, right, start, result } => (
+                [left, right].into_iter().chain(start.iter_mut().filter_map(Source::tensor_mut)).collect(),
+                Some(result),
+            ),
+            StepKind::Gather { table, indices, result } => (vec![table, indices], Some(result)),
+            StepKind::Elementwise { sources, result, .. } => {
+                (sources.iter_mut().filter_map(Source::tensor_mut).collect(), Some(result))
+            }
+        };
+        sources.into_iter().chain(result).for_each(&mut f);
     }
 
     /// The tensor that the step writes.
     pub fn result(&self) -> Option<TensorId> {
         match self {
-            StepKind::Send { .. } => None,
+            StepKind::Send { .. } | StepKind::Leave { .. } => None,
             StepKind::Receive { result, .. }
+            | StepKind::Arrive { result, .. }
             | StepKind::Move { result, .. }
             | StepKind::MatMul { result, .. }
             | StepKind::Gather { result, .. }

@@ -40,7 +40,7 @@ impl Selection<'_> {
     }
 
     /// An operand: a number, or a tensor of the result's rank. What is only repeated need not be moved.
-    fn source(&mut self, id: NodeIndex) -> Result<Source, CompileError> {
+    pub(super) fn source(&mut self, id: NodeIndex) -> Result<Source, CompileError> {
         let graph = self.graph;
         if graph.node(id).op == Op::Broadcast {
             return self.source(graph.operands(id)[0]);

@@ -1,9 +1,10 @@
 //! Look-ups of rows.
 
 use super::Selection;
-use crate::plan::StepKind;
+use crate::plan::{Stage, StepKind, TensorId};
 use crate::{CompileError, layout};
 use petgraph::graph::NodeIndex;
+use waferloom_kernels::gather::Gather;
 
 impl Selection<'_> {
     /// `[rows, columns]` looked up by `[..]` gives `[.., columns]`: each PE finds the rows of its part of the result.
@@ -22,5 +23,18 @@ impl Selection<'_> {
         let panel = self.stage.tensors[table].tile_bytes() as u32;
         self.compute_step(id, StepKind::Gather { table, indices, result }, 0, &[panel]);
         Ok(())
+    }
+}
+
+/// The local sizes of a planned look-up.
+pub(crate) fn shape(stage: &Stage, table: TensorId, indices: TensorId) -> Gather {
+    let layout = &stage.tensors[table].distribution;
+    let tile = layout.tile();
+    Gather {
+        table_rows: layout.shape[0],
+        tile_rows: tile[0],
+        split: layout.y.is_some(),
+        columns: tile[1],
+        indices: stage.tensors[indices].distribution.tile_elements() as u32,
     }
 }

@@ -1,6 +1,7 @@
 //! Matrix products.
 
 use super::Selection;
+use super::sums::Sums;
 use crate::CompileError;
 use crate::plan::{Stage, StepKind, TensorId};
 use petgraph::graph::NodeIndex;
@@ -10,7 +11,9 @@ use waferloom_kernels::matmul::{self, BatchDim, MatMul};
 impl Selection<'_> {
     /// SUMMA on the whole grid: the left operand and the product in their default layouts, the right operand as the kernel
     /// asks.
-    pub(super) fn matmul(&mut self, id: NodeIndex) -> Result<(), CompileError> {
+    ///
+    /// With sums (see [`super::sums`]) it takes the place of the last of them.
+    pub(super) fn matmul(&mut self, id: NodeIndex, sums: Option<&Sums>) -> Result<(), CompileError> {
         let graph = self.graph;
         let operands = graph.operands(id);
         let (left, right) = (operands[0], operands[1]);
@@ -20,15 +23,18 @@ impl Selection<'_> {
         let columns = product.x.map(|s| Split { dim: right_shape.len() as u32 - 1, ..s });
         let right_layout = matmul::right_distribution(self.distribution(left), &right_shape, columns);
         let right = self.demand(right, right_layout)?;
-        let result = self.compute_tensor(id, product);
+        let addends = sums.map_or(&[][..], |sums| &sums.addends);
+        let start = addends.iter().map(|&addend| self.source(addend)).collect::<Result<Vec<_>, _>>()?;
+        let result = self.compute_tensor(sums.map_or(id, |sums| sums.last), product);
         let shape = shape(&self.stage, left, right, result);
         let dtype = self.node_dtype(id);
         let [left_panel, right_panel] = shape.panel_bytes(dtype);
         // The product is summed up in f32, in place where that is its type; integers are exact up to 2^24.
-        let sums =
+        let accumulator =
             if dtype == Dtype::F32 { 0 } else { self.distribution(result).tile_elements() as u32 * Dtype::F32.bytes() };
-        let flops = 2 * graph.shape(id).iter().product::<usize>() * shape.inner as usize;
-        self.compute_step(id, StepKind::MatMul { left, right, result }, flops, &[left_panel, right_panel, sums]);
+        let flops = graph.shape(id).iter().product::<usize>() * (2 * shape.inner as usize + start.len());
+        let kind = StepKind::MatMul { left, right, start, result };
+        self.compute_step(id, kind, flops, &[left_panel, right_panel, accumulator]);
         Ok(())
     }
 }

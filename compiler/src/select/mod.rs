@@ -2,26 +2,45 @@
 //! come later, in [`crate::allocate`].
 //!
 //! - [`movement`]: a consumer asks for a value in a layout; constants, aliases and relayouts give it
+//! - [`sketch`]: one node with estimated relayouts, for the cost model
 //! - [`matmul`], [`gather`], [`rows`], [`elementwise`]: one file a family of kernels
+//! - [`sums`]: what is computed as a part of a product
 
 mod elementwise;
-mod gather;
+pub(crate) mod gather;
 pub(crate) mod matmul;
 mod movement;
 mod rows;
+mod sketch;
+mod sums;
 
+pub(crate) use sketch::sketch;
+
+use crate::cut::Part;
 use crate::error::{CompileError, UnsupportedOperator};
 use crate::plan::{Area, Stage, Step, StepKind, Storage, TensorId, TensorPlan};
-use crate::{Options, layout, view};
+use crate::{Options, layout};
 use petgraph::graph::NodeIndex;
 use std::collections::{BTreeMap, BTreeSet};
-use waferloom_fabric::{Coord, Distribution, Dtype};
+use waferloom_fabric::{Coord, Distribution, Dtype, Extent, Machine};
 use waferloom_models::Graph;
 use waferloom_models::graph::{ElementType, Op};
+
+/// Where a stage stands in the row of stages.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    /// The model's inputs come in here.
+    pub(crate) first: bool,
+    /// The model's outputs leave from here.
+    pub(crate) last: bool,
+}
 
 /// A stage under construction.
 struct Selection<'a> {
     graph: &'a Graph,
+    machine: &'a Machine,
+    /// Whether relayouts are only estimated: then a node's operands lie where selection would have put them.
+    estimate_only: bool,
     /// Type of floating-point tensors.
     float: Dtype,
     stage: Stage,
@@ -30,38 +49,57 @@ struct Selection<'a> {
     names: BTreeSet<String>,
 }
 
-/// Chooses kernels and layouts for all nodes that an output needs.
-pub(crate) fn run(graph: &Graph, options: &Options) -> Result<Stage, CompileError> {
-    let stage = Stage { origin: Coord { x: 0, y: 0 }, grid: options.grid, tensors: Vec::new(), steps: Vec::new() };
-    let mut selection =
-        Selection { graph, float: options.dtype, stage, holders: BTreeMap::new(), names: BTreeSet::new() };
-    for &id in &graph.inputs {
-        selection.receive(id);
+/// Chooses kernels and layouts for a part of the graph on a rectangle of PEs.
+pub(crate) fn run(
+    graph: &Graph,
+    part: &Part,
+    place: Place,
+    origin: Coord,
+    grid: Extent,
+    options: &Options,
+) -> Result<Stage, CompileError> {
+    let mut selection = Selection::new(graph, origin, grid, options);
+    if place.first {
+        for &id in &graph.inputs {
+            selection.receive(id);
+        }
     }
-    for id in needed(graph) {
-        selection.compute(id)?;
+    for &id in &part.arrive {
+        selection.arrive(id);
     }
-    for (name, id) in &graph.outputs {
-        let source = selection.demand_default(*id)?;
-        selection.step(name, StepKind::Send { output: name.clone(), source }, 0);
+    let sums = sums::find(graph, &part.compute);
+    for &id in part.compute.iter().filter(|&&id| !sums.iter().any(|sums| sums.absorbs(id))) {
+        match sums.iter().find(|sums| sums.last == id) {
+            Some(sums) => selection.matmul(sums.product, Some(sums))?,
+            None => selection.compute(id)?,
+        }
+    }
+    for &id in &part.leave {
+        selection.leave(id)?;
+    }
+    if place.last {
+        for (name, id) in &graph.outputs {
+            let source = selection.demand_default(*id)?;
+            selection.step(name, StepKind::Send { output: name.clone(), source }, 0);
+        }
     }
     Ok(selection.stage)
 }
 
-/// The nodes that must be computed, operands first: those from which an output follows, without inputs and constants.
-fn needed(graph: &Graph) -> Vec<NodeIndex> {
-    let mut wanted: BTreeSet<NodeIndex> = graph.outputs.iter().map(|&(_, id)| id).collect();
-    let mut computed = Vec::new();
-    for id in graph.nodes().collect::<Vec<_>>().into_iter().rev() {
-        if wanted.contains(&id) {
-            wanted.extend(graph.operands(id));
-            if !matches!(graph.node(id).op, Op::Input | Op::Constant(_)) && !view::moves(graph, id) {
-                computed.push(id);
-            }
+impl<'a> Selection<'a> {
+    /// A stage without steps on a rectangle of its own, for a machine and a type of floats.
+    fn new(graph: &'a Graph, origin: Coord, grid: Extent, options: &'a Options) -> Self {
+        let stage = Stage { origin, grid, tensors: Vec::new(), steps: Vec::new(), repeats: Vec::new() };
+        Self {
+            graph,
+            machine: &options.machine,
+            estimate_only: false,
+            float: options.dtype,
+            stage,
+            holders: BTreeMap::new(),
+            names: BTreeSet::new(),
         }
     }
-    computed.reverse();
-    computed
 }
 
 impl Selection<'_> {
@@ -71,9 +109,22 @@ impl Selection<'_> {
         self.step(&node.name, StepKind::Receive { input: node.name.clone(), result }, 0);
     }
 
+    fn arrive(&mut self, id: NodeIndex) {
+        let result = self.compute_tensor(id, self.default_layout(id));
+        let name = &self.graph.node(id).name;
+        self.step(name, StepKind::Arrive { node: id.index(), result }, 0);
+    }
+
+    fn leave(&mut self, id: NodeIndex) -> Result<(), CompileError> {
+        let source = self.demand_default(id)?;
+        let name = &self.graph.node(id).name;
+        self.step(name, StepKind::Leave { node: id.index(), source }, 0);
+        Ok(())
+    }
+
     fn compute(&mut self, id: NodeIndex) -> Result<(), CompileError> {
         match &self.graph.node(id).op {
-            Op::MatMul => self.matmul(id),
+            Op::MatMul => self.matmul(id, None),
             Op::Gather { axis: 0 } => self.gather(id),
             Op::Softmax { .. } | Op::Normalize { .. } | Op::Reduce { .. } => self.rows(id),
             Op::Unary(_) | Op::Binary(_) | Op::Select => self.elementwise(id),
@@ -135,7 +186,8 @@ impl Selection<'_> {
     }
 
     fn step(&mut self, name: &str, kind: StepKind, flops: u64) -> &mut Step {
-        let step = Step { name: name.into(), kind, flops, scratch: Vec::new(), tables: Vec::new() };
+        let name = name.into();
+        let step = Step { name, kind, flops, estimate_cycles: 0, scratch: Vec::new(), tables: Vec::new() };
         self.stage.steps.push(step);
         self.stage.steps.last_mut().expect("a step was just added")
     }

@@ -3,7 +3,7 @@
 use super::Selection;
 use crate::plan::{Area, StepKind, Storage, TensorId};
 use crate::view::{self, Piece, View};
-use crate::{CompileError, layout};
+use crate::{CompileError, cost, layout};
 use petgraph::graph::NodeIndex;
 use waferloom_fabric::Distribution;
 use waferloom_kernels::relayout::{self, Relayout};
@@ -22,6 +22,11 @@ impl Selection<'_> {
         if let Some(&tensor) = known.iter().find(|&&t| *self.distribution(t) == wanted) {
             return Ok(tensor);
         }
+        if self.estimate_only {
+            let tensor = self.sketch_demand(id, wanted);
+            self.holders.entry(id).or_default().push(tensor);
+            return Ok(tensor);
+        }
         let view = view::of(self.graph, id);
         let tensor = if view.pieces.iter().all(|p| self.is_constant(p.node)) {
             self.hold(id, wanted, Storage::Constant { node: id.index(), address: 0 })
@@ -38,7 +43,7 @@ impl Selection<'_> {
         matches!(self.graph.node(id).op, Op::Constant(_))
     }
 
-    fn hold(&mut self, id: NodeIndex, wanted: Distribution, storage: Storage) -> TensorId {
+    pub(super) fn hold(&mut self, id: NodeIndex, wanted: Distribution, storage: Storage) -> TensorId {
         let (graph, dtype) = (self.graph, self.node_dtype(id));
         self.tensor(&graph.node(id).name, dtype, wanted, storage)
     }
@@ -72,8 +77,11 @@ impl Selection<'_> {
         self.compute_step(id, kind, 0, &scratch);
         let tables = relayouts.iter().flat_map(Relayout::tables);
         let areas = tables.map(|t| Area::of(t.distribution.tile_elements() as u32 * 2)).collect();
+        let clear = if view.has_zeros { cost::clear_cycles(self.machine, &self.stage.tensors[result]) } else { 0 };
+        let moves = relayouts.iter().map(|r| r.cycles(self.machine, dtype)).sum::<u64>();
         if let Some(step) = self.stage.steps.last_mut() {
             step.tables = areas;
+            step.estimate_cycles = clear + moves;
         }
         Ok(result)
     }

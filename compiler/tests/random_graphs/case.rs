@@ -18,6 +18,8 @@ pub(crate) struct Case {
     pub(crate) positions: Positions,
     pub(crate) mask: Mask,
     pub(crate) blocks: Vec<Block>,
+    /// Layers of each block.
+    pub(crate) layers: usize,
     pub(crate) ends: Vec<End>,
 }
 
@@ -189,7 +191,17 @@ pub(crate) fn cases() -> impl Strategy<Value = Case> {
             positions,
             mask,
             blocks,
+            layers: 1,
             ends,
         },
     )
+}
+
+/// Models with layers that are alike, and of which an output is needed.
+pub(crate) fn layered() -> impl Strategy<Value = Case> {
+    let blocks = prop::collection::vec(blocks(), 1..3);
+    (cases(), blocks, 2usize..5).prop_map(|(mut case, blocks, layers)| {
+        case.ends.push(End::States);
+        Case { blocks, layers, ..case }
+    })
 }

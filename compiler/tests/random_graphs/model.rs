@@ -31,7 +31,12 @@ pub(crate) fn build(case: &Case) -> (Graph, BTreeMap<String, Tensor>) {
     maker.mask_input();
     x = maker.positions(x);
     for block in &case.blocks {
-        x = maker.block(x, block);
+        let coins = maker.net.coins;
+        for _ in 0..case.layers {
+            // Layers differ in nothing but their weights.
+            maker.net.coins = coins;
+            x = maker.block(x, block);
+        }
     }
     for &end in &case.ends {
         let made = maker.end(x, end);

@@ -1,7 +1,7 @@
 //! Graphs that were compiled wrongly once, or that no generator draws often.
 
-use crate::check;
 use crate::net::Net;
+use crate::{Target, check};
 use std::collections::BTreeMap;
 use waferloom_fabric::Dtype;
 use waferloom_models::Tensor;
@@ -20,7 +20,7 @@ fn integers_are_reduced_exactly_in_half_precision() {
         let reduced = net.reduce(op, n, &[0]);
         net.output(reduced);
         let inputs = integers(&[2, 3], &[2049, 30521, -4097, 100_001, 30523, -2051]);
-        check(&net.graph, &inputs, (2, 2), Dtype::F16);
+        check(&net.graph, &inputs, Target::single((2, 2), Dtype::F16));
     }
 }
 
@@ -40,7 +40,7 @@ fn tensors_without_elements_are_joined() {
             ("x".to_string(), Tensor::from_f32(&[2, 0, 3], vec![]).unwrap()),
             ("y".to_string(), Tensor::from_f32(&[2, 1, 3], vec![1., 2., 3., 4., 5., 6.]).unwrap()),
         ]);
-        check(&net.graph, &inputs, (2, 2), dtype);
+        check(&net.graph, &inputs, Target::single((2, 2), dtype));
     }
 }
 
@@ -58,7 +58,7 @@ fn reductions_over_nothing_are_neutral() {
         let product = net.matmul(x, weights);
         net.output(product);
         let inputs = BTreeMap::from([("x".to_string(), Tensor::from_f32(&[3, 0], vec![]).unwrap())]);
-        check(&net.graph, &inputs, (2, 2), dtype);
+        check(&net.graph, &inputs, Target::single((2, 2), dtype));
     }
 }
 
@@ -85,8 +85,8 @@ fn operators_of_nothing_give_nothing() {
         }
         let inputs = BTreeMap::from([("x".to_string(), Tensor::from_f32(&shape, vec![]).unwrap())]);
         for grid in [(1, 1), (3, 2)] {
-            check(&net.graph, &inputs, grid, Dtype::F32);
-            check(&net.graph, &inputs, grid, Dtype::F16);
+            check(&net.graph, &inputs, Target::single(grid, Dtype::F32));
+            check(&net.graph, &inputs, Target::single(grid, Dtype::F16));
         }
     }
 }
@@ -102,8 +102,8 @@ fn look_ups_of_nothing_give_nothing() {
     let columns = net.gather(table, n, 1);
     net.output(columns);
     for grid in [(1, 1), (3, 2)] {
-        check(&net.graph, &integers(&[2, 0], &[]), grid, Dtype::F32);
-        check(&net.graph, &integers(&[2, 0], &[]), grid, Dtype::F16);
+        check(&net.graph, &integers(&[2, 0], &[]), Target::single(grid, Dtype::F32));
+        check(&net.graph, &integers(&[2, 0], &[]), Target::single(grid, Dtype::F16));
     }
 }
 
@@ -125,6 +125,6 @@ fn nan_wins_every_comparison() {
         }
         let inputs =
             BTreeMap::from([("x".to_string(), Tensor::from_f32(&[2, 2], vec![1.0, f32::NAN, -2.0, 3.0]).unwrap())]);
-        check(&net.graph, &inputs, (2, 1), dtype);
+        check(&net.graph, &inputs, Target::single((2, 1), dtype));
     }
 }

@@ -7,27 +7,33 @@ use waferloom_models::graph::{BinaryOp, ConstantData, ElementType, Node, Op, Red
 
 pub(crate) type Id = NodeIndex;
 
+/// The next number of Steele's `SplitMix64`.
+fn split_mix(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let z = (*state ^ (*state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
 /// A graph under construction, with its source of numbers.
 pub(crate) struct Net {
     pub(crate) graph: Graph,
     state: u64,
+    /// Decides between forms of the same thing.
+    pub(crate) coins: u64,
 }
 
 impl Net {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { graph: Graph::new("random"), state: seed }
+        Self { graph: Graph::new("random"), state: seed, coins: seed }
     }
 
-    /// The next of Steele's `SplitMix64`.
     fn next(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = (self.state ^ (self.state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
+        split_mix(&mut self.state)
     }
 
     pub(crate) fn coin(&mut self) -> bool {
-        self.next() & 1 == 1
+        split_mix(&mut self.coins) & 1 == 1
     }
 
     pub(crate) fn below(&mut self, n: usize) -> usize {

@@ -76,10 +76,12 @@ impl Parser<'_> {
         let machine = self.machine()?;
         self.at.expect_word("grid")?;
         let (width, height) = self.at.pair("a size such as 4x1")?;
+        let items = if self.at.eat_word("items")? { self.at.integer("a number of items")? } else { 1 };
         Ok(Program {
             name,
             machine,
             grid: Extent { width, height },
+            items,
             params: Vec::new(),
             classes: Vec::new(),
             placements: Vec::new(),

@@ -176,7 +176,11 @@ impl<'c, 'a> Scope<'c, 'a> {
                 self.at.expect("=")?;
                 Instruction::SetPosition { color, position: self.at.integer("a position from 0")? }
             }
-            "mark" => Instruction::Mark(self.operators.reference(self.at, "an operator")?),
+            "mark" => {
+                let operator = self.operators.reference(self.at, "an operator")?;
+                let plus = if self.at.eat("+")? { self.value()? } else { Value::Imm(0) };
+                Instruction::Mark { operator, plus }
+            }
             _ => return Err(self.at.error_at(keyword, format!("found `{word}`"), INSTRUCTIONS)),
         })
     }

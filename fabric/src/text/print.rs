@@ -113,7 +113,11 @@ impl Printer {
         } else {
             self.line(format_args!("machine {{\n{}\n}}", machine.to_ron()));
         }
-        self.line(format_args!("grid {}x{}\n", program.grid.width, program.grid.height));
+        self.line(format_args!("grid {}x{}", program.grid.width, program.grid.height));
+        if program.items != 1 {
+            self.line(format_args!("items {}", program.items));
+        }
+        self.line("");
     }
 
     fn param(&mut self, param: &Param) {

@@ -72,7 +72,10 @@ fn line_of(printer: &Printer, instruction: &Instruction) -> String {
         Instruction::Unblock(task) => format!("unblock {task}"),
         Instruction::SendControl { queue, control } => format!("control q{queue} {}", control_text(printer, control)),
         Instruction::SetPosition { color, position } => format!("position c{color} = {position}"),
-        Instruction::Mark(operator) => format!("mark {}", printer.operators.name(*operator)),
+        Instruction::Mark { operator, plus: Value::Imm(0) } => format!("mark {}", printer.operators.name(*operator)),
+        Instruction::Mark { operator, plus } => {
+            format!("mark {} + {}", printer.operators.name(*operator), value(printer, *plus))
+        }
         Instruction::Loop { .. } | Instruction::If { .. } => String::new(),
     }
 }

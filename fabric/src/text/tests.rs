@@ -41,6 +41,7 @@ class worker {
     }
     control q1 [advance, nop] task 10 payload r3
     position c0 = 1
+    mark pass + r3
   }
   task 9 "the end" teardown c3 blocked {
   }

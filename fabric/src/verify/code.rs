@@ -1,5 +1,6 @@
 //! The instructions of a class: ids, operands, lengths and addresses that can be known.
 
+use super::registers::Registers;
 use super::{Findings, Place};
 use crate::code::{
     Async, Control, Instruction, MAX_NESTING, MemDsd, Operand, SwitchCommand, TaskKind, Value, VectorOp,
@@ -39,7 +40,7 @@ pub(super) fn check(program: &Program, class: &Class, found: &mut Findings) {
     let data = u64::from(class.data_bytes()).max(fifo_end.unwrap_or(0));
     for task in &class.tasks {
         let place = Place::class(&class.name).task(&task.name);
-        let mut walk = Walk { program, class, data, place, number: 0, found };
+        let mut walk = Walk { program, class, data, place, number: 0, registers: Registers::default(), found };
         walk.start(task.kind);
         walk.body(&task.body);
     }
@@ -53,6 +54,7 @@ struct Walk<'a> {
     place: Place,
     /// The current instruction, counted from 1.
     number: usize,
+    registers: Registers,
     found: &'a mut Findings,
 }
 
@@ -76,6 +78,7 @@ impl Walk<'_> {
         for instruction in body {
             self.number += 1;
             self.instruction(instruction);
+            self.registers.run(instruction);
         }
     }
 
@@ -99,12 +102,19 @@ impl Walk<'_> {
             Instruction::Loop { counter, count, body } => {
                 self.register(*counter);
                 self.values(&[*count]);
+                self.registers.enter(*counter, *count, body);
                 self.body(body);
+                self.registers.leave(*counter, body);
             }
             Instruction::If { a, b, then, otherwise, .. } => {
                 self.values(&[*a, *b]);
-                self.body(then);
-                self.body(otherwise);
+                for body in [then, otherwise] {
+                    let inside = self.registers.branch(*a, *b);
+                    let outside = std::mem::replace(&mut self.registers, inside);
+                    self.body(body);
+                    self.registers = outside;
+                }
+                self.registers.join([then, otherwise]);
             }
             Instruction::Activate(id) => self.activate(*id),
             Instruction::Block(id) | Instruction::Unblock(id) => {
@@ -119,10 +129,12 @@ impl Walk<'_> {
                     self.error(format!("the machine has no colour c{color}"), "use one that has a route here");
                 }
             }
-            Instruction::Mark(operator) => {
-                let operators = self.program.operators.len();
-                if *operator as usize >= operators {
-                    self.error(format!("it marks operator #{operator} of {operators}"), "list the operator");
+            Instruction::Mark { operator, plus } => {
+                self.values(&[*plus]);
+                let operators = self.program.operators.len() as i64;
+                let marked = self.registers.ends(*plus).unwrap_or([0; 2]).map(|plus| i64::from(*operator) + plus);
+                if let Some(wrong) = marked.into_iter().find(|marked| !(0..operators).contains(marked)) {
+                    self.error(format!("it marks operator #{wrong} of {operators}"), "list the operator");
                 }
             }
         }
@@ -271,9 +283,9 @@ impl Walk<'_> {
         for dim in &dsd.dims {
             self.values(&[dim.len, dim.stride]);
         }
-        let Value::Imm(base) = dsd.base else { return };
+        let Some(bases) = self.registers.ends(dsd.base) else { return };
         let bytes = i64::from(dsd.dtype.bytes());
-        let start = i64::from(base) + i64::from(dsd.offset);
+        let starts = bases.map(|base| base + i64::from(dsd.offset));
         // How far the dimensions reach to both sides.
         let (mut low, mut high) = (0i64, 0i64);
         for dim in &dsd.dims {
@@ -290,21 +302,23 @@ impl Walk<'_> {
             }
         }
         let (low, high) = (low.saturating_mul(bytes), high.saturating_mul(bytes));
-        self.range(start, start.saturating_add(low), start.saturating_add(high).saturating_add(bytes), bytes);
+        self.range(starts, low, high.saturating_add(bytes), bytes);
     }
 
     fn access(&mut self, dtype: Dtype, base: Value, offset: i32) {
-        if let Value::Imm(base) = base {
-            let start = i64::from(base) + i64::from(offset);
+        if let Some(bases) = self.registers.ends(base) {
             let bytes = i64::from(dtype.bytes());
-            self.range(start, start, start + bytes, bytes);
+            self.range(bases.map(|base| base + i64::from(offset)), 0, bytes, bytes);
         }
     }
 
-    fn range(&mut self, start: i64, low: i64, high: i64, align: i64) {
-        if start.rem_euclid(align) != 0 {
+    /// Checks an access from `low` up to `high` around its start, of which the first and the last turn's are given.
+    fn range(&mut self, starts: [i64; 2], low: i64, high: i64, align: i64) {
+        if let Some(start) = starts.into_iter().find(|start| start.rem_euclid(align) != 0) {
             self.error(format!("the address {start} is not a multiple of {align}"), "align it to the element's size");
         }
+        let low = starts[0].min(starts[1]).saturating_add(low);
+        let high = starts[0].max(starts[1]).saturating_add(high);
         if low < 0 || high > self.data as i64 {
             let message = format!("it reaches the bytes {low} to {high} of {} bytes of buffers", self.data);
             self.error(message, "make the vector shorter, or give the class a buffer there");

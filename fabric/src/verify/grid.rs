@@ -14,6 +14,9 @@ const MOST_CLASSES: usize = 1 << 16;
 /// Elements of one tile of a port. A PE's memory is far smaller; more is a slip of the pen, and would fill the host's memory.
 const MOST_TILE_ELEMENTS: usize = 1 << 24;
 
+/// Items of one run: their tensors lie in the host's memory all at once.
+const MOST_ITEMS: u32 = 1 << 20;
+
 pub(super) fn check(program: &Program, found: &mut Findings) {
     if let Err(e) = program.machine.check() {
         let place = Place::item(format!("machine {:?}", program.machine.name));
@@ -26,6 +29,10 @@ pub(super) fn check(program: &Program, found: &mut Findings) {
             grid.width, grid.height, fabric.width, fabric.height
         );
         return found.error(Place::default(), message, "use at least one PE and at most the machine's");
+    }
+    if program.items == 0 || program.items > MOST_ITEMS {
+        let message = format!("the ports carry {} items", program.items);
+        found.error(Place::default(), message, format!("give 1 to {MOST_ITEMS}"));
     }
     params(program, found);
     regions(program, found);

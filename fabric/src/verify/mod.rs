@@ -19,6 +19,7 @@ mod map;
 mod memory;
 mod queues;
 mod reach;
+mod registers;
 mod routes;
 mod streams;
 mod tasks;

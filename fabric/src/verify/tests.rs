@@ -222,6 +222,38 @@ fn operands_are_of_the_right_kind() {
 }
 
 #[test]
+fn lines_over_the_turns_of_a_loop_are_followed() {
+    let body = |text: &str| with("mark pass", text);
+    // Data ends at 576. Turns 0 to 3 read 16 bytes from 528, 544, 560 and 576 on: the last one is outside.
+    let strided = |turns: u32| {
+        format!("loop r1 in {turns} {{ r2 = mul r1, 16 loop r3 in 2 {{ mov null <- [r2 + 528 : f32 ; 4] }} }}")
+    };
+    assert!(verify(&body(&strided(3))).is_empty());
+    error(&body(&strided(4)), "instruction 4", "528 to 592 of 576");
+    error(&body("r1 = add 100, 1 mov null <- [r1 : f32 ; 1]"), "instruction 2", "address 101 is not a multiple of 4");
+    error(&body("loop r1 in 3 { r2 = mul r1, 9 r2 = sub 600, r2 r3 = load u16 [r2] }"), "instruction 4", "582 to 602");
+    // Operators 0 and 1.
+    assert!(verify(&body("loop r1 in 2 { mark pass + r1 }")).is_empty());
+    error(&body("loop r1 in 2 { mark rest + r1 }"), "instruction 2", "operator #2 of 2");
+    error(&body("mark pass + -1"), "instruction 1", "operator #-1 of 2");
+    // Here it is not known what the registers hold, or whether the turns that would be wrong come there.
+    let unknown = [
+        "loop r1 in 4 { if r1 < 1 { mov null <- [r1 + 572 : f32 ; 1] } }",
+        "loop r1 in 4 { r2 = min r1, 0 mov null <- [r2 + 572 : f32 ; 1] }",
+        "loop r1 in $into { mov null <- [r1 + 572 : f32 ; 1] }",
+        "loop r1 in 4 { r2 = mul r1, r1 mov null <- [r2 + 572 : f32 ; 1] }",
+        "loop r1 in 4 { r3 = sub 3, r1 loop r2 in 4 { r4 = add r3, r2 mov null <- [r4 + 572 : f32 ; 1] } }",
+        "r1 = add 600, 0 if $into == 0 { r1 = add 0, 0 } mov null <- [r1 : f32 ; 1]",
+        "r1 = add 600, 0 loop r2 in 2 { mov null <- [r1 : f32 ; 1] r1 = add 0, 0 }",
+        "loop r1 in 4 { r2 = add r1, 600 } r1 = add $into, 0 mark pass + r1",
+    ];
+    for text in unknown {
+        let found = verify(&body(text));
+        assert!(found.is_empty(), "{text}\n{found}");
+    }
+}
+
+#[test]
 fn tasks_can_start() {
     let task = |text: &str| with("task 8", &format!("{text} task 8"));
     error(&task("task 31 late local activated { }"), "class w, task late", "id 31");

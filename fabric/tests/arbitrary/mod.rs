@@ -126,7 +126,7 @@ fn simple() -> BoxedStrategy<Instruction> {
             id().prop_map(Instruction::Activate),
             id().prop_map(Instruction::Block),
             id().prop_map(Instruction::Unblock),
-            unsigned().prop_map(Instruction::Mark),
+            (unsigned(), value()).prop_map(|(operator, plus)| Instruction::Mark { operator, plus }),
         ],
         1 => (id(), control()).prop_map(|(queue, control)| Instruction::SendControl { queue, control }),
         1 => (id(), id()).prop_map(|(color, position)| Instruction::SetPosition { color, position }),
@@ -290,7 +290,7 @@ fn operator() -> impl Strategy<Value = Operator> {
 /// Any program.
 pub(crate) fn program() -> impl Strategy<Value = Program> {
     let placement = (region(), 0..4u32).prop_map(|(region, class)| Placement { region, class });
-    let head = (name(), machine(), size(), size());
+    let head = (name(), machine(), size(), size(), unsigned());
     let lists = (
         vec(param(), 0..4),
         vec(class(), 0..3),
@@ -303,13 +303,14 @@ pub(crate) fn program() -> impl Strategy<Value = Program> {
     );
     (head, lists).prop_map(
         |(
-            (name, machine, width, height),
+            (name, machine, width, height, items),
             (params, classes, placements, routes, constants, ports, readbacks, operators),
         )| {
             Program {
                 name,
                 machine,
                 grid: Extent { width, height },
+                items,
                 params,
                 classes,
                 placements,

@@ -49,6 +49,7 @@ impl Sketch {
             name: name.into(),
             machine: machine.clone(),
             grid,
+            items: 1,
             params: Vec::new(),
             classes: Vec::new(),
             placements: Vec::new(),

@@ -98,7 +98,7 @@ impl Pe<'_> {
                     };
                     self.run(if holds { then } else { otherwise });
                 }
-                Instruction::Mark(_) => {}
+                Instruction::Mark { .. } => {}
                 _ => self.cycles += scalar,
             }
         }

@@ -136,6 +136,7 @@ impl Rig {
             name: "kernel".into(),
             machine,
             grid,
+            items: 1,
             params: self.mesh.into_params(),
             classes: vec![class],
             placements: vec![Placement { region: Region::all(grid), class: 0 }],

@@ -32,7 +32,7 @@ pub struct Pass {
 /// Removes what changes nothing and merges what follows itself.
 const IDENTITIES: Pass = Pass { name: "identities", run: identities::run };
 /// Makes one node of those that compute the same.
-const COMMON: Pass = Pass { name: "common", run: common::run };
+pub const COMMON: Pass = Pass { name: "common", run: common::run };
 /// Repeats elements as late as possible.
 const BROADCASTS: Pass = Pass { name: "broadcasts", run: broadcasts::run };
 /// Cheaper forms of the same arithmetic.

@@ -1,8 +1,13 @@
 //! From a program, its counters and the caller's facts to the report.
 
 use super::bound::bound;
+use super::pipeline::pipeline;
 use super::totals::Totals;
-use super::{Facts, Flops, OperatorReport, PeReport, Report, SCHEMA, Sram, SramByKind, Throughput, Utilisation, links};
+use super::{
+    Facts, Flops, OperatorReport, PeReport, Report, SCHEMA, Sram, SramByKind, Throughput, Utilisation, links,
+    per_second,
+};
+use crate::PeCounters;
 use std::cmp::Reverse;
 use waferloom_fabric::{Class, Program};
 
@@ -14,11 +19,12 @@ impl Report {
     pub fn new(program: &Program, totals: &Totals, facts: Facts) -> Self {
         let classes = Placed::new(program);
         let seconds = totals.cycles as f64 / program.machine.clock_hz;
-        let utilisation = utilisation(totals);
+        let utilisation = utilisation_of(totals.pes.iter());
         let loads = links::links(program.grid, totals);
         let host_link = links::host_link(program, totals);
+        let items = u64::from(program.items);
         let flops = program.operators.iter().map(|o| o.flops).fold(0, u64::saturating_add);
-        let flops = flops.saturating_mul(totals.runs);
+        let flops = flops.saturating_mul(totals.runs * items);
         Report {
             schema: SCHEMA,
             model: facts.model,
@@ -35,6 +41,7 @@ impl Report {
                 items_per_second: per_second(facts.items, seconds),
                 unit: facts.unit,
             },
+            pipeline: pipeline(program, totals),
             bound_by: bound(&utilisation, &loads, &host_link),
             pes_used: classes.running().count() as u64,
             sram: classes.sram(facts.per_pe),
@@ -50,11 +57,6 @@ impl Report {
             leftover_wavelets: totals.leftover_wavelets,
         }
     }
-}
-
-/// A rate that a run of no cycles does not have.
-fn per_second(amount: u64, seconds: f64) -> f64 {
-    if seconds > 0.0 { amount as f64 / seconds } else { 0.0 }
 }
 
 /// The program's PEs with their classes.
@@ -142,22 +144,25 @@ impl<'a> Placed<'a> {
     }
 }
 
-/// Shares of all cycles of all PEs. A run without cycles is all idle, so that the shares always add up to 1.
-fn utilisation(totals: &Totals) -> Utilisation {
-    let sum = |of: fn(&crate::PeCounters) -> u64| totals.pes.iter().map(of).sum::<u64>();
-    let (busy, memory) = (sum(|pe| pe.busy), sum(|pe| pe.memory));
-    let (fabric_in, fabric_out) = (sum(|pe| pe.fabric_in), sum(|pe| pe.fabric_out));
-    let all = busy + memory + fabric_in + fabric_out + sum(|pe| pe.idle);
+/// Shares of all cycles of some PEs. PEs without cycles are all idle, so that the shares always add up to 1.
+pub(super) fn utilisation_of<'a>(pes: impl Iterator<Item = &'a PeCounters>) -> Utilisation {
+    let mut sum = PeCounters::default();
+    for pe in pes {
+        sum.busy += pe.busy;
+        sum.memory += pe.memory;
+        sum.fabric_in += pe.fabric_in;
+        sum.fabric_out += pe.fabric_out;
+        sum.idle += pe.idle;
+    }
+    let all = sum.busy + sum.memory + sum.fabric_in + sum.fabric_out + sum.idle;
     let share = |cycles: u64| cycles as f64 / all.max(1) as f64;
-    let work = Utilisation {
-        busy: share(busy),
-        fabric_in: share(fabric_in),
-        fabric_out: share(fabric_out),
-        memory: share(memory),
-        idle: 0.0,
-    };
-    let idle = if all == 0 { 1.0 } else { share(sum(|pe| pe.idle)) };
-    Utilisation { idle, ..work }
+    Utilisation {
+        busy: share(sum.busy),
+        fabric_in: share(sum.fabric_in),
+        fabric_out: share(sum.fabric_out),
+        memory: share(sum.memory),
+        idle: if all == 0 { 1.0 } else { share(sum.idle) },
+    }
 }
 
 fn operators(program: &Program, totals: &Totals) -> Vec<OperatorReport> {
@@ -166,15 +171,17 @@ fn operators(program: &Program, totals: &Totals) -> Vec<OperatorReport> {
         // Counted, not enumerated: nobody has checked that the region lies inside the grid.
         let r = operator.region;
         let pes = u64::from(r.width.div_ceil(r.step_x.max(1))) * u64::from(r.height.div_ceil(r.step_y.max(1)));
-        let room = pes as f64 * time.span_cycles as f64;
+        let times = totals.runs * u64::from(program.items);
+        // What PEs spent in it; with one item waits for those that are late count as well.
+        let room = if program.items == 1 { pes as f64 * time.span_cycles as f64 } else { time.pe_cycles as f64 };
         OperatorReport {
             name: operator.name.clone(),
             kind: operator.kind.clone(),
             region: operator.region,
-            cycles: time.cycles,
+            cycles: if program.items == 1 { time.cycles } else { time.pe_cycles / pes.max(1) },
             span_cycles: time.span_cycles,
-            flops: operator.flops.saturating_mul(totals.runs),
-            bytes: operator.bytes.saturating_mul(totals.runs),
+            flops: operator.flops.saturating_mul(times),
+            bytes: operator.bytes.saturating_mul(times),
             utilisation: if room > 0.0 { time.busy_cycles as f64 / room } else { 0.0 },
         }
     };

@@ -40,7 +40,9 @@ pub(super) fn links(grid: Extent, totals: &Totals) -> Links {
 pub(super) fn host_link(program: &Program, totals: &Totals) -> HostLink {
     let carried = |kind| {
         let ports = program.ports.iter().filter(|p| p.kind == kind);
-        totals.runs * ports.map(|p| u64::from(p.streams()) * p.stream_wavelets() as u64).sum::<u64>()
+        totals.runs
+            * u64::from(program.items)
+            * ports.map(|p| u64::from(p.streams()) * p.stream_wavelets() as u64).sum::<u64>()
     };
     let (sent, received) = (carried(PortKind::Input), carried(PortKind::Output));
     let most = program.machine.host_wavelets_per_cycle * totals.cycles.max(1) as f64;

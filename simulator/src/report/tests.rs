@@ -108,6 +108,7 @@ fn made_up(cycles: u64, operators: [OperatorTime; 2]) -> Run {
     Run {
         outputs: BTreeMap::new(),
         cycles,
+        items: Vec::new(),
         pes: vec![pe(10, 60, 0), pe(0, 0, 0), pe(20, 70, 5)],
         links: vec![[0, 7, 0, 0, 1], [3, 5, 9, 9, 0], [0, 11, 0, 0, 4]],
         operators: operators.to_vec(),
@@ -117,8 +118,13 @@ fn made_up(cycles: u64, operators: [OperatorTime; 2]) -> Run {
 
 #[test]
 fn several_runs_add_up() {
-    let time =
-        |start, end, cycles, busy| OperatorTime { start_cycle: start, end_cycle: end, cycles, busy_cycles: busy };
+    let time = |start, end, cycles, busy| OperatorTime {
+        start_cycle: start,
+        end_cycle: end,
+        cycles,
+        busy_cycles: busy,
+        pe_cycles: 0,
+    };
     let mut totals = Totals::default();
     totals.add(&made_up(100, [time(0, 40, 40, 10), time(30, 100, 60, 21)]));
     totals.add(&made_up(200, [time(0, 50, 50, 10), time(50, 200, 150, 67)]));

@@ -10,7 +10,19 @@ pub struct Totals {
     pub(super) pes: Vec<PeCounters>,
     pub(super) links: Vec<[u64; 5]>,
     pub(super) operators: Vec<OperatorTotal>,
+    pub(super) flow: Flow,
     pub(super) leftover_wavelets: u64,
+}
+
+/// Cycles of the items' ways, summed over the runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Flow {
+    /// From the start of the run until the first item had come out.
+    pub(super) first_item: u64,
+    /// From then until the last one had.
+    pub(super) between_first_and_last: u64,
+    /// From the last item's first wavelet to its last.
+    pub(super) last_item: u64,
 }
 
 /// Time of an operator over all runs.
@@ -19,6 +31,7 @@ pub(super) struct OperatorTotal {
     pub(super) cycles: u64,
     pub(super) span_cycles: u64,
     pub(super) busy_cycles: u64,
+    pub(super) pe_cycles: u64,
 }
 
 impl Totals {
@@ -46,6 +59,12 @@ impl Totals {
             total.cycles += time.cycles;
             total.span_cycles += time.end_cycle.saturating_sub(time.start_cycle);
             total.busy_cycles += time.busy_cycles;
+            total.pe_cycles += time.pe_cycles;
+        }
+        if let (Some(first), Some(last)) = (run.items.first(), run.items.last()) {
+            self.flow.first_item += first.end_cycle;
+            self.flow.between_first_and_last += last.end_cycle.saturating_sub(first.end_cycle);
+            self.flow.last_item += last.end_cycle.saturating_sub(last.start_cycle);
         }
     }
 

@@ -6,7 +6,7 @@
 use super::element::Fault;
 use super::execute::{self, Shared};
 use super::host::{Sink, Source};
-use super::pe::Pe;
+use super::pe::{InOperator, Pe};
 use super::router::{Lane, Router, Wavelet, each_port};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -38,11 +38,13 @@ pub(crate) struct Span {
     pub(crate) start: u64,
     pub(crate) end: u64,
     pub(crate) busy: u64,
+    /// Cycles that PEs spent in it, waits included.
+    pub(crate) resident: u64,
 }
 
 impl Default for Span {
     fn default() -> Self {
-        Self { start: u64::MAX, end: 0, busy: 0 }
+        Self { start: u64::MAX, end: 0, busy: 0, resident: 0 }
     }
 }
 
@@ -51,6 +53,7 @@ impl Span {
         self.start = self.start.min(other.start);
         self.end = self.end.max(other.end);
         self.busy += other.busy;
+        self.resident += other.resident;
     }
 }
 
@@ -179,7 +182,7 @@ impl Band {
             close_span(spans, pe, now);
             if let Some(span) = spans.get_mut(operator as usize) {
                 span.start = span.start.min(now);
-                pe.operator = Some((operator, pe.counters.busy));
+                pe.operator = Some(InOperator { operator, since: now, busy: pe.counters.busy });
             }
         };
         execute::cycle(shared, pe, router, now, &mut on_mark)
@@ -386,10 +389,11 @@ impl Band {
 }
 
 fn close_span(spans: &mut [Span], pe: &mut Pe, now: u64) {
-    if let Some((operator, busy)) = pe.operator.take()
+    if let Some(InOperator { operator, since, busy }) = pe.operator.take()
         && let Some(span) = spans.get_mut(operator as usize)
     {
         span.end = span.end.max(now);
         span.busy += pe.counters.busy - busy;
+        span.resident += now - since;
     }
 }

@@ -66,7 +66,11 @@ pub(crate) enum Step {
         color: u8,
         position: u8,
     },
-    Mark(u32),
+    /// Takes no time.
+    Mark {
+        operator: u32,
+        plus: Value,
+    },
     End,
 }
 
@@ -147,7 +151,7 @@ fn flatten(body: &[Instruction], steps: &mut Vec<Step>, controls: &mut Vec<Contr
             Instruction::SetPosition { color, position } => {
                 steps.push(Step::SetPosition { color: *color, position: *position });
             }
-            Instruction::Mark(operator) => steps.push(Step::Mark(*operator)),
+            Instruction::Mark { operator, plus } => steps.push(Step::Mark { operator: *operator, plus: *plus }),
         }
     }
 }

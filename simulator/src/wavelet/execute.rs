@@ -15,6 +15,8 @@ pub(crate) struct Shared<'a> {
     pub(crate) classes: &'a [ClassCode],
     pub(crate) routes: &'a [ColorRoute],
     pub(crate) controls: &'a [waferloom_fabric::Control],
+    /// How many operators the program lists.
+    pub(crate) operators: usize,
 }
 
 /// Elements that are run in one go. Longer instructions go cycle by cycle, so that a run can be stopped within them.
@@ -241,8 +243,13 @@ fn main_thread(
     // Marks, jumps and the end of a task take no time.
     loop {
         match &steps[running.step as usize] {
-            Step::Mark(operator) => {
-                on_mark(pe, *operator, now);
+            Step::Mark { operator, plus } => {
+                let operator = i64::from(*operator) + i64::from(value(pe, *plus));
+                let known = u32::try_from(operator).ok().filter(|&index| (index as usize) < shared.operators);
+                let index = known.ok_or_else(|| {
+                    Fault(format!("mark of operator {operator}, the program has {}", shared.operators))
+                })?;
+                on_mark(pe, index, now);
                 running.step += 1;
             }
             Step::Jump(to) => running.step = *to,
@@ -349,7 +356,7 @@ fn timed_step(
                 router.lanes[lane].closed = false;
             }
         }
-        Step::Jump(_) | Step::Mark(_) | Step::End => {}
+        Step::Jump(_) | Step::Mark { .. } | Step::End => {}
     }
     pe.work(now, u64::from(cycles), 0);
     running.step = next;

@@ -2,7 +2,7 @@
 
 use super::router::Wavelet;
 use crate::SimulateError;
-use waferloom_fabric::{Coord, Direction, Distribution, Dtype, HostData, HostTensor, Port, Readback};
+use waferloom_fabric::{Coord, Direction, Dtype, HostData, HostTensor, Port, Readback};
 
 /// A link over which the host sends.
 #[derive(Debug)]
@@ -12,6 +12,10 @@ pub(crate) struct Source {
     pub(crate) direction: Direction,
     pub(crate) data: Vec<u32>,
     pub(crate) next: usize,
+    /// Wavelets of one item.
+    pub(crate) item_wavelets: usize,
+    /// Cycle in which the first wavelet of each item so far was sent.
+    pub(crate) item_starts: Vec<u64>,
     /// Room in the router's queue.
     pub(crate) credits: u16,
     /// Cycles between two wavelets: more than 1 when the links together exceed the host's bandwidth.
@@ -26,6 +30,9 @@ impl Source {
             return None;
         }
         let data = *self.data.get(self.next)?;
+        if self.next.is_multiple_of(self.item_wavelets) {
+            self.item_starts.push(now);
+        }
         self.next += 1;
         self.credits -= 1;
         self.earliest = now + self.interval;
@@ -46,6 +53,10 @@ pub(crate) struct Sink {
     pub(crate) direction: Direction,
     pub(crate) expected: usize,
     pub(crate) data: Vec<u32>,
+    /// Wavelets of one item.
+    pub(crate) item_wavelets: usize,
+    /// Cycle in which the last wavelet of each item so far had arrived.
+    pub(crate) item_ends: Vec<u64>,
     pub(crate) interval: u64,
     /// When the link takes the next wavelet; `None` while it is free.
     pub(crate) restore_at: Option<u64>,
@@ -58,6 +69,9 @@ impl Sink {
     pub(crate) fn receive(&mut self, wavelet: &Wavelet, ready: u64) {
         if wavelet.control == 0 {
             self.data.push(wavelet.data);
+            if self.data.len().is_multiple_of(self.item_wavelets) {
+                self.item_ends.push(ready);
+            }
         }
         self.last = ready;
         self.restore_at = Some(ready - 1 + self.interval);
@@ -77,13 +91,23 @@ impl Sink {
     }
 }
 
-/// The wavelets of each stream of an input port.
-pub(crate) fn encode(port: &Port, tensor: &HostTensor) -> Result<Vec<Vec<u32>>, SimulateError> {
-    let shape: Vec<usize> = port.distribution.shape.iter().map(|&n| n as usize).collect();
-    if tensor.shape != shape {
-        return Err(SimulateError::InputShape { name: port.name.clone(), expected: shape, got: tensor.shape.clone() });
+/// The shape of the host's tensor: that of an item's, behind the number of items when there are several.
+pub(crate) fn host_shape(items: u32, shape: &[u32]) -> Vec<usize> {
+    let leading = (items != 1).then_some(items as usize);
+    leading.into_iter().chain(shape.iter().map(|&n| n as usize)).collect()
+}
+
+/// The elements of all items of an input port, as bits of its type.
+pub(crate) fn encode(port: &Port, items: u32, tensor: &HostTensor) -> Result<Vec<u32>, SimulateError> {
+    let expected = host_shape(items, &port.distribution.shape);
+    if tensor.shape != expected {
+        return Err(SimulateError::InputShape { name: port.name.clone(), expected, got: tensor.shape.clone() });
     }
-    let bits = element_bits(port, tensor)?;
+    element_bits(port, tensor)
+}
+
+/// The wavelets of each stream of an input port, of one item.
+pub(crate) fn streams(port: &Port, bits: &[u32]) -> Vec<Vec<u32>> {
     let mut streams = Vec::with_capacity(port.streams().into());
     for stream in 0..port.streams() {
         let mut words = Vec::with_capacity(port.stream_wavelets());
@@ -98,7 +122,7 @@ pub(crate) fn encode(port: &Port, tensor: &HostTensor) -> Result<Vec<Vec<u32>>, 
         }
         streams.push(words);
     }
-    Ok(streams)
+    streams
 }
 
 /// Columns and rows of the tiles of a stream, in order.
@@ -137,8 +161,8 @@ fn element_bits(port: &Port, tensor: &HostTensor) -> Result<Vec<u32>, SimulateEr
     }
 }
 
-/// The tensor that the streams of an output port carry.
-pub(crate) fn decode(port: &Port, streams: &[Vec<u32>]) -> HostTensor {
+/// The elements of an item that the streams of an output port carry, as bits of its type.
+pub(crate) fn decode(port: &Port, streams: &[Vec<u32>]) -> Vec<u32> {
     let mut bits = vec![0u32; port.distribution.elements()];
     for (stream, words) in streams.iter().enumerate() {
         let mut words = words.chunks(port.tile_wavelets().max(1));
@@ -156,7 +180,7 @@ pub(crate) fn decode(port: &Port, streams: &[Vec<u32>]) -> HostTensor {
             }
         }
     }
-    host_tensor(port.dtype, &port.distribution, bits)
+    bits
 }
 
 /// The tensor that lies in SRAM when everything is done. `word` reads the bits of an element: PE, address.
@@ -174,11 +198,11 @@ pub(crate) fn read_back(readback: &Readback, word: impl Fn(Coord, i64) -> u32) -
             }
         }
     }
-    host_tensor(readback.dtype, d, bits)
+    host_tensor(readback.dtype, host_shape(1, &d.shape), bits)
 }
 
-fn host_tensor(dtype: Dtype, distribution: &Distribution, bits: Vec<u32>) -> HostTensor {
-    let shape: Vec<usize> = distribution.shape.iter().map(|&n| n as usize).collect();
+/// Bits of a type on the mesh as the host's tensor.
+pub(crate) fn host_tensor(dtype: Dtype, shape: Vec<usize>, bits: Vec<u32>) -> HostTensor {
     let data = match dtype {
         Dtype::I32 => HostData::I64(bits.into_iter().map(|b| i64::from(b as i32)).collect()),
         Dtype::U16 => HostData::I64(bits.into_iter().map(i64::from).collect()),

@@ -27,7 +27,7 @@ mod router;
 mod setup;
 mod stall;
 
-use crate::{OperatorTime, Options, Run, SimulateError};
+use crate::{ItemTime, OperatorTime, Options, Run, SimulateError};
 use band::{Band, Span};
 use std::collections::{BTreeMap, VecDeque};
 use waferloom_fabric::{Coord, HostTensor, PortKind, Program};
@@ -73,6 +73,7 @@ fn collect(program: &Program, fabric: &setup::Fabric<'_>, mut bands: Vec<Band>, 
     Run {
         outputs,
         cycles,
+        items: item_times(program.items, &bands, cycles),
         pes: bands.iter().flat_map(|b| b.pes.iter().map(|pe| pe.counters)).collect(),
         links: bands.iter().flat_map(|b| b.routers.iter().map(|r| r.sent)).collect(),
         operators: operator_times(&spans, cycles),
@@ -94,17 +95,31 @@ fn operator_times(spans: &[Span], cycles: u64) -> Vec<OperatorTime> {
             end_cycle: spans[i].end,
             cycles: end.saturating_sub(frontier),
             busy_cycles: spans[i].busy,
+            pe_cycles: spans[i].resident,
         };
         frontier = end.max(frontier);
     }
     times
 }
 
+/// When each item began to come in and had gone out on all links; an item without input starts with the run, one without
+/// output ends with it.
+fn item_times(items: u32, bands: &[Band], cycles: u64) -> Vec<ItemTime> {
+    let time = |item: usize| {
+        let starts = bands.iter().flat_map(|b| &b.sources).filter_map(|s| s.item_starts.get(item));
+        let ends = bands.iter().flat_map(|b| &b.sinks).filter_map(|s| s.item_ends.get(item));
+        ItemTime { start_cycle: starts.min().copied().unwrap_or(0), end_cycle: ends.max().copied().unwrap_or(cycles) }
+    };
+    (0..items as usize).map(time).collect()
+}
+
 /// Cuts what each link received into the tensors of its ports, in the order of the ports; reads the others from SRAM.
 fn outputs(program: &Program, fabric: &setup::Fabric<'_>, bands: &mut [Band]) -> BTreeMap<String, HostTensor> {
     let mut taken: BTreeMap<band::Link, usize> = BTreeMap::new();
     let mut tensors = BTreeMap::new();
-    for port in program.ports.iter().filter(|p| p.kind == PortKind::Output) {
+    let mut elements: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
+    let ports = || program.ports.iter().filter(|p| p.kind == PortKind::Output);
+    for port in (0..program.items).flat_map(|_| ports()) {
         let streams: Vec<Vec<u32>> = (0..port.streams())
             .map(|stream| {
                 let link = fabric.link(port, stream);
@@ -117,7 +132,12 @@ fn outputs(program: &Program, fabric: &setup::Fabric<'_>, bands: &mut [Band]) ->
                 part
             })
             .collect();
-        tensors.insert(port.name.clone(), host::decode(port, &streams));
+        elements.entry(&port.name).or_default().extend(host::decode(port, &streams));
+    }
+    for port in ports() {
+        let shape = host::host_shape(program.items, &port.distribution.shape);
+        let bits = elements.remove(port.name.as_str()).unwrap_or_default();
+        tensors.insert(port.name.clone(), host::host_tensor(port.dtype, shape, bits));
     }
     for readback in &program.readbacks {
         let word = |pe: Coord, address: i64| {

@@ -118,8 +118,19 @@ pub(crate) struct Pe {
     pub(crate) wake: u64,
     /// End of the last cycle in which it did something.
     pub(crate) last: u64,
-    /// Operator of the code at hand and busy cycles when it began.
-    pub(crate) operator: Option<(u32, u64)>,
+    /// Operator of the code at hand.
+    pub(crate) operator: Option<InOperator>,
+}
+
+/// The operator that a PE is in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InOperator {
+    /// Index of the operator.
+    pub(crate) operator: u32,
+    /// Cycle in which it was entered.
+    pub(crate) since: u64,
+    /// The PE's busy cycles then.
+    pub(crate) busy: u64,
 }
 
 /// A PE's place, for messages.

@@ -58,6 +58,7 @@ impl<'a> Fabric<'a> {
             classes: &self.classes,
             routes: &self.program.routes,
             controls: &self.controls,
+            operators: self.program.operators.len(),
         }
     }
 
@@ -230,13 +231,30 @@ impl<'a> Fabric<'a> {
         };
         let interval = |count: usize| (count as f64 / machine.host_wavelets_per_cycle).ceil().max(1.0) as u64;
         let intervals = [interval(links(PortKind::Input)), interval(links(PortKind::Output))];
-        for port in &self.program.ports {
-            let encoded = match port.kind {
-                PortKind::Input => host::encode(port, &self.inputs[&port.name])?,
-                PortKind::Output => Vec::new(),
-            };
-            for stream in 0..port.streams() {
-                self.attach(bands, port, stream, encoded.get(stream as usize), intervals);
+        let items = self.program.items;
+        let encode = |port: &Port| match port.kind {
+            PortKind::Input => host::encode(port, items, &self.inputs[&port.name]),
+            PortKind::Output => Ok(Vec::new()),
+        };
+        let encoded = self.program.ports.iter().map(encode).collect::<Result<Vec<_>, _>>()?;
+        for item in 0..items as usize {
+            for (port, bits) in self.program.ports.iter().zip(&encoded) {
+                let elements = port.distribution.elements();
+                let streams = match port.kind {
+                    PortKind::Input => host::streams(port, &bits[item * elements..(item + 1) * elements]),
+                    PortKind::Output => Vec::new(),
+                };
+                for stream in 0..port.streams() {
+                    self.attach(bands, port, stream, streams.get(stream as usize), intervals);
+                }
+            }
+        }
+        for band in bands {
+            for source in &mut band.sources {
+                source.item_wavelets = (source.data.len() / items as usize).max(1);
+            }
+            for sink in &mut band.sinks {
+                sink.item_wavelets = (sink.expected / items as usize).max(1);
             }
         }
         Ok(())
@@ -259,6 +277,8 @@ impl<'a> Fabric<'a> {
                     direction,
                     data: Vec::new(),
                     next: 0,
+                    item_wavelets: 1,
+                    item_starts: Vec::new(),
                     credits,
                     interval,
                     earliest: 0,
@@ -276,6 +296,8 @@ impl<'a> Fabric<'a> {
                     direction,
                     expected: 0,
                     data: Vec::new(),
+                    item_wavelets: 1,
+                    item_ends: Vec::new(),
                     interval,
                     restore_at: None,
                     last: 0,

@@ -1,0 +1,60 @@
+//! Tensors that cross the edge of the mesh.
+
+use super::Clock;
+use crate::layout;
+use waferloom_fabric::{Distribution, Dtype};
+use waferloom_kernels::cost;
+use waferloom_kernels::mesh::output;
+
+/// `kernels::edge::receive`: the tiles of a row follow one another. Each PE but the last turns from its own tile to those of
+/// others, which the next one waits for; when another tensor follows, its first tiles come in meanwhile, so that only the
+/// `first` of several waits for the last PE.
+pub(super) fn receive(clock: Clock<'_>, distribution: &Distribution, dtype: Dtype, first: bool) -> u64 {
+    let others = u64::from(distribution.grid.width) - 1;
+    let words = words(distribution, dtype);
+    let turn_over = cost::startup(clock.machine) + clock.scalars(2);
+    let last = others * (turn_over + cost::neighbour(clock.machine)) + cost::flight(clock.machine, 0);
+    let stream = clock.words(words) + others * words * cycles_per_word(clock, output::EDGE);
+    (stream + if first { last } else { turn_over }).max(host(clock, distribution, words))
+}
+
+/// `kernels::edge::send`: the westernmost PE sends its own tile and those of the others, which come in at the pace of the
+/// stream, or, when they are short, one neighbour's way after another; behind another tensor they have come in meanwhile.
+pub(super) fn send(clock: Clock<'_>, distribution: &Distribution, dtype: Dtype, first: bool) -> u64 {
+    let others = u64::from(distribution.grid.width) - 1;
+    let words = words(distribution, dtype);
+    let pace = words * cycles_per_word(clock, output::CHAIN);
+    let pace = if first { pace.max(cost::neighbour(clock.machine)) } else { pace };
+    let turn_over = if others > 0 { cost::startup(clock.machine) + clock.scalars(2) } else { 0 };
+    (clock.words(words) + turn_over + others * pace).max(host(clock, distribution, words))
+}
+
+fn words(distribution: &Distribution, dtype: Dtype) -> u64 {
+    (distribution.tile_elements() as u64 * u64::from(dtype.bytes())).div_ceil(4)
+}
+
+/// An output queue holds each word for the length of the ramp: a short queue on a long ramp sets the pace.
+fn cycles_per_word(clock: Clock<'_>, queue: u8) -> u64 {
+    let depth = clock.machine.output_queue_depths.get(usize::from(queue)).copied().unwrap_or(1).max(1);
+    u64::from(clock.machine.ramp_cycles).div_ceil(u64::from(depth)).max(1)
+}
+
+/// All tiles over the links to the host.
+fn host(clock: Clock<'_>, distribution: &Distribution, words: u64) -> u64 {
+    ((words * distribution.grid.pes() as u64) as f64 / clock.machine.host_wavelets_per_cycle).ceil() as u64
+}
+
+/// `kernels::handoff` on the PE that has most to pass on: each row of the tensor goes along a row of PEs as a whole. The PEs of
+/// the neighbouring stage do the same at the same time.
+pub(super) fn handoff(clock: Clock<'_>, distribution: &Distribution, dtype: Dtype) -> u64 {
+    let tile_words = words(distribution, dtype);
+    if distribution.x.is_none() {
+        return clock.words(tile_words) * 2;
+    }
+    let (rows, columns) = layout::rows(distribution);
+    let length = distribution.shape.last().copied().unwrap_or(1).max(columns);
+    let row_words = u64::from(length * dtype.bytes()).div_ceil(4);
+    let row = 2 * cost::startup(clock.machine) + row_words + clock.branches(1) + clock.scalars(2);
+    let others = u64::from(distribution.grid.width) - 1;
+    u64::from(rows) * row + others * cost::neighbour(clock.machine)
+}

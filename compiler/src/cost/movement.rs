@@ -1,0 +1,237 @@
+//! Relayouts that nobody has planned: an estimate from some elements of some PEs.
+//!
+//! The corners, the middles of the edges and the middle of the grid are asked for up to [`SAMPLE`] elements of their tiles:
+//! from which PE each comes. That tells along which axes data move, how many PEs of a line take turns, and from how many of them
+//! one PE takes. The words of a turn follow from the layouts. What is not seen is into how many runs a PE's elements fall:
+//! one from each root is reckoned with.
+
+use super::Clock;
+use crate::{layout, view};
+use petgraph::graph::NodeIndex;
+use std::collections::{BTreeMap, BTreeSet};
+use waferloom_fabric::{Distribution, Dtype, Extent, Machine};
+use waferloom_kernels::cost;
+use waferloom_models::Graph;
+
+/// Elements of a PE's tile that are looked at.
+const SAMPLE: usize = 64;
+/// Dimensions of a run, about.
+const RANK: u64 = 2;
+
+/// What a relayout takes, estimated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Movement {
+    /// Cycles.
+    pub(crate) cycles: u64,
+    /// Whether no element changes its PE or its place, as far as was seen.
+    pub(crate) identity: bool,
+    /// Bytes of the tables.
+    pub(crate) table_bytes: u32,
+    /// Bytes of the buffers.
+    pub(crate) scratch_bytes: u32,
+}
+
+/// What some PEs take from the tensor of one node.
+#[derive(Default)]
+struct Takes {
+    /// Columns and rows from which each PE takes something, a set a PE.
+    columns: Vec<BTreeSet<u16>>,
+    rows: Vec<BTreeSet<u16>>,
+    /// Whether something comes from another column, from another row.
+    across: bool,
+    down: bool,
+    /// Whether everything stays in its PE and its place.
+    stays: bool,
+    /// Elements that were looked at.
+    seen: u64,
+}
+
+/// Estimates the relayout of a node's value to a layout; the nodes that it is made of lie in their default layouts. `float` is
+/// the type of the program's floats, `dtype` that of the value.
+pub(crate) fn movement(
+    machine: &Machine,
+    graph: &Graph,
+    id: NodeIndex,
+    wanted: &Distribution,
+    float: Dtype,
+    dtype: Dtype,
+) -> Movement {
+    let clock = Clock { machine };
+    let source = |node: NodeIndex| layout::default(graph.shape(node), wanted.grid, float);
+    let mut takes: BTreeMap<NodeIndex, (Distribution, Takes)> = BTreeMap::new();
+    let mut asked = 0u64;
+    for (x, y) in places(wanted.grid) {
+        let tile = wanted.tile_elements();
+        let step = tile.div_ceil(SAMPLE).max(1);
+        // An odd step meets all remainders of sizes that are powers of two.
+        let offsets = (0..tile).step_by(step | 1);
+        for (_, takes) in takes.values_mut() {
+            takes.columns.push(BTreeSet::new());
+            takes.rows.push(BTreeSet::new());
+        }
+        for offset in offsets {
+            let Some(index) = element_of(wanted, x, y, offset) else { continue };
+            asked += 1;
+            let Some((node, element)) = view::origin(graph, id, index) else { continue };
+            let (layout, takes) = takes.entry(node).or_insert_with(|| (source(node), Takes::new()));
+            let (column, row, from) = layout.locate(&coordinates(&layout.shape, element));
+            takes.take((x, y), (column, row), from == offset);
+        }
+    }
+    let several = takes.len() > 1;
+    let zeros = takes.values().map(|(_, t)| t.seen).sum::<u64>() < asked;
+    let mut all = Movement { identity: !several && !zeros, ..Movement::default() };
+    for (layout, takes) in takes.values() {
+        let share = takes.seen as f64 / asked.max(1) as f64;
+        all.identity &= takes.stays && wanted.tile_elements() <= layout.tile_elements();
+        all.add(takes.relayout(clock, layout, wanted, dtype, share));
+    }
+    if zeros {
+        all.cycles += clock.vector(wanted.tile_elements() as u64, &[dtype]);
+    }
+    if all.identity { Movement { identity: true, ..Movement::default() } } else { all }
+}
+
+/// PEs that are asked.
+fn places(grid: Extent) -> Vec<(u16, u16)> {
+    let some = |n: u16| BTreeSet::from([0, n / 2, n - 1]);
+    some(grid.height).into_iter().flat_map(|y| some(grid.width).into_iter().map(move |x| (x, y))).collect()
+}
+
+/// The element of the tensor at an offset of a PE's tile; `None` for padding.
+fn element_of(layout: &Distribution, x: u16, y: u16, offset: usize) -> Option<usize> {
+    let (mut index, mut rest, mut stride) = (0, offset as u32, 1usize);
+    for (dim, (&size, &local)) in layout.shape.iter().zip(&layout.tile()).enumerate().rev() {
+        let at = rest % local;
+        rest /= local;
+        let split = |split: Option<waferloom_fabric::Split>| split.filter(|s| s.dim as usize == dim);
+        let global = match (split(layout.x), split(layout.y)) {
+            (Some(s), _) => s.global(x.into(), at, layout.grid.width.into()),
+            (_, Some(s)) => s.global(y.into(), at, layout.grid.height.into()),
+            _ => at,
+        };
+        if global >= size {
+            return None;
+        }
+        index += global as usize * stride;
+        stride *= size as usize;
+    }
+    Some(index)
+}
+
+fn coordinates(shape: &[u32], mut element: usize) -> Vec<u32> {
+    let mut index = vec![0; shape.len()];
+    for (at, &size) in index.iter_mut().zip(shape).rev() {
+        *at = (element % size as usize) as u32;
+        element /= size as usize;
+    }
+    index
+}
+
+impl Takes {
+    fn new() -> Self {
+        Self { columns: vec![BTreeSet::new()], rows: vec![BTreeSet::new()], stays: true, ..Self::default() }
+    }
+
+    fn take(&mut self, at: (u16, u16), (column, row): (Option<u16>, Option<u16>), in_place: bool) {
+        self.seen += 1;
+        let home = (column.unwrap_or(at.0), row.unwrap_or(at.1));
+        self.across |= home.0 != at.0;
+        self.down |= home.1 != at.1;
+        self.stays &= home == at && in_place;
+        for (set, from) in [(&mut self.columns, home.0), (&mut self.rows, home.1)] {
+            if let Some(set) = set.last_mut() {
+                set.insert(from);
+            }
+        }
+    }
+
+    /// One series of broadcasts for each axis along which something moves, as `relayout::plan` would do it. `share` of the
+    /// value's elements come from here.
+    fn relayout(
+        &self,
+        clock: Clock<'_>,
+        source: &Distribution,
+        wanted: &Distribution,
+        dtype: Dtype,
+        share: f64,
+    ) -> Movement {
+        let words = |elements: u64| (elements * u64::from(dtype.bytes())).div_ceil(4);
+        let elements = (wanted.tile_elements() as f64 * share).ceil() as u64;
+        let tile = source.tile_elements() as u64;
+        let (width, height) = (u64::from(wanted.grid.width), u64::from(wanted.grid.height));
+        let across = Series { pes: width, from: &self.columns, words: words(tile), elements, dtype };
+        let down = Series { pes: height, from: &self.rows, words: words(tile), elements, dtype };
+        match (self.across, self.down) {
+            (false, false) => {
+                Movement { cycles: copies(clock, 1, elements, dtype), table_bytes: 24, ..Movement::default() }
+            }
+            (true, false) => across.cost(clock),
+            (false, true) => down.cost(clock),
+            (true, true) => {
+                // What the PEs of a column need lies in some rows of PEs, about equally.
+                let rows = down.roots().max(1);
+                let column = match wanted.y {
+                    Some(_) => elements * height,
+                    None => elements,
+                };
+                let kept = column.div_ceil(rows);
+                let mut all = Series { elements: kept, ..across }.cost(clock);
+                all.add(Series { words: words(kept), ..down }.cost(clock));
+                all.scratch_bytes += words(kept) as u32 * 4;
+                all
+            }
+        }
+    }
+}
+
+impl Movement {
+    fn add(&mut self, other: Self) {
+        self.cycles += other.cycles;
+        self.table_bytes += other.table_bytes;
+        self.scratch_bytes = self.scratch_bytes.max(other.scratch_bytes);
+    }
+}
+
+/// PEs of a line that take turns.
+#[derive(Clone, Copy)]
+struct Series<'a> {
+    /// PEs of the line.
+    pes: u64,
+    /// From which PEs of the line each PE that was asked takes something.
+    from: &'a [BTreeSet<u16>],
+    /// Words that a PE sends in its turn.
+    words: u64,
+    /// Elements that a PE takes in all.
+    elements: u64,
+    dtype: Dtype,
+}
+
+impl Series<'_> {
+    /// Turns: up to the last PE that sends something.
+    fn roots(self) -> u64 {
+        self.from.iter().filter_map(BTreeSet::last).max().map_or(0, |&last| u64::from(last) + 1)
+    }
+
+    fn cost(self, clock: Clock<'_>) -> Movement {
+        let roots = self.roots();
+        // Roots from which one PE takes something; those from which some PE of the line does.
+        let most = self.from.iter().map(BTreeSet::len).max().unwrap_or(0) as u64;
+        let wanted = roots.min(most * self.pes);
+        let silent = clock.branches(5) + clock.scalars(8);
+        let cycles = roots * silent
+            + wanted * clock.words(self.words)
+            + copies(clock, most, self.elements, self.dtype)
+            + cost::turns_wait(clock.machine, self.pes, roots);
+        let numbers = 2 * roots + most * (2 + 3 * RANK);
+        Movement { cycles, identity: false, table_bytes: numbers as u32 * 2, scratch_bytes: self.words as u32 * 4 }
+    }
+}
+
+/// `runs` copies of `elements` in all.
+fn copies(clock: Clock<'_>, runs: u64, elements: u64, dtype: Dtype) -> u64 {
+    let word = if dtype.bytes() == 2 { Dtype::U16 } else { Dtype::I32 };
+    let numbers = 2 + 3 * RANK;
+    runs * (clock.branches(1) + clock.scalars(numbers + 5) + cost::startup(clock.machine))
+        + elements.div_ceil(clock.lanes(&[word]))
+}
