@@ -370,23 +370,26 @@ fn bfloat16_is_read_as_the_same_numbers() {
 
 #[test]
 fn what_the_front_end_reads_wrongly() {
-    let file = File::default()
+    let mut file = File::default()
         .float("x", &[2, 4], &numbers(8))
         .constant_int("row", &[1, 1], &[-1])
         .constant_int("cut", &[4], &[0, -1, 1, -2])
         .constant_int("around", &[4], &[0, 1, 0, 0])
+        .constant_int("shape", &[2], &[2, 4])
         .constant("one", &[], &[1.0]);
-    let mut file = file;
     file.constants.push(tensor("true", BOOL, &[], &[1]));
     let file = file
         .node("Celu", "x", "celu", &[Message::default().bytes(1, "alpha").fixed(2, 0.5_f32.to_bits()).number(20, 1)])
         .node("GatherND", "x row", "last", &[])
         .node("Pad", "x cut", "trimmed", &[])
+        .node("ConstantOfShape", "shape", "zeros", &[])
+        .node("Max", "zeros x", "relu", &[])
         .node("Greater", "x one", "above", &[])
         .node("Pad", "above around true", "flags", &[])
         .output("celu", FLOAT)
         .output("last", FLOAT)
         .output("trimmed", FLOAT)
+        .output("relu", FLOAT)
         .output("flags", BOOL);
     let found = file.check();
     let x = numbers(8);

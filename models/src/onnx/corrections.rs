@@ -1,6 +1,7 @@
 //! What the front end reads wrongly or not at all is written otherwise before it reads it:
 //!
 //! - `Celu`, of which it forgets a factor: `alpha * Elu(x / alpha)`;
+//! - `ConstantOfShape` without a value, which it takes for double precision: zeros in float32;
 //! - `GatherND` by constant rows, of which it rejects negative ones: `Gather`;
 //! - `Pad` of truth values: of numbers, then cast;
 //! - `Pad` by constant negative numbers: a slice, then what is left to pad.
@@ -29,6 +30,7 @@ pub(super) fn correct(graph: &mut GraphProto) {
         let operand = |i: usize| node.input.get(i).and_then(|name| constants.get(name));
         let rewritten = match node.op_type.as_str() {
             "Celu" => writer.celu(&node),
+            "ConstantOfShape" if node.attribute.is_empty() => writer.zeros(&node),
             "GatherND" => operand(1).is_some_and(|indices| writer.gather(&node, indices)),
             "Pad" if operand(2).is_some_and(|value| value.data_type == BOOL) => {
                 operand(2).is_some_and(|value| writer.pad_truth(&node, value))
@@ -104,6 +106,14 @@ impl Writer {
         self.node(node, "Div", &[x, &number], &part);
         self.node(node, "Elu", &[&part], &bent);
         self.node(node, "Mul", &[&bent, &number], y);
+        true
+    }
+
+    fn zeros(&mut self, node: &NodeProto) -> bool {
+        let zero = TensorProto { data_type: FLOAT, dims: vec![1], float_data: vec![0.0], ..TensorProto::default() };
+        // 4 says that it is a tensor.
+        let value = AttributeProto { name: "value".into(), t: Some(zero), r#type: 4, ..AttributeProto::default() };
+        self.nodes.push(NodeProto { attribute: vec![value], ..node.clone() });
         true
     }
 
