@@ -1,5 +1,6 @@
 //! From a plan to a program: one class of PEs for each stage, whose only task runs the stage's steps in order.
 
+mod colors;
 mod constants;
 pub(crate) mod elementwise;
 mod matmul;
@@ -9,6 +10,7 @@ mod roll;
 mod rows;
 
 use crate::plan::{Plan, Stage, Step, StepKind, TensorId};
+use crate::relayouts::Relayouts;
 use crate::{CompileError, allocate, layout};
 use waferloom_fabric::{Class, Coord, Direction, Distribution, Machine, Operator, Placement, Port, PortKind, Program};
 use waferloom_kernels::handoff::{self, Columns, Share};
@@ -26,6 +28,7 @@ struct Lowering<'a> {
     several: bool,
     mesh: Mesh,
     code: Code,
+    relayouts: &'a mut Relayouts,
 }
 
 /// Turns the decisions into code, constants and ports.
@@ -33,6 +36,11 @@ struct Lowering<'a> {
 /// # Errors
 /// A plan that was made for another graph, and code that does not fit beside the data.
 pub fn lower(graph: &Graph, plan: &Plan) -> Result<Program, CompileError> {
+    with_known(graph, plan, &mut Relayouts::default())
+}
+
+/// The same with the relayouts that planning has worked out.
+pub(crate) fn with_known(graph: &Graph, plan: &Plan, relayouts: &mut Relayouts) -> Result<Program, CompileError> {
     let mut program = Program {
         name: plan.model.clone(),
         machine: plan.machine.clone(),
@@ -53,9 +61,10 @@ pub fn lower(graph: &Graph, plan: &Plan) -> Result<Program, CompileError> {
         if index > 0 {
             mesh = mesh.eastern_neighbour(stage.grid.width);
         }
-        mesh = add_stage(&mut program, graph, plan, index, mesh)?;
+        mesh = add_stage(&mut program, graph, plan, index, mesh, relayouts)?;
     }
     program.params = mesh.into_params();
+    colors::allocate(&mut program)?;
     Ok(program)
 }
 
@@ -66,10 +75,12 @@ fn add_stage(
     plan: &Plan,
     index: usize,
     mesh: Mesh,
+    relayouts: &mut Relayouts,
 ) -> Result<Mesh, CompileError> {
     let stage = &plan.stages[index];
     let first_operator = program.operators.len();
-    let mut lowering = Lowering { graph, stage, several: plan.stages.len() > 1, mesh, code: Code::new() };
+    let several = plan.stages.len() > 1;
+    let mut lowering = Lowering { graph, stage, several, mesh, code: Code::new(), relayouts };
     let item = (plan.items > 1).then(|| lowering.code.register());
     for tensor in 0..stage.tensors.len() {
         program.constants.extend(lowering.constant(tensor)?);
@@ -90,8 +101,8 @@ fn add_stage(
     program.ports.extend(stage.steps.iter().filter_map(|step| lowering.port(step)));
     let class = Class {
         name: if plan.stages.len() == 1 { "worker".into() } else { format!("stage {index}") },
-        input_queues: Mesh::input_queues(),
-        output_queues: Mesh::output_queues(),
+        input_queues: lowering.mesh.input_queues(),
+        output_queues: lowering.mesh.output_queues(),
         fifos: Vec::new(),
         buffers: allocate::buffers(stage, first_operator),
         tasks: vec![lowering.code.into_main_task(MAIN_TASK)],

@@ -19,6 +19,7 @@ pub(crate) use sketch::sketch;
 use crate::cut::Part;
 use crate::error::{CompileError, UnsupportedOperator};
 use crate::plan::{Area, Stage, Step, StepKind, Storage, TensorId, TensorPlan};
+use crate::relayouts::Relayouts;
 use crate::{Options, layout};
 use petgraph::graph::NodeIndex;
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,6 +48,7 @@ struct Selection<'a> {
     /// The tensors that hold a node's value, the first as it was computed.
     holders: BTreeMap<NodeIndex, Vec<TensorId>>,
     names: BTreeSet<String>,
+    relayouts: Relayouts,
 }
 
 /// Chooses kernels and layouts for a part of the graph on a rectangle of PEs.
@@ -57,8 +59,10 @@ pub(crate) fn run(
     origin: Coord,
     grid: Extent,
     options: &Options,
+    relayouts: &mut Relayouts,
 ) -> Result<Stage, CompileError> {
-    let mut selection = Selection::new(graph, origin, grid, options);
+    let known = std::mem::take(relayouts);
+    let mut selection = Selection { relayouts: known, ..Selection::new(graph, origin, grid, options) };
     if place.first {
         for &id in &graph.inputs {
             selection.receive(id);
@@ -83,13 +87,16 @@ pub(crate) fn run(
             selection.step(name, StepKind::Send { output: name.clone(), source }, 0);
         }
     }
-    Ok(selection.stage)
+    *relayouts = selection.relayouts;
+    let last = part.compute.last().map(|&id| graph.node(id).name.clone()).unwrap_or_default();
+    Ok(Stage { last, ..selection.stage })
 }
 
 impl<'a> Selection<'a> {
     /// A stage without steps on a rectangle of its own, for a machine and a type of floats.
     fn new(graph: &'a Graph, origin: Coord, grid: Extent, options: &'a Options) -> Self {
-        let stage = Stage { origin, grid, tensors: Vec::new(), steps: Vec::new(), repeats: Vec::new() };
+        let stage =
+            Stage { origin, grid, last: String::new(), tensors: Vec::new(), steps: Vec::new(), repeats: Vec::new() };
         Self {
             graph,
             machine: &options.machine,
@@ -98,6 +105,7 @@ impl<'a> Selection<'a> {
             stage,
             holders: BTreeMap::new(),
             names: BTreeSet::new(),
+            relayouts: Relayouts::default(),
         }
     }
 }

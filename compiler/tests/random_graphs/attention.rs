@@ -24,13 +24,13 @@ impl Maker<'_> {
     fn memory(&mut self, tokens: usize) -> Id {
         let name = format!("memory of {tokens}");
         let known = self.net.graph.inputs.iter().copied().find(|&id| self.net.graph.node(id).name == name);
-        known.unwrap_or_else(|| self.further_input(name, &[self.case.batch, tokens, self.case.width]))
+        known.unwrap_or_else(|| self.further_input(&name, &[self.case.batch, tokens, self.case.width]))
     }
 
-    fn further_input(&mut self, name: String, shape: &[usize]) -> Id {
+    fn further_input(&mut self, name: &str, shape: &[usize]) -> Id {
         let values = self.net.floats(shape.iter().product(), 1.0);
-        self.inputs.insert(name.clone(), Tensor::from_f32(shape, values).unwrap());
-        self.net.input(&name, ElementType::Float, shape)
+        self.inputs.insert(name.into(), Tensor::from_f32(shape, values).unwrap());
+        self.net.input(name, ElementType::Float, shape)
     }
 
     /// Queries of one sequence, keys and values of another, as `[batch, heads, tokens, head]`.
@@ -66,7 +66,7 @@ impl Maker<'_> {
         if past > 0 {
             let shape = [self.case.batch, block.key_heads, past, block.head];
             [k, v] = [(k, "keys"), (v, "values")].map(|(new, name)| {
-                let before = self.further_input(format!("{name} {}", self.inputs.len()), &shape);
+                let before = self.further_input(&format!("{name} {}", self.inputs.len()), &shape);
                 let all = self.net.concat(&[before, new], 2);
                 self.net.output(all);
                 all

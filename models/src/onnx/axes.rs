@@ -87,7 +87,7 @@ fn downsample(site: &mut Site, op: &Downsample, a: NodeIndex) -> Result<NodeInde
 /// Elements of an axis at constant places.
 pub(super) fn picked(site: &mut Site, a: NodeIndex, axis: usize, places: Vec<i64>) -> Result<NodeIndex, String> {
     let wanted = TensorType { element: ElementType::Int, shape: vec![places.len()] };
-    let places = site.builder.constant(&format!("{}.indices", site.name), wanted, ConstantData::Int(places));
+    let places = site.builder.constant(&format!("{}.indices", site.name), wanted, ConstantData::Int(places.into()));
     site.builder.emit(site.name, Op::Gather { axis }, &[a, places])
 }
 
@@ -156,10 +156,10 @@ pub(super) fn pad_with(
             let elements = count(&output.shape);
             // The front end leaves the number as the file has it, whatever is padded.
             let data = match (value, output.element) {
-                (TensorData::F32(v), ElementType::Float) => ConstantData::Float(vec![first(v); elements]),
-                (TensorData::I64(v), ElementType::Float) => ConstantData::Float(vec![first(v) as f32; elements]),
-                (TensorData::F32(v), _) => ConstantData::Int(vec![first(v) as i64; elements]),
-                (TensorData::I64(v), _) => ConstantData::Int(vec![first(v); elements]),
+                (TensorData::F32(v), ElementType::Float) => ConstantData::Float(vec![first(v); elements].into()),
+                (TensorData::I64(v), ElementType::Float) => ConstantData::Float(vec![first(v) as f32; elements].into()),
+                (TensorData::F32(v), _) => ConstantData::Int(vec![first(v) as i64; elements].into()),
+                (TensorData::I64(v), _) => ConstantData::Int(vec![first(v); elements].into()),
             };
             let filling = site.builder.constant(&format!("{}.filling", site.name), output, data);
             parts.insert(if front { 0 } else { parts.len() }, filling);
@@ -185,10 +185,10 @@ fn triangle(site: &mut Site, upper: bool, a: NodeIndex) -> Result<NodeIndex, Str
     let name = site.name;
     let mut wanted = TensorType { element: ElementType::Bool, shape: vec![1; rank] };
     wanted.shape[rank - 2..].copy_from_slice(&[rows, columns]);
-    let keep = site.builder.constant(&format!("{name}.keep"), wanted, ConstantData::Int(keep));
+    let keep = site.builder.constant(&format!("{name}.keep"), wanted, ConstantData::Int(keep.into()));
     let zero = match site.output.element {
-        ElementType::Float => ConstantData::Float(vec![0.0]),
-        ElementType::Int | ElementType::Bool => ConstantData::Int(vec![0]),
+        ElementType::Float => ConstantData::Float([0.0].into()),
+        ElementType::Int | ElementType::Bool => ConstantData::Int([0].into()),
     };
     let wanted = TensorType { element: site.output.element, shape: vec![1; rank] };
     let zero = site.builder.constant(&format!("{name}.zero"), wanted, zero);

@@ -201,7 +201,7 @@ pub(super) fn is_infinite(site: &mut Site, positive: bool, negative: bool) -> Te
         (false, true) => t.with(BinaryOp::Eq, a, f32::NEG_INFINITY),
         (false, false) => {
             let output = TensorType { element: ElementType::Bool, shape: vec![1; site.output.shape.len()] };
-            let never = site.builder.constant(site.name, output, ConstantData::Int(vec![0]));
+            let never = site.builder.constant(site.name, output, ConstantData::Int([0].into()));
             site.builder.broadcast(site.name, never, site.output.shape.clone())
         }
     }

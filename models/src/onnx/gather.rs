@@ -82,7 +82,7 @@ fn gather_elements(site: &mut Site, axis: usize) -> Result<NodeIndex, String> {
     let step = super::order::integer(site, indices, step as i64);
     let wanted = TensorType { element: ElementType::Int, shape: shape.clone() };
     let b = &mut *site.builder;
-    let starts = b.constant(&format!("{name}.starts"), wanted, ConstantData::Int(starts));
+    let starts = b.constant(&format!("{name}.starts"), wanted, ConstantData::Int(starts.into()));
     let places = b.binary(&format!("{name}.steps"), BinaryOp::Mul, indices, step)?;
     let places = b.binary(&format!("{name}.places"), BinaryOp::Add, places, starts)?;
     let flat = b.reshape(&format!("{name}.flat"), data, vec![count(&sizes)])?;

@@ -123,10 +123,10 @@ fn worst(site: &mut Site, a: NodeIndex, op: ReduceOp) -> NodeIndex {
         TensorType { shape: vec![1; site.builder.shape(a).len()], ..site.builder.graph.node(a).output.clone() };
     let largest = op == ReduceOp::Max;
     let data = match output.element {
-        ElementType::Float => ConstantData::Float(vec![if largest { f32::NEG_INFINITY } else { f32::INFINITY }]),
+        ElementType::Float => ConstantData::Float([if largest { f32::NEG_INFINITY } else { f32::INFINITY }].into()),
         // The mesh's integers have 32 bits.
         ElementType::Int | ElementType::Bool => {
-            ConstantData::Int(vec![i64::from(if largest { i32::MIN } else { i32::MAX })])
+            ConstantData::Int([i64::from(if largest { i32::MIN } else { i32::MAX })].into())
         }
     };
     site.builder.constant(&format!("{}.worst", site.name), output, data)
@@ -135,7 +135,7 @@ fn worst(site: &mut Site, a: NodeIndex, op: ReduceOp) -> NodeIndex {
 /// An integer, of the rank of `like`.
 pub(super) fn integer(site: &mut Site, like: NodeIndex, value: i64) -> NodeIndex {
     let output = TensorType { element: ElementType::Int, shape: vec![1; site.builder.shape(like).len()] };
-    site.builder.constant(&format!("{}.number", site.name), output, ConstantData::Int(vec![value]))
+    site.builder.constant(&format!("{}.number", site.name), output, ConstantData::Int([value].into()))
 }
 
 /// 0, 1, 2, .. along an axis of `like`, with a size of 1 on the others.
@@ -151,8 +151,8 @@ pub(super) fn numbers_along(site: &mut Site, like: NodeIndex, axis: usize, what:
 pub(super) fn zero(site: &mut Site, like: NodeIndex) -> NodeIndex {
     let output = site.builder.graph.node(like).output.clone();
     let data = match output.element {
-        ElementType::Float => ConstantData::Float(vec![0.0]),
-        ElementType::Int | ElementType::Bool => ConstantData::Int(vec![0]),
+        ElementType::Float => ConstantData::Float([0.0].into()),
+        ElementType::Int | ElementType::Bool => ConstantData::Int([0].into()),
     };
     let output = TensorType { shape: vec![1; output.shape.len()], ..output };
     site.builder.constant(&format!("{}.zero", site.name), output, data)

@@ -70,10 +70,10 @@ fn constant(site: &Site, id: NodeIndex) -> Result<TValue, String> {
     let say = |e: tract_onnx::prelude::tract_ndarray::ShapeError| e.to_string();
     match &site.builder.graph.node(id).op {
         Op::Constant(ConstantData::Float(v)) => {
-            Ok(ArrayD::from_shape_vec(shape, v.clone()).map_err(say)?.into_tensor().into())
+            Ok(ArrayD::from_shape_vec(shape, v.to_vec()).map_err(say)?.into_tensor().into())
         }
         Op::Constant(ConstantData::Int(v)) => {
-            Ok(ArrayD::from_shape_vec(shape, v.clone()).map_err(say)?.into_tensor().into())
+            Ok(ArrayD::from_shape_vec(shape, v.to_vec()).map_err(say)?.into_tensor().into())
         }
         _ => Err("sizes and scales must be constant; export with fixed sizes".into()),
     }
@@ -88,7 +88,7 @@ fn resample(site: &mut Site, a: NodeIndex, axis: usize, weights: &[f32], length:
     let moved = b.permute(&name, a, last.clone())?;
     let moved = b.reshape(&name, moved, vec![rows, shape[axis]])?;
     let wanted = TensorType { element: ElementType::Float, shape: vec![shape[axis], length] };
-    let weights = b.constant(&format!("{name}.weights"), wanted, ConstantData::Float(weights.to_vec()));
+    let weights = b.constant(&format!("{name}.weights"), wanted, ConstantData::Float(weights.into()));
     let product = b.emit(&name, Op::MatMul, &[moved, weights])?;
     let mut sizes: Vec<usize> = last.iter().map(|&d| shape[d]).collect();
     sizes[rank - 1] = length;
