@@ -5,11 +5,12 @@
 //! most two steps:
 //!
 //! 1. along the rows: each PE in turn broadcasts its tile; each PE keeps what PEs of its *column* need;
-//! 2. along the columns: each PE in turn broadcasts what it kept; each PE takes what it needs itself.
+//! 2. along the columns: each PE in turn broadcasts what it kept; each PE takes what it needs itself;
 //!
-//! A step that would move nothing is left out. What a PE takes from a broadcast is a list of strided runs in its SRAM.
+//! or first along the columns, where that sends less. A step that would move nothing is left out. What a PE takes from a broadcast is a list of strided runs in its SRAM.
 
 mod cycles;
+mod order;
 
 use crate::code::{Code, Reg, Tile, memory};
 use crate::line::{self, Turn};
@@ -144,6 +145,9 @@ pub struct TooLarge {
     pub elements: usize,
 }
 
+/// An element that a PE needs: the PE that has it, its offset there, and the offset where it goes.
+type Need = (Coord, u32, u32);
+
 /// An element's place in a step: (position of its root in the line, offset in the root's panel).
 type Place = (u32, u32);
 
@@ -163,7 +167,7 @@ pub fn plan(
     limit(target.tile_elements())?;
     let homes = homes(source);
     // For every PE: the source's column, row and offset of each element it needs, with the element's offset in its own tile.
-    let mut needs: Vec<Vec<(Coord, u32, u32)>> = Vec::with_capacity(grid.pes());
+    let mut needs: Vec<Vec<Need>> = Vec::with_capacity(grid.pes());
     for at in (0..grid.pes()).map(|i| grid.coord(i)) {
         let wanted = target.tile_indices(at.x, at.y).into_iter().enumerate();
         let found = wanted.filter_map(|(offset, index)| {
@@ -192,7 +196,7 @@ pub fn plan(
         (false, false) => Ok(Relayout { steps: vec![direct(None)], middle_elements: 0, grid }),
         (true, false) => Ok(Relayout { steps: vec![direct(Some(Axis::X))], middle_elements: 0, grid }),
         (false, true) => Ok(Relayout { steps: vec![direct(Some(Axis::Y))], middle_elements: 0, grid }),
-        (true, true) => two_steps(grid, &needs, tile, dtype),
+        (true, true) => two_steps(grid, order::first_axis(grid, &needs, tile), &needs, tile, dtype),
     }
 }
 
@@ -214,17 +218,27 @@ fn homes(source: &Distribution) -> Vec<(Option<u16>, Option<u16>, u32)> {
         .collect()
 }
 
-fn two_steps(grid: Extent, needs: &[Vec<(Coord, u32, u32)>], tile: u32, dtype: Dtype) -> Result<Relayout, TooLarge> {
-    // What each PE keeps for its column: (root column, offset there) in the order in which it is first asked for.
+fn two_steps(
+    grid: Extent,
+    first_axis: Axis,
+    needs: &[Vec<Need>],
+    tile: u32,
+    dtype: Dtype,
+) -> Result<Relayout, TooLarge> {
+    // What each PE keeps for its line of the second step: (root, offset there) in the order in which it is first asked for.
     let mut kept: Vec<BTreeMap<Place, u32>> = vec![BTreeMap::new(); grid.pes()];
     let mut second: Vec<Vec<(Place, u32)>> = Vec::with_capacity(grid.pes());
     for (i, list) in needs.iter().enumerate() {
         let at = grid.coord(i);
         let takes = list.iter().map(|&(home, from, to)| {
-            let keeper = &mut kept[grid.index(Coord { x: at.x, y: home.y })];
+            let (keeper, first_root, second_root) = match first_axis {
+                Axis::X => (Coord { x: at.x, y: home.y }, home.x, home.y),
+                Axis::Y => (Coord { x: home.x, y: at.y }, home.y, home.x),
+            };
+            let keeper = &mut kept[grid.index(keeper)];
             let next = keeper.len() as u32;
-            let slot = *keeper.entry((u32::from(home.x), from)).or_insert(next);
-            ((u32::from(home.y), slot), to)
+            let slot = *keeper.entry((u32::from(first_root), from)).or_insert(next);
+            ((u32::from(second_root), slot), to)
         });
         second.push(takes.collect());
     }
@@ -241,9 +255,13 @@ fn two_steps(grid: Extent, needs: &[Vec<(Coord, u32, u32)>], tile: u32, dtype: D
         })
         .collect();
     let sizes: Vec<u32> = kept.iter().map(|k| k.len() as u32).collect();
+    let (second_axis, keeper): (Axis, fn(Coord, u32) -> Coord) = match first_axis {
+        Axis::X => (Axis::Y, |at, root| Coord { x: at.x, y: root as u16 }),
+        Axis::Y => (Axis::X, |at, root| Coord { x: root as u16, y: at.y }),
+    };
     let steps = vec![
-        step(grid, Some(Axis::X), &first, |_, _| tile, dtype),
-        step(grid, Some(Axis::Y), &second, |at, root| sizes[grid.index(Coord { x: at.x, y: root as u16 })], dtype),
+        step(grid, Some(first_axis), &first, |_, _| tile, dtype),
+        step(grid, Some(second_axis), &second, |at, root| sizes[grid.index(keeper(at, root))], dtype),
     ];
     Ok(Relayout { steps, middle_elements: middle as u32, grid })
 }
