@@ -3,7 +3,7 @@
 mod print;
 mod step;
 
-pub use step::{Elementwise, Source, Step, StepKind};
+pub use step::{Algorithm, Choice, Elementwise, Source, Step, StepKind};
 
 use serde::{Deserialize, Serialize};
 use std::ops::Range;

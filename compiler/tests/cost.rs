@@ -91,6 +91,7 @@ fn estimates_are_within_15_percent() {
         let (graph, inputs) = import(name);
         let options = Options::new(machine, Extent { width, height }, dtype);
         let plan = plan(&graph, &options).unwrap();
+        println!("{plan}");
         let program = lower(&graph, &plan).unwrap();
         let run = simulate(&program, &inputs, &waferloom_simulator::Options::default()).unwrap();
         let report = Report::new(&program, &Totals::from(&run), Facts::default());

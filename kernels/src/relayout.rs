@@ -7,7 +7,7 @@
 //! 1. along the rows: each PE in turn broadcasts its tile; each PE keeps what PEs of its *column* need;
 //! 2. along the columns: each PE in turn broadcasts what it kept; each PE takes what it needs itself;
 //!
-//! or first along the columns, where that sends less. A step that would move nothing is left out. What a PE takes from a broadcast is a list of strided runs in its SRAM.
+//! or first along the columns, where that is faster on the machine. A step that would move nothing is left out. What a PE takes from a broadcast is a list of strided runs in its SRAM.
 
 mod cycles;
 mod order;
@@ -16,7 +16,7 @@ use crate::code::{Code, Reg, Tile, memory};
 use crate::line::{self, Turn};
 use crate::mesh::{Axis, Mesh};
 use std::collections::BTreeMap;
-use waferloom_fabric::{Coord, Distribution, Dtype, Extent, ScalarOp, Value, VectorOp};
+use waferloom_fabric::{Coord, Distribution, Dtype, Extent, Machine, ScalarOp, Value, VectorOp};
 
 /// A copy of a box of elements: from `source` on to `target` on, over up to three dimensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,6 +160,7 @@ pub fn plan(
     target: &Distribution,
     map: &[Option<u32>],
     dtype: Dtype,
+    machine: &Machine,
 ) -> Result<Relayout, TooLarge> {
     let grid = source.grid;
     let limit = |elements: usize| if elements > 0xFFFF { Err(TooLarge { elements }) } else { Ok(()) };
@@ -196,7 +197,16 @@ pub fn plan(
         (false, false) => Ok(Relayout { steps: vec![direct(None)], middle_elements: 0, grid }),
         (true, false) => Ok(Relayout { steps: vec![direct(Some(Axis::X))], middle_elements: 0, grid }),
         (false, true) => Ok(Relayout { steps: vec![direct(Some(Axis::Y))], middle_elements: 0, grid }),
-        (true, true) => two_steps(grid, order::first_axis(grid, &needs, tile), &needs, tile, dtype),
+        (true, true) => {
+            let rows_first = two_steps(grid, Axis::X, &needs, tile, dtype)?;
+            // Worth a look only where less is sent.
+            if order::words(grid, Axis::Y, &needs, tile) >= order::words(grid, Axis::X, &needs, tile) {
+                return Ok(rows_first);
+            }
+            let columns_first = two_steps(grid, Axis::Y, &needs, tile, dtype)?;
+            let is_faster = columns_first.cycles(machine, dtype) < rows_first.cycles(machine, dtype);
+            Ok(if is_faster { columns_first } else { rows_first })
+        }
     }
 }
 

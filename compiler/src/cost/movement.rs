@@ -169,17 +169,12 @@ impl Takes {
             (true, false) => across.cost(clock),
             (false, true) => down.cost(clock),
             (true, true) => {
-                // What the PEs of a column need lies in some rows of PEs, about equally.
-                let rows = down.roots().max(1);
-                let column = match wanted.y {
-                    Some(_) => elements * height,
-                    None => elements,
-                };
-                let kept = column.div_ceil(rows);
-                let mut all = Series { elements: kept, ..across }.cost(clock);
-                all.add(Series { words: words(kept), ..down }.cost(clock));
-                all.scratch_bytes += words(kept) as u32 * 4;
-                all
+                // What the PEs of a column (or of a row) need goes along it once.
+                let all_of = |split: bool, pes: u64| if split { elements * pes } else { elements };
+                let [column, row] = [all_of(wanted.y.is_some(), height), all_of(wanted.x.is_some(), width)];
+                let rows_first = across.then(clock, down, column);
+                let columns_first = down.then(clock, across, row);
+                if columns_first.cycles < rows_first.cycles { columns_first } else { rows_first }
             }
         }
     }
@@ -213,11 +208,28 @@ impl Series<'_> {
         self.from.iter().filter_map(BTreeSet::last).max().map_or(0, |&last| u64::from(last) + 1)
     }
 
+    /// Roots from which one PE takes something.
+    fn most(self) -> u64 {
+        self.from.iter().map(BTreeSet::len).max().unwrap_or(0) as u64
+    }
+
+    /// Roots from which some PE of the line takes something.
+    fn wanted(self) -> u64 {
+        self.roots().min(self.most() * self.pes)
+    }
+
+    /// This series with what PEs keep for another one behind it, along whose lines `elements` go in all.
+    fn then(self, clock: Clock<'_>, other: Self, elements: u64) -> Movement {
+        let kept = elements.div_ceil(other.wanted().max(1));
+        let words = (kept * u64::from(self.dtype.bytes())).div_ceil(4);
+        let mut both = Self { elements: kept, ..self }.cost(clock);
+        both.add(Self { words, ..other }.cost(clock));
+        both.scratch_bytes += words as u32 * 4;
+        both
+    }
+
     fn cost(self, clock: Clock<'_>) -> Movement {
-        let roots = self.roots();
-        // Roots from which one PE takes something; those from which some PE of the line does.
-        let most = self.from.iter().map(BTreeSet::len).max().unwrap_or(0) as u64;
-        let wanted = roots.min(most * self.pes);
+        let (roots, most, wanted) = (self.roots(), self.most(), self.wanted());
         let silent = clock.branches(5) + clock.scalars(8);
         let cycles = roots * silent
             + wanted * clock.words(self.words)

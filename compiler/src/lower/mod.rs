@@ -8,7 +8,7 @@ mod repeat;
 mod roll;
 mod rows;
 
-use crate::plan::{Plan, Stage, Step, StepKind, TensorId};
+use crate::plan::{Algorithm, Plan, Stage, Step, StepKind, TensorId};
 use crate::{CompileError, allocate, layout};
 use waferloom_fabric::{Class, Coord, Direction, Distribution, Machine, Operator, Placement, Port, PortKind, Program};
 use waferloom_kernels::handoff::{self, Columns, Share};
@@ -144,7 +144,13 @@ impl Lowering<'_> {
             StepKind::Move { node, sources, clear, result } => {
                 return self.movement(step, *node, sources, *clear, *result);
             }
-            StepKind::MatMul { left, right, start, result } => self.matmul(step, [*left, *right], start, *result),
+            StepKind::MatMul { choice, left, right, start, result } => {
+                let tensors = [*left, *right, *result];
+                match choice.algorithm {
+                    Algorithm::Summa => self.summa(step, tensors, start),
+                    Algorithm::Stationary => self.stationary(step, tensors, start),
+                }
+            }
             StepKind::Gather { table, indices, result } => self.gather(step, *table, *indices, *result),
             StepKind::Softmax { .. } | StepKind::Normalize { .. } | StepKind::Reduce { .. } => self.rows(step),
             StepKind::Elementwise { op, sources, result } => self.elementwise(step, *op, sources, *result),

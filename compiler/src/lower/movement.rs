@@ -36,7 +36,7 @@ impl Lowering<'_> {
         for (piece, &source) in view.pieces.iter().zip(sources) {
             let map = piece.map(view.elements);
             let from = self.distribution(source);
-            let relayout = relayout::plan(from, self.distribution(result), &map, target.dtype)
+            let relayout = relayout::plan(from, self.distribution(result), &map, target.dtype, self.machine)
                 .map_err(|source| CompileError::Relayout { node: step.name.clone(), source })?;
             let mut memory = Memory {
                 tables: Vec::new(),

@@ -86,6 +86,17 @@ impl Selection<'_> {
         Ok(result)
     }
 
+    /// Cycles of the relayout of a value to a layout by its tables; `None` for tiles that are too large for one.
+    pub(super) fn planned_move_cycles(&self, id: NodeIndex, wanted: &Distribution) -> Option<u64> {
+        let (view, dtype) = (view::of(self.graph, id), self.node_dtype(id));
+        let cycles = |piece: &Piece| {
+            let source = self.default_layout(piece.node);
+            let relayout = relayout::plan(&source, wanted, &piece.map(view.elements), dtype, self.machine).ok()?;
+            Some(relayout.cycles(self.machine, dtype))
+        };
+        view.pieces.iter().map(cycles).sum()
+    }
+
     /// The tensor as which a piece's node was computed.
     fn holder(&mut self, piece: &Piece) -> Result<TensorId, CompileError> {
         match self.holders.get(&piece.node).and_then(|tensors| tensors.first()) {
@@ -101,7 +112,7 @@ impl Selection<'_> {
         wanted: &Distribution,
         map: &[Option<u32>],
     ) -> Result<Relayout, CompileError> {
-        relayout::plan(self.distribution(source), wanted, map, self.stage.tensors[source].dtype)
+        relayout::plan(self.distribution(source), wanted, map, self.stage.tensors[source].dtype, self.machine)
             .map_err(|source| CompileError::Relayout { node: self.graph.node(id).name.clone(), source })
     }
 }

@@ -1,17 +1,12 @@
-//! Along which axis a relayout of two steps goes first.
+//! What a relayout of two steps sends, by the axis along which it goes first.
 
 use super::Need;
 use crate::mesh::Axis;
 use waferloom_fabric::Extent;
 
-/// The axis to begin with so that fewer words are sent; the rows when both are equal.
-pub(super) fn first_axis(grid: Extent, needs: &[Vec<Need>], tile: u32) -> Axis {
-    if words(grid, Axis::Y, needs, tile) < words(grid, Axis::X, needs, tile) { Axis::Y } else { Axis::X }
-}
-
 /// Elements that go along a line, in the fullest line of each of the two steps: whole tiles in the first, in the second what
 /// the PEs of the line have kept for it.
-fn words(grid: Extent, first: Axis, needs: &[Vec<Need>], tile: u32) -> u64 {
+pub(super) fn words(grid: Extent, first: Axis, needs: &[Vec<Need>], tile: u32) -> u64 {
     let (width, height) = (usize::from(grid.width), usize::from(grid.height));
     let mut roots = 0;
     let mut fullest = 0;

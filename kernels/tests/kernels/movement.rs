@@ -1,6 +1,6 @@
 //! Kernels that move data and change no bit: relayout, gather, edge.
 
-use crate::rig::{GRIDS, Rig, assert_same, floats, layout, numbers};
+use crate::rig::{GRIDS, Rig, assert_same, floats, layout, machine, numbers};
 use waferloom_fabric::{Distribution, Dtype, HostTensor, Split};
 use waferloom_kernels::gather::{self, Gather};
 use waferloom_kernels::relayout;
@@ -13,7 +13,7 @@ fn relaid(what: &str, source: &Distribution, target: &Distribution, map: &[Optio
     let before = numbers(8, target.elements(), dtype);
     let from = rig.constant(source, dtype, &values);
     let to = rig.constant(target, dtype, &before);
-    let plan = relayout::plan(source, target, map, dtype).unwrap_or_else(|e| panic!("{what}: {e}"));
+    let plan = relayout::plan(source, target, map, dtype, &machine()).unwrap_or_else(|e| panic!("{what}: {e}"));
     let tables = plan.tables().iter().map(|t| rig.table(&t.distribution, &t.numbers)).collect();
     let (panel, middle) = (rig.reserve(plan.panel_bytes()), rig.reserve(plan.middle_bytes(dtype)));
     relayout::emit(&mut rig.code, &rig.mesh, &plan, to, from, &relayout::Memory { tables, panel, middle });
@@ -146,7 +146,7 @@ fn identities_are_seen() {
     let source = layout(grid, &[6, 9], Dtype::F32);
     let identity: Vec<_> = (0..54).map(Some).collect();
     let plan = |target: &Distribution, map: &[Option<u32>]| {
-        relayout::plan(&source, target, map, Dtype::F32).expect("small tiles")
+        relayout::plan(&source, target, map, Dtype::F32, &machine()).expect("small tiles")
     };
     assert!(plan(&source, &identity).is_identity());
     assert!(plan(&layout(grid, &[1, 6, 9], Dtype::F32), &identity).is_identity());
