@@ -277,9 +277,24 @@ pub(crate) struct TargetArgs {
     /// input is repeated
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) items: u32,
+    /// What the planner makes small: the time between two items, or that of one [default: throughput with --items above 1]
+    #[arg(long, value_enum, hide_possible_values = true, value_name = "throughput|latency")]
+    pub(crate) optimize: Option<Optimize>,
     /// Rectangles side by side into which the model is cut [default: what the cost model finds best]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) stages: Option<u16>,
+    /// Choices made instead of the planner: a RON file such as --explain prints at its end
+    #[arg(long, value_name = "F.ron", conflicts_with = "stages")]
+    pub(crate) plan: Option<PathBuf>,
+}
+
+/// What the planner makes small.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Optimize {
+    /// The time between two items.
+    Throughput,
+    /// The time of one item.
+    Latency,
 }
 
 /// How a program is simulated.

@@ -7,7 +7,7 @@ use crate::progress::Progress;
 use crate::tensors::concatenate;
 use std::path::Path;
 use std::time::Instant;
-use waferloom_compiler::{Options, Plan, lower, plan, prepare};
+use waferloom_compiler::{Options, Plan, prepare};
 use waferloom_fabric::{HostTensor, PortKind, Program};
 use waferloom_models::{Graph, Tensor};
 use waferloom_simulator::report::HostSeconds;
@@ -23,18 +23,14 @@ pub(crate) fn compile(
     progress.say(format!("planning {}", graph.name));
     let start = Instant::now();
     let graph = prepare(graph)?;
-    let plan = plan(&graph, options)?;
-    clock.plan = start.elapsed().as_secs_f64();
-    tracing::info!("planned {} steps in {:.2} s", plan.steps().count(), clock.plan);
-    progress.say(format!("making the program of {}", graph.name));
-    let start = Instant::now();
-    let program = lower(&graph, &plan)?;
-    clock.lower = start.elapsed().as_secs_f64();
+    let (plan, program) = waferloom_compiler::compile(&graph, options)?;
+    clock.compile = start.elapsed().as_secs_f64();
+    tracing::info!("planned {} steps in {} stages", plan.steps().count(), plan.stages.len());
     let findings = waferloom_fabric::verify(&program);
     if findings.has_errors() {
         return Err(Error::bug(format!("the compiler made a program that is not valid:\n{findings}")));
     }
-    tracing::info!("made {} classes, {} routes in {:.2} s", program.classes.len(), program.routes.len(), clock.lower);
+    tracing::info!("made {} classes, {} routes in {:.2} s", program.classes.len(), program.routes.len(), clock.compile);
     Ok((plan, program))
 }
 
@@ -50,7 +46,7 @@ pub(crate) struct Results {
 /// Runs a program once a batch.
 pub(crate) fn run(
     program: &Program,
-    work: Work,
+    work: &Work,
     engine: &EngineArgs,
     base_dir: Option<&Path>,
     clock: &mut HostSeconds,

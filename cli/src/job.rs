@@ -57,8 +57,8 @@ impl Finished {
 
 impl Job<'_> {
     /// Runs the program once a batch, and compares.
-    pub(crate) fn run(&self, work: Work, mut clock: HostSeconds, progress: &Progress) -> Result<Finished, Error> {
-        let shapes: Vec<_> = tensors::outputs(self.program).into_iter().map(|o| joined_shape(o, &work)).collect();
+    pub(crate) fn run(&self, work: &Work, mut clock: HostSeconds, progress: &Progress) -> Result<Finished, Error> {
+        let shapes: Vec<_> = tensors::outputs(self.program).into_iter().map(|o| joined_shape(o, work)).collect();
         // Before the simulation: nobody wants to wait minutes for the news of a wrong file.
         let expected = self.expect.map(|path| compare::read_expected(path, &shapes)).transpose()?.unwrap_or_default();
         let (unit, mut notes) = (work.unit.clone(), work.notes.clone());

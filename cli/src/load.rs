@@ -1,10 +1,10 @@
 //! Reads machines, models and programs.
 
-use crate::args::{SizeArgs, TargetArgs};
+use crate::args::{Optimize, SizeArgs, TargetArgs};
 use crate::errors::Error;
 use std::collections::BTreeMap;
 use std::path::Path;
-use waferloom_compiler::Options;
+use waferloom_compiler::{Objective, Options, Overrides};
 use waferloom_fabric::{Extent, Machine, Program, read_program};
 use waferloom_models::{ImportOptions, Model, Tensor, import_onnx};
 
@@ -21,7 +21,14 @@ pub(crate) fn target(args: &TargetArgs) -> Result<Options, Error> {
     let default = Extent { width: DEFAULT_SIDE.min(most.width), height: DEFAULT_SIDE.min(most.height) };
     let grid = args.grid.unwrap_or(default);
     check_grid(grid, &machine, "--grid")?;
-    Ok(Options { items: args.items, stages: args.stages, ..Options::new(machine, grid, args.dtype.dtype()) })
+    let objective = match args.optimize {
+        Some(Optimize::Throughput) => Objective::Throughput,
+        None if args.items > 1 => Objective::Throughput,
+        Some(Optimize::Latency) | None => Objective::Latency,
+    };
+    let overrides = args.plan.as_deref().map(overrides).transpose()?.unwrap_or_default();
+    let options = Options::new(machine, grid, args.dtype.dtype());
+    Ok(Options { items: args.items, stages: args.stages, objective, overrides, ..options })
 }
 
 /// A built-in machine by its name, or one from a file.
@@ -42,6 +49,17 @@ pub(crate) fn machine(text: &str) -> Result<Machine, Error> {
     Machine::from_ron(&ron).map_err(|e| {
         let error = Error::from(e);
         Error { message: format!("{}: {}", path.display(), error.message), ..error }
+    })
+}
+
+/// A plan file.
+fn overrides(path: &Path) -> Result<Overrides, Error> {
+    let text = std::fs::read_to_string(path).map_err(|e| unreadable(path, &e))?;
+    Overrides::from_ron(&text).map_err(|e| {
+        Error::new(
+            format!("{}: {e}", path.display()),
+            "write it as --explain prints it at its end, and leave out what the planner may choose",
+        )
     })
 }
 

@@ -39,10 +39,10 @@ pub(crate) fn measure(
 ) -> Result<Measurement, Error> {
     let start = Instant::now();
     let instance = kernel.instance(settings, machine).map_err(|e| Error::input(e.to_string()))?;
-    let lower = start.elapsed().as_secs_f64();
+    let compile = start.elapsed().as_secs_f64();
     let start = Instant::now();
     let run = simulate(&instance.program, &instance.inputs, options)?;
-    let clock = HostSeconds { lower, simulate: start.elapsed().as_secs_f64(), ..HostSeconds::default() };
+    let clock = HostSeconds { compile, simulate: start.elapsed().as_secs_f64(), ..HostSeconds::default() };
     let (max_abs_error, max_rel_error) = errors(&instance, &run.outputs)?;
     let mut totals = Totals::default();
     totals.add(&run);

@@ -54,7 +54,7 @@ pub(crate) fn summary(finished: &Finished, machine: &Machine) -> String {
     pes(&mut out, report);
     outputs(&mut out, finished);
     let host = report.host_seconds;
-    let phases = [("import", host.import), ("plan", host.plan), ("lower", host.lower), ("simulate", host.simulate)];
+    let phases = [("import", host.import), ("compile", host.compile), ("simulate", host.simulate)];
     let phases = phases.iter().filter(|(_, s)| *s > 0.0).map(|(name, s)| format!("{name} {}", duration(*s)));
     out.push('\n');
     line(&mut out, "host time", &phases.collect::<Vec<_>>().join(", "));
@@ -117,11 +117,11 @@ fn flow(out: &mut String, pipeline: &Pipeline, report: &Report, machine: &Machin
 
 /// The stages and where their cycles went.
 fn stages(out: &mut String, report: &Report) {
-    let Some(pipeline) = report.pipeline.as_ref().filter(|p| p.stages.len() > 1) else { return };
-    let heading = ["stages", "columns", "busy", "for data", "for room", "for memory", "idle"];
+    let Some(pipeline) = &report.pipeline else { return };
+    let heading = ["stages", "columns", "steady busy", "busy", "for data", "for room", "for memory", "idle"];
     let row = |stage: &StageReport| {
         let (first, u) = (stage.region.x, &stage.utilisation);
-        let shares = [u.busy, u.fabric_in, u.fabric_out, u.memory, u.idle].map(percent);
+        let shares = [stage.steady_busy, u.busy, u.fabric_in, u.fabric_out, u.memory, u.idle].map(percent);
         let columns = format!("{first}..={}", first + stage.region.width.saturating_sub(1));
         [vec![short(&stage.name, MOST_NAME), columns], shares.to_vec()].concat()
     };

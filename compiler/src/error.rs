@@ -45,6 +45,14 @@ pub enum CompileError {
         /// What is too large.
         source: waferloom_kernels::relayout::TooLarge,
     },
+    /// A choice of the user's that cannot be.
+    #[error("the plan file asks for what cannot be: {problem}; {remedy}")]
+    Override {
+        /// What is asked for.
+        problem: String,
+        /// What can be asked for.
+        remedy: String,
+    },
     /// The plan was made for another graph.
     #[error("the plan does not fit the model: {problem}; plan this model anew")]
     Mismatch {

@@ -19,7 +19,9 @@ pub mod cost;
 mod cut;
 mod error;
 pub mod layout;
+mod lives;
 mod lower;
+mod overrides;
 pub mod passes;
 pub mod plan;
 mod planner;
@@ -29,10 +31,14 @@ pub mod view;
 
 pub use error::{CompileError, DoesNotFit, UnsupportedOperator};
 pub use lower::lower;
+pub use overrides::{Overrides, StageOverride};
 pub use passes::prepare;
 pub use plan::Plan;
+pub use planner::Objective;
 
-use waferloom_fabric::{Coord, Dtype, Extent, Machine};
+use plan::Alternative;
+use planner::StageChoice;
+use waferloom_fabric::{Coord, Dtype, Extent, Machine, Program};
 use waferloom_models::Graph;
 
 /// What a graph is compiled for.
@@ -48,27 +54,83 @@ pub struct Options {
     pub items: u32,
     /// Number of stages; `None` lets the planner choose.
     pub stages: Option<u16>,
+    /// What the planner makes small.
+    pub objective: Objective,
+    /// What the planner may not choose.
+    pub overrides: Overrides,
 }
 
 impl Options {
-    /// One item a run, and a number of stages of the planner's choice.
+    /// One item a run, as many stages as are best for its latency.
     pub fn new(machine: Machine, grid: Extent, dtype: Dtype) -> Self {
-        Self { machine, grid, dtype, items: 1, stages: None }
+        Self {
+            machine,
+            grid,
+            dtype,
+            items: 1,
+            stages: None,
+            objective: Objective::Latency,
+            overrides: Overrides::default(),
+        }
     }
 }
 
-/// Decides how a prepared graph lies on the mesh.
+/// Plans and lowers a prepared graph: the best plan whose data and code fit the PEs.
+///
+/// # Errors
+/// See [`plan`] and [`lower`]. Where nothing fits, what the best plan lacks.
+pub fn compile(graph: &Graph, options: &Options) -> Result<(Plan, Program), CompileError> {
+    first_that_fits(graph, options, |plan| {
+        let program = lower(graph, &plan)?;
+        Ok((plan, program))
+    })
+    .map(|(alternatives, (plan, program))| (Plan { alternatives, ..plan }, program))
+}
+
+/// Decides how a prepared graph lies on the mesh: the best plan whose data fit the PEs.
 ///
 /// # Errors
 /// A grid or a model that is too large, and operators that no kernel computes.
 pub fn plan(graph: &Graph, options: &Options) -> Result<Plan, CompileError> {
+    let (alternatives, plan) = first_that_fits(graph, options, Ok)?;
+    Ok(Plan { alternatives, ..plan })
+}
+
+/// Goes through the planner's choices, the best first, until one passes; gives all of them, that one first.
+fn first_that_fits<T>(
+    graph: &Graph,
+    options: &Options,
+    pass: impl Fn(Plan) -> Result<T, CompileError>,
+) -> Result<(Vec<Alternative>, T), CompileError> {
     check(options)?;
-    let choices = planner::choose(graph, options);
+    let choices = planner::choices(graph, options)?;
+    let mut alternatives: Vec<Alternative> = choices.iter().map(|choice| choice.estimate).collect();
+    let mut error = None;
+    for (index, choice) in choices.iter().enumerate() {
+        match lay_out(graph, options, &choice.stages).and_then(&pass) {
+            Ok(done) => {
+                alternatives[index].fits = Some(true);
+                alternatives[..=index].rotate_right(1);
+                return Ok((alternatives, done));
+            }
+            Err(CompileError::DoesNotFit(what)) => {
+                alternatives[index].fits = Some(false);
+                error.get_or_insert(CompileError::DoesNotFit(what));
+            }
+            Err(other) => return Err(other),
+        }
+    }
+    // The planner gives one choice at least.
+    Err(error.unwrap_or_else(|| CompileError::Mismatch { problem: "there is nothing to choose from".into() }))
+}
+
+/// The plan with these stages.
+fn lay_out(graph: &Graph, options: &Options, choices: &[StageChoice]) -> Result<Plan, CompileError> {
     let ends: Vec<usize> = choices[..choices.len() - 1].iter().map(|stage| stage.end).collect();
     let parts = cut::into_parts(graph, &ends);
     let mut stages = Vec::with_capacity(parts.len());
     let mut x = 0;
-    for (index, (part, choice)) in parts.iter().zip(&choices).enumerate() {
+    for (index, (part, choice)) in parts.iter().zip(choices).enumerate() {
         let place = select::Place { first: index == 0, last: index + 1 == parts.len() };
         let grid = Extent { width: choice.width, ..options.grid };
         let mut stage = select::run(graph, part, place, Coord { x, y: 0 }, grid, options)?;
@@ -85,6 +147,7 @@ pub fn plan(graph: &Graph, options: &Options) -> Result<Plan, CompileError> {
         grid: options.grid,
         dtype: options.dtype,
         items: options.items,
+        alternatives: Vec::new(),
         stages,
     })
 }

@@ -3,8 +3,9 @@
 mod print;
 mod step;
 
-pub use step::{Algorithm, Choice, Elementwise, Source, Step, StepKind};
+pub use step::{Algorithm, Elementwise, KernelChoice, Source, Step, StepKind};
 
+use crate::overrides::{Overrides, StageOverride};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use waferloom_fabric::{Coord, Distribution, Dtype, Extent, Machine, Region};
@@ -23,8 +24,24 @@ pub struct Plan {
     pub dtype: Dtype,
     /// Inputs of the model that flow through the stages in one run, one behind another.
     pub items: u32,
+    /// Numbers of stages that the planner has weighed, what was chosen first.
+    pub alternatives: Vec<Alternative>,
     /// The stages, from west to east.
     pub stages: Vec<Stage>,
+}
+
+/// What the cost model says of the best plan with a number of stages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Alternative {
+    /// The stages.
+    pub stages: u16,
+    /// Cycles of the slowest stage: between two items in the steady state.
+    pub interval_cycles: u64,
+    /// Cycles of all stages, one after another: of one item.
+    pub latency_cycles: u64,
+    /// Whether it fits the PEs; `None` when nobody had to find out.
+    pub fits: Option<bool>,
 }
 
 /// Consecutive operators that run one after another on a rectangle of PEs of their own.
@@ -35,6 +52,8 @@ pub struct Stage {
     pub origin: Coord,
     /// Its size.
     pub grid: Extent,
+    /// Name of the last node of the model that it computes.
+    pub last: String,
     /// Everything that lies on the rectangle as a tensor.
     pub tensors: Vec<TensorPlan>,
     /// What its PEs do, in order.
@@ -163,6 +182,12 @@ impl Stage {
 }
 
 impl Plan {
+    /// The choices of this plan, as a plan file would ask for them.
+    pub fn choices(&self) -> Overrides {
+        let stages = self.stages.iter().map(|s| StageOverride { last: s.last.clone(), columns: s.grid.width });
+        Overrides { stages: stages.collect() }
+    }
+
     /// Steps of all stages.
     pub fn steps(&self) -> impl Iterator<Item = &Step> {
         self.stages.iter().flat_map(|stage| &stage.steps)

@@ -6,7 +6,7 @@ use crate::nest::{self, View};
 use waferloom_fabric::{Dtype, Operand, VectorOp};
 
 /// A source: a tile with its local shape, or a number.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum Source {
     /// A tile; dimensions of one element are repeated.
     Tile {

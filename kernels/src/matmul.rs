@@ -91,7 +91,7 @@ pub fn emit(code: &mut Code, mesh: &Mesh, shape: &MatMul, left: Tile, right: Til
         return;
     }
     let blocks = shape.blocks();
-    let (order, shifts) = choose(shape, left, right, accumulator, panels);
+    let Choice { order, shifts, .. } = choose(shape, left, right, accumulator, panels);
     let panels = [panels[0] + shifts[0], panels[1] + shifts[1]];
     // Who has all of the inner dimension walks along it.
     let left_row = if shape.left_split { shape.block } else { shape.inner };
@@ -249,12 +249,35 @@ pub(crate) enum Order {
     ColumnInside,
 }
 
-/// Bytes by which a panel may be shifted: after 32 bytes the banks that can collide come around again.
-pub(crate) const MOST_SHIFT: u32 = 24;
+/// Bytes after which the banks that can collide come around again.
+pub const BANKS_BYTES: u32 = 32;
+/// Bytes by which a panel may be shifted.
+pub(crate) const MOST_SHIFT: u32 = BANKS_BYTES - 8;
+
+/// The remainder by [`BANKS_BYTES`] of the accumulator's address with which the blocks wait least for memory, with tiles of the
+/// left and the right operand in `dtype` at these addresses.
+pub fn best_bank(shape: &MatMul, dtype: Dtype, [left, right]: [u32; 2]) -> u32 {
+    if shape.is_empty() {
+        return 0;
+    }
+    let [left, right] = [left, right].map(|address| Tile { address, elements: 0, dtype });
+    // Panels are shifted to where they wait least; where they start does not matter.
+    let waits = |bank: &u32| choose(shape, left, right, *bank, [0, 0]).waits;
+    (0..BANKS_BYTES).step_by(8).min_by_key(waits).unwrap_or(0)
+}
+
+/// How a block is multiplied.
+struct Choice {
+    /// Waits for memory, per 1024 products.
+    waits: u64,
+    order: Order,
+    /// Bytes by which the panels are shifted.
+    shifts: [u32; 2],
+}
 
 /// The order of loops and the shifts of the panels with the fewest waits for memory.
-fn choose(shape: &MatMul, left: Tile, right: Tile, accumulator: u32, panels: [u32; 2]) -> (Order, [u32; 2]) {
-    let mut best = (u64::MAX, Order::ColumnInside, [0; 2]);
+fn choose(shape: &MatMul, left: Tile, right: Tile, accumulator: u32, panels: [u32; 2]) -> Choice {
+    let mut best = Choice { waits: u64::MAX, order: Order::ColumnInside, shifts: [0; 2] };
     for order in [Order::ColumnInside, Order::DepthInside] {
         for shifts in (0..=MOST_SHIFT).step_by(8).flat_map(|l| (0..=MOST_SHIFT).step_by(8).map(move |r| [l, r])) {
             // A root works on its own tiles, the others on what they received; all wait for the slowest.
@@ -265,12 +288,12 @@ fn choose(shape: &MatMul, left: Tile, right: Tile, accumulator: u32, panels: [u3
             let rights = places(shape.right_split, panels[1], shifts[1], right);
             let pairs = lefts.iter().flat_map(|&l| rights.iter().map(move |&r| [accumulator, l, r]));
             let waits = pairs.map(|at| block_waits(shape, order, left.dtype.bytes(), at)).max().unwrap_or(0);
-            if waits < best.0 {
-                best = (waits, order, shifts);
+            if waits < best.waits {
+                best = Choice { waits, order, shifts };
             }
         }
     }
-    (best.1, best.2)
+    best
 }
 
 /// Waits for memory in (a part of) a block with operands at these addresses, per 1024 products: two reads of one 64-bit

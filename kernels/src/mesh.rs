@@ -71,6 +71,12 @@ enum Params {
     NorthOut = 7,
 }
 
+/// What a rectangle adds to its colours but for those of the edge, which runs through all of them, and of the chain to the
+/// north, which leaves no column: three sets in turn keep neighbours apart.
+fn color_base(index: usize) -> u8 {
+    (index % 3) as u8 * COLORS as u8
+}
+
 /// An axis of the mesh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Axis {
@@ -91,6 +97,8 @@ pub struct Mesh {
     pub first_column: u16,
     /// Columns of the program.
     program_width: u16,
+    /// Added to the plumbing's colours, so that rectangles side by side have colours of their own.
+    color_base: u8,
     params: Vec<Param>,
 }
 
@@ -113,24 +121,28 @@ impl Mesh {
             name: name.into(),
             values: ParamValues::ByRow((0..i32::from(height)).map(f).collect()),
         };
+        // What each column's rectangle adds to its colours.
+        let bases: Vec<i32> =
+            widths.iter().enumerate().flat_map(|(i, &w)| (0..w).map(move |_| i32::from(color_base(i)))).collect();
         let params = vec![
             columns("x", widths.iter().flat_map(|&width| 0..i32::from(width)).collect()),
             rows("y", &|y| y),
-            columns("chain_in", all.clone().map(|x| color(CHAIN, x + 1)).collect()),
-            columns("chain_out", all.clone().map(|x| color(CHAIN, x)).collect()),
+            columns("chain_in", bases.iter().zip(0..).map(|(base, x)| base + color(CHAIN, x + 1)).collect()),
+            columns("chain_out", bases.iter().zip(0..).map(|(base, x)| base + color(CHAIN, x)).collect()),
             columns("edge_in", all.clone().map(|x| color(EDGE, x)).collect()),
             columns("edge_out", all.map(|x| color(EDGE, x + 1)).collect()),
             rows("north_in", &|y| color(NORTH, y + 1)),
             rows("north_out", &|y| color(NORTH, y)),
         ];
-        Self { grid: Extent { width: widths[0], height }, first_column: 0, program_width, params }
+        Self { grid: Extent { width: widths[0], height }, first_column: 0, program_width, color_base: 0, params }
     }
 
     /// The rectangle to the east; the program's parameters go along.
     #[must_use]
     pub fn eastern_neighbour(self, width: u16) -> Self {
         let first_column = self.first_column + self.grid.width;
-        Self { grid: Extent { width, ..self.grid }, first_column, ..self }
+        let color_base = color_base(usize::from(self.color_base / COLORS as u8) + 1);
+        Self { grid: Extent { width, ..self.grid }, first_column, color_base, ..self }
     }
 
     /// PEs along an axis.
@@ -166,7 +178,10 @@ impl Mesh {
             }
             Axis::Y => ParamValues::ByRow(values),
         };
-        let index = self.params.iter().position(|p| p.values == values).unwrap_or_else(|| {
+        // Not with the plumbing's: those that are colours may still change.
+        let plumbing = Params::NorthOut as usize + 1;
+        let known = (plumbing..self.params.len()).find(|&index| self.params[index].values == values);
+        let index = known.unwrap_or_else(|| {
             self.params.push(Param { name: format!("{prefix}_{}", self.params.len()), values });
             self.params.len() - 1
         });
@@ -184,10 +199,10 @@ impl Mesh {
     }
 
     /// Colours of the input queues.
-    pub fn input_queues() -> Vec<QueueBinding> {
+    pub fn input_queues(&self) -> Vec<QueueBinding> {
         vec![
-            QueueBinding { queue: input::ROW, color: ColorRef::Fixed(ROW) },
-            QueueBinding { queue: input::COLUMN, color: ColorRef::Fixed(COLUMN) },
+            QueueBinding { queue: input::ROW, color: ColorRef::Fixed(self.own(ROW)) },
+            QueueBinding { queue: input::COLUMN, color: ColorRef::Fixed(self.own(COLUMN)) },
             QueueBinding { queue: input::CHAIN, color: ColorRef::Param(Params::ChainIn as u32) },
             QueueBinding { queue: input::EDGE, color: ColorRef::Param(Params::EdgeIn as u32) },
             QueueBinding { queue: input::NORTH, color: ColorRef::Param(Params::NorthIn as u32) },
@@ -195,14 +210,19 @@ impl Mesh {
     }
 
     /// Colours of the output queues.
-    pub fn output_queues() -> Vec<QueueBinding> {
+    pub fn output_queues(&self) -> Vec<QueueBinding> {
         vec![
             QueueBinding { queue: output::CHAIN, color: ColorRef::Param(Params::ChainOut as u32) },
             QueueBinding { queue: output::EDGE, color: ColorRef::Param(Params::EdgeOut as u32) },
-            QueueBinding { queue: output::ROW, color: ColorRef::Fixed(ROW) },
-            QueueBinding { queue: output::COLUMN, color: ColorRef::Fixed(COLUMN) },
+            QueueBinding { queue: output::ROW, color: ColorRef::Fixed(self.own(ROW)) },
+            QueueBinding { queue: output::COLUMN, color: ColorRef::Fixed(self.own(COLUMN)) },
             QueueBinding { queue: output::NORTH, color: ColorRef::Param(Params::NorthOut as u32) },
         ]
+    }
+
+    /// The rectangle's colour for a stream of the plumbing.
+    fn own(&self, color: Color) -> Color {
+        Color(color.0 + self.color_base)
     }
 
     /// The routers' configuration for all of the plumbing. Only the program's first rectangle sends to the west of itself;
@@ -214,7 +234,7 @@ impl Mesh {
         let (first, end) = (self.first_column, self.first_column + self.grid.width);
         let first_to_west = if first == 0 { first } else { first + 1 };
         for parity in 0..2u16 {
-            let (chain, edge) = (CHAIN[usize::from(parity)], EDGE[usize::from(parity)]);
+            let (chain, edge) = (self.own(CHAIN[usize::from(parity)]), EDGE[usize::from(parity)]);
             let other = 1 - parity;
             // Senders of this parity to the west; at the program's column 0 the wavelets leave the fabric.
             routes.extend(self.columns(chain, parity, first_to_west..end, Ramp, West));
@@ -308,7 +328,7 @@ impl Mesh {
             vec![position(before, &[after, ramp]), position(ramp, &[before, after]), position(after, &[before, ramp])];
         let last = vec![position(before, &[ramp]), position(ramp, &[before])];
         let along = |from: u16, count: u16, positions: Vec<Position>| ColorRoute {
-            color,
+            color: self.own(color),
             region: match axis {
                 Axis::X => Region::rect(self.first_column + from, 0, count, self.grid.height),
                 Axis::Y => Region::rect(self.first_column, from, self.grid.width, count),

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use waferloom_fabric::{Extent, Region};
 
 /// Version of the schema; it grows when a field changes its meaning or goes away, not when one is added.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// What a report says and neither the program nor the run knows.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -104,10 +104,8 @@ pub struct Report {
 pub struct HostSeconds {
     /// Reading the model or the program.
     pub import: f64,
-    /// Deciding how it lies on the mesh.
-    pub plan: f64,
-    /// Making the program.
-    pub lower: f64,
+    /// Deciding how the model lies on the mesh, and making the program.
+    pub compile: f64,
     /// Simulating all runs.
     pub simulate: f64,
 }
@@ -147,8 +145,10 @@ pub struct StageReport {
     pub name: String,
     /// Its PEs.
     pub region: Region,
-    /// Where their cycles went.
+    /// Where their cycles went, while the first items fill the stages and the last leave them as well.
     pub utilisation: Utilisation,
+    /// Busy cycles for an item, of the cycles between two items: how busy the PEs are in the steady state.
+    pub steady_busy: f64,
 }
 
 /// What limits the speed.

@@ -36,7 +36,7 @@ pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<Exit, Error> {
         tolerance: &args.tolerance,
         per_pe: args.output.per_pe,
     };
-    let finished = job.run(work, clock, &progress)?;
+    let finished = job.run(&work, clock, &progress)?;
     drop(progress);
     job::publish(&finished, &program, &args.output)
 }
@@ -44,10 +44,12 @@ pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<Exit, Error> {
 /// Prints the compiler's decisions: to stderr when stdout belongs to the report.
 pub(crate) fn explain(plan: &waferloom_compiler::Plan, json: bool) -> Result<(), Error> {
     use std::io::Write as _;
+    let text =
+        format!("{plan}\nto choose otherwise, edit this and give it with --plan:\n{}\n", plan.choices().to_ron());
     if json {
         // Nobody can be told when stderr is gone.
-        let _ = writeln!(std::io::stderr(), "{plan}");
+        let _ = writeln!(std::io::stderr(), "{text}");
         return Ok(());
     }
-    write::stdout(&format!("{plan}\n"))
+    write::stdout(&format!("{text}\n"))
 }

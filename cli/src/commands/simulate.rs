@@ -33,7 +33,7 @@ pub(crate) fn run(args: &SimulateArgs, quiet: bool) -> Result<Exit, Error> {
         tolerance: &args.tolerance,
         per_pe: args.output.per_pe,
     };
-    let finished = job.run(work, clock, &progress)?;
+    let finished = job.run(&work, clock, &progress)?;
     drop(progress);
     job::publish(&finished, &program, &args.output)
 }

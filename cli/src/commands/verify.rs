@@ -27,7 +27,7 @@ pub(crate) fn run(args: &VerifyArgs, quiet: bool) -> Result<Exit, Error> {
         tolerance: &args.tolerance,
         per_pe: false,
     };
-    let finished = job.run(work, clock, &progress)?;
+    let finished = job.run(&work, clock, &progress)?;
     drop(progress);
     write::stdout(&summary::verdict(&finished, &args.tolerance))?;
     Ok(finished.exit())

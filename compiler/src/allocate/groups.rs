@@ -1,14 +1,10 @@
 //! What lies together: ranges of SRAM that are one and the same for the turns of a repeat, or at equal distances.
 
-use super::{Owner, range};
+use super::{BANKS_BYTES, Owner, range};
+use crate::lives::Lives;
 use crate::plan::{Repeat, Stage, Storage, TensorId};
-use crate::repeat::flow::Lives;
 use crate::repeat::flows;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Bytes of which the distance of two turns' blocks is a multiple: kernels choose by the banks of the SRAM, which come around
-/// after so many bytes, and must choose alike in all turns.
-const BANKS_BYTES: u64 = 32;
 
 /// Ranges of SRAM that get one address together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,14 +34,24 @@ impl Group {
 /// The groups of a stage. `signatures` has a number for each step: the tables of equal steps are equal, and there once.
 pub(super) fn of(stage: &Stage, signatures: &[u32]) -> Vec<Group> {
     let mut grouping = Grouping { stage, lives: Lives::of(stage), groups: Vec::new(), done: BTreeSet::new() };
-    let mut shared: Vec<Vec<TensorId>> = Vec::new();
+    let mut shared = Together::default();
     for (repeat, flow) in stage.repeats.iter().zip(flows(stage)) {
         let Some(flow) = flow else { continue };
-        flow.shared.into_iter().for_each(|tensors| join(&mut shared, tensors));
+        for tensors in &flow.shared {
+            shared.join(tensors);
+        }
         grouping.spread(&flow.spread);
         grouping.scratch(repeat);
     }
-    for tensors in shared {
+    for (&result, operands) in &grouping.lives.over {
+        let free = |id: &TensorId| !grouping.done.contains(&Owner::Tensor(*id));
+        let over =
+            |operand: &&TensorId| free(operand) && free(&result) && shared.fit(result, **operand, &grouping.lives);
+        if let Some(&operand) = operands.iter().find(over) {
+            shared.join(&[result, operand]);
+        }
+    }
+    for tensors in shared.0 {
         grouping.together(tensors.into_iter().map(Owner::Tensor));
     }
     grouping.tables(signatures);
@@ -66,14 +72,28 @@ pub(super) fn all(stage: &Stage) -> Vec<Owner> {
     owners
 }
 
-/// Adds tensors to the lists of those that are in one place: lists that have one in common become one.
-fn join(lists: &mut Vec<Vec<TensorId>>, mut tensors: Vec<TensorId>) {
-    let (joined, rest) = lists.drain(..).partition(|list: &Vec<TensorId>| list.iter().any(|id| tensors.contains(id)));
-    *lists = rest;
-    tensors.extend(joined.into_iter().flatten());
-    tensors.sort_unstable();
-    tensors.dedup();
-    lists.push(tensors);
+/// Lists of tensors that are in one place.
+#[derive(Default)]
+struct Together(Vec<Vec<TensorId>>);
+
+impl Together {
+    /// Puts tensors in one place: lists that have one in common become one.
+    fn join(&mut self, tensors: &[TensorId]) {
+        let meets = |list: &Vec<TensorId>| list.iter().any(|id| tensors.contains(id));
+        let (joined, rest): (Vec<_>, Vec<_>) = self.0.drain(..).partition(meets);
+        let mut list: Vec<TensorId> = joined.into_iter().flatten().chain(tensors.iter().copied()).collect();
+        list.sort_unstable();
+        list.dedup();
+        self.0 = rest;
+        self.0.push(list);
+    }
+
+    /// Whether two tensors can be in one place, together with those that are where they are.
+    fn fit(&self, a: TensorId, b: TensorId, lives: &Lives) -> bool {
+        let around = |id: TensorId| self.0.iter().find(|list| list.contains(&id)).cloned().unwrap_or_else(|| vec![id]);
+        let (first, second) = (around(a), around(b));
+        first.iter().all(|&a| second.iter().all(|&b| a == b || !lives.meet(a, b)))
+    }
 }
 
 struct Grouping<'a> {
@@ -116,6 +136,7 @@ impl Grouping<'_> {
                 tensors.iter().map(|&id| self.stage.tensors[id].tile_bytes()).max().unwrap_or(0).next_multiple_of(8)
             };
             families.sort_by_key(|tensors| std::cmp::Reverse(bytes(tensors)));
+            // Kernels choose by the banks, and must choose alike in all turns.
             let distance = families.iter().map(|tensors| bytes(tensors)).sum::<u64>().next_multiple_of(BANKS_BYTES);
             let mut members = Vec::new();
             let mut at = 0;

@@ -15,8 +15,10 @@ pub struct NodeCost {
     pub cycles: u64,
     /// Those of the relayouts alone.
     pub move_cycles: u64,
-    /// Bytes of a PE for constants and tables, which stay for good.
+    /// Bytes of a PE for constants, which stay for good.
     pub constant_bytes: u64,
+    /// Bytes of a PE for tables, which stay for good and are shared by relayouts that are alike.
+    pub table_bytes: u64,
     /// Bytes of a PE for operands, result and working memory while the node is computed.
     pub activation_bytes: u64,
     /// Bytes of a PE for the code of the node and its relayouts, about.
@@ -51,7 +53,7 @@ impl NodeCost {
                 cost.move_cycles += step.estimate_cycles;
             }
             cost.code_bytes += code_bytes(&options.machine, step);
-            cost.constant_bytes += step.tables.iter().map(|area| u64::from(area.bytes)).sum::<u64>();
+            cost.table_bytes += step.tables.iter().map(|area| u64::from(area.bytes)).sum::<u64>();
             scratch = step.scratch.iter().map(|area| u64::from(area.bytes)).sum::<u64>().max(scratch);
         }
         cost.activation_bytes = scratch;

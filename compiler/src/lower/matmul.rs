@@ -44,22 +44,16 @@ impl Lowering<'_> {
 
     /// Brings the tile of a product's sums to what they start from.
     fn start(&mut self, sums: Tile, sizes: &[u32], start: &[Source]) {
-        let within = elementwise::Source::Tile { tile: sums, shape: sizes.to_vec() };
         let sources: Vec<elementwise::Source> = start.iter().map(|&source| self.source(source)).collect();
-        // One of them may lie there already.
-        let (there, others): (Vec<_>, Vec<_>) = sources.into_iter().partition(|source| *source == within);
-        self.code.scope(|code| {
-            let mut rest = others.as_slice();
-            if there.is_empty() {
-                match others.as_slice() {
-                    [] => matmul::clear(code, sums),
-                    [only] => elementwise::emit(code, VectorOp::Mov, sums, sizes, std::slice::from_ref(only)),
-                    pair => elementwise::emit(code, VectorOp::Add, sums, sizes, &pair[..2]),
+        self.code.scope(|code| match sources.as_slice() {
+            [] => matmul::clear(code, sums),
+            [only] => elementwise::emit(code, VectorOp::Mov, sums, sizes, std::slice::from_ref(only)),
+            [a, b, rest @ ..] => {
+                elementwise::emit(code, VectorOp::Add, sums, sizes, &[a.clone(), b.clone()]);
+                let so_far = elementwise::Source::Tile { tile: sums, shape: sizes.to_vec() };
+                for source in rest {
+                    elementwise::emit(code, VectorOp::Add, sums, sizes, &[so_far.clone(), source.clone()]);
                 }
-                rest = others.get(2..).unwrap_or(&[]);
-            }
-            for source in rest {
-                elementwise::emit(code, VectorOp::Add, sums, sizes, &[within.clone(), source.clone()]);
             }
         });
     }

@@ -1,5 +1,6 @@
 //! From a plan to a program: one class of PEs for each stage, whose only task runs the stage's steps in order.
 
+mod colors;
 mod constants;
 pub(crate) mod elementwise;
 mod matmul;
@@ -22,6 +23,7 @@ const MAIN_TASK: u8 = 8;
 struct Lowering<'a> {
     graph: &'a Graph,
     stage: &'a Stage,
+    machine: &'a Machine,
     /// Whether there are other stages: values then flow to the east.
     several: bool,
     mesh: Mesh,
@@ -56,6 +58,7 @@ pub fn lower(graph: &Graph, plan: &Plan) -> Result<Program, CompileError> {
         mesh = add_stage(&mut program, graph, plan, index, mesh)?;
     }
     program.params = mesh.into_params();
+    colors::allocate(&mut program)?;
     Ok(program)
 }
 
@@ -69,7 +72,8 @@ fn add_stage(
 ) -> Result<Mesh, CompileError> {
     let stage = &plan.stages[index];
     let first_operator = program.operators.len();
-    let mut lowering = Lowering { graph, stage, several: plan.stages.len() > 1, mesh, code: Code::new() };
+    let mut lowering =
+        Lowering { graph, stage, machine: &plan.machine, several: plan.stages.len() > 1, mesh, code: Code::new() };
     let item = (plan.items > 1).then(|| lowering.code.register());
     for tensor in 0..stage.tensors.len() {
         program.constants.extend(lowering.constant(tensor)?);
@@ -90,8 +94,8 @@ fn add_stage(
     program.ports.extend(stage.steps.iter().filter_map(|step| lowering.port(step)));
     let class = Class {
         name: if plan.stages.len() == 1 { "worker".into() } else { format!("stage {index}") },
-        input_queues: Mesh::input_queues(),
-        output_queues: Mesh::output_queues(),
+        input_queues: lowering.mesh.input_queues(),
+        output_queues: lowering.mesh.output_queues(),
         fifos: Vec::new(),
         buffers: allocate::buffers(stage, first_operator),
         tasks: vec![lowering.code.into_main_task(MAIN_TASK)],

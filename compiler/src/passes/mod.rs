@@ -8,6 +8,7 @@ mod merge_products;
 mod reduce_last_axis;
 mod rewrite;
 mod sink_movement;
+mod skip_masked;
 
 use crate::CompileError;
 use waferloom_models::Graph;
@@ -19,6 +20,7 @@ pub fn default_passes() -> Vec<Pass> {
         Pass { name: "conv-to-matmul", run: |graph| Ok(conv_to_matmul::run(graph)) },
         Pass { name: "reduce-last-axis", run: |graph| Ok(reduce_last_axis::run(graph)) },
         Pass { name: "gather-rows", run: |graph| Ok(gather_rows::run(graph)) },
+        Pass { name: "skip-masked", run: |graph| Ok(skip_masked::run(graph)) },
         Pass { name: "sink-movement", run: |graph| Ok(sink_movement::run(graph)) },
         // Tensors that were moved back may be those that others use.
         COMMON,

@@ -9,6 +9,7 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Extent { width, height } = self.grid;
         writeln!(f, "{} in {} on {width}x{height} PEs of {}", self.model, self.dtype.name(), self.machine.name)?;
+        self.print_alternatives(f)?;
         let mut first = 0;
         for (number, stage) in self.stages.iter().enumerate() {
             if self.stages.len() > 1 {
@@ -22,10 +23,33 @@ impl fmt::Display for Plan {
     }
 }
 
+impl Plan {
+    /// Why there are as many stages as there are.
+    fn print_alternatives(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.alternatives.len() < 2 {
+            return Ok(());
+        }
+        writeln!(f, "stages  between items  of one item   (estimated cycles)")?;
+        for (index, of) in self.alternatives.iter().enumerate() {
+            let word = match (index, of.fits) {
+                (0, _) => "  chosen",
+                (_, Some(false)) => "  does not fit the PEs",
+                _ => "",
+            };
+            writeln!(f, "{:6}  {:13}  {:11}{word}", of.stages, of.interval_cycles, of.latency_cycles)?;
+        }
+        writeln!(f)
+    }
+}
+
 impl Stage {
     /// A line a step; the numbers are those of the program's operators.
     fn print(&self, f: &mut fmt::Formatter<'_>, first: usize) -> fmt::Result {
         for (index, step) in self.steps.iter().enumerate() {
+            if let Some(repeat) = self.repeats.iter().find(|repeat| repeat.first == index) {
+                let (steps, turns) = (repeat.steps, repeat.turns);
+                writeln!(f, "      {turns} turns of {steps} steps that share their code:")?;
+            }
             let places = |ids: Vec<TensorId>| ids.iter().map(|&id| self.place(id)).collect::<Vec<_>>().join(", ");
             write!(f, "{:4}  {:12} ", first + index, step.kind.name())?;
             if let Some(result) = step.kind.result() {

@@ -100,7 +100,7 @@ pub enum StepKind {
     /// A matrix product, added to other tensors.
     MatMul {
         /// The kernel, and why.
-        choice: Choice,
+        choice: KernelChoice,
         /// Left operand.
         left: TensorId,
         /// Right operand.
@@ -177,7 +177,7 @@ impl Algorithm {
 /// The kernel of a product, and what the cost model chose it by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Choice {
+pub struct KernelChoice {
     /// The kernel.
     pub algorithm: Algorithm,
     /// Its cycles by the cost model, with the relayouts of the operands that it needs.

@@ -192,6 +192,7 @@ pub(super) mod tests {
         let stage = Stage {
             origin: Coord { x: 0, y: 0 },
             grid: GRID,
+            last: String::new(),
             tensors: (0..=signatures.len()).map(tensor).collect(),
             steps: (0..signatures.len()).map(step).collect(),
             repeats: Vec::new(),

@@ -1,5 +1,6 @@
 //! The data flow of a repeat: which tensors of its turns correspond, and how they must lie in memory for one body of code.
 
+use crate::lives::Lives;
 use crate::plan::{Repeat, Stage, Storage, TensorId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -67,29 +68,6 @@ enum Role {
     },
     /// A tensor of its own that no step of the repeat makes.
     Own,
-}
-
-/// The first and last step that touch each tensor, seen from the one that owns the bytes; `None` for tensors that nothing
-/// touches.
-pub(crate) struct Lives(pub(crate) Vec<Option<(usize, usize)>>);
-
-impl Lives {
-    pub(crate) fn of(stage: &Stage) -> Self {
-        let mut lives: Vec<Option<(usize, usize)>> = vec![None; stage.tensors.len()];
-        for (index, step) in stage.steps.iter().enumerate() {
-            for tensor in step.kind.sources().into_iter().chain(step.kind.result()) {
-                let (owner, _) = stage.storage(tensor);
-                let (first, _) = lives[owner].unwrap_or((index, index));
-                lives[owner] = Some((first, index));
-            }
-        }
-        Self(lives)
-    }
-
-    /// Whether two tensors hold something at the same time.
-    fn meet(&self, a: TensorId, b: TensorId) -> bool {
-        self.0[a].zip(self.0[b]).is_some_and(|(a, b)| a.0 <= b.1 && b.0 <= a.1)
-    }
 }
 
 /// Works out the data flow of a repeat whose steps do the same in every turn. `placed` are tensors whose places another repeat
@@ -251,14 +229,25 @@ mod tests {
 
     #[test]
     fn results_that_are_needed_for_longer_are_copied() {
-        // One step a turn: it reads the last turn's result while it writes its own.
-        let draft = chain(&[0, 0, 0, 0]);
-        assert_eq!(of(&draft.stage, &repeat(0, 1, 4), &Placed::default()), Err(Obstacle::Overtaken(0)));
-        let fit = fitted(&draft, repeat(0, 1, 4)).unwrap();
-        assert_eq!((fit.copies, fit.repeat), (1, repeat(0, 2, 4)));
-        // Tensors 5 to 8 are the copies, the last turn's first.
+        // Both steps of a turn read the first one's result of the turn before.
+        let mut draft = chain(&[0, 1, 0, 1, 0, 1]);
+        for (step, tensor) in [(1, 0), (2, 1), (3, 1), (4, 3), (5, 3)] {
+            draft.read(step, tensor);
+        }
+        assert_eq!(of(&draft.stage, &repeat(0, 2, 3), &Placed::default()), Err(Obstacle::Overtaken(0)));
+        let fit = fitted(&draft, repeat(0, 2, 3)).unwrap();
+        assert_eq!((fit.copies, fit.repeat), (1, repeat(0, 3, 3)));
+        // Tensors 7 to 9 are the copies, the last turn's first.
         let flow = of(&fit.edited.unwrap().stage, &fit.repeat, &Placed::default()).unwrap();
-        assert_eq!(flow.shared, [vec![1, 2, 3, 4], vec![0, 8, 7, 6, 5]]);
+        assert_eq!(flow.shared, [vec![1, 3, 5], vec![2, 4, 6], vec![0, 9, 8, 7]]);
+    }
+
+    #[test]
+    fn a_result_may_be_written_over_the_one_of_the_turn_before() {
+        // One step a turn, behind one that makes what enters.
+        let draft = chain(&[9, 0, 0, 0, 0]);
+        let flow = of(&draft.stage, &repeat(1, 1, 4), &Placed::default()).unwrap();
+        assert_eq!(flow.shared, [[1, 2, 3, 4, 5]]);
     }
 
     #[test]

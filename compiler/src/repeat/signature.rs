@@ -1,6 +1,6 @@
 //! Which steps do the same, but for the tensors that they work on.
 
-use crate::plan::{Choice, Stage, Step, StepKind};
+use crate::plan::{KernelChoice, Stage, Step, StepKind};
 use crate::view;
 use petgraph::graph::NodeIndex;
 use std::collections::BTreeMap;
@@ -30,7 +30,7 @@ fn key(graph: &Graph, stage: &Stage, step: &Step) -> Key {
     });
     if let StepKind::MatMul { choice, .. } = &mut kind {
         // Why it was chosen does not matter.
-        *choice = Choice { cycles: 0, runner_up: None, ..*choice };
+        *choice = KernelChoice { cycles: 0, runner_up: None, ..*choice };
     }
     let mut maps = Vec::new();
     if let StepKind::Move { node, .. } = &mut kind {

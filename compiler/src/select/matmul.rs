@@ -2,7 +2,7 @@
 
 use super::Selection;
 use super::sums::Sums;
-use crate::plan::{Algorithm, Choice, Source, StepKind, TensorId};
+use crate::plan::{Algorithm, KernelChoice, Source, StepKind, TensorId};
 use crate::{CompileError, cost, layout, view};
 use petgraph::graph::NodeIndex;
 use waferloom_fabric::{Distribution, Dtype, Split};
@@ -54,7 +54,7 @@ impl Selection<'_> {
         }
         let runner_up = candidates.get(1).map(|other| (other.algorithm, other.cycles));
         let Candidate { algorithm, left, right, cycles } = candidates.swap_remove(0);
-        let choice = Choice { algorithm, cycles, runner_up };
+        let choice = KernelChoice { algorithm, cycles, runner_up };
         let left = self.demand(operands[0], left)?;
         let right = self.demand(operands[1], right)?;
         let addends = sums.map_or(&[][..], |sums| &sums.addends);

@@ -83,13 +83,15 @@ pub(crate) fn run(
             selection.step(name, StepKind::Send { output: name.clone(), source }, 0);
         }
     }
-    Ok(selection.stage)
+    let last = part.compute.last().map(|&id| graph.node(id).name.clone()).unwrap_or_default();
+    Ok(Stage { last, ..selection.stage })
 }
 
 impl<'a> Selection<'a> {
     /// A stage without steps on a rectangle of its own, for a machine and a type of floats.
     fn new(graph: &'a Graph, origin: Coord, grid: Extent, options: &'a Options) -> Self {
-        let stage = Stage { origin, grid, tensors: Vec::new(), steps: Vec::new(), repeats: Vec::new() };
+        let stage =
+            Stage { origin, grid, last: String::new(), tensors: Vec::new(), steps: Vec::new(), repeats: Vec::new() };
         Self {
             graph,
             machine: &options.machine,

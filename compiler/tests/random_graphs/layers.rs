@@ -1,8 +1,10 @@
 //! Layers that are alike share their code, and compute what they compute without.
 
-use crate::case::{Block, Case};
-use crate::{Target, compare_all, lowered, model, planned};
-use waferloom_fabric::Program;
+use crate::case::{Block, Case, End, Front, Mask, Positions};
+use crate::{Target, compare_all, lowered, model, planned, planned_for};
+use waferloom_compiler::lower;
+use waferloom_fabric::{Dtype, Machine, Program};
+use waferloom_models::graph::UnaryOp;
 
 /// Holds a program whose layers share code against the same program without.
 pub(crate) fn check(case: &Case, stages: u16, items: u32) {
@@ -40,4 +42,57 @@ pub(crate) fn check(case: &Case, stages: u16, items: u32) {
 fn has_single_weights(case: &Case) -> bool {
     let single = |block: &Block| block.key_heads * block.head == 1 || block.hidden == 1;
     case.width == 1 || case.blocks.iter().any(single)
+}
+
+/// An encoder as Nucleotide Transformer v2's: norms first, rotary positions, a gated feed-forward network.
+fn encoder(layers: usize) -> Case {
+    let block = Block {
+        norm_first: true,
+        rms: false,
+        key_heads: 4,
+        group: 1,
+        head: 8,
+        hidden: 64,
+        gated: true,
+        activation: Some(UnaryOp::Silu),
+    };
+    Case {
+        seed: 7,
+        grid: (8, 6),
+        dtype: Dtype::F32,
+        batch: 1,
+        tokens: 24,
+        width: 32,
+        front: Front::Words(64),
+        positions: Positions::Rotary,
+        mask: Mask::Added,
+        blocks: vec![block],
+        layers,
+        ends: vec![End::States],
+    }
+}
+
+/// On a machine with the SRAM of a real one, which the code of so many layers would not fit.
+#[test]
+fn twelve_layers_take_the_code_of_one() {
+    let target = Target::single(encoder(1).grid, Dtype::F32);
+    let machine = Machine::builtin("bench16").unwrap();
+    let compiled = |layers: usize| {
+        let (graph, inputs) = model::build(&encoder(layers));
+        let (prepared, plan) = planned_for(&graph, target, machine.clone());
+        assert_eq!(plan.stages[0].repeats.iter().map(|repeat| repeat.turns).collect::<Vec<_>>(), [layers]);
+        (graph, inputs, lowered(&prepared, &plan), prepared, plan)
+    };
+    let bytes = |program: &Program| program.classes[0].code_bytes(&machine);
+    let (graph, inputs, program, prepared, mut plan) = compiled(12);
+    assert_eq!(bytes(&program), bytes(&compiled(2).2));
+    let run = compare_all(&program, &graph, &inputs, target);
+    // Each layer's operators have their own time, about the same.
+    let repeat = plan.stages[0].repeats[0];
+    let turns = run.operators[repeat.range()].chunks(repeat.steps);
+    let cycles: Vec<u64> = turns.map(|turn| turn.iter().map(|operator| operator.cycles).sum()).collect();
+    assert!(cycles.iter().all(|&n| n * 10 > cycles[0] * 9 && n * 9 < cycles[0] * 10), "{cycles:?}");
+    plan.stages[0].repeats.clear();
+    let error = lower(&prepared, &plan).unwrap_err().to_string();
+    assert!(error.contains("does not fit"), "{error}");
 }

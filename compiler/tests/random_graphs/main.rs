@@ -6,6 +6,7 @@ mod model;
 mod named;
 mod net;
 mod operators;
+mod pipeline;
 
 use case::{Case, cases, dtypes, grids, layered};
 use operators::{Operators, operators};
@@ -45,9 +46,14 @@ fn compile(graph: &Graph, target: Target) -> Program {
 
 /// The prepared graph and its plan.
 fn planned(graph: &Graph, target: Target) -> (Graph, Plan) {
-    let Target { grid, dtype, stages, items } = target;
     let mut machine = Machine::builtin("bench16").unwrap();
     machine.sram_bytes = SRAM;
+    planned_for(graph, target, machine)
+}
+
+/// The same for a machine of its own.
+fn planned_for(graph: &Graph, target: Target, machine: Machine) -> (Graph, Plan) {
+    let Target { grid, dtype, stages, items } = target;
     let graph = prepare(graph).unwrap_or_else(|e| panic!("{e}"));
     let options = Options {
         stages: Some(stages),

@@ -128,3 +128,13 @@ fn nan_wins_every_comparison() {
         check(&net.graph, &inputs, Target::single((2, 1), dtype));
     }
 }
+
+#[test]
+fn sizes_that_look_like_colours_stay_sizes() {
+    // On two columns the valid elements of a row, 3 and 2, are the numbers of the plumbing's colours too.
+    let text =
+        "graph \"g\"\n%0 = input : f[5] \"x\"\n%1 = softmax %0 axis=0 : f[5] \"y\"\ninputs %0\noutput %1 \"y\"\n";
+    let graph = waferloom_models::text::parse(text).unwrap();
+    let inputs = BTreeMap::from([("x".to_string(), Tensor::from_f32(&[5], vec![0.7, -0.1, -0.9, 0.9, -0.8]).unwrap())]);
+    check(&graph, &inputs, Target::single((2, 2), Dtype::F32));
+}

@@ -184,8 +184,8 @@ impl Plane {
             };
             bindings.into_iter().filter(open).map(|b| (b.queue, b.color)).collect::<Vec<_>>()
         };
-        let inputs = bound(Mesh::input_queues(), mesh::input::EDGE, mesh::input::CHAIN, mesh::input::ROW);
-        let outputs = bound(Mesh::output_queues(), mesh::output::EDGE, mesh::output::CHAIN, mesh::output::ROW);
+        let inputs = bound(self.mesh.input_queues(), mesh::input::EDGE, mesh::input::CHAIN, mesh::input::ROW);
+        let outputs = bound(self.mesh.output_queues(), mesh::output::EDGE, mesh::output::CHAIN, mesh::output::ROW);
         self.finish_wired(name, routes, &inputs, &outputs)
     }
 

@@ -129,8 +129,8 @@ impl Rig {
         let routes = self.mesh.routes();
         let class = Class {
             name: "pe".into(),
-            input_queues: Mesh::input_queues(),
-            output_queues: Mesh::output_queues(),
+            input_queues: self.mesh.input_queues(),
+            output_queues: self.mesh.output_queues(),
             fifos: Vec::new(),
             buffers: self.buffers,
             tasks: vec![self.code.into_main_task(8)],
