@@ -15,7 +15,10 @@ struct Candidate {
     algorithm: Algorithm,
     left: Distribution,
     right: Distribution,
+    /// With the relayouts of the operands.
     cycles: u64,
+    /// Whether it takes little memory beside the operands, so that it may be chosen for its speed.
+    is_small: bool,
 }
 
 /// Where the cycles of relayouts come from.
@@ -41,19 +44,7 @@ impl Selection<'_> {
         }
         let operands = graph.operands(id);
         let product = self.default_layout(id);
-        let candidates_of = |moves| {
-            let mut candidates = vec![self.summa(operands[0], operands[1], &product, moves)];
-            candidates.extend(self.stationary(operands[0], operands[1], &product, moves));
-            candidates.sort_by_key(|candidate| candidate.cycles);
-            candidates
-        };
-        let mut candidates = candidates_of(Moves::Estimated);
-        // An estimate may be off by a third: what it says is faster is looked at more closely.
-        if candidates[0].algorithm != Algorithm::Summa && !self.estimate_only {
-            candidates = candidates_of(Moves::Planned);
-        }
-        let runner_up = candidates.get(1).map(|other| (other.algorithm, other.cycles));
-        let Candidate { algorithm, left, right, cycles } = candidates.swap_remove(0);
+        let (Candidate { algorithm, left, right, cycles, .. }, runner_up) = self.choose(id, &product)?;
         let choice = KernelChoice { algorithm, cycles, runner_up };
         let left = self.demand(operands[0], left)?;
         let right = self.demand(operands[1], right)?;
@@ -68,6 +59,38 @@ impl Selection<'_> {
         Ok(())
     }
 
+    /// The fastest kernel, or the user's choice; and the next best one.
+    fn choose(
+        &self,
+        id: NodeIndex,
+        product: &Distribution,
+    ) -> Result<(Candidate, Option<(Algorithm, u64)>), CompileError> {
+        let operands = self.graph.operands(id);
+        let name = &self.graph.node(id).name;
+        let wanted = self.overrides.products.iter().find(|product| product.node == *name).map(|p| p.algorithm);
+        let candidates_of = |moves| {
+            let mut candidates = vec![self.summa(operands[0], operands[1], product, moves)];
+            let stationary = self.stationary(operands[0], operands[1], product, moves);
+            candidates.extend(stationary.filter(|candidate| candidate.is_small || wanted.is_some()));
+            candidates.sort_by_key(|candidate| (wanted.is_some_and(|w| w != candidate.algorithm), candidate.cycles));
+            candidates
+        };
+        let mut candidates = candidates_of(Moves::Estimated);
+        // An estimate may be off by a third: what it says is faster is looked at more closely.
+        if candidates[0].algorithm != Algorithm::Summa && !self.estimate_only {
+            candidates = candidates_of(Moves::Planned);
+        }
+        let runner_up = candidates.get(1).map(|other| (other.algorithm, other.cycles));
+        let best = candidates.swap_remove(0);
+        match wanted {
+            Some(wanted) if wanted != best.algorithm => Err(CompileError::Override {
+                problem: format!("the kernel {} cannot compute the product \"{name}\"", wanted.name()),
+                remedy: format!("let it be {}", best.algorithm.name()),
+            }),
+            _ => Ok((best, runner_up)),
+        }
+    }
+
     fn summa(&self, left: NodeIndex, right: NodeIndex, product: &Distribution, moves: Moves) -> Candidate {
         let left_layout = self.default_layout(left);
         let shape = self.sizes(right);
@@ -75,8 +98,7 @@ impl Selection<'_> {
         self.candidate(Algorithm::Summa, [left, right], [left_layout, right_layout], product, moves)
     }
 
-    /// For one right matrix, an inner dimension that can be dealt to several rows of the mesh, and partial sums that take
-    /// little memory.
+    /// For one right matrix, and an inner dimension that can be dealt to several rows of the mesh.
     fn stationary(&self, left: NodeIndex, right: NodeIndex, product: &Distribution, moves: Moves) -> Option<Candidate> {
         let [left_shape, right_shape] = [left, right].map(|id| self.sizes(id));
         let one_matrix = right_shape.iter().rev().skip(2).all(|&n| n == 1);
@@ -89,10 +111,10 @@ impl Selection<'_> {
         let shape = stationary_shape([&left_layout, &right_layout, product]);
         let left_bytes = left_layout.tile_elements() as u64 * u64::from(self.float.bytes());
         let bytes = left_bytes + (u64::from(shape.matrices) * u64::from(shape.rows) * u64::from(shape.columns)) * 4;
-        if shape.is_empty() || bytes > u64::from(self.machine.sram_bytes / MEMORY_SHARE) {
-            return None;
-        }
-        Some(self.candidate(Algorithm::Stationary, [left, right], [left_layout, right_layout], product, moves))
+        let candidate =
+            self.candidate(Algorithm::Stationary, [left, right], [left_layout, right_layout], product, moves);
+        let is_small = bytes <= u64::from(self.machine.sram_bytes / MEMORY_SHARE);
+        (!shape.is_empty()).then_some(Candidate { is_small, ..candidate })
     }
 
     fn candidate(
@@ -106,7 +128,7 @@ impl Selection<'_> {
         let own = cost::product_cycles(self.machine, algorithm, [&left, &right, product], self.float);
         let layouts = operands.into_iter().zip([&left, &right]);
         let moved: u64 = layouts.map(|(id, layout)| self.move_cycles(id, layout, moves)).sum();
-        Candidate { algorithm, left, right, cycles: own + moved }
+        Candidate { algorithm, left, right, cycles: own + moved, is_small: true }
     }
 
     /// Cycles for bringing a value to a layout.

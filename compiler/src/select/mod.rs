@@ -19,7 +19,7 @@ pub(crate) use sketch::sketch;
 use crate::cut::Part;
 use crate::error::{CompileError, UnsupportedOperator};
 use crate::plan::{Area, Stage, Step, StepKind, Storage, TensorId, TensorPlan};
-use crate::{Options, layout};
+use crate::{Options, Overrides, layout};
 use petgraph::graph::NodeIndex;
 use std::collections::{BTreeMap, BTreeSet};
 use waferloom_fabric::{Coord, Distribution, Dtype, Extent, Machine};
@@ -39,6 +39,8 @@ pub(crate) struct Place {
 struct Selection<'a> {
     graph: &'a Graph,
     machine: &'a Machine,
+    /// What the user has chosen.
+    overrides: &'a Overrides,
     /// Whether relayouts are only estimated: then a node's operands lie where selection would have put them.
     estimate_only: bool,
     /// Type of floating-point tensors.
@@ -95,6 +97,7 @@ impl<'a> Selection<'a> {
         Self {
             graph,
             machine: &options.machine,
+            overrides: &options.overrides,
             estimate_only: false,
             float: options.dtype,
             stage,
