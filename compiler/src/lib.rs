@@ -25,6 +25,7 @@ mod overrides;
 pub mod passes;
 pub mod plan;
 mod planner;
+mod relayouts;
 mod repeat;
 mod select;
 pub mod view;
@@ -38,6 +39,7 @@ pub use planner::Objective;
 
 use plan::Alternative;
 use planner::StageChoice;
+use relayouts::Relayouts;
 use waferloom_fabric::{Coord, Dtype, Extent, Machine, Program};
 use waferloom_models::Graph;
 use waferloom_models::graph::Op;
@@ -81,8 +83,8 @@ impl Options {
 /// # Errors
 /// See [`plan`] and [`lower`]. Where nothing fits, what the best plan lacks.
 pub fn compile(graph: &Graph, options: &Options) -> Result<(Plan, Program), CompileError> {
-    first_that_fits(graph, options, |plan| {
-        let program = lower(graph, &plan)?;
+    first_that_fits(graph, options, |plan, relayouts| {
+        let program = lower::with_known(graph, &plan, relayouts)?;
         Ok((plan, program))
     })
     .map(|(alternatives, (plan, program))| (Plan { alternatives, ..plan }, program))
@@ -93,7 +95,7 @@ pub fn compile(graph: &Graph, options: &Options) -> Result<(Plan, Program), Comp
 /// # Errors
 /// A grid or a model that is too large, and operators that no kernel computes.
 pub fn plan(graph: &Graph, options: &Options) -> Result<Plan, CompileError> {
-    let (alternatives, plan) = first_that_fits(graph, options, Ok)?;
+    let (alternatives, plan) = first_that_fits(graph, options, |plan, _| Ok(plan))?;
     Ok(Plan { alternatives, ..plan })
 }
 
@@ -101,15 +103,16 @@ pub fn plan(graph: &Graph, options: &Options) -> Result<Plan, CompileError> {
 fn first_that_fits<T>(
     graph: &Graph,
     options: &Options,
-    pass: impl Fn(Plan) -> Result<T, CompileError>,
+    pass: impl Fn(Plan, &mut Relayouts) -> Result<T, CompileError>,
 ) -> Result<(Vec<Alternative>, T), CompileError> {
     check(options)?;
     check_products(graph, options)?;
     let choices = planner::choices(graph, options)?;
     let mut alternatives: Vec<Alternative> = choices.iter().map(|choice| choice.estimate).collect();
-    let mut error = None;
+    let (mut error, mut relayouts) = (None, Relayouts::default());
     for (index, choice) in choices.iter().enumerate() {
-        match lay_out(graph, options, &choice.stages).and_then(&pass) {
+        let plan = lay_out(graph, options, &choice.stages, &mut relayouts);
+        match plan.and_then(|plan| pass(plan, &mut relayouts)) {
             Ok(done) => {
                 alternatives[index].fits = Some(true);
                 alternatives[..=index].rotate_right(1);
@@ -127,7 +130,12 @@ fn first_that_fits<T>(
 }
 
 /// The plan with these stages.
-fn lay_out(graph: &Graph, options: &Options, choices: &[StageChoice]) -> Result<Plan, CompileError> {
+fn lay_out(
+    graph: &Graph,
+    options: &Options,
+    choices: &[StageChoice],
+    relayouts: &mut Relayouts,
+) -> Result<Plan, CompileError> {
     let ends: Vec<usize> = choices[..choices.len() - 1].iter().map(|stage| stage.end).collect();
     let parts = cut::into_parts(graph, &ends);
     let mut stages = Vec::with_capacity(parts.len());
@@ -135,7 +143,7 @@ fn lay_out(graph: &Graph, options: &Options, choices: &[StageChoice]) -> Result<
     for (index, (part, choice)) in parts.iter().zip(choices).enumerate() {
         let place = select::Place { first: index == 0, last: index + 1 == parts.len() };
         let grid = Extent { width: choice.width, ..options.grid };
-        let mut stage = select::run(graph, part, place, Coord { x, y: 0 }, grid, options)?;
+        let mut stage = select::run(graph, part, place, Coord { x, y: 0 }, grid, options, relayouts)?;
         let mut signatures = repeat::signature::of(graph, &stage);
         repeat::run(&mut stage, &mut signatures);
         cost::record(&mut stage, &options.machine);

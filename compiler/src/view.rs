@@ -4,12 +4,10 @@
 //! back to the nodes that do.
 
 use petgraph::graph::NodeIndex;
-use std::rc::Rc;
+use std::sync::Arc;
+use waferloom_kernels::relayout::NOWHERE as ELSEWHERE;
 use waferloom_models::Graph;
 use waferloom_models::graph::{ConstantData, Op};
-
-/// An entry of a [`Piece`]'s map for an element that comes from elsewhere.
-const ELSEWHERE: u32 = u32::MAX;
 
 /// Elements that come from one computed node.
 #[derive(Clone, Debug)]
@@ -17,7 +15,7 @@ pub struct Piece {
     /// The node.
     pub node: NodeIndex,
     /// For each element of the value: the element of the node, or [`ELSEWHERE`]; `None` when both are the same in order.
-    map: Option<Rc<Vec<u32>>>,
+    map: Option<Arc<[u32]>>,
 }
 
 impl Piece {
@@ -26,12 +24,16 @@ impl Piece {
         self.map.is_none()
     }
 
-    /// For each element of the value: the element of the node that it is, or `None` when it comes from elsewhere.
-    pub fn map(&self, elements: usize) -> Vec<Option<u32>> {
-        match &self.map {
-            None => (0..elements as u32).map(Some).collect(),
-            Some(map) => map.iter().map(|&i| (i != ELSEWHERE).then_some(i)).collect(),
-        }
+    /// For each of the value's elements, `elements` in number: the element of the node that it is, or
+    /// [`NOWHERE`](ELSEWHERE) when it comes from elsewhere.
+    pub fn map(&self, elements: usize) -> Arc<[u32]> {
+        self.map.clone().unwrap_or_else(|| (0..elements as u32).collect())
+    }
+
+    /// The element of the node that the value's element `i` is, if any.
+    pub fn source(&self, i: usize) -> Option<usize> {
+        let place = self.map.as_ref().map_or(i as u32, |map| map[i]);
+        (place != ELSEWHERE).then_some(place as usize)
     }
 }
 
@@ -177,9 +179,9 @@ impl View {
                     *mine = theirs;
                 }
             }
-            known.map = Some(Rc::new(map));
+            known.map = Some(map.into());
         } else {
-            self.pieces.push(Piece { node: piece.node, map: Some(Rc::new(map)) });
+            self.pieces.push(Piece { node: piece.node, map: Some(map.into()) });
         }
     }
 }
@@ -278,19 +280,19 @@ mod tests {
         let turned = node(&mut g, Op::Permute { axes: vec![1, 0] }, &[2, 2], &[slice]);
         let view = of(&g, turned);
         // Columns 1 and 3 of rows 0 and 1 are elements 1, 3, 5, 7; transposed 1, 5, 3, 7.
-        assert_eq!(view.pieces[0].map(4), [Some(1), Some(5), Some(3), Some(7)]);
+        assert_eq!(view.pieces[0].map(4), [1, 5, 3, 7].into());
     }
 
     #[test]
     fn zeros_of_a_padding_come_from_nowhere() {
         let mut g = Graph::new("g");
         let a = node(&mut g, Op::Input, &[2], &[]);
-        let zeros = node(&mut g, Op::Constant(ConstantData::Float(vec![0.0])), &[1], &[]);
+        let zeros = node(&mut g, Op::Constant(ConstantData::Float([0.0].into())), &[1], &[]);
         let padded = node(&mut g, Op::Concat { axis: 0 }, &[3], &[zeros, a]);
         let view = of(&g, padded);
         assert!(view.has_zeros);
         assert_eq!(view.pieces.len(), 1);
-        assert_eq!(view.pieces[0].map(3), [None, Some(0), Some(1)]);
+        assert_eq!(view.pieces[0].map(3), [ELSEWHERE, 0, 1].into());
     }
 
     #[test]
@@ -298,12 +300,12 @@ mod tests {
         let mut g = Graph::new("g");
         let a = node(&mut g, Op::Input, &[2], &[]);
         let places = TensorType { element: ElementType::Int, shape: vec![3] };
-        let op = Op::Constant(ConstantData::Int(vec![-1, 2, 0]));
+        let op = Op::Constant(ConstantData::Int([-1, 2, 0].into()));
         let places = g.add(Node { name: "places".into(), op, output: places }, &[]);
         let found = node(&mut g, Op::Gather { axis: 0 }, &[3], &[a, places]);
         let view = of(&g, found);
         assert!(view.has_zeros);
-        assert_eq!(view.pieces[0].map(3), [Some(1), None, Some(0)]);
+        assert_eq!(view.pieces[0].map(3), [1, ELSEWHERE, 0].into());
     }
 
     #[test]
@@ -324,9 +326,8 @@ output %6 "y"
         .expect("valid");
         let last = graph.outputs[0].1;
         let view = of(&graph, last);
-        let map = view.pieces[0].map(12);
-        for (element, from) in map.into_iter().enumerate() {
-            let expected = from.map(|from| (graph.inputs[0], from as usize));
+        for element in 0..12 {
+            let expected = view.pieces[0].source(element).map(|from| (graph.inputs[0], from));
             assert_eq!(origin(&graph, last, element), expected, "element {element}");
         }
         assert_eq!(origins(&graph, last), [graph.inputs[0]]);

@@ -69,7 +69,7 @@ proptest! {
         let x = add(&mut g, Op::Input, ty(&[vec![batch, groups * channels], sizes].concat()), &[]);
         let kernel = [vec![groups * out, channels], window.kernel.clone()].concat();
         let weights = numbers(kernel.iter().product());
-        let w = add(&mut g, Op::Constant(ConstantData::Float(weights)), ty(&kernel), &[]);
+        let w = add(&mut g, Op::Constant(ConstantData::Float(weights.into())), ty(&kernel), &[]);
         let shape = [vec![batch, groups * out], places].concat();
         let y = add(&mut g, Op::Conv { window, groups }, ty(&shape), &[x, w]);
         let passed = same(g, y);
@@ -114,7 +114,7 @@ proptest! {
         prop_assume!(n <= shape.iter().product());
         let flat = add(&mut g, Op::Reshape, ty(&[shape.iter().product()]), &[x]);
         let some = add(&mut g, Op::Slice { axis: 0, start: 0, step: 1 }, ty(&[n]), &[flat]);
-        let zero = add(&mut g, Op::Constant(ConstantData::Float(vec![0.0])), ty(&[1]), &[]);
+        let zero = add(&mut g, Op::Constant(ConstantData::Float([0.0].into())), ty(&[1]), &[]);
         let typed = |element, shape: &[usize]| TensorType { element, shape: shape.to_vec() };
         let less = add(&mut g, Op::Binary(BinaryOp::Lt), typed(ElementType::Bool, &[n]), &[some, zero]);
         let index = add(&mut g, Op::Unary(UnaryOp::Cast), typed(ElementType::Int, &[n]), &[less]);
@@ -137,7 +137,7 @@ fn a_scale_behind_reshapes_runs_before_them() {
     let x = add(&mut g, Op::Input, ty(&[4, 6]), &[]);
     let split = add(&mut g, Op::Reshape, ty(&[4, 2, 3]), &[x]);
     let turned = add(&mut g, Op::Permute { axes: vec![1, 0, 2] }, ty(&[2, 4, 3]), &[split]);
-    let scale = add(&mut g, Op::Constant(ConstantData::Float(vec![0.5])), ty(&[1, 1, 1]), &[]);
+    let scale = add(&mut g, Op::Constant(ConstantData::Float([0.5].into())), ty(&[1, 1, 1]), &[]);
     let y = add(&mut g, Op::Binary(BinaryOp::Mul), ty(&[2, 4, 3]), &[turned, scale]);
     let passed = same(g, y);
     let product = passed.nodes().find(|&id| passed.node(id).op == Op::Binary(BinaryOp::Mul)).unwrap();

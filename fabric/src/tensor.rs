@@ -159,17 +159,24 @@ impl Distribution {
     pub fn locate(&self, index: &[u32]) -> (Option<u16>, Option<u16>, usize) {
         let (mut column, mut row, mut offset) = (None, None, 0usize);
         for (dim, (&at, &local)) in index.iter().zip(&self.tile()).enumerate() {
-            let within = match self.split_of(dim) {
-                None => at,
-                Some((split, pes, on_x)) => {
-                    let (pe, within) = split.locate(at, pes);
-                    *(if on_x { &mut column } else { &mut row }) = Some(pe as u16);
-                    within
-                }
-            };
+            let (x, y, within) = self.locate_along(dim, at);
+            (column, row) = (column.or(x), row.or(y));
             offset = offset * local as usize + within as usize;
         }
         (column, row, offset)
+    }
+
+    /// Where the elements with an index of one dimension lie: their column and row, `None` where that dimension does not
+    /// decide, and the index within the tile.
+    pub fn locate_along(&self, dim: usize, index: u32) -> (Option<u16>, Option<u16>, u32) {
+        match self.split_of(dim) {
+            None => (None, None, index),
+            Some((split, pes, on_x)) => {
+                let (pe, within) = split.locate(index, pes);
+                let pe = Some(pe as u16);
+                if on_x { (pe, None, within) } else { (None, pe, within) }
+            }
+        }
     }
 
     /// Checks that splits name two different, existing dimensions and have blocks.

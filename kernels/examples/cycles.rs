@@ -79,7 +79,7 @@ fn rows(rig: &mut Rig, shape: &[u32], dtype: Dtype) -> Rows {
 fn move_elements(rig: &mut Rig, dtype: Dtype, from: &[u32], to: &[u32], map: impl Fn(u32) -> u32) {
     let (source, tile) = constant(rig, from, dtype);
     let target = layout(GRID, to, dtype);
-    let map: Vec<Option<u32>> = (0..target.elements() as u32).map(|i| Some(map(i))).collect();
+    let map: Vec<u32> = (0..target.elements() as u32).map(map).collect();
     let plan = relayout::plan(&source, &target, &map, dtype, &rig::machine()).expect("small tiles");
     let result = rig.tile(&target, dtype);
     let tables = plan.tables().iter().map(|t| rig.table(&t.distribution, &t.numbers)).collect();

@@ -56,7 +56,7 @@ fn mixture(rig: &mut Rig, dtype: Dtype) {
         let scratch = rig.reserve(functions::map_scratch_bytes(x.elements, Function::Gelu.scratch_vectors() + 1));
         functions::map(&mut rig.code, Function::Gelu, result, x, scratch);
     }
-    let map: Vec<Option<u32>> = (0..128 * 256).map(|i| Some(i % 128 * 256 + i / 128)).collect();
+    let map: Vec<u32> = (0..128 * 256).map(|i| i % 128 * 256 + i / 128).collect();
     let target = layout(GRID, &[256, 128], dtype);
     let plan = relayout::plan(&distribution, &target, &map, dtype, &rig::machine()).expect("small tiles");
     let turned = rig.tile(&target, dtype);

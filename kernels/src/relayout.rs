@@ -7,111 +7,22 @@
 //! 1. along the rows: each PE in turn broadcasts its tile; each PE keeps what PEs of its *column* need;
 //! 2. along the columns: each PE in turn broadcasts what it kept; each PE takes what it needs itself;
 //!
-//! or first along the columns, where that is faster on the machine. A step that would move nothing is left out. What a PE takes from a broadcast is a list of strided runs in its SRAM.
+//! or the columns first, where that is faster on the machine. A step that would move nothing is left out. What a PE takes from a broadcast is a list of strided runs in its SRAM.
 
 mod cycles;
-mod order;
+mod plan;
+mod runs;
 
 use crate::code::{Code, Reg, Tile, memory};
 use crate::line::{self, Turn};
 use crate::mesh::{Axis, Mesh};
-use std::collections::BTreeMap;
-use waferloom_fabric::{Coord, Distribution, Dtype, Extent, Machine, ScalarOp, Value, VectorOp};
+use runs::run_numbers;
+use waferloom_fabric::{Distribution, Dtype, Extent, ScalarOp, Value, VectorOp};
 
-/// A copy of a box of elements: from `source` on to `target` on, over up to three dimensions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Run {
-    source: u32,
-    target: u32,
-    /// The innermost first; those beyond the rank at hand have one turn.
-    dims: [RunDim; MAX_RANK],
-}
+pub use plan::plan;
 
-/// One dimension of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct RunDim {
-    count: u32,
-    source_step: u32,
-    target_step: u32,
-}
-
-/// Dimensions of a run at most.
-const MAX_RANK: usize = 3;
-
-/// Cycles that a run takes beside its elements, about: loads of its numbers, addresses, start-up.
-fn run_overhead(rank: usize) -> usize {
-    13 + 3 * rank
-}
-
-/// Elements to copy, as (source, target), in runs of one element.
-fn single_runs(pairs: &[(u32, u32)]) -> Vec<Run> {
-    let once = RunDim { count: 1, source_step: 0, target_step: 0 };
-    pairs.iter().map(|&(source, target)| Run { source, target, dims: [once; MAX_RANK] }).collect()
-}
-
-/// Joins neighbouring runs that are equal but for where they start, and start at equal distances, along dimension `dim`.
-fn join(runs: &[Run], dim: usize) -> Vec<Run> {
-    let mut joined: Vec<Run> = Vec::new();
-    for run in runs {
-        if let Some(last) = joined.last_mut()
-            && last.dims[..dim] == run.dims[..dim]
-        {
-            let RunDim { count, source_step, target_step } = last.dims[dim];
-            if count == 1 && run.source >= last.source && run.target >= last.target {
-                let (source_step, target_step) = (run.source - last.source, run.target - last.target);
-                last.dims[dim] = RunDim { count: 2, source_step, target_step };
-                continue;
-            }
-            if count > 1
-                && run.source == last.source + source_step * count
-                && run.target == last.target + target_step * count
-            {
-                last.dims[dim].count += 1;
-                continue;
-            }
-        }
-        joined.push(*run);
-    }
-    joined
-}
-
-/// Runs of each PE from each root, all of one rank.
-type Ranked = (usize, Vec<Vec<Vec<Run>>>);
-
-/// Cuts the elements that each PE takes from each root into runs, of the rank that costs the slowest PE least.
-fn best_runs(pairs: &[Vec<Vec<(u32, u32)>>]) -> Ranked {
-    let lines = |pairs: &Vec<(u32, u32)>| join(&single_runs(pairs), 0);
-    let mut runs: Vec<Vec<Vec<Run>>> = pairs.iter().map(|roots| roots.iter().map(lines).collect()).collect();
-    let mut best: Option<(usize, Ranked)> = None;
-    for rank in 1..=MAX_RANK {
-        if rank > 1 {
-            for list in runs.iter_mut().flatten() {
-                *list = join(list, rank - 1);
-            }
-        }
-        let most = runs.iter().map(|roots| roots.iter().map(Vec::len).sum::<usize>()).max().unwrap_or(0);
-        let cost = most * run_overhead(rank);
-        if best.as_ref().is_none_or(|&(least, _)| cost < least) {
-            best = Some((cost, (rank, runs.clone())));
-        }
-    }
-    best.map_or((1, Vec::new()), |(_, best)| best)
-}
-
-/// Numbers of a run in a table.
-fn run_numbers(rank: usize) -> usize {
-    2 + 3 * rank
-}
-
-impl Run {
-    /// As it lies in the table: starts, then count and steps of each dimension, the outermost first.
-    fn encode(&self, rank: usize) -> impl Iterator<Item = u16> + use<> {
-        let dims = self.dims;
-        let starts = [self.source as u16, self.target as u16];
-        let dims = dims.into_iter().take(rank).rev();
-        starts.into_iter().chain(dims.flat_map(|d| [d.count, d.source_step, d.target_step].map(|n| n as u16)))
-    }
-}
+/// In a map of elements: one that the relayout does not give.
+pub const NOWHERE: u32 = u32::MAX;
 
 /// One step: broadcasts along an axis, or copies on each PE alone.
 #[derive(Clone, Debug)]
@@ -126,6 +37,13 @@ pub struct Step {
     tables: Vec<Vec<u16>>,
     /// Most words that a root sends.
     panel_words: u32,
+}
+
+impl Step {
+    /// Numbers of the table in each PE: an even number, so that tables fill whole words.
+    fn table_numbers(&self) -> usize {
+        self.tables.iter().map(Vec::len).max().unwrap_or(0).next_multiple_of(2).max(2)
+    }
 }
 
 /// A relayout, worked out.
@@ -143,181 +61,6 @@ pub struct Relayout {
 pub struct TooLarge {
     /// Elements of the tile.
     pub elements: usize,
-}
-
-/// An element that a PE needs: the PE that has it, its offset there, and the offset where it goes.
-type Need = (Coord, u32, u32);
-
-/// An element's place in a step: (position of its root in the line, offset in the root's panel).
-type Place = (u32, u32);
-
-/// Works out the relayout to `target`, whose element `i` is element `map[i]` of the source; `None` is left as it is.
-///
-/// # Errors
-/// Tiles that 16-bit offsets do not reach over.
-pub fn plan(
-    source: &Distribution,
-    target: &Distribution,
-    map: &[Option<u32>],
-    dtype: Dtype,
-    machine: &Machine,
-) -> Result<Relayout, TooLarge> {
-    let grid = source.grid;
-    let limit = |elements: usize| if elements > 0xFFFF { Err(TooLarge { elements }) } else { Ok(()) };
-    limit(source.tile_elements())?;
-    limit(target.tile_elements())?;
-    let homes = homes(source);
-    // For every PE: the source's column, row and offset of each element it needs, with the element's offset in its own tile.
-    let mut needs: Vec<Vec<Need>> = Vec::with_capacity(grid.pes());
-    for at in (0..grid.pes()).map(|i| grid.coord(i)) {
-        let wanted = target.tile_indices(at.x, at.y).into_iter().enumerate();
-        let found = wanted.filter_map(|(offset, index)| {
-            let (column, row, from) = homes[map[index?]? as usize];
-            let home = Coord { x: column.unwrap_or(at.x), y: row.unwrap_or(at.y) };
-            Some((home, from, offset as u32))
-        });
-        needs.push(found.collect());
-    }
-    let moved = |f: &dyn Fn(Coord, Coord) -> bool| {
-        needs.iter().enumerate().any(|(i, list)| list.iter().any(|&(home, ..)| f(home, grid.coord(i))))
-    };
-    let (across, down) = (moved(&|home, at| home.x != at.x), moved(&|home, at| home.y != at.y));
-    let tile = source.tile_elements() as u32;
-    let direct = |axis: Option<Axis>| {
-        let pick = |home: Coord| match axis {
-            Some(Axis::X) => u32::from(home.x),
-            Some(Axis::Y) => u32::from(home.y),
-            None => 0,
-        };
-        let takes: Vec<Vec<(Place, u32)>> =
-            needs.iter().map(|list| list.iter().map(|&(home, from, to)| ((pick(home), from), to)).collect()).collect();
-        step(grid, axis, &takes, |_, _| tile, dtype)
-    };
-    match (across, down) {
-        (false, false) => Ok(Relayout { steps: vec![direct(None)], middle_elements: 0, grid }),
-        (true, false) => Ok(Relayout { steps: vec![direct(Some(Axis::X))], middle_elements: 0, grid }),
-        (false, true) => Ok(Relayout { steps: vec![direct(Some(Axis::Y))], middle_elements: 0, grid }),
-        (true, true) => {
-            let rows_first = two_steps(grid, Axis::X, &needs, tile, dtype)?;
-            // Worth a look only where less is sent.
-            if order::words(grid, Axis::Y, &needs, tile) >= order::words(grid, Axis::X, &needs, tile) {
-                return Ok(rows_first);
-            }
-            let columns_first = two_steps(grid, Axis::Y, &needs, tile, dtype)?;
-            let is_faster = columns_first.cycles(machine, dtype) < rows_first.cycles(machine, dtype);
-            Ok(if is_faster { columns_first } else { rows_first })
-        }
-    }
-}
-
-/// Where each element of a tensor lies: column and row (`None` for everywhere along that axis) and offset.
-fn homes(source: &Distribution) -> Vec<(Option<u16>, Option<u16>, u32)> {
-    let mut index = vec![0u32; source.shape.len()];
-    (0..source.elements())
-        .map(|_| {
-            let (column, row, offset) = source.locate(&index);
-            for (i, &size) in index.iter_mut().zip(&source.shape).rev() {
-                *i += 1;
-                if *i < size {
-                    break;
-                }
-                *i = 0;
-            }
-            (column, row, offset as u32)
-        })
-        .collect()
-}
-
-fn two_steps(
-    grid: Extent,
-    first_axis: Axis,
-    needs: &[Vec<Need>],
-    tile: u32,
-    dtype: Dtype,
-) -> Result<Relayout, TooLarge> {
-    // What each PE keeps for its line of the second step: (root, offset there) in the order in which it is first asked for.
-    let mut kept: Vec<BTreeMap<Place, u32>> = vec![BTreeMap::new(); grid.pes()];
-    let mut second: Vec<Vec<(Place, u32)>> = Vec::with_capacity(grid.pes());
-    for (i, list) in needs.iter().enumerate() {
-        let at = grid.coord(i);
-        let takes = list.iter().map(|&(home, from, to)| {
-            let (keeper, first_root, second_root) = match first_axis {
-                Axis::X => (Coord { x: at.x, y: home.y }, home.x, home.y),
-                Axis::Y => (Coord { x: home.x, y: at.y }, home.y, home.x),
-            };
-            let keeper = &mut kept[grid.index(keeper)];
-            let next = keeper.len() as u32;
-            let slot = *keeper.entry((u32::from(first_root), from)).or_insert(next);
-            ((u32::from(second_root), slot), to)
-        });
-        second.push(takes.collect());
-    }
-    let middle = kept.iter().map(BTreeMap::len).max().unwrap_or(0);
-    if middle > 0xFFFF {
-        return Err(TooLarge { elements: middle });
-    }
-    let first: Vec<Vec<(Place, u32)>> = kept
-        .iter()
-        .map(|keeper| {
-            let mut takes: Vec<(Place, u32)> = keeper.iter().map(|(&place, &slot)| (place, slot)).collect();
-            takes.sort_by_key(|&(_, slot)| slot);
-            takes
-        })
-        .collect();
-    let sizes: Vec<u32> = kept.iter().map(|k| k.len() as u32).collect();
-    let (second_axis, keeper): (Axis, fn(Coord, u32) -> Coord) = match first_axis {
-        Axis::X => (Axis::Y, |at, root| Coord { x: at.x, y: root as u16 }),
-        Axis::Y => (Axis::X, |at, root| Coord { x: root as u16, y: at.y }),
-    };
-    let steps = vec![
-        step(grid, Some(first_axis), &first, |_, _| tile, dtype),
-        step(grid, Some(second_axis), &second, |at, root| sizes[grid.index(keeper(at, root))], dtype),
-    ];
-    Ok(Relayout { steps, middle_elements: middle as u32, grid })
-}
-
-/// Tables of one step. `takes` lists, for each PE, what it takes from which root; `size` gives the elements that a root sends.
-fn step(
-    grid: Extent,
-    axis: Option<Axis>,
-    takes: &[Vec<(Place, u32)>],
-    size: impl Fn(Coord, u32) -> u32,
-    dtype: Dtype,
-) -> Step {
-    let roots = takes.iter().flatten().map(|((root, _), _)| root + 1).max().unwrap_or(0);
-    let line = |at: Coord| if axis == Some(Axis::Y) { at.x } else { at.y };
-    let mut wanted = vec![vec![false; roots as usize]; usize::from(grid.width.max(grid.height))];
-    for (i, list) in takes.iter().enumerate() {
-        for ((root, _), _) in list {
-            wanted[usize::from(line(grid.coord(i)))][*root as usize] = true;
-        }
-    }
-    let by_root = |list: &Vec<(Place, u32)>| {
-        let mut pairs = vec![Vec::new(); roots as usize];
-        for &((root, from), to) in list {
-            pairs[root as usize].push((from, to));
-        }
-        pairs
-    };
-    let (rank, runs) = best_runs(&takes.iter().map(by_root).collect::<Vec<_>>());
-    let mut panel_words = 0;
-    let mut tables = Vec::with_capacity(takes.len());
-    for (i, runs) in runs.iter().enumerate() {
-        let at = grid.coord(i);
-        let mut table = Vec::new();
-        for root in 0..roots {
-            let sent = if wanted[usize::from(line(at))][root as usize] { size(at, root) } else { 0 };
-            let words = (sent * dtype.bytes()).div_ceil(4);
-            panel_words = panel_words.max(words);
-            table.push(words as u16);
-        }
-        for runs in runs {
-            table.push(runs.len() as u16);
-            table.extend(runs.iter().flat_map(|run| run.encode(rank)));
-        }
-        tables.push(table);
-    }
-    Step { axis, roots, rank, tables, panel_words }
 }
 
 /// A table for every PE, as the constant that must lie in SRAM: one row of `length` numbers a PE.
@@ -357,14 +100,18 @@ impl Relayout {
         (self.middle_elements * dtype.bytes()).div_ceil(4) * 4
     }
 
+    /// Bytes of each step's table in each PE.
+    pub fn table_bytes(&self) -> Vec<u32> {
+        self.steps.iter().map(|step| step.table_numbers() as u32 * 2).collect()
+    }
+
     /// The tables of each step.
     pub fn tables(&self) -> Vec<Tables> {
         self.steps.iter().map(|step| self.step_tables(step)).collect()
     }
 
     fn step_tables(&self, step: &Step) -> Tables {
-        // An even number of entries, so that tables fill whole words.
-        let length = step.tables.iter().map(Vec::len).max().unwrap_or(0).next_multiple_of(2).max(2);
+        let length = step.table_numbers();
         let mut numbers = Vec::with_capacity(length * step.tables.len());
         for (i, table) in step.tables.iter().enumerate() {
             numbers.extend_from_slice(table);
@@ -449,33 +196,4 @@ fn copy_runs(code: &mut Code, list: Reg, place: Reg, to: u32, dtype: Dtype, rank
         code.vector(VectorOp::Mov, memory(target, to as i32, element, &dims(2)), &[from]);
         code.scalar(ScalarOp::Add, list, list, run_numbers(rank) as i32 * 2);
     });
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn dim(count: u32, source_step: u32, target_step: u32) -> RunDim {
-        RunDim { count, source_step, target_step }
-    }
-
-    #[test]
-    fn runs_join_equal_steps() {
-        // 0, 2, 4 to 5, 6, 7 is one run of three; 9 to 1 goes backwards in the target and starts another.
-        let once = dim(1, 0, 0);
-        let expected = [
-            Run { source: 0, target: 5, dims: [dim(3, 2, 1), once, once] },
-            Run { source: 9, target: 1, dims: [once; MAX_RANK] },
-        ];
-        assert_eq!(join(&single_runs(&[(0, 5), (2, 6), (4, 7), (9, 1)]), 0), expected);
-    }
-
-    #[test]
-    fn a_transposed_block_is_one_run() {
-        // 3 rows of 4 elements become 4 rows of 3 in a tile with rows of 8.
-        let pairs: Vec<(u32, u32)> = (0..12).map(|i| (i % 3 * 4 + i / 3, i / 3 * 8 + i % 3)).collect();
-        let (rank, runs) = best_runs(&[vec![pairs]]);
-        let expected = Run { source: 0, target: 0, dims: [dim(3, 4, 1), dim(4, 1, 8), dim(1, 0, 0)] };
-        assert_eq!((rank, runs), (2, vec![vec![vec![expected]]]));
-    }
 }

@@ -60,7 +60,7 @@ impl Builder {
     /// A float constant of one element and of the given rank.
     pub(crate) fn scalar(&mut self, name: &str, value: f32, rank: usize) -> NodeIndex {
         let output = TensorType { element: ElementType::Float, shape: vec![1; rank] };
-        self.constant(name, output, ConstantData::Float(vec![value]))
+        self.constant(name, output, ConstantData::Float([value].into()))
     }
 
     pub(crate) fn is_constant(&self, id: NodeIndex) -> bool {

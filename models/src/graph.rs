@@ -3,6 +3,7 @@
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef;
+use std::sync::Arc;
 
 /// Type of a tensor's elements in the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,13 +25,13 @@ pub struct TensorType {
     pub shape: Vec<usize>,
 }
 
-/// A constant of the model, row-major.
+/// A constant of the model, row-major. Shared: a pass hands on the weights of a large model without a copy.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ConstantData {
     /// Elements of a `Float` tensor.
-    Float(Vec<f32>),
+    Float(Arc<[f32]>),
     /// Elements of an `Int` tensor, or of a `Bool` one as 0 and 1.
-    Int(Vec<i64>),
+    Int(Arc<[i64]>),
 }
 
 /// Operations on one tensor, element by element.

@@ -118,8 +118,8 @@ impl From<ArrayD<i64>> for Tensor {
 impl From<TensorData> for ConstantData {
     fn from(data: TensorData) -> Self {
         match data {
-            TensorData::F32(values) => Self::Float(values),
-            TensorData::I64(values) => Self::Int(values),
+            TensorData::F32(values) => Self::Float(values.into()),
+            TensorData::I64(values) => Self::Int(values.into()),
         }
     }
 }
@@ -127,8 +127,8 @@ impl From<TensorData> for ConstantData {
 impl From<ConstantData> for TensorData {
     fn from(data: ConstantData) -> Self {
         match data {
-            ConstantData::Float(values) => Self::F32(values),
-            ConstantData::Int(values) => Self::I64(values),
+            ConstantData::Float(values) => Self::F32(values.to_vec()),
+            ConstantData::Int(values) => Self::I64(values.to_vec()),
         }
     }
 }

@@ -150,7 +150,7 @@ impl Maker {
         let size = count(&like.shape);
         let op = match like.element {
             _ if n & 7 == 7 => Op::Input,
-            ElementType::Bool => Op::Constant(ConstantData::Int(vec![(n >> 8) as i64 & 1; size])),
+            ElementType::Bool => Op::Constant(ConstantData::Int(vec![(n >> 8) as i64 & 1; size].into())),
             ElementType::Int => {
                 Op::Constant(ConstantData::Int((0..size).map(|i| ((n >> (i % 8)) & 3) as i64).collect()))
             }
@@ -245,7 +245,7 @@ impl Maker {
         // Scaled, as a projection of attention is.
         like.shape = vec![1; rank];
         let factor = [1.0, 0.125, 0.3][step.picks[1].index(3)];
-        let factor = self.add("factor", Op::Constant(ConstantData::Float(vec![factor])), &[], &like);
+        let factor = self.add("factor", Op::Constant(ConstantData::Float([factor].into())), &[], &like);
         if let Some(factor) = factor {
             self.add("scaled", Op::Binary(BinaryOp::Mul), &[product, factor], &like);
         }

@@ -1,19 +1,23 @@
 //! Constant tensors: the values of nodes that depend on constants alone, in the mesh's types.
 
 use super::Lowering;
+use crate::CompileError;
 use crate::plan::{Storage, TensorId};
-use crate::{CompileError, view};
+use crate::view::{self, Piece};
 use petgraph::graph::NodeIndex;
+use rayon::prelude::*;
 use waferloom_fabric::{Constant, Dtype, Payload};
 use waferloom_models::graph::{ConstantData, Op};
+
+/// Elements of a constant that one thread converts at a time.
+const PARALLEL_ELEMENTS: usize = 1 << 14;
 
 impl Lowering<'_> {
     /// The constant of a tensor, or `None` when it is none.
     pub(super) fn constant(&self, id: TensorId) -> Result<Option<Constant>, CompileError> {
         let tensor = &self.stage.tensors[id];
         let Storage::Constant { node, address } = tensor.storage else { return Ok(None) };
-        let bits = self.constant_bits(NodeIndex::new(node), tensor.dtype)?;
-        let bytes = bits.iter().flat_map(|b| b.to_le_bytes().into_iter().take(tensor.dtype.bytes() as usize)).collect();
+        let bytes = self.constant_bytes(NodeIndex::new(node), tensor.dtype)?;
         Ok(Some(Constant {
             name: tensor.name.clone(),
             dtype: tensor.dtype,
@@ -24,34 +28,52 @@ impl Lowering<'_> {
         }))
     }
 
-    /// The elements of a constant value as bits of the mesh's type.
-    fn constant_bits(&self, id: NodeIndex, dtype: Dtype) -> Result<Vec<u32>, CompileError> {
+    /// The elements of a constant value in the mesh's type, little-endian.
+    fn constant_bytes(&self, id: NodeIndex, dtype: Dtype) -> Result<Vec<u8>, CompileError> {
         let mismatch = |problem: String| CompileError::Mismatch { problem };
         if id.index() >= self.graph.dag.node_count() {
             return Err(mismatch(format!("it names node {}, which is not there", id.index())));
         }
         let view = view::of(self.graph, id);
-        let mut bits = vec![0u32; view.elements];
+        let mut bytes = vec![0u8; view.elements * dtype.bytes() as usize];
         for piece in &view.pieces {
             let node = self.graph.node(piece.node);
-            let Op::Constant(data) = &node.op else {
-                return Err(mismatch(format!("node \"{}\" is not constant", node.name)));
-            };
-            let element = |i: usize| match data {
+            match &node.op {
                 // A value that the graph says is a float lies on the mesh as one. Finite numbers stay finite.
-                ConstantData::Float(values) => dtype.narrow_finite(values[i]).ok_or_else(|| {
-                    mismatch(format!("the constant \"{}\" holds floats, its tensor {}", node.name, dtype.name()))
-                }),
-                ConstantData::Int(values) => i32::try_from(values[i]).map(|n| n as u32).map_err(|_| {
-                    mismatch(format!("the constant \"{}\" holds {}, which does not fit 32 bits", node.name, values[i]))
-                }),
-            };
-            for (bits, from) in bits.iter_mut().zip(piece.map(view.elements)) {
-                if let Some(from) = from {
-                    *bits = element(from as usize)?;
+                Op::Constant(ConstantData::Float(values)) if dtype.is_float() => {
+                    write(&mut bytes, dtype, piece, |from| dtype.narrow_finite(values[from]).unwrap_or_default());
                 }
+                Op::Constant(ConstantData::Float(_)) => {
+                    let (name, dtype) = (&node.name, dtype.name());
+                    return Err(mismatch(format!("the constant \"{name}\" holds floats, its tensor {dtype}")));
+                }
+                Op::Constant(ConstantData::Int(values)) => {
+                    let used = (0..view.elements).filter_map(|i| piece.source(i));
+                    if let Some(value) = used.map(|from| values[from]).find(|&value| i32::try_from(value).is_err()) {
+                        let name = &node.name;
+                        return Err(mismatch(format!(
+                            "the constant \"{name}\" holds {value}, which does not fit 32 bits"
+                        )));
+                    }
+                    write(&mut bytes, dtype, piece, |from| values[from] as u32);
+                }
+                _ => return Err(mismatch(format!("node \"{}\" is not constant", node.name))),
             }
         }
-        Ok(bits)
+        Ok(bytes)
     }
+}
+
+/// Writes the elements of a piece: `bits` gives those of an element of the piece's node, 16-bit types in the low half.
+fn write(bytes: &mut [u8], dtype: Dtype, piece: &Piece, bits: impl Fn(usize) -> u32 + Sync) {
+    let size = dtype.bytes() as usize;
+    // Each element is converted by itself, so that the bits do not depend on the threads.
+    let places = bytes.par_chunks_mut(PARALLEL_ELEMENTS * size).enumerate();
+    places.for_each(|(chunk, bytes)| {
+        for (i, element) in bytes.chunks_exact_mut(size).enumerate() {
+            if let Some(from) = piece.source(chunk * PARALLEL_ELEMENTS + i) {
+                element.copy_from_slice(&bits(from).to_le_bytes()[..size]);
+            }
+        }
+    });
 }

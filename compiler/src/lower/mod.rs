@@ -10,6 +10,7 @@ mod roll;
 mod rows;
 
 use crate::plan::{Algorithm, Plan, Stage, Step, StepKind, TensorId};
+use crate::relayouts::Relayouts;
 use crate::{CompileError, allocate, layout};
 use waferloom_fabric::{Class, Coord, Direction, Distribution, Machine, Operator, Placement, Port, PortKind, Program};
 use waferloom_kernels::handoff::{self, Columns, Share};
@@ -28,6 +29,7 @@ struct Lowering<'a> {
     several: bool,
     mesh: Mesh,
     code: Code,
+    relayouts: &'a mut Relayouts,
 }
 
 /// Turns the decisions into code, constants and ports.
@@ -35,6 +37,11 @@ struct Lowering<'a> {
 /// # Errors
 /// A plan that was made for another graph, and code that does not fit beside the data.
 pub fn lower(graph: &Graph, plan: &Plan) -> Result<Program, CompileError> {
+    with_known(graph, plan, &mut Relayouts::default())
+}
+
+/// The same with the relayouts that planning has worked out.
+pub(crate) fn with_known(graph: &Graph, plan: &Plan, relayouts: &mut Relayouts) -> Result<Program, CompileError> {
     let mut program = Program {
         name: plan.model.clone(),
         machine: plan.machine.clone(),
@@ -55,7 +62,7 @@ pub fn lower(graph: &Graph, plan: &Plan) -> Result<Program, CompileError> {
         if index > 0 {
             mesh = mesh.eastern_neighbour(stage.grid.width);
         }
-        mesh = add_stage(&mut program, graph, plan, index, mesh)?;
+        mesh = add_stage(&mut program, graph, plan, index, mesh, relayouts)?;
     }
     program.params = mesh.into_params();
     colors::allocate(&mut program)?;
@@ -69,11 +76,13 @@ fn add_stage(
     plan: &Plan,
     index: usize,
     mesh: Mesh,
+    relayouts: &mut Relayouts,
 ) -> Result<Mesh, CompileError> {
     let stage = &plan.stages[index];
     let first_operator = program.operators.len();
-    let mut lowering =
-        Lowering { graph, stage, machine: &plan.machine, several: plan.stages.len() > 1, mesh, code: Code::new() };
+    let several = plan.stages.len() > 1;
+    let machine = &plan.machine;
+    let mut lowering = Lowering { graph, stage, machine, several, mesh, code: Code::new(), relayouts };
     let item = (plan.items > 1).then(|| lowering.code.register());
     for tensor in 0..stage.tensors.len() {
         program.constants.extend(lowering.constant(tensor)?);

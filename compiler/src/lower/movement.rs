@@ -34,9 +34,10 @@ impl Lowering<'_> {
         let mut areas = step.tables.iter();
         let mut constants = Vec::new();
         for (piece, &source) in view.pieces.iter().zip(sources) {
-            let map = piece.map(view.elements);
-            let from = self.distribution(source);
-            let relayout = relayout::plan(from, self.distribution(result), &map, target.dtype, self.machine)
+            let [from, to] = [source, result].map(|id| &self.stage.tensors[id].distribution);
+            let relayout = self
+                .relayouts
+                .plan(from, to, piece.map(view.elements), target.dtype, self.machine)
                 .map_err(|source| CompileError::Relayout { node: step.name.clone(), source })?;
             let mut memory = Memory {
                 tables: Vec::new(),

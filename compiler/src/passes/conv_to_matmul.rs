@@ -87,7 +87,7 @@ fn pad(new: &mut Rewrite, name: &str, a: NodeIndex, axis: usize, before: usize, 
             zeros.shape[axis] = length;
             let elements = zeros.shape.iter().product();
             output.shape[axis] += length;
-            let data = ConstantData::Float(vec![0.0; elements]);
+            let data = ConstantData::Float(vec![0.0; elements].into());
             let filling = new.emit(&format!("{name}.zeros"), Op::Constant(data), zeros, &[]);
             parts.insert(if front { 0 } else { parts.len() }, filling);
         }

@@ -131,11 +131,7 @@ fn keeps_columns(graph: &Graph, id: NodeIndex, of: NodeIndex, columns: usize) ->
         && !view.has_zeros
         && graph.shape(id).last() == Some(&columns)
         && (piece.is_whole()
-            || piece
-                .map(view.elements)
-                .iter()
-                .enumerate()
-                .all(|(i, from)| from.is_some_and(|from| from as usize % columns == i % columns)))
+            || (0..view.elements).all(|i| piece.source(i).is_some_and(|from| from % columns == i % columns)))
 }
 
 /// Emits the product of what was scaled and shifted with weights that do it instead.

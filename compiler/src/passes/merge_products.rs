@@ -12,6 +12,7 @@
 use super::rewrite::{Rewrite, rewrite};
 use petgraph::graph::NodeIndex;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use waferloom_models::Graph;
 use waferloom_models::graph::{BinaryOp, ConstantData, ElementType, Op, TensorType};
 
@@ -109,7 +110,7 @@ fn emit(new: &mut Rewrite, graph: &Graph, group: &[Member], left: NodeIndex) -> 
     let names: Vec<&str> = group.iter().map(|member| graph.node(member.product).name.as_str()).collect();
     let name = names.join(" + ");
     let all: usize = group.iter().map(|member| columns(graph, member)).sum();
-    let side_by_side = |new: &mut Rewrite, name: &str, shape: &[usize], parts: &[Vec<f32>]| {
+    let side_by_side = |new: &mut Rewrite, name: &str, shape: &[usize], parts: &[Arc<[f32]>]| {
         let shape = [&shape[..shape.len() - 1], &[all]].concat();
         let values = join_columns(parts, &group.iter().map(|m| columns(graph, m)).collect::<Vec<_>>());
         let output = TensorType { element: ElementType::Float, shape };
@@ -117,9 +118,9 @@ fn emit(new: &mut Rewrite, graph: &Graph, group: &[Member], left: NodeIndex) -> 
     };
     let floats = |id: NodeIndex| match &graph.node(id).op {
         Op::Constant(ConstantData::Float(values)) => values.clone(),
-        _ => Vec::new(),
+        _ => Arc::default(),
     };
-    let weights: Vec<Vec<f32>> = group.iter().map(|member| floats(member.weights)).collect();
+    let weights: Vec<Arc<[f32]>> = group.iter().map(|member| floats(member.weights)).collect();
     let right = side_by_side(new, &format!("{name}.weights"), graph.shape(group[0].weights), &weights);
     let mut output = graph.node(group[0].product).output.clone();
     let rank = output.shape.len();
@@ -128,14 +129,14 @@ fn emit(new: &mut Rewrite, graph: &Graph, group: &[Member], left: NodeIndex) -> 
     if group.iter().all(|member| member.bias.is_none()) {
         return product;
     }
-    let bias = |member: &Member| member.bias.map_or_else(|| vec![0.0; columns(graph, member)], floats);
-    let biases: Vec<Vec<f32>> = group.iter().map(bias).collect();
+    let bias = |member: &Member| member.bias.map_or_else(|| vec![0.0; columns(graph, member)].into(), floats);
+    let biases: Vec<Arc<[f32]>> = group.iter().map(bias).collect();
     let bias = side_by_side(new, &format!("{name}.biases"), &vec![1; rank], &biases);
     new.emit(&format!("{name}.biased"), Op::Binary(BinaryOp::Add), output, &[product, bias])
 }
 
 /// Matrices of equally many rows, row by row side by side.
-fn join_columns(parts: &[Vec<f32>], columns: &[usize]) -> Vec<f32> {
+fn join_columns(parts: &[Arc<[f32]>], columns: &[usize]) -> Arc<[f32]> {
     let rows = parts.iter().zip(columns).map(|(part, &n)| part.len() / n.max(1)).max().unwrap_or(0);
     let row = |r: usize| parts.iter().zip(columns).flat_map(move |(part, &n)| part[r * n..(r + 1) * n].iter().copied());
     (0..rows).flat_map(row).collect()

@@ -133,7 +133,7 @@ impl Rewrite {
         let mut output = self.output(a);
         output.shape[axis] = places.len();
         let list = TensorType { element: ElementType::Int, shape: vec![places.len()] };
-        let list = self.emit(&format!("{name}.places"), Op::Constant(ConstantData::Int(places)), list, &[]);
+        let list = self.emit(&format!("{name}.places"), Op::Constant(ConstantData::Int(places.into())), list, &[]);
         self.emit(name, Op::Gather { axis }, output, &[a, list])
     }
 }

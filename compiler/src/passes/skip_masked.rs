@@ -163,10 +163,10 @@ fn values(graph: &Graph, id: NodeIndex) -> Option<Vec<f32>> {
     let mut numbers = vec![0.0; view.elements];
     for piece in &view.pieces {
         let Op::Constant(data) = &graph.node(piece.node).op else { return None };
-        for (number, from) in numbers.iter_mut().zip(piece.map(view.elements)) {
-            *number = match (from, data) {
-                (Some(from), ConstantData::Float(values)) => values[from as usize],
-                (Some(from), ConstantData::Int(values)) => values[from as usize] as f32,
+        for (i, number) in numbers.iter_mut().enumerate() {
+            *number = match (piece.source(i), data) {
+                (Some(from), ConstantData::Float(values)) => values[from],
+                (Some(from), ConstantData::Int(values)) => values[from] as f32,
                 (None, _) => continue,
             };
         }

@@ -5,6 +5,7 @@ use crate::view;
 use petgraph::graph::NodeIndex;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 use waferloom_models::Graph;
 
 /// A number for each step: equal for steps of the same kind with operands and results of the same types and layouts. The
@@ -19,7 +20,7 @@ pub(crate) fn of(graph: &Graph, stage: &Stage) -> Vec<u32> {
 }
 
 /// What a step does in words, and for a relayout where the elements of each piece come from.
-type Key = (String, Vec<Vec<Option<u32>>>);
+type Key = (String, Vec<Arc<[u32]>>);
 
 fn key(graph: &Graph, stage: &Stage, step: &Step) -> Key {
     let mut kind = step.kind.clone();

@@ -61,24 +61,18 @@ impl Selection<'_> {
 
     /// The fastest kernel, or the user's choice; and the next best one.
     fn choose(
-        &self,
+        &mut self,
         id: NodeIndex,
         product: &Distribution,
     ) -> Result<(Candidate, Option<(Algorithm, u64)>), CompileError> {
-        let operands = self.graph.operands(id);
-        let name = &self.graph.node(id).name;
+        let graph = self.graph;
+        let operands = graph.operands(id);
+        let name = &graph.node(id).name;
         let wanted = self.overrides.products.iter().find(|product| product.node == *name).map(|p| p.algorithm);
-        let candidates_of = |moves| {
-            let mut candidates = vec![self.summa(operands[0], operands[1], product, moves)];
-            let stationary = self.stationary(operands[0], operands[1], product, moves);
-            candidates.extend(stationary.filter(|candidate| candidate.is_small || wanted.is_some()));
-            candidates.sort_by_key(|candidate| (wanted.is_some_and(|w| w != candidate.algorithm), candidate.cycles));
-            candidates
-        };
-        let mut candidates = candidates_of(Moves::Estimated);
+        let mut candidates = self.candidates(&operands, product, wanted, Moves::Estimated);
         // An estimate may be off by a third: what it says is faster is looked at more closely.
         if candidates[0].algorithm != Algorithm::Summa && !self.estimate_only {
-            candidates = candidates_of(Moves::Planned);
+            candidates = self.candidates(&operands, product, wanted, Moves::Planned);
         }
         let runner_up = candidates.get(1).map(|other| (other.algorithm, other.cycles));
         let best = candidates.swap_remove(0);
@@ -91,7 +85,22 @@ impl Selection<'_> {
         }
     }
 
-    fn summa(&self, left: NodeIndex, right: NodeIndex, product: &Distribution, moves: Moves) -> Candidate {
+    /// The kernels that can compute a product, the wanted one first, then the faster.
+    fn candidates(
+        &mut self,
+        operands: &[NodeIndex],
+        product: &Distribution,
+        wanted: Option<Algorithm>,
+        moves: Moves,
+    ) -> Vec<Candidate> {
+        let mut candidates = vec![self.summa(operands[0], operands[1], product, moves)];
+        let stationary = self.stationary(operands[0], operands[1], product, moves);
+        candidates.extend(stationary.filter(|candidate| candidate.is_small || wanted.is_some()));
+        candidates.sort_by_key(|candidate| (wanted.is_some_and(|w| w != candidate.algorithm), candidate.cycles));
+        candidates
+    }
+
+    fn summa(&mut self, left: NodeIndex, right: NodeIndex, product: &Distribution, moves: Moves) -> Candidate {
         let left_layout = self.default_layout(left);
         let shape = self.sizes(right);
         let right_layout = matmul::right_distribution(&left_layout, &shape, columns(product, &shape));
@@ -99,7 +108,13 @@ impl Selection<'_> {
     }
 
     /// For one right matrix, and an inner dimension that can be dealt to several rows of the mesh.
-    fn stationary(&self, left: NodeIndex, right: NodeIndex, product: &Distribution, moves: Moves) -> Option<Candidate> {
+    fn stationary(
+        &mut self,
+        left: NodeIndex,
+        right: NodeIndex,
+        product: &Distribution,
+        moves: Moves,
+    ) -> Option<Candidate> {
         let [left_shape, right_shape] = [left, right].map(|id| self.sizes(id));
         let one_matrix = right_shape.iter().rev().skip(2).all(|&n| n == 1);
         let inner = left_shape.last().copied().unwrap_or(1);
@@ -118,7 +133,7 @@ impl Selection<'_> {
     }
 
     fn candidate(
-        &self,
+        &mut self,
         algorithm: Algorithm,
         operands: [NodeIndex; 2],
         [left, right]: [Distribution; 2],
@@ -132,7 +147,7 @@ impl Selection<'_> {
     }
 
     /// Cycles for bringing a value to a layout.
-    fn move_cycles(&self, id: NodeIndex, wanted: &Distribution, moves: Moves) -> u64 {
+    fn move_cycles(&mut self, id: NodeIndex, wanted: &Distribution, moves: Moves) -> u64 {
         let held = self.holders.get(&id).is_some_and(|held| held.iter().any(|&t| self.distribution(t) == wanted));
         let constant = |node: NodeIndex| matches!(self.graph.node(node).op, Op::Constant(_));
         let origins = view::origins(self.graph, id);

@@ -19,6 +19,7 @@ pub(crate) use sketch::sketch;
 use crate::cut::Part;
 use crate::error::{CompileError, UnsupportedOperator};
 use crate::plan::{Area, Stage, Step, StepKind, Storage, TensorId, TensorPlan};
+use crate::relayouts::Relayouts;
 use crate::{Options, Overrides, layout};
 use petgraph::graph::NodeIndex;
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,6 +50,7 @@ struct Selection<'a> {
     /// The tensors that hold a node's value, the first as it was computed.
     holders: BTreeMap<NodeIndex, Vec<TensorId>>,
     names: BTreeSet<String>,
+    relayouts: Relayouts,
 }
 
 /// Chooses kernels and layouts for a part of the graph on a rectangle of PEs.
@@ -59,8 +61,10 @@ pub(crate) fn run(
     origin: Coord,
     grid: Extent,
     options: &Options,
+    relayouts: &mut Relayouts,
 ) -> Result<Stage, CompileError> {
-    let mut selection = Selection::new(graph, origin, grid, options);
+    let known = std::mem::take(relayouts);
+    let mut selection = Selection { relayouts: known, ..Selection::new(graph, origin, grid, options) };
     if place.first {
         for &id in &graph.inputs {
             selection.receive(id);
@@ -85,6 +89,7 @@ pub(crate) fn run(
             selection.step(name, StepKind::Send { output: name.clone(), source }, 0);
         }
     }
+    *relayouts = selection.relayouts;
     let last = part.compute.last().map(|&id| graph.node(id).name.clone()).unwrap_or_default();
     Ok(Stage { last, ..selection.stage })
 }
@@ -103,6 +108,7 @@ impl<'a> Selection<'a> {
             stage,
             holders: BTreeMap::new(),
             names: BTreeSet::new(),
+            relayouts: Relayouts::default(),
         }
     }
 }

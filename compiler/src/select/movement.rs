@@ -5,8 +5,10 @@ use crate::plan::{Area, StepKind, Storage, TensorId};
 use crate::view::{self, Piece, View};
 use crate::{CompileError, cost, layout};
 use petgraph::graph::NodeIndex;
+use std::rc::Rc;
+use std::sync::Arc;
 use waferloom_fabric::Distribution;
-use waferloom_kernels::relayout::{self, Relayout};
+use waferloom_kernels::relayout::Relayout;
 use waferloom_models::graph::Op;
 
 impl Selection<'_> {
@@ -60,7 +62,7 @@ impl Selection<'_> {
         let mut relayouts = Vec::with_capacity(view.pieces.len());
         for piece in &view.pieces {
             let source = self.holder(piece)?;
-            relayouts.push(self.plan_relayout(id, source, &wanted, &piece.map(view.elements))?);
+            relayouts.push(self.plan_relayout(id, source, &wanted, piece.map(view.elements))?);
             sources.push(source);
         }
         if let ([relayout], [source], false) = (relayouts.as_slice(), sources.as_slice(), view.has_zeros)
@@ -71,12 +73,12 @@ impl Selection<'_> {
         }
         let dtype = self.node_dtype(id);
         let result = self.hold(id, wanted, Storage::Computed { address: 0 });
-        let most = |bytes: &dyn Fn(&Relayout) -> u32| relayouts.iter().map(bytes).max().unwrap_or(0);
-        let scratch = [most(&Relayout::panel_bytes), most(&|r| r.middle_bytes(dtype))];
+        let most =
+            |bytes: &dyn Fn(&Relayout) -> u32| relayouts.iter().map(|relayout| bytes(relayout)).max().unwrap_or(0);
+        let scratch = [most(&|r| r.panel_bytes()), most(&|r| r.middle_bytes(dtype))];
         let kind = StepKind::Move { node: id.index(), sources, clear: view.has_zeros, result };
         self.compute_step(id, kind, 0, &scratch);
-        let tables = relayouts.iter().flat_map(Relayout::tables);
-        let areas = tables.map(|t| Area::of(t.distribution.tile_elements() as u32 * 2)).collect();
+        let areas = relayouts.iter().flat_map(|r| r.table_bytes()).map(Area::of).collect();
         let clear = if view.has_zeros { cost::clear_cycles(self.machine, &self.stage.tensors[result]) } else { 0 };
         let moves = relayouts.iter().map(|r| r.cycles(self.machine, dtype)).sum::<u64>();
         if let Some(step) = self.stage.steps.last_mut() {
@@ -87,11 +89,12 @@ impl Selection<'_> {
     }
 
     /// Cycles of the relayout of a value to a layout by its tables; `None` for tiles that are too large for one.
-    pub(super) fn planned_move_cycles(&self, id: NodeIndex, wanted: &Distribution) -> Option<u64> {
+    pub(super) fn planned_move_cycles(&mut self, id: NodeIndex, wanted: &Distribution) -> Option<u64> {
         let (view, dtype) = (view::of(self.graph, id), self.node_dtype(id));
         let cycles = |piece: &Piece| {
             let source = self.default_layout(piece.node);
-            let relayout = relayout::plan(&source, wanted, &piece.map(view.elements), dtype, self.machine).ok()?;
+            let map = piece.map(view.elements);
+            let relayout = self.relayouts.plan(&source, wanted, map, dtype, self.machine).ok()?;
             Some(relayout.cycles(self.machine, dtype))
         };
         view.pieces.iter().map(cycles).sum()
@@ -106,13 +109,14 @@ impl Selection<'_> {
     }
 
     fn plan_relayout(
-        &self,
+        &mut self,
         id: NodeIndex,
         source: TensorId,
         wanted: &Distribution,
-        map: &[Option<u32>],
-    ) -> Result<Relayout, CompileError> {
-        relayout::plan(self.distribution(source), wanted, map, self.stage.tensors[source].dtype, self.machine)
-            .map_err(|source| CompileError::Relayout { node: self.graph.node(id).name.clone(), source })
+        map: Arc<[u32]>,
+    ) -> Result<Rc<Relayout>, CompileError> {
+        let source = &self.stage.tensors[source];
+        let relayout = self.relayouts.plan(&source.distribution, wanted, map, source.dtype, self.machine);
+        relayout.map_err(|source| CompileError::Relayout { node: self.graph.node(id).name.clone(), source })
     }
 }

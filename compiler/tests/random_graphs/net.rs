@@ -64,7 +64,7 @@ impl Net {
     }
 
     pub(crate) fn constant(&mut self, shape: &[usize], values: Vec<f32>) -> Id {
-        self.add(Op::Constant(ConstantData::Float(values)), ElementType::Float, shape.to_vec(), &[])
+        self.add(Op::Constant(ConstantData::Float(values.into())), ElementType::Float, shape.to_vec(), &[])
     }
 
     pub(crate) fn integers(&mut self, shape: &[usize], values: Vec<i64>) -> Id {
@@ -73,7 +73,7 @@ impl Net {
 
     /// A constant of integers or truth values.
     pub(crate) fn constant_of(&mut self, element: ElementType, shape: &[usize], values: Vec<i64>) -> Id {
-        self.add(Op::Constant(ConstantData::Int(values)), element, shape.to_vec(), &[])
+        self.add(Op::Constant(ConstantData::Int(values.into())), element, shape.to_vec(), &[])
     }
 
     /// Random weights.

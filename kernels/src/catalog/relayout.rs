@@ -59,7 +59,7 @@ pub(super) fn moved(
     // The plan lists each element several times.
     plane.burden(16 * source.elements() as u64);
     plane.check()?;
-    let elements: Vec<Option<u32>> = (0..target.elements() as u32).map(|i| Some(map(i))).collect();
+    let elements: Vec<u32> = (0..target.elements() as u32).map(&map).collect();
     let plan = relayout::plan(source, target, &elements, dtype, machine).map_err(|error| KernelError::TooLarge {
         what: format!("a tile of `{name}`"),
         needed: error.elements as u64,

@@ -1,6 +1,7 @@
 //! How long a relayout takes: the turns of each line are followed with the work that each PE has in them.
 
-use super::{Relayout, Step, run_numbers};
+use super::runs::run_numbers;
+use super::{Relayout, Step};
 use crate::cost;
 use crate::mesh::{Axis, input};
 use waferloom_fabric::{Dtype, Machine};

@@ -128,8 +128,10 @@ pub(super) fn pad_with(
             output.shape[axis] = length;
             let elements = count(&output.shape);
             let data = match value {
-                TensorData::F32(v) => ConstantData::Float(vec![v.first().copied().unwrap_or_default(); elements]),
-                TensorData::I64(v) => ConstantData::Int(vec![v.first().copied().unwrap_or_default(); elements]),
+                TensorData::F32(v) => {
+                    ConstantData::Float(vec![v.first().copied().unwrap_or_default(); elements].into())
+                }
+                TensorData::I64(v) => ConstantData::Int(vec![v.first().copied().unwrap_or_default(); elements].into()),
             };
             let filling = site.builder.constant(&format!("{}.filling", site.name), output, data);
             parts.insert(if front { 0 } else { parts.len() }, filling);
@@ -155,10 +157,10 @@ fn triangle(site: &mut Site, upper: bool, a: NodeIndex) -> Result<NodeIndex, Str
     let name = site.name;
     let mut wanted = TensorType { element: ElementType::Bool, shape: vec![1; rank] };
     wanted.shape[rank - 2..].copy_from_slice(&[rows, columns]);
-    let keep = site.builder.constant(&format!("{name}.keep"), wanted, ConstantData::Int(keep));
+    let keep = site.builder.constant(&format!("{name}.keep"), wanted, ConstantData::Int(keep.into()));
     let zero = match site.output.element {
-        ElementType::Float => ConstantData::Float(vec![0.0]),
-        ElementType::Int | ElementType::Bool => ConstantData::Int(vec![0]),
+        ElementType::Float => ConstantData::Float([0.0].into()),
+        ElementType::Int | ElementType::Bool => ConstantData::Int([0].into()),
     };
     let wanted = TensorType { element: site.output.element, shape: vec![1; rank] };
     let zero = site.builder.constant(&format!("{name}.zero"), wanted, zero);

@@ -174,6 +174,6 @@ fn average(site: &mut Site, op: &SumPool, sum: NodeIndex) -> Result<NodeIndex, S
     }
     let mut wanted = TensorType { element: ElementType::Float, shape: vec![1; site.output.shape.len()] };
     wanted.shape[first..first + places.len()].copy_from_slice(&places);
-    let shares = site.builder.constant(&format!("{}.shares", site.name), wanted, ConstantData::Float(shares));
+    let shares = site.builder.constant(&format!("{}.shares", site.name), wanted, ConstantData::Float(shares.into()));
     site.builder.binary(&format!("{}.average", site.name), BinaryOp::Mul, sum, shares)
 }

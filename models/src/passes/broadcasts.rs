@@ -47,20 +47,18 @@ fn thin(builder: &mut Builder, id: NodeIndex, axes: usize) -> Result<NodeIndex, 
 
 /// Whether a constant is the same at each index of an axis.
 fn repeats(graph: &Graph, id: NodeIndex, axis: usize) -> bool {
-    fn check<T: PartialEq>(values: &[T], size: usize, inner: usize) -> bool {
+    fn check<T: Copy, B: PartialEq>(values: &[T], size: usize, inner: usize, bits: fn(T) -> B) -> bool {
+        let equal = |a: &[T], b: &[T]| a.iter().zip(b).all(|(&a, &b)| bits(a) == bits(b));
         inner > 0
             && values
                 .chunks_exact(size * inner)
-                .all(|block| block.chunks_exact(inner).all(|row| *row == block[..inner]))
+                .all(|block| block.chunks_exact(inner).all(|row| equal(row, &block[..inner])))
     }
     let shape = graph.shape(id);
     let inner = count(&shape[axis + 1..]);
     match &graph.node(id).op {
-        Op::Constant(ConstantData::Float(values)) => {
-            let bits: Vec<u32> = values.iter().map(|v| v.to_bits()).collect();
-            check(&bits, shape[axis], inner)
-        }
-        Op::Constant(ConstantData::Int(values)) => check(values, shape[axis], inner),
+        Op::Constant(ConstantData::Float(values)) => check(values, shape[axis], inner, f32::to_bits),
+        Op::Constant(ConstantData::Int(values)) => check(values, shape[axis], inner, |v| v),
         _ => false,
     }
 }

@@ -42,7 +42,7 @@ fn reads_what_the_documentation_shows() {
     let graph = parse(EXAMPLE).unwrap();
     assert_eq!(graph.name, "example \"quoted\"");
     assert_eq!(graph.inputs, [NodeIndex::new(0)]);
-    let float = |values: &[f32]| Op::Constant(ConstantData::Float(values.to_vec()));
+    let float = |values: &[f32]| Op::Constant(ConstantData::Float(values.into()));
     assert_eq!(graph.node(NodeIndex::new(1)).op, float(&[0.5, f32::NEG_INFINITY]));
     assert_eq!(graph.node(NodeIndex::new(2)).op, float(&[1.0, 2.0]));
     // Node %14 is the fifth.

@@ -1,0 +1,197 @@
+//! Works out a relayout: who takes which element from whom, and the tables that say so.
+//!
+//! Everything here is linear in the elements that the PEs take; a program has few relayouts that differ, but each may move
+//! millions.
+
+use super::runs::{Run, best_runs};
+use super::{NOWHERE, Relayout, Step, TooLarge};
+use crate::mesh::Axis;
+use std::collections::HashMap;
+use waferloom_fabric::{Coord, Distribution, Dtype, Extent, Machine};
+
+/// Works out the relayout to `target`, whose element `i` is element `map[i]` of the source; [`NOWHERE`] is left as it is.
+///
+/// # Errors
+/// Tiles that 16-bit offsets do not reach over.
+pub fn plan(
+    source: &Distribution,
+    target: &Distribution,
+    map: &[u32],
+    dtype: Dtype,
+    machine: &Machine,
+) -> Result<Relayout, TooLarge> {
+    let grid = source.grid;
+    let limit = |elements: usize| if elements > 0xFFFF { Err(TooLarge { elements }) } else { Ok(()) };
+    limit(source.tile_elements())?;
+    limit(target.tile_elements())?;
+    let needs = needs(source, target, map);
+    let moved = |f: fn(&Need, Coord) -> bool| {
+        needs.iter().enumerate().any(|(i, list)| list.iter().any(|need| f(need, grid.coord(i))))
+    };
+    let (across, down) = (moved(|need, at| need.column != at.x), moved(|need, at| need.row != at.y));
+    let tile = source.tile_elements() as u32;
+    let direct = |axis: Option<Axis>| {
+        let root = |need: &Need| match axis {
+            Some(Axis::X) => u32::from(need.column),
+            Some(Axis::Y) => u32::from(need.row),
+            None => 0,
+        };
+        let take = |need: &Need| Run::single(root(need), need.from, need.to);
+        let takes = needs.iter().map(|list| list.iter().map(take).collect()).collect();
+        step(grid, axis, takes, |_, _| tile, dtype)
+    };
+    match (across, down) {
+        (false, false) => Ok(Relayout { steps: vec![direct(None)], middle_elements: 0, grid }),
+        (true, false) => Ok(Relayout { steps: vec![direct(Some(Axis::X))], middle_elements: 0, grid }),
+        (false, true) => Ok(Relayout { steps: vec![direct(Some(Axis::Y))], middle_elements: 0, grid }),
+        (true, true) => {
+            let rows_first = two_steps(grid, Axis::X, &needs, tile, dtype)?;
+            let Some(columns_first) = two_steps(grid, Axis::Y, &needs, tile, dtype).ok() else { return Ok(rows_first) };
+            let is_faster = columns_first.cycles(machine, dtype) < rows_first.cycles(machine, dtype);
+            Ok(if is_faster { columns_first } else { rows_first })
+        }
+    }
+}
+
+/// An element that a PE needs: where it lies, and its offset in the PE's own tile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Need {
+    column: u16,
+    row: u16,
+    from: u32,
+    to: u32,
+}
+
+/// What each PE needs, in the order of its tile. An element that lies everywhere along an axis is taken from the PE's own
+/// column or row.
+fn needs(source: &Distribution, target: &Distribution, map: &[u32]) -> Vec<Vec<Need>> {
+    let homes = homes(source);
+    let of_pe = |at: Coord| {
+        let wanted = target.tile_indices(at.x, at.y).into_iter().enumerate();
+        let found = wanted.filter_map(|(offset, index)| {
+            let from = map[index?];
+            let (column, row, from) = *homes.get(from as usize).filter(|_| from != NOWHERE)?;
+            Some(Need { column: column.unwrap_or(at.x), row: row.unwrap_or(at.y), from, to: offset as u32 })
+        });
+        found.collect()
+    };
+    (0..source.grid.pes()).map(|i| of_pe(source.grid.coord(i))).collect()
+}
+
+/// Where an element of a tensor lies: column and row (`None` for everywhere along that axis) and offset.
+type Home = (Option<u16>, Option<u16>, u32);
+
+/// Where each element of a tensor lies, in row-major order.
+fn homes(source: &Distribution) -> Vec<Home> {
+    let mut homes: Vec<Home> = vec![(None, None, 0)];
+    for (dim, (&size, &local)) in source.shape.iter().zip(&source.tile()).enumerate() {
+        let here: Vec<Home> = (0..size).map(|index| source.locate_along(dim, index)).collect();
+        let join = |&(column, row, outer): &Home| {
+            let inner = here.iter();
+            inner.map(move |&(c, r, within)| (column.or(c), row.or(r), outer * local + within))
+        };
+        homes = homes.iter().flat_map(join).collect();
+    }
+    homes
+}
+
+/// First along `first_axis`, then along the other one.
+fn two_steps(
+    grid: Extent,
+    first_axis: Axis,
+    needs: &[Vec<Need>],
+    tile: u32,
+    dtype: Dtype,
+) -> Result<Relayout, TooLarge> {
+    // A line of the second step, and the PEs of it.
+    let (second_axis, lines, length) = match first_axis {
+        Axis::X => (Axis::Y, grid.width, grid.height),
+        Axis::Y => (Axis::X, grid.height, grid.width),
+    };
+    let at = |line: u16, place: u16| match first_axis {
+        Axis::X => Coord { x: line, y: place },
+        Axis::Y => Coord { x: place, y: line },
+    };
+    let roots = |need: &Need| match first_axis {
+        Axis::X => (need.column, need.row),
+        Axis::Y => (need.row, need.column),
+    };
+    // What each PE keeps for its line, in the order in which it is first asked for.
+    let mut first: Vec<Vec<Run>> = vec![Vec::new(); grid.pes()];
+    let mut second: Vec<Vec<Run>> = vec![Vec::new(); grid.pes()];
+    for line in 0..lines {
+        let mut slots: HashMap<Need, u32> = HashMap::new();
+        for place in 0..length {
+            let pe = grid.index(at(line, place));
+            let take = |need: &Need| {
+                let (first_root, second_root) = roots(need);
+                let kept = &mut first[grid.index(at(line, second_root))];
+                let slot = *slots.entry(Need { to: 0, ..*need }).or_insert_with(|| {
+                    let slot = kept.len() as u32;
+                    kept.push(Run::single(u32::from(first_root), need.from, slot));
+                    slot
+                });
+                Run::single(u32::from(second_root), slot, need.to)
+            };
+            second[pe] = needs[pe].iter().map(take).collect();
+        }
+    }
+    let sizes: Vec<u32> = first.iter().map(|kept| kept.len() as u32).collect();
+    let middle = sizes.iter().copied().max().unwrap_or(0);
+    if middle > 0xFFFF {
+        return Err(TooLarge { elements: middle as usize });
+    }
+    let kept = |pe: Coord, root: u32| {
+        let keeper = match first_axis {
+            Axis::X => Coord { y: root as u16, ..pe },
+            Axis::Y => Coord { x: root as u16, ..pe },
+        };
+        sizes[grid.index(keeper)]
+    };
+    let steps = vec![
+        step(grid, Some(first_axis), first, |_, _| tile, dtype),
+        step(grid, Some(second_axis), second, kept, dtype),
+    ];
+    Ok(Relayout { steps, middle_elements: middle, grid })
+}
+
+/// Tables of one step. `takes` lists, for each PE, the elements that it takes; `size` gives the elements that a root sends.
+fn step(
+    grid: Extent,
+    axis: Option<Axis>,
+    mut takes: Vec<Vec<Run>>,
+    size: impl Fn(Coord, u32) -> u32,
+    dtype: Dtype,
+) -> Step {
+    let roots = takes.iter().flatten().map(|take| take.root + 1).max().unwrap_or(0);
+    let line = |at: Coord| usize::from(if axis == Some(Axis::Y) { at.x } else { at.y });
+    let mut wanted = vec![vec![false; roots as usize]; usize::from(grid.width.max(grid.height))];
+    for (i, list) in takes.iter_mut().enumerate() {
+        list.sort_by_key(|take| take.root);
+        for take in list {
+            wanted[line(grid.coord(i))][take.root as usize] = true;
+        }
+    }
+    let (rank, runs) = best_runs(takes);
+    let mut panel_words = 0;
+    let mut tables = Vec::with_capacity(runs.len());
+    for (i, runs) in runs.iter().enumerate() {
+        let at = grid.coord(i);
+        let mut table = Vec::new();
+        for root in 0..roots {
+            let sent = if wanted[line(at)][root as usize] { size(at, root) } else { 0 };
+            let words = (sent * dtype.bytes()).div_ceil(4);
+            panel_words = panel_words.max(words);
+            table.push(words as u16);
+        }
+        let mut rest = runs.as_slice();
+        for root in 0..roots {
+            let (here, behind) = rest.split_at(rest.partition_point(|run| run.root <= root));
+            table.push(here.len() as u16);
+            table.extend(here.iter().flat_map(|run| run.encode(rank)));
+            rest = behind;
+        }
+        tables.push(table);
+    }
+    Step { axis, roots, rank, tables, panel_words }
+}
