@@ -8,7 +8,7 @@ use petgraph::graph::NodeIndex;
 use waferloom_fabric::{Distribution, Dtype, Split};
 use waferloom_kernels::matmul::{self, BatchDim, MatMul};
 use waferloom_kernels::stationary::{self, Stationary};
-use waferloom_models::graph::{ElementType, Op};
+use waferloom_models::graph::Op;
 
 /// A kernel for a product with the layouts that it asks for.
 struct Candidate {
@@ -39,9 +39,6 @@ impl Selection<'_> {
     /// With sums (see [`super::sums`]) it takes the place of the last of them.
     pub(super) fn matmul(&mut self, id: NodeIndex, sums: Option<&Sums>) -> Result<(), CompileError> {
         let graph = self.graph;
-        if graph.node(id).output.element != ElementType::Float {
-            return Err(self.unsupported(id, "only products of floats are supported; cast the operands to float32"));
-        }
         let operands = graph.operands(id);
         let product = self.default_layout(id);
         let (Candidate { algorithm, left, right, cycles, .. }, runner_up) = self.choose(id, &product)?;
@@ -124,7 +121,7 @@ impl Selection<'_> {
         let left_layout = stationary::left_distribution(product, &left_shape);
         let right_layout = stationary::right_distribution(&left_layout, &right_shape, columns(product, &right_shape));
         let shape = stationary_shape([&left_layout, &right_layout, product]);
-        let left_bytes = left_layout.tile_elements() as u64 * u64::from(self.float.bytes());
+        let left_bytes = left_layout.tile_elements() as u64 * u64::from(self.node_dtype(left).bytes());
         let bytes = left_bytes + (u64::from(shape.matrices) * u64::from(shape.rows) * u64::from(shape.columns)) * 4;
         let candidate =
             self.candidate(Algorithm::Stationary, [left, right], [left_layout, right_layout], product, moves);
@@ -140,7 +137,8 @@ impl Selection<'_> {
         product: &Distribution,
         moves: Moves,
     ) -> Candidate {
-        let own = cost::product_cycles(self.machine, algorithm, [&left, &right, product], self.float);
+        let dtype = self.node_dtype(operands[0]);
+        let own = cost::product_cycles(self.machine, algorithm, [&left, &right, product], dtype);
         let layouts = operands.into_iter().zip([&left, &right]);
         let moved: u64 = layouts.map(|(id, layout)| self.move_cycles(id, layout, moves)).sum();
         Candidate { algorithm, left, right, cycles: own + moved, is_small: true }
@@ -166,12 +164,13 @@ impl Selection<'_> {
     /// Working memory in bytes, in the order in which lowering takes it.
     fn product_scratch(&self, algorithm: Algorithm, tensors: [TensorId; 3], start: &[Source]) -> Vec<u32> {
         let layouts = tensors.map(|id| self.distribution(id));
-        // The product is summed up in f32, in place where that is its type.
-        let in_place = self.float == Dtype::F32;
+        let dtype = self.stage.tensors[tensors[2]].dtype;
+        // The product is summed up in f32, in place where that is its type; integers are exact up to 2^24.
+        let in_place = dtype == Dtype::F32;
         let accumulator = if in_place { 0 } else { layouts[2].tile_elements() as u32 * Dtype::F32.bytes() };
         match algorithm {
             Algorithm::Summa => {
-                let [left, right] = summa_shape(layouts).panel_bytes(self.float);
+                let [left, right] = summa_shape(layouts).panel_bytes(dtype);
                 vec![left, right, accumulator]
             }
             Algorithm::Stationary => {
