@@ -220,7 +220,7 @@ pub enum Filter {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Payload {
     /// The elements as little-endian bytes, in the constant's dtype.
-    Inline(Vec<u8>),
+    Inline(#[serde(with = "serde_bytes")] Vec<u8>),
     /// The bytes lie in a file, so that the program stays small.
     File {
         /// Path, relative to the program's file.
