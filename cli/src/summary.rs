@@ -16,7 +16,7 @@ use std::path::Path;
 use table::{Align, table};
 use waferloom_fabric::{Machine, Program};
 use waferloom_models::{Tensor, TensorData};
-use waferloom_simulator::report::{Bound, PeReport, Pipeline, SramByKind, StageReport};
+use waferloom_simulator::report::{Bound, OperatorReport, PeReport, Pipeline, SramByKind, StageReport};
 use waferloom_simulator::{Report, Totals};
 
 /// Operators that the summary lists; the report has all.
@@ -208,7 +208,12 @@ fn operators(out: &mut String, report: &Report) {
         return;
     }
     let mut order: Vec<_> = report.operators.iter().collect();
-    order.sort_by_key(|o| std::cmp::Reverse(o.cycles));
+    // Stages that wait for others do so in some operator: with a pipeline what counts is work.
+    let weight = |o: &OperatorReport| {
+        let share = if report.pipeline.is_some() { o.utilisation } else { 1.0 };
+        (o.cycles as f64 * share) as u64
+    };
+    order.sort_by_key(|o| std::cmp::Reverse(weight(o)));
     let share = if report.pipeline.is_none() { "share" } else { "of its PEs" };
     let heading = ["heaviest operators", "kind", "cycles", share, "flops", "busy"].map(String::from).to_vec();
     let rows = order.iter().take(MOST_OPERATORS).map(|o| {

@@ -6,10 +6,11 @@
 //! ```
 //!
 //! - [`prepare`] rewrites what no kernel computes into what one does ([`passes`]: one file a pass);
+//! - the planner (`planner`) cuts the graph into stages (`cut`), each on a rectangle of its own, by the estimates of [`cost`];
 //! - [`plan`] decides how each tensor lies on the mesh, which kernel computes each operator and where everything lies in
-//!   SRAM, one file a family of operators in `select`, by the estimates of [`cost`];
+//!   SRAM, one file a family of operators in `select`;
 //! - repeated layers are found and laid out so that one body of code runs for all of them (`repeat`);
-//! - [`lower`] turns the decisions into code, constants and ports.
+//! - [`lower`] turns the decisions into code, constants and ports; [`compile`] does both, with the best plan that fits.
 //!
 //! Operators that only move elements (reshape, permute, slice, broadcast, concatenation) are not computed one by one: a
 //! consumer asks for a tensor in its layout, and all movements up to the last computed tensor become one relayout.

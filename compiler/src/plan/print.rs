@@ -4,6 +4,9 @@ use super::{Plan, Stage, Storage, TensorId};
 use std::fmt;
 use waferloom_fabric::{Coord, Extent, Split};
 
+/// Numbers of stages that are listed.
+const MOST_ALTERNATIVES: usize = 8;
+
 /// The plan for people: one line a step.
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -30,13 +33,16 @@ impl Plan {
             return Ok(());
         }
         writeln!(f, "stages  between items  of one item   (estimated cycles)")?;
-        for (index, of) in self.alternatives.iter().enumerate() {
+        for (index, of) in self.alternatives.iter().enumerate().take(MOST_ALTERNATIVES) {
             let word = match (index, of.fits) {
                 (0, _) => "  chosen",
                 (_, Some(false)) => "  does not fit the PEs",
                 _ => "",
             };
             writeln!(f, "{:6}  {:13}  {:11}{word}", of.stages, of.interval_cycles, of.latency_cycles)?;
+        }
+        if let Some(more) = self.alternatives.len().checked_sub(MOST_ALTERNATIVES).filter(|&n| n > 0) {
+            writeln!(f, "and {more} more")?;
         }
         writeln!(f)
     }

@@ -6,7 +6,6 @@ use std::ops::Range;
 
 /// Steps that a repeat must save at least; a loop has some instructions of its own.
 const LEAST_SAVED_STEPS: usize = 4;
-
 /// Steps that are moved in front of the first turn at most.
 const MOST_EARLY: usize = 16;
 

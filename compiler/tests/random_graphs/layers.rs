@@ -2,7 +2,8 @@
 
 use crate::case::{Block, Case, End, Front, Mask, Positions};
 use crate::{Target, compare_all, lowered, model, planned, planned_for};
-use waferloom_compiler::lower;
+use waferloom_compiler::plan::Repeat;
+use waferloom_compiler::{Plan, lower};
 use waferloom_fabric::{Dtype, Machine, Program};
 use waferloom_models::graph::UnaryOp;
 
@@ -13,6 +14,13 @@ pub(crate) fn check(case: &Case, stages: u16, items: u32) {
     let (prepared, plan) = planned(&graph, target);
     let mut apart = plan.clone();
     apart.stages.iter_mut().for_each(|stage| stage.repeats.clear());
+    let mut plan = plan;
+    if case.seed.is_multiple_of(4) {
+        // Turns may begin anywhere.
+        for repeat in plan.stages.iter_mut().flat_map(|stage| &mut stage.repeats).filter(|repeat| repeat.turns > 2) {
+            *repeat = Repeat { first: repeat.first + repeat.steps / 3, turns: repeat.turns - 1, ..*repeat };
+        }
+    }
     let (shared, straight) = (lowered(&prepared, &plan), lowered(&prepared, &apart));
     for (index, stage) in plan.stages.iter().enumerate() {
         let bytes = |program: &Program| program.classes[index].code_bytes(&program.machine);
@@ -95,4 +103,33 @@ fn twelve_layers_take_the_code_of_one() {
     plan.stages[0].repeats.clear();
     let error = lower(&prepared, &plan).unwrap_err().to_string();
     assert!(error.contains("does not fit"), "{error}");
+}
+
+#[test]
+fn repeats_that_cannot_be_are_refused() {
+    let (graph, _) = model::build(&encoder(2));
+    let (prepared, mut plan) = planned(&graph, Target::single((2, 2), Dtype::F32));
+    let steps = plan.stages[0].steps.len();
+    let cases = [
+        (vec![(3, 0, 2)], "a repeat of 0 steps"),
+        (vec![(3, 4, 1)], "and 1 turns"),
+        (vec![(3, steps, 2)], "are left"),
+        (vec![(3, 4, 2), (10, 4, 2)], "the steps 10 to 18, but those from 11"),
+        (vec![(3, usize::MAX, 2)], "are left"),
+    ];
+    for (repeats, expected) in cases {
+        let repeats = repeats.into_iter().map(|(first, steps, turns)| Repeat { first, steps, turns });
+        plan.stages[0].repeats = repeats.collect();
+        let error = Plan::from_ron(&plan.to_ron()).unwrap_err();
+        assert!(error.starts_with("stage 0: ") && error.contains(expected), "{error}");
+        let lowered = lower(&prepared, &plan);
+        assert!(lowered.is_err() || expected.contains("turns"), "{expected}");
+    }
+    // Turns that differ have code of their own.
+    let straight = |plan: &mut Plan, repeats: Vec<Repeat>| {
+        plan.stages[0].repeats = repeats;
+        lowered(&prepared, plan)
+    };
+    let apart = straight(&mut plan, Vec::new());
+    assert_eq!(straight(&mut plan, vec![Repeat { first: 2, steps: 3, turns: 2 }]), apart);
 }
