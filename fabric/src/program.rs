@@ -164,6 +164,9 @@ pub struct Buffer {
     pub bytes: u32,
     /// What it is for.
     pub kind: BufferKind,
+    /// The operator (index into [`Program::operators`]) that it is counted for: the first that uses it; `None` for no one in
+    /// particular.
+    pub owner: Option<u32>,
     /// First and last operator (index into [`Program::operators`]) between which it holds something; `None` for always.
     /// Two buffers may share bytes only when their lives do not meet.
     pub live: Option<(u32, u32)>,
