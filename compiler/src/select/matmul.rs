@@ -7,7 +7,6 @@ use crate::plan::{Stage, StepKind, TensorId};
 use petgraph::graph::NodeIndex;
 use waferloom_fabric::{Dtype, Split};
 use waferloom_kernels::matmul::{self, BatchDim, MatMul};
-use waferloom_models::graph::ElementType;
 
 impl Selection<'_> {
     /// SUMMA on the whole grid: the left operand and the product in their default layouts, the right operand as the kernel
@@ -16,9 +15,6 @@ impl Selection<'_> {
     /// With sums (see [`super::sums`]) it takes the place of the last of them.
     pub(super) fn matmul(&mut self, id: NodeIndex, sums: Option<&Sums>) -> Result<(), CompileError> {
         let graph = self.graph;
-        if graph.node(id).output.element != ElementType::Float {
-            return Err(self.unsupported(id, "only products of floats are supported; cast the operands to float32"));
-        }
         let operands = graph.operands(id);
         let (left, right) = (operands[0], operands[1]);
         let product = self.default_layout(id);
@@ -31,13 +27,11 @@ impl Selection<'_> {
         let start = addends.iter().map(|&addend| self.source(addend)).collect::<Result<Vec<_>, _>>()?;
         let result = self.compute_tensor(sums.map_or(id, |sums| sums.last), product);
         let shape = shape(&self.stage, left, right, result);
-        let [left_panel, right_panel] = shape.panel_bytes(self.float);
-        // The product is summed up in f32, in place where that is its type.
-        let accumulator = if self.float == Dtype::F32 {
-            0
-        } else {
-            self.distribution(result).tile_elements() as u32 * Dtype::F32.bytes()
-        };
+        let dtype = self.node_dtype(id);
+        let [left_panel, right_panel] = shape.panel_bytes(dtype);
+        // The product is summed up in f32, in place where that is its type; integers are exact up to 2^24.
+        let accumulator =
+            if dtype == Dtype::F32 { 0 } else { self.distribution(result).tile_elements() as u32 * Dtype::F32.bytes() };
         let flops = graph.shape(id).iter().product::<usize>() * (2 * shape.inner as usize + start.len());
         let kind = StepKind::MatMul { left, right, start, result };
         self.compute_step(id, kind, flops, &[left_panel, right_panel, accumulator]);

@@ -81,10 +81,20 @@ fn downsample(site: &mut Site, op: &Downsample, a: NodeIndex) -> Result<NodeInde
     }
     // Backwards: tract counts the offset from the end.
     let last = site.builder.shape(a)[op.axis] as i64 - 1 - op.modulo as i64;
-    let indices = (0..length as i64).map(|i| last + i * op.stride as i64).collect();
-    let wanted = TensorType { element: ElementType::Int, shape: vec![length] };
-    let indices = site.builder.constant(&format!("{}.indices", site.name), wanted, ConstantData::Int(indices));
-    site.builder.emit(site.name, Op::Gather { axis: op.axis }, &[a, indices])
+    picked(site, a, op.axis, (0..length as i64).map(|i| last + i * op.stride as i64).collect())
+}
+
+/// Elements of an axis at constant places.
+pub(super) fn picked(site: &mut Site, a: NodeIndex, axis: usize, places: Vec<i64>) -> Result<NodeIndex, String> {
+    let wanted = TensorType { element: ElementType::Int, shape: vec![places.len()] };
+    let places = site.builder.constant(&format!("{}.indices", site.name), wanted, ConstantData::Int(places.into()));
+    site.builder.emit(site.name, Op::Gather { axis }, &[a, places])
+}
+
+/// An axis from its last element to its first.
+pub(super) fn turned_around(site: &mut Site, a: NodeIndex, axis: usize) -> Result<NodeIndex, String> {
+    let length = site.builder.shape(a)[axis] as i64;
+    if length == 1 { Ok(a) } else { picked(site, a, axis, (0..length).rev().collect()) }
 }
 
 /// Repetition of whole axes: a new axis of size 1 before each, repeated, then merged.
@@ -103,11 +113,28 @@ fn tile(site: &mut Site, a: NodeIndex) -> Result<NodeIndex, String> {
 }
 
 fn pad(site: &mut Site, op: &Pad, a: NodeIndex) -> Result<NodeIndex, String> {
-    let PadMode::Constant(value) = &op.mode else {
-        return Err("only padding with a constant is supported; pad the input before it enters the model".into());
+    let place: fn(i64, i64) -> i64 = match &op.mode {
+        PadMode::Constant(value) => {
+            let value = host_tensor(value)?;
+            return pad_with(site, a, &op.pads, &value.data);
+        }
+        PadMode::Edge => |i, length| i.clamp(0, length - 1),
+        PadMode::Reflect => |i, length| if i < 0 { -i } else { (length - 1) - (i - (length - 1)).abs() },
     };
-    let value = host_tensor(value)?;
-    pad_with(site, a, &op.pads, &value.data)
+    let mut result = a;
+    for (axis, &(before, after)) in op.pads.iter().enumerate().filter(|(_, pads)| **pads != (0, 0)) {
+        let length = site.builder.shape(result)[axis] as i64;
+        let places: Vec<i64> = (-(before as i64)..length + after as i64).map(|i| place(i, length)).collect();
+        if places.iter().any(|place| !(0..length).contains(place)) {
+            return Err(format!("its padding of axis {axis} is larger than the axis of {length}; pad less"));
+        }
+        result = picked(site, result, axis, places)?;
+    }
+    Ok(result)
+}
+
+fn first<T: Copy + Default>(values: &[T]) -> T {
+    values.first().copied().unwrap_or_default()
 }
 
 /// Joins constants of one value to both ends of the axes.
@@ -127,11 +154,12 @@ pub(super) fn pad_with(
             let mut output = site.builder.graph.node(result).output.clone();
             output.shape[axis] = length;
             let elements = count(&output.shape);
-            let data = match value {
-                TensorData::F32(v) => {
-                    ConstantData::Float(vec![v.first().copied().unwrap_or_default(); elements].into())
-                }
-                TensorData::I64(v) => ConstantData::Int(vec![v.first().copied().unwrap_or_default(); elements].into()),
+            // The front end leaves the number as the file has it, whatever is padded.
+            let data = match (value, output.element) {
+                (TensorData::F32(v), ElementType::Float) => ConstantData::Float(vec![first(v); elements].into()),
+                (TensorData::I64(v), ElementType::Float) => ConstantData::Float(vec![first(v) as f32; elements].into()),
+                (TensorData::F32(v), _) => ConstantData::Int(vec![first(v) as i64; elements].into()),
+                (TensorData::I64(v), _) => ConstantData::Int(vec![first(v); elements].into()),
             };
             let filling = site.builder.constant(&format!("{}.filling", site.name), output, data);
             parts.insert(if front { 0 } else { parts.len() }, filling);
