@@ -33,7 +33,7 @@ pub mod view;
 
 pub use error::{CompileError, DoesNotFit, UnsupportedOperator};
 pub use lower::lower;
-pub use overrides::{Overrides, StageOverride};
+pub use overrides::{Overrides, ProductOverride, StageOverride};
 pub use passes::prepare;
 pub use plan::Plan;
 pub use planner::Objective;
@@ -43,6 +43,7 @@ use planner::StageChoice;
 use relayouts::Relayouts;
 use waferloom_fabric::{Coord, Dtype, Extent, Machine, Program};
 use waferloom_models::Graph;
+use waferloom_models::graph::Op;
 
 /// What a graph is compiled for.
 #[derive(Clone, Debug)]
@@ -106,6 +107,7 @@ fn first_that_fits<T>(
     pass: impl Fn(Plan, &mut Relayouts) -> Result<T, CompileError>,
 ) -> Result<(Vec<Alternative>, T), CompileError> {
     check(options)?;
+    check_products(graph, options)?;
     let choices = planner::choices(graph, options)?;
     let mut alternatives: Vec<Alternative> = choices.iter().map(|choice| choice.estimate).collect();
     let (mut error, mut relayouts) = (None, Relayouts::default());
@@ -159,6 +161,19 @@ fn lay_out(
         alternatives: Vec::new(),
         stages,
     })
+}
+
+/// Checks that the products whose kernels the user chooses are there.
+fn check_products(graph: &Graph, options: &Options) -> Result<(), CompileError> {
+    let is_product =
+        |name: &str| graph.nodes().any(|id| graph.node(id).name == name && graph.node(id).op == Op::MatMul);
+    match options.overrides.products.iter().find(|wanted| !is_product(&wanted.node)) {
+        None => Ok(()),
+        Some(ProductOverride { node, .. }) => Err(CompileError::Override {
+            problem: format!("there is no product \"{node}\""),
+            remedy: "take the name of a matmul from --explain".into(),
+        }),
+    }
 }
 
 /// Checks that the machine has the grid and what the kernels' plumbing needs.

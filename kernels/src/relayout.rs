@@ -5,9 +5,9 @@
 //! most two steps:
 //!
 //! 1. along the rows: each PE in turn broadcasts its tile; each PE keeps what PEs of its *column* need;
-//! 2. along the columns: each PE in turn broadcasts what it kept; each PE takes what it needs itself.
+//! 2. along the columns: each PE in turn broadcasts what it kept; each PE takes what it needs itself;
 //!
-//! A step that would move nothing is left out. What a PE takes from a broadcast is a list of strided runs in its SRAM.
+//! or the columns first, where that is faster on the machine. A step that would move nothing is left out. What a PE takes from a broadcast is a list of strided runs in its SRAM.
 
 mod cycles;
 mod plan;

@@ -1,6 +1,6 @@
 //! A plan for people.
 
-use super::{Plan, Stage, Storage, TensorId};
+use super::{Plan, Stage, StepKind, Storage, TensorId};
 use std::fmt;
 use waferloom_fabric::{Coord, Extent, Split};
 
@@ -61,7 +61,14 @@ impl Stage {
             if let Some(result) = step.kind.result() {
                 write!(f, "{} <- ", self.place(result))?;
             }
-            writeln!(f, "{}  \"{}\"", places(step.kind.sources()), step.name)?;
+            write!(f, "{}  \"{}\"", places(step.kind.sources()), step.name)?;
+            if let StepKind::MatMul { choice, .. } = &step.kind {
+                write!(f, "  {} {} cycles", choice.algorithm.name(), choice.cycles)?;
+                if let Some((other, cycles)) = choice.runner_up {
+                    write!(f, " ({} {cycles})", other.name())?;
+                }
+            }
+            writeln!(f)?;
         }
         Ok(())
     }

@@ -60,7 +60,7 @@ pub(super) fn moved(
     plane.burden(16 * source.elements() as u64);
     plane.check()?;
     let elements: Vec<u32> = (0..target.elements() as u32).map(&map).collect();
-    let plan = relayout::plan(source, target, &elements, dtype).map_err(|error| KernelError::TooLarge {
+    let plan = relayout::plan(source, target, &elements, dtype, machine).map_err(|error| KernelError::TooLarge {
         what: format!("a tile of `{name}`"),
         needed: error.elements as u64,
         unit: "elements",
