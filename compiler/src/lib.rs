@@ -45,6 +45,9 @@ use waferloom_fabric::{Coord, Dtype, Extent, Machine, Program};
 use waferloom_models::Graph;
 use waferloom_models::graph::Op;
 
+/// Plans that are laid out in full to see whether they fit: the best ones, and the one of a single stage.
+const MOST_TRIES: usize = 8;
+
 /// What a graph is compiled for.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -110,8 +113,9 @@ fn first_that_fits<T>(
     check_products(graph, options)?;
     let choices = planner::choices(graph, options)?;
     let mut alternatives: Vec<Alternative> = choices.iter().map(|choice| choice.estimate).collect();
-    let (mut error, mut relayouts) = (None, Relayouts::default());
-    for (index, choice) in choices.iter().enumerate() {
+    let (mut error, mut relayouts) = (None::<Box<DoesNotFit>>, Relayouts::default());
+    let tries = |&(index, choice): &(usize, &planner::Choice)| index < MOST_TRIES || choice.stages.len() == 1;
+    for (index, choice) in choices.iter().enumerate().filter(tries) {
         let plan = lay_out(graph, options, &choice.stages, &mut relayouts);
         match plan.and_then(|plan| pass(plan, &mut relayouts)) {
             Ok(done) => {
@@ -121,13 +125,16 @@ fn first_that_fits<T>(
             }
             Err(CompileError::DoesNotFit(what)) => {
                 alternatives[index].fits = Some(false);
-                error.get_or_insert(CompileError::DoesNotFit(what));
+                // The nearest miss is the one that the user can do most about.
+                let nearer = |known: &DoesNotFit| what.needed_bytes < known.needed_bytes;
+                if error.as_deref().is_none_or(nearer) {
+                    error = Some(what);
+                }
             }
             Err(other) => return Err(other),
         }
     }
-    // The planner gives one choice at least.
-    Err(error.unwrap_or_else(|| CompileError::Mismatch { problem: "there is nothing to choose from".into() }))
+    Err(error.map_or_else(|| CompileError::Mismatch { problem: "it has no stages".into() }, CompileError::DoesNotFit))
 }
 
 /// The plan with these stages.
