@@ -401,3 +401,31 @@ fn what_the_front_end_reads_wrongly() {
     let flags = |row: &[f32]| [vec![1], row.iter().map(|&x| i64::from(x > 1.0)).collect()].concat();
     assert_eq!(found["flags"].to_i64(), [flags(&x[..4]), flags(&x[4..])].concat());
 }
+
+/// Every other row and column of an image, out of a sequence of its tokens: the front end fails to simplify that.
+#[test]
+fn steps_behind_a_reshape() {
+    let file = File::default()
+        .float("x", &[2, 16, 3], &numbers(96))
+        .constant_int("image", &[4], &[2, 4, 4, 3])
+        .constant_int("zero", &[1], &[0])
+        .constant_int("end", &[1], &[4])
+        .constant_int("two", &[1], &[2])
+        .constant_int("one", &[1], &[1])
+        .constant_int("tokens", &[3], &[2, -1, 3])
+        .node("Reshape", "x image", "grid", &[])
+        .node("Slice", "grid zero end one two", "rows", &[])
+        .node("Slice", "rows zero end two two", "few", &[])
+        .node("Reshape", "few tokens", "y", &[])
+        .constant_int("last", &[1], &[-1])
+        .constant_int("all", &[1], &[-100])
+        .node("Slice", "x last all one last", "backwards", &[])
+        .output("y", FLOAT)
+        .output("backwards", FLOAT);
+    let found = file.check();
+    assert_eq!(found["backwards"].to_f32()[..3], numbers(96)[45..48]);
+    // Of an image of 4x4 the tokens 0, 2, 8 and 10.
+    let x = numbers(96);
+    let expected: Vec<f32> = [0, 2, 8, 10].iter().flat_map(|t| x[t * 3..t * 3 + 3].to_vec()).collect();
+    assert_eq!(found["y"].to_f32()[..12], expected);
+}

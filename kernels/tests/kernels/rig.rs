@@ -45,7 +45,7 @@ impl Rig {
         let address = self.next;
         let bytes = bytes.next_multiple_of(4);
         let name = format!("b{}", self.buffers.len());
-        self.buffers.push(Buffer { name, address, bytes, kind: BufferKind::Scratch, live: None });
+        self.buffers.push(Buffer { name, address, bytes, kind: BufferKind::Scratch, owner: None, live: None });
         self.next += bytes.next_multiple_of(8) + 8;
         address
     }

@@ -5,7 +5,7 @@ use tract_onnx::prelude::TDim;
 use tract_onnx::prelude::ToDim;
 use tract_onnx::tract_core::ops::Downsample;
 use tract_onnx::tract_core::ops::array::{
-    FiniteReshape, MultiBroadcastTo, Pad, PadMode, Slice, Tile, Trilu, TypedConcat,
+    FiniteReshape, MultiBroadcastTo, Pad, PadMode, Slice, StridedSlice, Tile, Trilu, TypedConcat,
 };
 use tract_onnx::tract_core::ops::change_axes::AxisOp;
 
@@ -33,6 +33,9 @@ pub(super) fn translate(site: &mut Site) -> Translated {
     }
     if let Some(op) = node.op_as::<Downsample>() {
         return downsample(site, op, a).map(Some);
+    }
+    if let Some(op) = node.op_as::<StridedSlice>() {
+        return strided(site, op, a).map(Some);
     }
     if let Some(op) = node.op_as::<TypedConcat>() {
         return site.builder.emit(site.name, Op::Concat { axis: op.axis }, site.operands).map(Some);
@@ -82,6 +85,35 @@ fn downsample(site: &mut Site, op: &Downsample, a: NodeIndex) -> Result<NodeInde
     // Backwards: tract counts the offset from the end.
     let last = site.builder.shape(a)[op.axis] as i64 - 1 - op.modulo as i64;
     picked(site, a, op.axis, (0..length as i64).map(|i| last + i * op.stride as i64).collect())
+}
+
+/// A slice of several axes with steps, which may run backwards.
+fn strided(site: &mut Site, op: &StridedSlice, a: NodeIndex) -> Result<NodeIndex, String> {
+    let list = |site: &Site, slot: Option<usize>| -> Result<Option<Vec<i64>>, String> {
+        let Some(&operand) = slot.and_then(|slot| site.operands.get(slot)) else { return Ok(None) };
+        let values = site.builder.integers(operand).map(<[i64]>::to_vec);
+        values.map(Some).ok_or_else(|| "its bounds are not constant; export with fixed sizes".into())
+    };
+    let begins = list(site, Some(1))?.unwrap_or_default();
+    let axes = list(site, op.optional_axes_input)?.unwrap_or_else(|| (0..begins.len() as i64).collect());
+    let steps = list(site, op.optional_steps_input)?.unwrap_or_else(|| vec![1; begins.len()]);
+    let (from, to) = (site.builder.shape(a), site.output.shape.clone());
+    if from.len() != to.len() || axes.len() != begins.len() || steps.len() != begins.len() {
+        return Err(format!("its bounds do not fit the operand's shape {from:?}"));
+    }
+    let mut result = a;
+    for ((&axis, &begin), &step) in axes.iter().zip(&begins).zip(&steps) {
+        let axis = if axis < 0 { axis + from.len() as i64 } else { axis } as usize;
+        let size = *from.get(axis).ok_or_else(|| format!("there is no axis {axis}"))? as i64;
+        let begin = if begin < 0 { begin.saturating_add(size) } else { begin };
+        let first = if step > 0 { begin.clamp(0, size) } else { begin.clamp(0, (size - 1).max(0)) };
+        result = if let Ok(step) = usize::try_from(step) {
+            site.builder.slice(site.name, result, axis, (first as usize, to[axis], step))?
+        } else {
+            picked(site, result, axis, (0..to[axis] as i64).map(|i| first + i * step).collect())?
+        };
+    }
+    Ok(result)
 }
 
 /// Elements of an axis at constant places.

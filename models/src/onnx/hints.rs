@@ -24,6 +24,7 @@ pub(super) fn nearest(operator: &str) -> &'static str {
         | "Bernoulli" => {
             "there is no chance on the mesh: export the model in evaluation mode, or give the numbers as an input"
         }
+        "Dropout" => "it drops numbers by chance, as in training: call model.eval() and export again",
         "Fft" | "Stft" | "DFT" | "STFT" | "MelWeightMatrix" => {
             "a product with the constant matrix of the transform is: multiply by its cosines and sines"
         }

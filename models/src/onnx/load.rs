@@ -5,6 +5,7 @@ use std::path::Path;
 
 use tract_onnx::pb::{GraphProto, ModelProto};
 use tract_onnx::prelude::*;
+use tract_onnx::tract_core::optim::Optimizer;
 use tract_onnx::tract_hir::infer::GenericFactoid;
 use tract_onnx::tract_hir::ops::unimpl::UnimplementedOp;
 
@@ -34,14 +35,25 @@ pub(super) fn typed_model(path: &Path, options: &ImportOptions) -> Result<Typed,
     let shapes = bind(path, &model, options)?;
     let typing_error = |problem: String| ImportError::Typing { path: path.to_path_buf(), problem };
     let outputs = proto.graph.iter().flat_map(|graph| &graph.output).map(|output| output.name.clone()).collect();
-    attempt(|| {
+    let typed = attempt(|| {
         for (index, shape) in shapes.iter().enumerate() {
             let fact = model.input_fact(index)?.clone();
             model.set_input_fact(index, fact.with_shape(shape.as_slice()))?;
         }
-        Ok(Typed { model: model.into_typed()?.into_decluttered()?, outputs })
+        model.into_typed()
+    });
+    let model = typed.and_then(simplified).map_err(typing_error)?;
+    Ok(Typed { model, outputs })
+}
+
+/// The model after the front end's simplifications. Where these fail, which they do on some orders of slices and reshapes, with
+/// its constants folded and nothing else.
+fn simplified(model: TypedModel) -> Result<TypedModel, String> {
+    let mut folded = model.clone();
+    attempt(|| model.into_decluttered()).or_else(|problem| {
+        attempt(|| Optimizer::prop_consts().optimize(&mut folded)).map_err(|_| problem)?;
+        Ok(folded)
     })
-    .map_err(typing_error)
 }
 
 /// Runs the front end, whose failures and panics are reasons in words.
