@@ -1,0 +1,273 @@
+//! Some elements of a vector instruction at once.
+
+use super::pe::account;
+use super::run::{Run, Sender};
+use super::{Stream, Timeline};
+use crate::wavelet::element::{self, Fault, Wait};
+use crate::wavelet::operand::Port;
+use crate::wavelet::pe::{Activity, Pe, VectorWork};
+use crate::wavelet::{bulk, numerics};
+use waferloom_fabric::{Direction, Machine, VectorOp};
+
+/// Elements after which a thread looks whether others of its PE want the datapath.
+const TURN: u64 = 8;
+
+/// What a thread did.
+pub(super) enum Outcome {
+    /// It ran some elements; its timeline says until when.
+    Ran,
+    Waits(Wait),
+}
+
+impl Outcome {
+    /// What it waits for.
+    pub(super) fn wait(self) -> Option<Wait> {
+        match self {
+            Outcome::Ran => None,
+            Outcome::Waits(wait) => Some(wait),
+        }
+    }
+}
+
+impl Stream<'_> {
+    /// Runs as many elements of a thread's instruction as have come and have room.
+    pub(super) fn chunk(&mut self, pe: usize, thread: usize, work: &mut VectorWork) -> Result<Outcome, Fault> {
+        let now = self.now;
+        let wait = |activity, until| Ok(Outcome::Waits(Wait { activity, until }));
+        if work.remaining == 0 {
+            return Ok(Outcome::Ran);
+        }
+        if now < work.ready {
+            return wait(Activity::Busy, work.ready);
+        }
+        let state = &self.band.pes[pe];
+        let mut others = state.microthreads.iter().flatten().count();
+        others += usize::from(thread != 0 && (state.running.is_some() || state.main.is_some()));
+        let mut count = if others > 0 { work.remaining.min(TURN) } else { work.remaining };
+        match self.arrived(pe, work) {
+            Ok(arrived) => count = count.min(arrived),
+            Err(until) => return wait(Activity::FabricIn, until),
+        }
+        if let Port::Fifo { fifo, .. } = work.dst {
+            count = 1;
+            if self.band.pes[pe].fifos.get(fifo as usize).is_none_or(|f| f.filled >= f.words) {
+                return wait(Activity::FabricOut, u64::MAX);
+            }
+        }
+        let mut out = None;
+        if let Port::FabOut { queue, .. } = work.dst {
+            out = self.band.pes[pe].outputs.get(queue as usize).and_then(|o| o.as_ref()?.lane).map(usize::from);
+            let room = out.map_or(0, |lane| self.room(pe, lane, Direction::Ramp as usize));
+            count = count.min(room);
+        }
+        if count == 0 {
+            return wait(Activity::FabricOut, u64::MAX);
+        }
+        self.elements(pe, thread, work, count, out)
+    }
+
+    /// How many elements the sources have wavelets or words for; or when, if that is known, the next one has come.
+    fn arrived(&self, pe: usize, work: &VectorWork) -> Result<u64, u64> {
+        let mut count = u64::MAX;
+        for (i, port) in work.srcs[..work.arity].iter().enumerate() {
+            match port {
+                Port::FabIn { queue, .. } => {
+                    let same = |p: &&Port| matches!(p, Port::FabIn { queue: q, .. } if q == queue);
+                    let earlier = work.srcs[..i].iter().filter(same).count() as u64;
+                    let input = self.inputs[pe].get(*queue as usize);
+                    let head = input.and_then(|q| q.head()).filter(|run| run.control == 0).ok_or(u64::MAX)?;
+                    let first = if earlier < head.count {
+                        head.time(earlier)
+                    } else {
+                        let second = input.and_then(|q| q.second()).filter(|run| run.control == 0).ok_or(u64::MAX)?;
+                        second.first
+                    };
+                    if first > self.now {
+                        return Err(first);
+                    }
+                    count = count.min(if earlier > 0 { 1 } else { head.count });
+                }
+                Port::Fifo { fifo, .. } => {
+                    let same = |p: &&Port| matches!(p, Port::Fifo { fifo: f, .. } if f == fifo);
+                    let earlier = work.srcs[..i].iter().filter(same).count();
+                    let filled = self.band.pes[pe].fifos.get(*fifo as usize).map_or(0, |f| f.filled as usize);
+                    if filled <= earlier {
+                        return Err(u64::MAX);
+                    }
+                    count = 1;
+                }
+                _ => {}
+            }
+        }
+        Ok(count)
+    }
+
+    /// Runs elements whose wavelets are known and for whose results there is room.
+    fn elements(
+        &mut self,
+        pe: usize,
+        thread: usize,
+        work: &mut VectorWork,
+        count: u64,
+        out: Option<usize>,
+    ) -> Result<Outcome, Fault> {
+        let now = self.now;
+        let machine = self.shared.machine;
+        let in_memory = element::in_memory(work);
+        let count = if in_memory { (count * u64::from(work.lanes)).min(work.remaining) } else { count };
+        let mut taken: [Option<Run>; 3] = [None, None, None];
+        let mut last_arrival = now;
+        let mut senders = [None; 3];
+        for i in 0..work.arity {
+            if let Port::FabIn { queue, .. } = work.srcs[i] {
+                taken[i] = self.inputs[pe][queue as usize].take(count);
+            }
+            if let Some(run) = &taken[i] {
+                last_arrival = last_arrival.max(run.last);
+                senders[i] = Some((run.sender, now + u64::from(run.hops) + 1));
+            }
+        }
+        let state = &mut self.band.pes[pe];
+        let (data, busy, stall) = if in_memory {
+            let (busy, stall) = in_memory_part(state, work, machine, count)?;
+            (None, busy, stall)
+        } else {
+            let (data, stall) = values(state, work, machine, &taken, count)?;
+            (data, count, stall)
+        };
+        let share = self.share(pe, thread);
+        let natural = (busy + stall).max(last_arrival - now + 1);
+        // A thread that waits for wavelets most of the time is not slowed down by others.
+        let cycles = natural.max((busy + stall) * 1000 / share.max(1));
+        let waits = if taken.iter().any(Option::is_some) { Activity::FabricIn } else { Activity::Busy };
+        account(&mut self.band.pes[pe], (now, now + cycles), busy, stall, waits);
+        self.timelines[pe][thread] = Timeline { free: now + cycles, load: (busy + stall) * 1000 / cycles.max(1) };
+        if let (Some(lane), Some(data)) = (out, data) {
+            let delay = 1 + u64::from(machine.ramp_cycles);
+            let times = (now + delay, now + cycles - 1 + delay);
+            let run = data.into_run(times, Sender::Pe(pe as u32));
+            self.push(pe, lane, Direction::Ramp, run);
+        }
+        for (sender, cycle) in senders.into_iter().flatten() {
+            self.tell(sender, cycle);
+        }
+        Ok(Outcome::Ran)
+    }
+}
+
+/// What a chunk sends.
+enum Sent {
+    New(Vec<u32>),
+    /// The wavelets of a run as they came.
+    Same(Run),
+}
+
+impl Sent {
+    fn into_run(self, times: (u64, u64), sender: Sender) -> Run {
+        match self {
+            Sent::New(words) => Run::new(words, times, 0, sender),
+            Sent::Same(run) => Run { hops: 0, sender, ..run.at(times.0, times.1) },
+        }
+    }
+}
+
+/// A part of an instruction over memory; gives busy cycles and waits for memory.
+fn in_memory_part(pe: &mut Pe, work: &mut VectorWork, machine: &Machine, count: u64) -> Result<(u64, u64), Fault> {
+    let rest = work.remaining - count;
+    work.remaining = count;
+    let bulk = bulk::run(&mut pe.memory, work, machine);
+    let done = match bulk {
+        Some(done) => done,
+        None => {
+            let (mut busy, mut stall) = (0, 0);
+            while work.remaining > 0 {
+                let mut worst = 0;
+                for _ in 0..u64::from(work.lanes).max(1).min(work.remaining) {
+                    let (operands, wait) = element::read_sources(pe, work, machine, |_, _, _| 0)?;
+                    element::write_result(pe, work, numerics::apply(work.op, operands))?;
+                    worst = worst.max(wait);
+                    work.remaining -= 1;
+                }
+                busy += 1;
+                stall += u64::from(worst);
+            }
+            (busy, stall)
+        }
+    };
+    work.remaining = rest;
+    Ok(done)
+}
+
+/// The numbers of a chunk: what it sends, if it does, and its waits for memory.
+fn values(
+    pe: &mut Pe,
+    work: &mut VectorWork,
+    machine: &Machine,
+    taken: &[Option<Run>; 3],
+    count: u64,
+) -> Result<(Option<Sent>, u64), Fault> {
+    if let Some(sent) = fast(pe, work, taken, count) {
+        work.remaining -= count;
+        return Ok((sent, 0));
+    }
+    let mut sent = Vec::new();
+    let mut stall = 0;
+    for element in 0..count as usize {
+        let take = |_: &mut Pe, source: usize, _: u8| {
+            taken[source].as_ref().and_then(|run| run.words().get(element)).copied().unwrap_or(0)
+        };
+        let (operands, wait) = element::read_sources(pe, work, machine, take)?;
+        let result = numerics::apply(work.op, operands);
+        if let Port::FabOut { dtype, .. } = work.dst {
+            sent.push(result.to_bits(dtype));
+        } else {
+            element::write_result(pe, work, result)?;
+        }
+        stall += u64::from(wait);
+    }
+    work.remaining -= count;
+    let sends = matches!(work.dst, Port::FabOut { .. });
+    Ok((sends.then_some(Sent::New(sent)), stall))
+}
+
+/// Moves of words and sums of floats in whole rows; `None`, with nothing done, for everything else.
+fn fast(pe: &mut Pe, work: &mut VectorWork, taken: &[Option<Run>; 3], count: u64) -> Option<Option<Sent>> {
+    let word = |port: &Port| port.bytes() == Some(4) || matches!(port, Port::Null | Port::Scalar(_));
+    if !work.srcs[..work.arity].iter().chain([&work.dst]).all(word) {
+        return None;
+    }
+    match work.op {
+        VectorOp::Mov => fast_move(pe, work, taken, count),
+        _ => None,
+    }
+}
+
+fn fast_move(pe: &mut Pe, work: &mut VectorWork, taken: &[Option<Run>; 3], count: u64) -> Option<Option<Sent>> {
+    let bytes = count as usize * 4;
+    match (&mut work.srcs[0], &mut work.dst, &taken[0]) {
+        (Port::FabIn { dtype: a, .. }, Port::FabOut { dtype: b, .. }, Some(run)) if a == b => {
+            Some(Some(Sent::Same(run.clone())))
+        }
+        (Port::FabIn { dtype, .. }, Port::Memory(cursor), Some(run))
+            if *dtype == cursor.dtype && cursor.row_step() == 4 && cursor.row_rest() >= count =>
+        {
+            let start = usize::try_from(cursor.address()).ok().filter(|at| at.is_multiple_of(4))?;
+            let slots = pe.memory.get_mut(start..start.checked_add(bytes)?)?;
+            for (slot, word) in slots.chunks_exact_mut(4).zip(run.words()) {
+                slot.copy_from_slice(&word.to_le_bytes());
+            }
+            cursor.advance_in_row(count);
+            Some(None)
+        }
+        (Port::Memory(cursor), Port::FabOut { dtype, .. }, _)
+            if *dtype == cursor.dtype && cursor.row_step() == 4 && cursor.row_rest() >= count =>
+        {
+            let start = usize::try_from(cursor.address()).ok().filter(|at| at.is_multiple_of(4))?;
+            let slots = pe.memory.get(start..start.checked_add(bytes)?)?;
+            let words = slots.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+            cursor.advance_in_row(count);
+            Some(Some(Sent::New(words)))
+        }
+        _ => None,
+    }
+}

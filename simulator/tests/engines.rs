@@ -1,0 +1,62 @@
+//! The `stream` engine against the `wavelet` engine.
+
+mod common;
+
+use common::program;
+use std::collections::BTreeMap;
+use waferloom_fabric::HostTensor;
+use waferloom_simulator::{Engine, Options, Run, simulate};
+
+fn both(text: &str, inputs: &[(&str, HostTensor)]) -> [Run; 2] {
+    let program = program(text);
+    let inputs: BTreeMap<_, _> = inputs.iter().map(|(name, tensor)| ((*name).to_string(), tensor.clone())).collect();
+    [Engine::Wavelet, Engine::Stream].map(|engine| {
+        let options = Options { engine, ..Options::default() };
+        simulate(&program, &inputs, &options).unwrap_or_else(|e| panic!("{engine:?}: {e}\n{text}"))
+    })
+}
+
+/// A row in which PE 0 runs `root` and the others `rest`; colour c0 is broadcast from PE 0.
+fn broadcast(pes: u32, root: &str, rest: &str) -> String {
+    format!(
+        "program p machine bench16 grid {pes}x1
+route c0 at 0,0 {{ pos RAMP -> EAST }}
+route c0 at 1,0 size {}x1 {{ pos WEST -> EAST RAMP }}
+route c0 at {last},0 {{ pos WEST -> RAMP }}
+class root {{ out q2 = c0 buffer all at 0 bytes 40000 scratch task 8 main local activated {{ {root} }} }}
+class rest {{ in q0 = c0 buffer all at 0 bytes 40000 scratch task 8 main local activated {{ {rest} }} }}
+place root at 0,0
+place rest at 1,0 size {last}x1
+result y : f32[{elements}] at 0 origin {last},0 on 1x1",
+        pes - 2,
+        last = pes - 1,
+        elements = 8
+    )
+}
+
+#[test]
+fn where_nothing_meets_the_cycles_are_the_same() {
+    let texts = [
+        broadcast(3, "mov out q2 f32[1] <- f32 1.5", "mov [0 : f32 ; 1] <- in q0 f32[1]"),
+        broadcast(7, "mov out q2 f32[640] <- f32 1.5", "mov [0 : f32 ; 640] <- in q0 f32[640]"),
+        broadcast(
+            3,
+            "mov out q2 f32[100] <- f32 1.5",
+            "loop r1 in 149 { r2 = add r2, 1 } mov [0 : f32 ; 100] <- in q0 f32[100]",
+        ),
+        broadcast(
+            4,
+            "loop r1 in 5 { mov out q2 f32[90] <- f32 2.0 }",
+            "loop r1 in 5 { add [0 : f32 ; 90] <- [0 : f32 ; 90], in q0 f32[90] }",
+        ),
+    ];
+    for text in texts {
+        let [wavelet, stream] = both(&text, &[]);
+        assert_eq!(wavelet.outputs, stream.outputs);
+        assert_eq!(wavelet.cycles, stream.cycles, "{text}");
+        assert_eq!(wavelet.links, stream.links, "{text}");
+        for (a, b) in wavelet.pes.iter().zip(&stream.pes) {
+            assert_eq!((a, b.busy + b.fabric_in + b.fabric_out + b.memory + b.idle), (b, stream.cycles), "{text}");
+        }
+    }
+}
