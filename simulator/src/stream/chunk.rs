@@ -2,68 +2,55 @@
 
 use super::pe::account;
 use super::run::{Run, Sender};
-use super::{Stream, Timeline};
+use super::Stream;
 use crate::wavelet::element::{self, Fault, Wait};
 use crate::wavelet::operand::Port;
 use crate::wavelet::pe::{Activity, Pe, VectorWork};
 use crate::wavelet::{bulk, numerics};
 use waferloom_fabric::{Direction, Machine, VectorOp};
 
-/// Elements after which a thread looks whether others of its PE want the datapath.
-const TURN: u64 = 8;
-
 /// What a thread did.
 pub(super) enum Outcome {
-    /// It ran some elements; its timeline says until when.
+    /// It ran some elements; the PE's `free` says until when.
     Ran,
     Waits(Wait),
 }
 
-impl Outcome {
-    /// What it waits for.
-    pub(super) fn wait(self) -> Option<Wait> {
-        match self {
-            Outcome::Ran => None,
-            Outcome::Waits(wait) => Some(wait),
+impl Stream<'_> {
+    /// Runs as many elements of an instruction as have come and have room, with the datapath for itself alone.
+    pub(super) fn chunk(&mut self, pe: usize, work: &mut VectorWork) -> Result<Outcome, Fault> {
+        match self.possible(pe, work) {
+            Ok(count) => self.elements(pe, work, count).map(|()| Outcome::Ran),
+            Err(wait) => Ok(Outcome::Waits(wait)),
         }
     }
-}
 
-impl Stream<'_> {
-    /// Runs as many elements of a thread's instruction as have come and have room.
-    pub(super) fn chunk(&mut self, pe: usize, thread: usize, work: &mut VectorWork) -> Result<Outcome, Fault> {
-        let now = self.now;
-        let wait = |activity, until| Ok(Outcome::Waits(Wait { activity, until }));
-        if work.remaining == 0 {
-            return Ok(Outcome::Ran);
-        }
-        if now < work.ready {
+    /// How many elements of an instruction have what they need, at least the first of them now; or what it waits for.
+    pub(super) fn possible(&mut self, pe: usize, work: &VectorWork) -> Result<u64, Wait> {
+        let wait = |activity, until| Err(Wait { activity, until });
+        if self.now < work.ready {
             return wait(Activity::Busy, work.ready);
         }
-        let state = &self.band.pes[pe];
-        let mut others = state.microthreads.iter().flatten().count();
-        others += usize::from(thread != 0 && (state.running.is_some() || state.main.is_some()));
-        let mut count = if others > 0 { work.remaining.min(TURN) } else { work.remaining };
-        match self.arrived(pe, work) {
-            Ok(arrived) => count = count.min(arrived),
+        let mut count = match self.arrived(pe, work) {
+            Ok(arrived) => arrived.min(work.remaining),
             Err(until) => return wait(Activity::FabricIn, until),
-        }
+        };
         if let Port::Fifo { fifo, .. } = work.dst {
-            count = 1;
+            count = count.min(1);
             if self.band.pes[pe].fifos.get(fifo as usize).is_none_or(|f| f.filled >= f.words) {
                 return wait(Activity::FabricOut, u64::MAX);
             }
         }
-        let mut out = None;
         if let Port::FabOut { queue, .. } = work.dst {
-            out = self.band.pes[pe].outputs.get(queue as usize).and_then(|o| o.as_ref()?.lane).map(usize::from);
-            let room = out.map_or(0, |lane| self.room(pe, lane, Direction::Ramp as usize));
+            let room = self.lane(pe, queue).map_or(0, |lane| self.room(pe, lane, Direction::Ramp as usize));
             count = count.min(room);
         }
-        if count == 0 {
-            return wait(Activity::FabricOut, u64::MAX);
-        }
-        self.elements(pe, thread, work, count, out)
+        if count == 0 { wait(Activity::FabricOut, u64::MAX) } else { Ok(count) }
+    }
+
+    /// The lane of a PE's output queue at its router.
+    pub(super) fn lane(&self, pe: usize, queue: u8) -> Option<usize> {
+        self.band.pes[pe].outputs.get(queue as usize).and_then(|out| out.as_ref()?.lane).map(usize::from)
     }
 
     /// How many elements the sources have wavelets or words for; or when, if that is known, the next one has come.
@@ -103,18 +90,10 @@ impl Stream<'_> {
     }
 
     /// Runs elements whose wavelets are known and for whose results there is room.
-    fn elements(
-        &mut self,
-        pe: usize,
-        thread: usize,
-        work: &mut VectorWork,
-        count: u64,
-        out: Option<usize>,
-    ) -> Result<Outcome, Fault> {
+    pub(super) fn elements(&mut self, pe: usize, work: &mut VectorWork, count: u64) -> Result<(), Fault> {
         let now = self.now;
         let machine = self.shared.machine;
         let in_memory = element::in_memory(work);
-        let count = if in_memory { (count * u64::from(work.lanes)).min(work.remaining) } else { count };
         let mut taken: [Option<Run>; 3] = [None, None, None];
         let mut last_arrival = now;
         let mut senders = [None; 3];
@@ -135,14 +114,13 @@ impl Stream<'_> {
             let (data, stall) = values(state, work, machine, &taken, count)?;
             (data, count, stall)
         };
-        let share = self.share(pe, thread);
-        let natural = (busy + stall).max(last_arrival - now + 1);
-        // A thread that waits for wavelets most of the time is not slowed down by others.
-        let cycles = natural.max((busy + stall) * 1000 / share.max(1));
+        let cycles = (busy + stall).max(last_arrival - now + 1);
         let waits = if taken.iter().any(Option::is_some) { Activity::FabricIn } else { Activity::Busy };
         account(&mut self.band.pes[pe], (now, now + cycles), busy, stall, waits);
-        self.timelines[pe][thread] = Timeline { free: now + cycles, load: (busy + stall) * 1000 / cycles.max(1) };
-        if let (Some(lane), Some(data)) = (out, data) {
+        self.band.pes[pe].free = now + cycles;
+        if let (Port::FabOut { queue, .. }, Some(data)) = (&work.dst, data)
+            && let Some(lane) = self.lane(pe, *queue)
+        {
             let delay = 1 + u64::from(machine.ramp_cycles);
             let times = (now + delay, now + cycles - 1 + delay);
             let run = data.into_run(times, Sender::Pe(pe as u32));
@@ -151,7 +129,7 @@ impl Stream<'_> {
         for (sender, cycle) in senders.into_iter().flatten() {
             self.tell(sender, cycle);
         }
-        Ok(Outcome::Ran)
+        Ok(())
     }
 }
 

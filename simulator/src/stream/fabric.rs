@@ -259,6 +259,10 @@ impl Stream<'_> {
         let takes = |port: &Port| matches!(port, Port::FabIn { queue: q, .. } if *q == queue);
         let work = state.main.iter().chain(state.microthreads.iter().flatten());
         let Some(work) = work.into_iter().find(|work| work.srcs[..work.arity].iter().any(takes)) else { return 0 };
+        // The main thread may have run ahead of the clock.
+        if work.ready > self.now + u64::from(self.shared.machine.vector_startup_cycles) {
+            return 0;
+        }
         let mut promise = work.remaining;
         for port in &work.srcs[..work.arity] {
             match port {

@@ -11,6 +11,7 @@
 //! - [`fabric`]: runs at the routers; how much room there is on a way
 //! - [`pe`]: threads and tasks
 //! - [`chunk`]: some elements of a vector instruction at once
+//! - [`turns`]: threads that share a datapath
 //! - [`host`]: streams over the edge
 //!
 //! The state of PEs and routers, and the code's decoding, are shared with the `wavelet` engine; its queues are not used.
@@ -20,6 +21,7 @@ mod fabric;
 mod host;
 mod pe;
 mod run;
+mod turns;
 
 use crate::wavelet::band::{Band, PlacedFault};
 use crate::wavelet::execute::Shared;
@@ -43,15 +45,6 @@ enum Event {
     Source(u32),
 }
 
-/// When the threads of a PE have done what they have announced, and how much of the datapath that takes.
-#[derive(Clone, Copy, Debug, Default)]
-struct Timeline {
-    /// First cycle in which the thread can do something else.
-    free: u64,
-    /// Thousandths of the datapath until then.
-    load: u64,
-}
-
 /// The state of a simulation.
 struct Stream<'a> {
     shared: Shared<'a>,
@@ -65,8 +58,6 @@ struct Stream<'a> {
     links: Vec<[u64; 5]>,
     /// Runs at the PEs: by PE and input queue.
     inputs: Vec<Vec<Queue>>,
-    /// By PE and thread, the main one first.
-    timelines: Vec<Vec<Timeline>>,
     /// PEs of which a thread waits for room on its way.
     lacks_room: Vec<bool>,
     events: BinaryHeap<Reverse<(u64, Event)>>,
@@ -130,7 +121,6 @@ impl<'a> Stream<'a> {
             occupied: vec![0; pes],
             links: vec![[0; 5]; pes],
             inputs: band.pes.iter().map(|pe| vec![Queue::default(); pe.inputs.len()]).collect(),
-            timelines: band.pes.iter().map(|pe| vec![Timeline::default(); 1 + pe.microthreads.len()]).collect(),
             lacks_room: vec![false; pes],
             events: BinaryHeap::new(),
             router_wakes: vec![u64::MAX; pes],

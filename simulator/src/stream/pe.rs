@@ -2,7 +2,7 @@
 
 use super::chunk::Outcome;
 use super::run::{Run, Sender};
-use super::{Stream, Timeline};
+use super::Stream;
 use crate::wavelet::band::close_span;
 use crate::wavelet::decode::{Step, TaskCode};
 use crate::wavelet::element::{self, Fault, Wait};
@@ -19,43 +19,27 @@ impl Stream<'_> {
     pub(super) fn run_pe(&mut self, pe: usize, limit: u64) -> Result<(), Fault> {
         let Some(class) = self.band.pes[pe].class else { return Ok(()) };
         let now = self.now;
+        if self.band.pes[pe].free > now {
+            self.wake_pe(pe, self.band.pes[pe].free);
+            return Ok(());
+        }
         self.lacks_room[pe] = false;
         self.take_controls(pe);
         self.end_threads(pe);
         let tasks = &self.shared.classes[class as usize].tasks;
-        let mut waiting: Option<Wait> = None;
-        let mut until = u64::MAX;
-        for thread in 0..self.timelines[pe].len() {
-            let free = self.timelines[pe][thread].free;
-            if thread > 0 && self.band.pes[pe].microthreads[thread - 1].is_none() {
-                continue;
-            }
-            let wait = if free > now {
-                None
-            } else if thread == 0 {
-                self.main_thread(pe, tasks, limit)?
-            } else {
-                self.microthread(pe, thread)?
-            };
-            let free = self.timelines[pe][thread].free;
-            if free > now {
-                until = until.min(free);
-            }
-            if let Some(wait) = wait {
-                until = until.min(wait.until);
-                let first = waiting.get_or_insert(wait);
-                let rank = |a| [Activity::Busy, Activity::FabricOut, Activity::FabricIn].iter().position(|&x| x == a);
-                if rank(wait.activity) < rank(first.activity) {
-                    first.activity = wait.activity;
-                }
-            }
-        }
+        let alone = self.band.pes[pe].microthreads.iter().all(Option::is_none);
+        let wait = if alone { self.main_thread(pe, tasks, limit)? } else { self.threads(pe, tasks)? };
         let arrival = self.inputs[pe].iter().filter_map(|q| q.head()).map(|run| run.first).filter(|&first| first > now);
-        let until = arrival.min().unwrap_or(u64::MAX).min(until);
+        let mut until = arrival.min().unwrap_or(u64::MAX).min(wait.map_or(u64::MAX, |w| w.until));
         let state = &mut self.band.pes[pe];
-        state.account(now);
-        state.activity = waiting.map_or(Activity::Idle, |w| w.activity);
-        self.lacks_room[pe] = waiting.is_some_and(|w| w.activity == Activity::FabricOut);
+        if state.free > now {
+            until = state.free;
+            state.activity = Activity::Idle;
+        } else {
+            state.account(now);
+            state.activity = wait.map_or(Activity::Idle, |w| w.activity);
+        }
+        self.lacks_room[pe] = wait.is_some_and(|w| w.activity == Activity::FabricOut);
         if until != u64::MAX {
             self.wake_pe(pe, until.max(now + 1));
         }
@@ -80,11 +64,9 @@ impl Stream<'_> {
 
     /// Ends the asynchronous instructions whose last element has run.
     fn end_threads(&mut self, pe: usize) {
-        for thread in 1..self.timelines[pe].len() {
-            let state = &mut self.band.pes[pe];
-            let done = |work: &mut Box<crate::wavelet::pe::VectorWork>| work.remaining == 0;
-            if self.timelines[pe][thread].free <= self.now
-                && let Some(work) = state.microthreads[thread - 1].take_if(done)
+        let state = &mut self.band.pes[pe];
+        for thread in 0..state.microthreads.len() {
+            if let Some(work) = state.microthreads[thread].take_if(|work| work.remaining == 0)
                 && let Some(then) = work.then
             {
                 execute::complete(state, then);
@@ -92,14 +74,7 @@ impl Stream<'_> {
         }
     }
 
-    fn microthread(&mut self, pe: usize, thread: usize) -> Result<Option<Wait>, Fault> {
-        let Some(mut work) = self.band.pes[pe].microthreads[thread - 1].take() else { return Ok(None) };
-        let outcome = self.chunk(pe, thread, &mut work);
-        self.band.pes[pe].microthreads[thread - 1] = Some(work);
-        Ok(outcome?.wait())
-    }
-
-    /// The main thread: runs ahead of the clock as long as nobody else can notice.
+    /// The main thread, when there is no other: runs ahead of the clock, for nobody can notice.
     fn main_thread(&mut self, pe: usize, tasks: &[TaskCode], limit: u64) -> Result<Option<Wait>, Fault> {
         let mut time = self.now;
         for _ in 0..MOST_STEPS {
@@ -108,29 +83,25 @@ impl Stream<'_> {
                 break;
             }
             match self.main_step(pe, tasks, time)? {
-                Main::Took(cycles) => {
-                    let cycles = if alone { cycles } else { cycles * 1000 / self.share(pe, 0).max(1) };
-                    time += cycles;
-                    self.timelines[pe][0] = Timeline { free: time, load: 1000 };
-                }
+                Main::Took(cycles) => time += cycles,
                 Main::Later => break,
                 Main::Ends => return Ok(None),
                 Main::Waits(wait) => return Ok(Some(wait)),
             }
         }
-        self.timelines[pe][0].free = time;
+        self.band.pes[pe].free = time;
         Ok(None)
     }
 
     /// A step of the main thread at a time that may lie ahead of the clock.
-    fn main_step(&mut self, pe: usize, tasks: &[TaskCode], time: u64) -> Result<Main, Fault> {
+    pub(super) fn main_step(&mut self, pe: usize, tasks: &[TaskCode], time: u64) -> Result<Main, Fault> {
         let machine = self.shared.machine;
         if let Some(mut work) = self.band.pes[pe].main.take() {
             if time > self.now {
                 self.band.pes[pe].main = Some(work);
                 return Ok(Main::Later);
             }
-            let outcome = self.chunk(pe, 0, &mut work);
+            let outcome = self.chunk(pe, &mut work);
             if work.remaining > 0 {
                 self.band.pes[pe].main = Some(work);
             }
@@ -274,7 +245,6 @@ impl Stream<'_> {
             }
             work.ready = time + scalar + startup;
             work.then = run_async.then;
-            self.timelines[pe][1 + thread] = Timeline { free: work.ready, load: 0 };
             *slot = Some(Box::new(work));
             state.running = issued;
             return Ok(self.book(pe, time, scalar));
@@ -292,18 +262,10 @@ impl Stream<'_> {
         state.main = Some(Box::new(work));
         Ok(self.book(pe, time, startup))
     }
-
-    /// Thousandths of the datapath that a thread gets beside what the others have announced: at least its fair share.
-    pub(super) fn share(&self, pe: usize, thread: usize) -> u64 {
-        let others = self.timelines[pe].iter().enumerate();
-        let others = others.filter(|&(i, line)| i != thread && line.free > self.now && line.load > 0);
-        let (count, load) = others.fold((1, 0), |(count, load), (_, line)| (count + 1, load + line.load));
-        1000u64.saturating_sub(load).max(1000 / count)
-    }
 }
 
 /// What became of a step of the main thread.
-enum Main {
+pub(super) enum Main {
     /// It took so many cycles.
     Took(u64),
     /// It has to wait for the clock.
