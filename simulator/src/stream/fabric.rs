@@ -8,7 +8,7 @@ use crate::wavelet::router::each_port;
 use waferloom_fabric::{Direction, Filter, SwitchCommand};
 
 /// More wavelets than there ever are.
-const PLENTY: u64 = u64::MAX / 4;
+const PLENTY: i64 = i64::MAX / 4;
 
 impl Stream<'_> {
     /// Puts a run into a router's queue.
@@ -182,7 +182,7 @@ impl Stream<'_> {
     /// at the ends of the way are going to take by themselves.
     pub(super) fn room(&mut self, router: usize, lane: usize, port: usize) -> u64 {
         self.search += 1;
-        self.room_at(router, lane, port, 0)
+        self.room_at(router, lane, port, 0).max(0) as u64
     }
 
     /// Whether the queue at the other end of a link is not full.
@@ -191,30 +191,31 @@ impl Stream<'_> {
         self.room_behind(router, lane, out, 0) > 0
     }
 
-    fn room_at(&mut self, router: usize, lane: usize, port: usize, depth: usize) -> u64 {
+    /// Less than nothing when runs have gone ahead of the room that their wavelets take.
+    fn room_at(&mut self, router: usize, lane: usize, port: usize, depth: usize) -> i64 {
         let machine = self.shared.machine;
         let state = &self.band.routers[router].lanes[lane];
         let capacity = if port == Direction::Ramp as usize {
             let here = |out: &&crate::wavelet::pe::OutputQueue| out.lane == Some(lane as u8);
-            self.band.pes[router].outputs.iter().flatten().find(here).map_or(0, |out| out.capacity as u64)
+            self.band.pes[router].outputs.iter().flatten().find(here).map_or(0, |out| out.capacity as i64)
         } else {
-            u64::from(machine.router_queue_depth) + u64::from(machine.hop_cycles) - 1
+            i64::from(machine.router_queue_depth) + i64::from(machine.hop_cycles) - 1
         };
         let (rx, tx) = state.ports();
         let queue = &self.queues[router][lane][port];
-        let (held, controls) = (queue.wavelets, queue.controls);
+        let (held, controls) = (queue.wavelets as i64, queue.controls);
         // What stands behind a control wavelet may find another switch position than the one in force.
         let open = !state.closed && rx.0 >> port & 1 == 1 && !tx.is_empty() && controls == 0;
         let mut behind = if open && depth <= self.queues.len() { PLENTY } else { 0 };
-        if behind > 0 {
+        if behind != 0 {
             for out in each_port(tx) {
                 behind = behind.min(self.room_behind(router, lane, out, depth + 1));
             }
         }
-        (capacity + behind).saturating_sub(held)
+        capacity + behind - held
     }
 
-    fn room_behind(&mut self, router: usize, lane: usize, out: Direction, depth: usize) -> u64 {
+    fn room_behind(&mut self, router: usize, lane: usize, out: Direction, depth: usize) -> i64 {
         if out == Direction::Ramp {
             return self.room_below(router, lane, depth);
         }
@@ -229,7 +230,7 @@ impl Stream<'_> {
     }
 
     /// How many wavelets may go down a ramp.
-    fn room_below(&mut self, router: usize, lane: usize, depth: usize) -> u64 {
+    fn room_below(&mut self, router: usize, lane: usize, depth: usize) -> i64 {
         let state = &self.band.routers[router].lanes[lane];
         let filter = self.shared.routes[state.route as usize].filter;
         let seen = u64::from(state.filtered);
@@ -239,23 +240,30 @@ impl Stream<'_> {
             return if filter.is_some() { PLENTY } else { 0 };
         };
         let queue = input.unwrap_or(0);
-        let held = self.inputs[router][queue as usize].wavelets;
-        let room = (capacity as u64 + self.promise(router, queue, depth)).saturating_sub(held);
+        let held = self.inputs[router][queue as usize].wavelets as i64;
+        let room = capacity as i64 + self.promise(router, queue, depth) - held;
         match filter {
             None => room,
             // Which wavelets it lets through nobody knows before they are there.
             Some(Filter::Range { .. }) => PLENTY,
-            Some(Filter::Count { first, pass, period }) => count_room(room, seen, first.into(), pass.into(), period.into()),
+            Some(Filter::Count { .. }) if room < 0 => room,
+            Some(Filter::Count { first, pass, period }) => {
+                count_room(room as u64, seen, first.into(), pass.into(), period.into()).min(PLENTY as u64) as i64
+            }
         }
     }
 
     /// Wavelets that the instruction at work on an input queue will take without anything else happening.
-    fn promise(&mut self, pe: usize, queue: u8, depth: usize) -> u64 {
+    fn promise(&mut self, pe: usize, queue: u8, depth: usize) -> i64 {
         if self.seen[pe] == self.search || depth > self.queues.len() {
             return 0;
         }
         self.seen[pe] = self.search;
         let state = &self.band.pes[pe];
+        // Threads that share the datapath take turns: how fast it goes shows only then.
+        if usize::from(state.running.is_some()) + state.microthreads.iter().flatten().count() > 1 {
+            return 0;
+        }
         let takes = |port: &Port| matches!(port, Port::FabIn { queue: q, .. } if *q == queue);
         let work = state.main.iter().chain(state.microthreads.iter().flatten());
         let Some(work) = work.into_iter().find(|work| work.srcs[..work.arity].iter().any(takes)) else { return 0 };
@@ -263,11 +271,11 @@ impl Stream<'_> {
         if work.ready > self.now + u64::from(self.shared.machine.vector_startup_cycles) {
             return 0;
         }
-        let mut promise = work.remaining;
+        let mut promise = work.remaining as i64;
         for port in &work.srcs[..work.arity] {
             match port {
                 Port::FabIn { queue: other, .. } if *other != queue => {
-                    promise = promise.min(self.inputs[pe][*other as usize].wavelets);
+                    promise = promise.min(self.inputs[pe][*other as usize].wavelets as i64);
                 }
                 Port::Fifo { .. } => promise = 0,
                 _ => {}
@@ -291,7 +299,7 @@ fn count_room(room: u64, seen: u64, first: u64, pass: u64, period: u64) -> u64 {
     let period = period.max(1);
     let pass = pass.min(period.saturating_sub(first));
     if pass == 0 {
-        return PLENTY;
+        return PLENTY as u64;
     }
     // Up to the next period, then whole periods, then the part of one.
     let passed = seen.saturating_sub(first).min(pass);
