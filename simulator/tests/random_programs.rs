@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use waferloom_fabric::text::parse;
 use waferloom_fabric::{HostTensor, Port, PortKind, Program, verify};
-use waferloom_simulator::{Options, SimulateError, simulate};
+use waferloom_simulator::{Engine, Options, SimulateError, simulate};
 
 /// Cycles after which a random program is stopped.
 const LIMIT: u64 = 3000;
@@ -283,4 +283,49 @@ fn random_programs_end_the_same_at_every_number_of_threads() {
     for kind in [Kind::Done, Kind::Deadlock, Kind::Fault, Kind::Limit, Kind::Refused] {
         assert!(counts[kind as usize] >= 4, "too few ended as {kind:?}: {counts:?}");
     }
+}
+
+/// Debug
+#[test]
+fn engines_debug() {
+    let mut runner = TestRunner::new_with_rng(
+        Config { cases: 1500, failure_persistence: None, max_shrink_iters: 0, ..Config::default() },
+        proptest::test_runner::TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha),
+    );
+    let stats: std::cell::RefCell<BTreeMap<String, (u32, f64, f64)>> = Default::default();
+    let shown = Cell::new(0);
+    let result = runner.run(&(program(), machines()), |(text, [ramp, hop, startup, switch, depth, reads])| {
+        let mut program = parse(&text).map_err(|e| TestCaseError::fail(format!("{e}\n{text}")))?;
+        let machine = &mut program.machine;
+        (machine.ramp_cycles, machine.hop_cycles, machine.vector_startup_cycles) = (ramp, hop, startup);
+        (machine.task_switch_cycles, machine.router_queue_depth, machine.sram_reads_per_cycle) =
+            (switch, depth as u16, reads);
+        let inputs = inputs(&program);
+        if verify(&program).has_errors() { return Ok(()); }
+        let [a, b] = [Engine::Wavelet, Engine::Stream].map(|engine| {
+            simulate(&program, &inputs, &Options { engine, max_cycles: Some(LIMIT), ..Options::default() })
+        });
+        let name = |r: &Result<waferloom_simulator::Run, SimulateError>| match r {
+            Ok(_) => "done", Err(SimulateError::Deadlock { .. }) => "deadlock", Err(SimulateError::Fault { .. }) => "fault",
+            Err(SimulateError::CycleLimit { .. }) => "limit", Err(_) => "other" };
+        let mut key = format!("{} {}", name(&a), name(&b));
+        let mut ratio = 1.0;
+        if let (Ok(a), Ok(b)) = (&a, &b) {
+            ratio = (b.cycles as f64 + 1e-9) / (a.cycles as f64 + 1e-9);
+            key += if a.links == b.links { " links" } else { " other links" };
+            key += if a.cycles == b.cycles { " exact" } else if (0.9..1.1).contains(&ratio) || a.cycles.abs_diff(b.cycles) < 12 { " near" } else { " far" };
+        }
+        if name(&a) != name(&b) || key.contains("other links") || key.contains("far") {
+            shown.set(shown.get() + 1);
+            if key == "deadlock done" {
+                println!("=== {key} {ratio} machine {:?}\n{text}\n{:?}\n{:?}", [ramp, hop, startup, switch, depth, reads], a.as_ref().map(|r| r.cycles).map_err(|e| e.to_string()), b.as_ref().map(|r| r.cycles).map_err(|e| e.to_string()));
+            }
+        }
+        let mut stats = stats.borrow_mut();
+        let entry = stats.entry(key).or_insert((0, 9.0, 0.0));
+        *entry = (entry.0 + 1, entry.1.min(ratio), entry.2.max(ratio));
+        Ok(())
+    });
+    println!("{:#?}", stats.borrow());
+    result.unwrap_or_else(|e| panic!("{e}"));
 }

@@ -103,7 +103,7 @@ impl Stream<'_> {
             }
             if let Some(run) = &taken[i] {
                 last_arrival = last_arrival.max(run.last);
-                senders[i] = Some((run.sender, now + u64::from(run.hops) + 1));
+                senders[i] = Some((run.sender, now + u64::from(run.hops)));
             }
         }
         let state = &mut self.band.pes[pe];

@@ -54,7 +54,7 @@ impl Stream<'_> {
                 && head.first <= self.now
                 && let Some(run) = self.inputs[pe][queue].take(1)
             {
-                self.tell(run.sender, self.now + u64::from(run.hops) + 1);
+                self.tell(run.sender, self.now + u64::from(run.hops));
                 let task = self.shared.controls[run.control as usize - 1].task;
                 let payload = run.words().first().copied().unwrap_or(0);
                 self.band.pes[pe].controls.extend(task.map(|task| (task, payload)));
@@ -182,7 +182,7 @@ impl Stream<'_> {
             taken.as_ref()?.words().first().copied()
         });
         if let Some(run) = taken {
-            self.tell(run.sender, now + u64::from(run.hops) + 1);
+            self.tell(run.sender, now + u64::from(run.hops));
         }
         started
     }
@@ -260,7 +260,9 @@ impl Stream<'_> {
         }
         work.ready = time + startup;
         state.main = Some(Box::new(work));
-        Ok(self.book(pe, time, startup))
+        // Other threads may run in the meantime.
+        let alone = state.microthreads.iter().all(Option::is_none);
+        Ok(if alone { self.book(pe, time, startup) } else { Main::Took(0) })
     }
 }
 

@@ -11,7 +11,7 @@ use crate::wavelet::pe::{Activity, Pe, VectorWork};
 use waferloom_fabric::Direction;
 
 /// Cycles after which a PE looks at what has come in the meantime.
-const MOST_CYCLES: u64 = 16;
+const MOST_CYCLES: u64 = 8;
 
 /// An instruction in its turns.
 struct Turn {
@@ -50,7 +50,9 @@ impl Stream<'_> {
                     }
                     None => main_waits = true,
                 }
-                continue;
+                if self.band.pes[pe].main.is_none() {
+                    continue;
+                }
             }
             let work = self.take_work(pe, thread);
             let Some(work) = work else { continue };
@@ -259,7 +261,7 @@ impl Stream<'_> {
             if let Port::FabIn { queue, .. } = port
                 && let Some(run) = self.inputs[pe][*queue as usize].take(turn.done)
             {
-                self.tell(run.sender, turn.first + u64::from(run.hops) + 1);
+                self.tell(run.sender, turn.first + u64::from(run.hops));
             }
         }
         if let Port::FabOut { queue, .. } = turn.work.dst
