@@ -2,12 +2,12 @@
 
 use super::pe::account;
 use super::run::{Run, Sender};
+use super::values::{in_memory_part, values};
 use super::Stream;
 use crate::wavelet::element::{self, Fault, Wait};
 use crate::wavelet::operand::Port;
-use crate::wavelet::pe::{Activity, Pe, VectorWork};
-use crate::wavelet::{bulk, numerics};
-use waferloom_fabric::{Direction, Machine, VectorOp};
+use crate::wavelet::pe::{Activity, VectorWork};
+use waferloom_fabric::Direction;
 
 /// What a thread did.
 pub(super) enum Outcome {
@@ -130,122 +130,5 @@ impl Stream<'_> {
             self.tell(sender, cycle);
         }
         Ok(())
-    }
-}
-
-/// What a chunk sends.
-enum Sent {
-    New(Vec<u32>),
-    /// The wavelets of a run as they came.
-    Same(Run),
-}
-
-impl Sent {
-    fn into_run(self, times: (u64, u64), sender: Sender) -> Run {
-        match self {
-            Sent::New(words) => Run::new(words, times, 0, sender),
-            Sent::Same(run) => Run { hops: 0, sender, ..run.at(times.0, times.1) },
-        }
-    }
-}
-
-/// A part of an instruction over memory; gives busy cycles and waits for memory.
-fn in_memory_part(pe: &mut Pe, work: &mut VectorWork, machine: &Machine, count: u64) -> Result<(u64, u64), Fault> {
-    let rest = work.remaining - count;
-    work.remaining = count;
-    let bulk = bulk::run(&mut pe.memory, work, machine);
-    let done = match bulk {
-        Some(done) => done,
-        None => {
-            let (mut busy, mut stall) = (0, 0);
-            while work.remaining > 0 {
-                let mut worst = 0;
-                for _ in 0..u64::from(work.lanes).max(1).min(work.remaining) {
-                    let (operands, wait) = element::read_sources(pe, work, machine, |_, _, _| 0)?;
-                    element::write_result(pe, work, numerics::apply(work.op, operands))?;
-                    worst = worst.max(wait);
-                    work.remaining -= 1;
-                }
-                busy += 1;
-                stall += u64::from(worst);
-            }
-            (busy, stall)
-        }
-    };
-    work.remaining = rest;
-    Ok(done)
-}
-
-/// The numbers of a chunk: what it sends, if it does, and its waits for memory.
-fn values(
-    pe: &mut Pe,
-    work: &mut VectorWork,
-    machine: &Machine,
-    taken: &[Option<Run>; 3],
-    count: u64,
-) -> Result<(Option<Sent>, u64), Fault> {
-    if let Some(sent) = fast(pe, work, taken, count) {
-        work.remaining -= count;
-        return Ok((sent, 0));
-    }
-    let mut sent = Vec::new();
-    let mut stall = 0;
-    for element in 0..count as usize {
-        let take = |_: &mut Pe, source: usize, _: u8| {
-            taken[source].as_ref().and_then(|run| run.words().get(element)).copied().unwrap_or(0)
-        };
-        let (operands, wait) = element::read_sources(pe, work, machine, take)?;
-        let result = numerics::apply(work.op, operands);
-        if let Port::FabOut { dtype, .. } = work.dst {
-            sent.push(result.to_bits(dtype));
-        } else {
-            element::write_result(pe, work, result)?;
-        }
-        stall += u64::from(wait);
-    }
-    work.remaining -= count;
-    let sends = matches!(work.dst, Port::FabOut { .. });
-    Ok((sends.then_some(Sent::New(sent)), stall))
-}
-
-/// Moves of words and sums of floats in whole rows; `None`, with nothing done, for everything else.
-fn fast(pe: &mut Pe, work: &mut VectorWork, taken: &[Option<Run>; 3], count: u64) -> Option<Option<Sent>> {
-    let word = |port: &Port| port.bytes() == Some(4) || matches!(port, Port::Null | Port::Scalar(_));
-    if !work.srcs[..work.arity].iter().chain([&work.dst]).all(word) {
-        return None;
-    }
-    match work.op {
-        VectorOp::Mov => fast_move(pe, work, taken, count),
-        _ => None,
-    }
-}
-
-fn fast_move(pe: &mut Pe, work: &mut VectorWork, taken: &[Option<Run>; 3], count: u64) -> Option<Option<Sent>> {
-    let bytes = count as usize * 4;
-    match (&mut work.srcs[0], &mut work.dst, &taken[0]) {
-        (Port::FabIn { dtype: a, .. }, Port::FabOut { dtype: b, .. }, Some(run)) if a == b => {
-            Some(Some(Sent::Same(run.clone())))
-        }
-        (Port::FabIn { dtype, .. }, Port::Memory(cursor), Some(run))
-            if *dtype == cursor.dtype && cursor.row_step() == 4 && cursor.row_rest() >= count =>
-        {
-            let start = usize::try_from(cursor.address()).ok().filter(|at| at.is_multiple_of(4))?;
-            let slots = pe.memory.get_mut(start..start.checked_add(bytes)?)?;
-            for (slot, word) in slots.chunks_exact_mut(4).zip(run.words()) {
-                slot.copy_from_slice(&word.to_le_bytes());
-            }
-            cursor.advance_in_row(count);
-            Some(None)
-        }
-        (Port::Memory(cursor), Port::FabOut { dtype, .. }, _)
-            if *dtype == cursor.dtype && cursor.row_step() == 4 && cursor.row_rest() >= count =>
-        {
-            let start = usize::try_from(cursor.address()).ok().filter(|at| at.is_multiple_of(4))?;
-            let slots = pe.memory.get(start..start.checked_add(bytes)?)?;
-            let words = slots.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-            cursor.advance_in_row(count);
-            Some(Some(Sent::New(words)))
-        }
-        _ => None,
     }
 }

@@ -240,7 +240,7 @@ impl Stream<'_> {
             return if filter.is_some() { PLENTY } else { 0 };
         };
         let queue = input.unwrap_or(0);
-        let held = self.inputs[router][queue as usize].wavelets as i64;
+        let held = self.inputs[router][queue as usize].held(self.now) as i64;
         let room = capacity as i64 + self.promise(router, queue, depth) - held;
         match filter {
             None => room,

@@ -11,6 +11,7 @@
 //! - [`fabric`]: runs at the routers; how much room there is on a way
 //! - [`pe`]: threads and tasks
 //! - [`chunk`]: some elements of a vector instruction at once
+//! - [`values`]: their numbers
 //! - [`turns`]: threads that share a datapath
 //! - [`host`]: streams over the edge
 //!
@@ -22,6 +23,7 @@ mod host;
 mod pe;
 mod run;
 mod turns;
+mod values;
 
 use crate::wavelet::band::{Band, PlacedFault};
 use crate::wavelet::execute::Shared;

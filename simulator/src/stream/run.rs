@@ -74,6 +74,8 @@ pub(super) struct Queue {
     pub(super) controls: u32,
     /// The first cycle in which its next wavelet may leave: one after the last one has.
     pub(super) free: u64,
+    /// Wavelets that a thread is still at taking, and the cycle in which it will have.
+    taking: (u64, u64),
 }
 
 impl Queue {
@@ -105,6 +107,17 @@ impl Queue {
         self.wavelets -= taken.count;
         self.controls -= u32::from(taken.control != 0);
         Some(taken)
+    }
+
+    /// As [`Queue::take`], by a thread that takes the last of them in a later cycle.
+    pub(super) fn take_until(&mut self, count: u64, cycle: u64) -> Option<Run> {
+        self.taking = (count, cycle);
+        self.take(count)
+    }
+
+    /// Wavelets that it holds in a cycle.
+    pub(super) fn held(&self, cycle: u64) -> u64 {
+        self.wavelets + if cycle < self.taking.1 { self.taking.0 } else { 0 }
     }
 
     /// When the head may leave; `None` when the queue is empty.

@@ -259,9 +259,9 @@ impl Stream<'_> {
         }
         for port in &turn.work.srcs[..turn.work.arity] {
             if let Port::FabIn { queue, .. } = port
-                && let Some(run) = self.inputs[pe][*queue as usize].take(turn.done)
+                && let Some(run) = self.inputs[pe][*queue as usize].take_until(turn.done, turn.last)
             {
-                self.tell(run.sender, turn.first + u64::from(run.hops));
+                self.tell(run.sender, turn.last + u64::from(run.hops));
             }
         }
         if let Port::FabOut { queue, .. } = turn.work.dst
