@@ -7,7 +7,7 @@ use proptest::test_runner::{Config, TestRunner};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use waferloom_fabric::text::parse;
-use waferloom_fabric::{HostTensor, Port, PortKind, Program, verify};
+use waferloom_fabric::{HostTensor, Port, PortKind, Program, Region, verify};
 use waferloom_simulator::{Engine, Options, SimulateError, simulate};
 
 /// Cycles after which a random program is stopped.
@@ -32,15 +32,16 @@ fn outcome(program: &Program, inputs: &BTreeMap<String, HostTensor>, threads: us
     let options = Options { threads, max_cycles: Some(LIMIT), ..Options::default() };
     match simulate(program, inputs, &options) {
         Ok(run) => (format!("{run:?}"), Kind::Done),
-        Err(e) => {
-            let kind = match e {
-                SimulateError::Deadlock { .. } => Kind::Deadlock,
-                SimulateError::Fault { .. } => Kind::Fault,
-                SimulateError::CycleLimit { .. } => Kind::Limit,
-                _ => Kind::Refused,
-            };
-            (e.to_string(), kind)
-        }
+        Err(e) => (e.to_string(), kind(&e)),
+    }
+}
+
+fn kind(error: &SimulateError) -> Kind {
+    match error {
+        SimulateError::Deadlock { .. } => Kind::Deadlock,
+        SimulateError::Fault { .. } => Kind::Fault,
+        SimulateError::CycleLimit { .. } => Kind::Limit,
+        _ => Kind::Refused,
     }
 }
 
@@ -285,47 +286,67 @@ fn random_programs_end_the_same_at_every_number_of_threads() {
     }
 }
 
-/// Debug
+/// The program without what makes memory depend on times: instructions beside the main thread, and the clock. (Tasks that the
+/// host's words start are a third race.)
+fn without_races(text: &str) -> String {
+    let mut parts = text.split(" async u");
+    let mut calm = parts.next().unwrap_or_default().to_string();
+    for part in parts {
+        // " async u1", and perhaps " then activate 9".
+        let rest = part.trim_start_matches(|c: char| c.is_ascii_digit());
+        let rest = match rest.strip_prefix(" then ") {
+            Some(then) => then.trim_start_matches(|c: char| !c.is_ascii_digit()).trim_start_matches(|c: char| c.is_ascii_digit()),
+            None => rest,
+        };
+        calm += rest;
+    }
+    calm.replace("r1 = clock", "r1 = add 1, 2")
+}
+
+/// The words of every PE's buffer, as results.
+fn with_results(text: &str, program: &Program) -> Program {
+    let mut text = text.to_string();
+    for at in Region::all(program.grid).coords() {
+        let (x, y) = (at.x, at.y);
+        text += &format!("\nresult y{x}_{y} : i32[256] at 0 origin {x},{y} on 1x1");
+    }
+    parse(&text).unwrap_or_else(|e| panic!("{e}\n{text}"))
+}
+
 #[test]
-fn engines_debug() {
+fn both_engines_leave_the_same_memory() {
     let mut runner = TestRunner::new_with_rng(
-        Config { cases: 1500, failure_persistence: None, max_shrink_iters: 0, ..Config::default() },
+        Config { cases: Config::default().cases.max(800), failure_persistence: None, ..Config::default() },
         proptest::test_runner::TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha),
     );
-    let stats: std::cell::RefCell<BTreeMap<String, (u32, f64, f64)>> = Default::default();
-    let shown = Cell::new(0);
-    let result = runner.run(&(program(), machines()), |(text, [ramp, hop, startup, switch, depth, reads])| {
-        let mut program = parse(&text).map_err(|e| TestCaseError::fail(format!("{e}\n{text}")))?;
-        let machine = &mut program.machine;
-        (machine.ramp_cycles, machine.hop_cycles, machine.vector_startup_cycles) = (ramp, hop, startup);
-        (machine.task_switch_cycles, machine.router_queue_depth, machine.sram_reads_per_cycle) =
-            (switch, depth as u16, reads);
+    let counts: [Cell<u32>; 5] = Default::default();
+    let (exact, done) = (Cell::new(0), Cell::new(0));
+    let result = runner.run(&program(), |text| {
+        let text = without_races(&text);
+        if text.contains("task 4 word") {
+            return Ok(());
+        }
+        let program = with_results(&text, &parse(&text).map_err(|e| TestCaseError::fail(format!("{e}\n{text}")))?);
         let inputs = inputs(&program);
-        if verify(&program).has_errors() { return Ok(()); }
-        let [a, b] = [Engine::Wavelet, Engine::Stream].map(|engine| {
-            simulate(&program, &inputs, &Options { engine, max_cycles: Some(LIMIT), ..Options::default() })
-        });
-        let name = |r: &Result<waferloom_simulator::Run, SimulateError>| match r {
-            Ok(_) => "done", Err(SimulateError::Deadlock { .. }) => "deadlock", Err(SimulateError::Fault { .. }) => "fault",
-            Err(SimulateError::CycleLimit { .. }) => "limit", Err(_) => "other" };
-        let mut key = format!("{} {}", name(&a), name(&b));
-        let mut ratio = 1.0;
-        if let (Ok(a), Ok(b)) = (&a, &b) {
-            ratio = (b.cycles as f64 + 1e-9) / (a.cycles as f64 + 1e-9);
-            key += if a.links == b.links { " links" } else { " other links" };
-            key += if a.cycles == b.cycles { " exact" } else if (0.9..1.1).contains(&ratio) || a.cycles.abs_diff(b.cycles) < 12 { " near" } else { " far" };
+        let run = |engine| {
+            let run = simulate(&program, &inputs, &Options { engine, max_cycles: Some(LIMIT), ..Options::default() });
+            let kind = run.as_ref().map_or_else(kind, |_| Kind::Done);
+            (run.ok(), kind)
+        };
+        let ((wavelet, kind), (stream, other)) = (run(Engine::Wavelet), run(Engine::Stream));
+        counts[kind as usize].set(counts[kind as usize].get() + 1);
+        prop_assert_eq!(kind, other, "{}", text);
+        if let (Some(wavelet), Some(stream)) = (wavelet, stream) {
+            prop_assert_eq!(&wavelet.outputs, &stream.outputs, "{}", text);
+            // A few cycles may be lost or won wherever streams meet, and these programs are short.
+            let off = wavelet.cycles.abs_diff(stream.cycles);
+            prop_assert!(off <= 12 + wavelet.cycles / 10, "{} and {}\n{}", wavelet.cycles, stream.cycles, text);
+            done.set(done.get() + 1);
+            exact.set(exact.get() + u32::from(off == 0));
         }
-        if name(&a) != name(&b) || key.contains("other links") || key.contains("far") {
-            shown.set(shown.get() + 1);
-            if key == "deadlock done" {
-                println!("=== {key} {ratio} machine {:?}\n{text}\n{:?}\n{:?}", [ramp, hop, startup, switch, depth, reads], a.as_ref().map(|r| r.cycles).map_err(|e| e.to_string()), b.as_ref().map(|r| r.cycles).map_err(|e| e.to_string()));
-            }
-        }
-        let mut stats = stats.borrow_mut();
-        let entry = stats.entry(key).or_insert((0, 9.0, 0.0));
-        *entry = (entry.0 + 1, entry.1.min(ratio), entry.2.max(ratio));
         Ok(())
     });
-    println!("{:#?}", stats.borrow());
     result.unwrap_or_else(|e| panic!("{e}"));
+    println!("{counts:?}, {} of {} exact", exact.get(), done.get());
+    assert!(done.get() >= 100 && exact.get() * 10 >= done.get() * 9, "{} of {} exact", exact.get(), done.get());
 }
