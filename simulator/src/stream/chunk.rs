@@ -42,7 +42,7 @@ impl Stream<'_> {
             }
         }
         if let Port::FabOut { queue, .. } = work.dst {
-            let room = self.lane(pe, queue).map_or(0, |lane| self.room(pe, lane, Direction::Ramp as usize));
+            let room = self.lane(pe, queue).map_or(0, |lane| self.room(pe, lane, Direction::Ramp as usize, count));
             count = count.min(room);
         }
         if count == 0 { wait(Activity::FabricOut, u64::MAX) } else { Ok(count) }
@@ -126,6 +126,7 @@ impl Stream<'_> {
             let run = data.into_run(times, Sender::Pe(pe as u32));
             self.push(pe, lane, Direction::Ramp, run);
         }
+        self.wake_occupied(pe, now);
         for (sender, cycle) in senders.into_iter().flatten() {
             self.tell(sender, cycle);
         }

@@ -38,8 +38,12 @@ impl Stream<'_> {
                 let Some(due) = self.queues[router][lane][port].due() else { continue };
                 if due > self.now {
                     next = next.min(due);
-                } else {
-                    again |= self.forward(router, lane, port);
+                    continue;
+                }
+                // What finds no room is looked at again when somebody behind has taken something.
+                let count = self.passes(router, lane, port);
+                if count > 0 {
+                    again |= self.forward(router, lane, port, count);
                     next = next.min(self.queues[router][lane][port].due().unwrap_or(u64::MAX));
                 }
             }
@@ -69,11 +73,25 @@ impl Stream<'_> {
         heads.into_iter().all(dropped)
     }
 
-    /// Sends the head of a queue on; says whether the switch has moved.
-    fn forward(&mut self, router: usize, lane: usize, port: usize) -> bool {
+    /// How many of the wavelets at the head of a queue the ways in force have room for.
+    fn passes(&mut self, router: usize, lane: usize, port: usize) -> u64 {
+        let Some(head) = self.queues[router][lane][port].head() else { return 0 };
+        let mut count = head.count as i64;
+        self.search += 1;
+        self.need = count;
+        for out in each_port(self.band.routers[router].lanes[lane].ports().1) {
+            if out != Direction::Ramp || !self.drops_all(router, lane) {
+                count = count.min(self.room_behind(router, lane, out, 0));
+            }
+        }
+        count.max(0) as u64
+    }
+
+    /// Sends wavelets at the head of a queue on; says whether the switch has moved.
+    fn forward(&mut self, router: usize, lane: usize, port: usize, count: u64) -> bool {
         let queue = &mut self.queues[router][lane][port];
         let Some(due) = queue.due() else { return false };
-        let Some(mut run) = queue.take(u64::MAX) else { return false };
+        let Some(mut run) = queue.take(count) else { return false };
         if queue.head().is_none() {
             self.occupied[router] &= !(1 << (lane * 5 + rank(port)));
         }
@@ -85,6 +103,12 @@ impl Stream<'_> {
         }
         self.queues[router][lane][port].free = last + 1;
         let command = self.command(&run);
+        let from = Direction::ALL[port];
+        if from != Direction::Ramp
+            && let Some(before) = self.band.neighbour(router, from)
+        {
+            self.wake_occupied(before as usize, first + 1);
+        }
         self.tell(run.sender, first + u64::from(run.hops) + 1);
         run.hops = run.hops.saturating_add(1);
         let state = &mut self.band.routers[router];
@@ -103,6 +127,13 @@ impl Stream<'_> {
             self.deliver(router, lane, out, &run.at(first, last));
         }
         moved
+    }
+
+    /// Lets a router that holds something look for room again.
+    pub(super) fn wake_occupied(&mut self, router: usize, cycle: u64) {
+        if self.occupied[router] != 0 {
+            self.wake_router(router, cycle);
+        }
     }
 
     /// Books wavelets on a link from a cycle on; gives the earliest cycle in which the last one can cross it.
@@ -180,18 +211,20 @@ impl Stream<'_> {
 
     /// How many more wavelets a router's queue may be given: what it and the queues behind it hold, and what the instructions
     /// at the ends of the way are going to take by themselves.
-    pub(super) fn room(&mut self, router: usize, lane: usize, port: usize) -> u64 {
+    pub(super) fn room(&mut self, router: usize, lane: usize, port: usize, need: u64) -> u64 {
         self.search += 1;
+        self.need = need.min(PLENTY as u64) as i64;
         self.room_at(router, lane, port, 0).max(0) as u64
     }
 
     /// Whether the queue at the other end of a link is not full.
     pub(super) fn link_has_room(&mut self, router: usize, lane: usize, out: Direction) -> bool {
         self.search += 1;
+        self.need = 1;
         self.room_behind(router, lane, out, 0) > 0
     }
 
-    /// Less than nothing when runs have gone ahead of the room that their wavelets take.
+    /// Room in a queue and behind it; more than is needed is not counted.
     fn room_at(&mut self, router: usize, lane: usize, port: usize, depth: usize) -> i64 {
         let machine = self.shared.machine;
         let state = &self.band.routers[router].lanes[lane];
@@ -206,13 +239,14 @@ impl Stream<'_> {
         let (held, controls) = (queue.wavelets as i64, queue.controls);
         // What stands behind a control wavelet may find another switch position than the one in force.
         let open = !state.closed && rx.0 >> port & 1 == 1 && !tx.is_empty() && controls == 0;
-        let mut behind = if open && depth <= self.queues.len() { PLENTY } else { 0 };
+        let open = open && depth <= self.queues.len() && capacity - held < self.need;
+        let mut behind = if open { PLENTY } else { 0 };
         if behind != 0 {
             for out in each_port(tx) {
                 behind = behind.min(self.room_behind(router, lane, out, depth + 1));
             }
         }
-        capacity + behind - held
+        (capacity + behind.max(0) - held).max(0)
     }
 
     fn room_behind(&mut self, router: usize, lane: usize, out: Direction, depth: usize) -> i64 {
@@ -246,9 +280,8 @@ impl Stream<'_> {
             None => room,
             // Which wavelets it lets through nobody knows before they are there.
             Some(Filter::Range { .. }) => PLENTY,
-            Some(Filter::Count { .. }) if room < 0 => room,
             Some(Filter::Count { first, pass, period }) => {
-                count_room(room as u64, seen, first.into(), pass.into(), period.into()).min(PLENTY as u64) as i64
+                count_room(room.max(0) as u64, seen, first.into(), pass.into(), period.into()).min(PLENTY as u64) as i64
             }
         }
     }

@@ -13,7 +13,7 @@ impl Stream<'_> {
         if left == 0 || self.now < source.earliest {
             return if left > 0 { self.wake_source(index, self.band.sources[index].earliest) };
         }
-        let count = self.room(router, lane, port as usize).min(left);
+        let count = self.room(router, lane, port as usize, left).min(left);
         if count == 0 {
             return;
         }

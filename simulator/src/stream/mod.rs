@@ -70,6 +70,8 @@ struct Stream<'a> {
     /// Marks PEs that a search for room has been at.
     seen: Vec<u64>,
     search: u64,
+    /// Room that a search looks for; it ends when it has found as much.
+    need: i64,
 }
 
 /// Runs a program.
@@ -130,6 +132,7 @@ impl<'a> Stream<'a> {
             now: 0,
             seen: vec![0; pes],
             search: 0,
+            need: 0,
             shared,
             band,
         };

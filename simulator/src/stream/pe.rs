@@ -54,6 +54,7 @@ impl Stream<'_> {
                 && head.first <= self.now
                 && let Some(run) = self.inputs[pe][queue].take(1)
             {
+                self.wake_occupied(pe, self.now);
                 self.tell(run.sender, self.now + u64::from(run.hops));
                 let task = self.shared.controls[run.control as usize - 1].task;
                 let payload = run.words().first().copied().unwrap_or(0);
@@ -182,6 +183,7 @@ impl Stream<'_> {
             taken.as_ref()?.words().first().copied()
         });
         if let Some(run) = taken {
+            self.wake_occupied(pe, now);
             self.tell(run.sender, now + u64::from(run.hops));
         }
         started
@@ -205,7 +207,7 @@ impl Stream<'_> {
         let port = Port::FabOut { queue, dtype: Dtype::I32 };
         let lane = self.band.pes[pe].outputs.get(queue as usize).and_then(|out| out.as_ref()?.lane);
         let Some(lane) = lane.map(usize::from) else { return false };
-        if execute::taken(&self.band.pes[pe], &port, true) || self.room(pe, lane, Direction::Ramp as usize) == 0 {
+        if execute::taken(&self.band.pes[pe], &port, true) || self.room(pe, lane, Direction::Ramp as usize, 1) == 0 {
             return false;
         }
         let ready = self.now + 1 + u64::from(self.shared.machine.ramp_cycles);

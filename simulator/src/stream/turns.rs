@@ -261,6 +261,7 @@ impl Stream<'_> {
             if let Port::FabIn { queue, .. } = port
                 && let Some(run) = self.inputs[pe][*queue as usize].take_until(turn.done, turn.last)
             {
+                self.wake_occupied(pe, turn.last);
                 self.tell(run.sender, turn.last + u64::from(run.hops));
             }
         }
