@@ -16,7 +16,7 @@ use std::path::Path;
 use table::{Align, table};
 use waferloom_fabric::{Machine, Program};
 use waferloom_models::{Tensor, TensorData};
-use waferloom_simulator::report::{Bound, PeReport, Pipeline, SramByKind, StageReport};
+use waferloom_simulator::report::{Bound, OperatorReport, PeReport, Pipeline, SramByKind, StageReport};
 use waferloom_simulator::{Report, Totals};
 
 /// Operators that the summary lists; the report has all.
@@ -27,6 +27,8 @@ const MOST_PES: usize = 4;
 const MOST_ELEMENTS: usize = 6;
 /// Longest name of an operator.
 const MOST_OPERATOR_NAME: usize = 48;
+/// Longest name of an operator beside many columns.
+const MOST_PLACED_NAME: usize = 32;
 /// Longest name in the other tables.
 const MOST_NAME: usize = 24;
 
@@ -51,6 +53,7 @@ pub(crate) fn summary(finished: &Finished, machine: &Machine) -> String {
     resources(&mut out, report);
     stages(&mut out, report);
     operators(&mut out, report);
+    placement(&mut out, report);
     pes(&mut out, report);
     outputs(&mut out, finished);
     let host = report.host_seconds;
@@ -208,7 +211,12 @@ fn operators(out: &mut String, report: &Report) {
         return;
     }
     let mut order: Vec<_> = report.operators.iter().collect();
-    order.sort_by_key(|o| std::cmp::Reverse(o.cycles));
+    // Stages that wait for others do so in some operator: with a pipeline what counts is work.
+    let weight = |o: &OperatorReport| {
+        let share = if report.pipeline.is_some() { o.utilisation } else { 1.0 };
+        (o.cycles as f64 * share) as u64
+    };
+    order.sort_by_key(|o| std::cmp::Reverse(weight(o)));
     let share = if report.pipeline.is_none() { "share" } else { "of its PEs" };
     let heading = ["heaviest operators", "kind", "cycles", share, "flops", "busy"].map(String::from).to_vec();
     let rows = order.iter().take(MOST_OPERATORS).map(|o| {
@@ -229,6 +237,42 @@ fn operators(out: &mut String, report: &Report) {
         let share = percent(rest as f64 / report.cycles.max(1) as f64);
         let share = if report.pipeline.is_none() { format!(" ({share})") } else { String::new() };
         let _ = writeln!(out, "and {more} more with {} cycles{share}", grouped(rest));
+    }
+}
+
+/// The operators with most memory in a PE, and the classes of PEs when there are several.
+fn placement(out: &mut String, report: &Report) {
+    let kib = |bytes: u64| if bytes == 0 { "-".into() } else { format!("{:.1}", bytes as f64 / 1024.0) };
+    let align = |columns: usize, words: usize| -> Vec<Align> {
+        (0..columns).map(|i| if i < words { Align::Left } else { Align::Right }).collect()
+    };
+    if report.sram.classes.len() > 1 {
+        let heading = ["fullest PEs, KiB", "PEs", "from", "used", "weights", "tables", "activations", "code", "free"];
+        let rows = report.sram.classes.iter().take(MOST_OPERATORS).map(|class| {
+            let (holds, [x, y]) = (&class.holds, class.first_pe);
+            let sizes = [class.used_bytes, holds.weights, holds.tables, holds.activations, holds.code, holds.free];
+            let words = [short(&class.name, MOST_NAME), class.pes.to_string(), format!("({x}, {y})")];
+            words.into_iter().chain(sizes.map(kib)).collect()
+        });
+        let rows = std::iter::once(heading.map(String::from).to_vec()).chain(rows).collect();
+        let _ = write!(out, "\n{}", table(rows, &align(heading.len(), 1)));
+    }
+    let mut order: Vec<_> = report.operators.iter().filter(|o| o.memory.bytes() > 0).collect();
+    order.sort_by_key(|o| std::cmp::Reverse(o.memory.bytes()));
+    if order.is_empty() {
+        return;
+    }
+    let heading = ["largest in a PE, KiB", "kind", "all", "weights", "tables", "results", "scratch", "code"];
+    let rows = order.iter().take(MOST_OPERATORS).map(|o| {
+        let m = &o.memory;
+        let sizes = [m.bytes(), m.weights, m.tables, m.activations, m.scratch, m.code];
+        [short(&o.name, MOST_PLACED_NAME), short(&o.kind, 14)].into_iter().chain(sizes.map(kib)).collect()
+    });
+    let rows = std::iter::once(heading.map(String::from).to_vec()).chain(rows).collect();
+    let _ = write!(out, "\n{}", table(rows, &align(heading.len(), 2)));
+    if let Some(more) = order.len().checked_sub(MOST_OPERATORS).filter(|&n| n > 0) {
+        let rest: u64 = order[MOST_OPERATORS..].iter().map(|o| o.memory.bytes()).sum();
+        let _ = writeln!(out, "and {more} more with {}, some of it in turns", bytes(rest as f64));
     }
 }
 
@@ -333,5 +377,6 @@ pub(crate) fn compiled(program: &Program, path: &Path, file_bytes: u64) -> Strin
     let sram = &report.sram;
     line(&mut out, "SRAM", &format!("peak {} of {}", bytes(sram.peak_bytes as f64), bytes(sram.capacity_bytes as f64)));
     line(&mut out, "", &kinds(&sram.fullest));
+    placement(&mut out, &report);
     out
 }

@@ -170,3 +170,41 @@ fn sequences_that_are_none() {
     let vit = fixture("vit", "model.onnx");
     bench.refuses(&format!("run {vit} --fasta some.fa"), &["input_ids", "pixel_values", "--inputs"]);
 }
+
+#[test]
+fn items_flow_through_stages() {
+    let bench = Bench::new();
+    let vit = model("vit");
+    let expect = fixture("vit", "expected.npz");
+    let said = bench.run(&format!("run {vit} --expect {expect} --grid 8x4 --items 3 --stages 2 --out run.npz --json"));
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let run = json(&said.stdout);
+    let number = |pointer: &str| run.pointer(pointer).and_then(Value::as_f64).unwrap_or_else(|| panic!("{pointer}"));
+    assert_eq!((number("/pipeline/items_per_run"), number("/throughput/items")), (3.0, 3.0));
+    assert_eq!(run["pipeline"]["stages"].as_array().map(Vec::len), Some(2));
+    // The first item is out after the fill, two more follow in the steady state.
+    let ends = number("/pipeline/fill_cycles") + 2.0 * number("/pipeline/interval_cycles");
+    assert!((ends - number("/cycles")).abs() < 1.0, "{run}");
+    // The same item three times has one output.
+    assert_eq!(run["outputs"][0]["shape"], serde_json::json!([1, 10]));
+    // The program takes three inputs, or one that it repeats.
+    let said = bench.run(&format!("compile {vit} --grid 8x4 --items 3 --stages 2 --explain -o vit.wlp"));
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let choices = said.stdout.split_once("--plan:").map_or("", |(_, after)| after);
+    let choices = choices.split_inclusive("\n)\n").next().expect("a plan file");
+    bench.file("plan.ron", choices);
+    let inputs = read_npz(fixture("vit", "inputs.npz").as_ref()).expect("a fixture");
+    let stacked = inputs.into_iter().map(|(name, tensor)| {
+        let shape = [&[3], tensor.shape.as_slice()].concat();
+        (name, waferloom_models::Tensor::from_f32(&shape, tensor.to_f32().repeat(3)).expect("three times as many"))
+    });
+    write_npz(&bench.path("three.npz"), &stacked.collect()).expect("written");
+    for inputs in [fixture("vit", "inputs.npz"), "three.npz".into()] {
+        let said = bench.run(&format!("simulate vit.wlp --inputs {inputs} --json"));
+        assert_eq!(said.code, 0, "{}", said.stderr);
+        assert_eq!(json(&said.stdout)["cycles"], run["cycles"]);
+    }
+    // What was chosen can be asked for.
+    let said = bench.run(&format!("run {vit} --grid 8x4 --items 3 --plan plan.ron --json"));
+    assert_eq!((said.code, &json(&said.stdout)["cycles"]), (0, &run["cycles"]), "{}", said.stderr);
+}

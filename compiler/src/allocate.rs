@@ -125,7 +125,12 @@ pub(crate) fn buffers(stage: &Stage, first: usize) -> Vec<Buffer> {
             return None;
         }
         let live = range.live.map(|(from, to)| ((first + from) as u32, (first + to) as u32));
-        Some(Buffer { name: name(stage, owner), address, bytes: range.bytes as u32, kind, live })
+        let user = match owner {
+            Owner::Tensor(id) => lives.of[id].map(|(first, _)| first),
+            Owner::Scratch(step, _) | Owner::Table(step, _) => Some(step),
+        };
+        let counted_for = user.map(|user| (first + user) as u32);
+        Some(Buffer { name: name(stage, owner), address, bytes: range.bytes as u32, kind, owner: counted_for, live })
     };
     groups::all(stage).into_iter().filter_map(buffer).collect()
 }

@@ -85,7 +85,7 @@ pub struct UnsupportedOperator {
 /// A model that needs more SRAM than a PE has.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the model does not fit a grid of {}x{}: each PE needs {needed_bytes} bytes ({data_bytes} for data, {code_bytes} for \
+    "the model does not fit {}x{} PEs: each needs {needed_bytes} bytes ({data_bytes} for data, {code_bytes} for \
      code) and has {available_bytes}; most is taken by {}; give a larger --grid or --dtype f16, or a smaller batch or \
      sequence",
     .grid.width, .grid.height, .largest.join(", ")

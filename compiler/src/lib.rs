@@ -6,10 +6,11 @@
 //! ```
 //!
 //! - [`prepare`] rewrites what no kernel computes into what one does ([`passes`]: one file a pass);
+//! - the planner (`planner`) cuts the graph into stages (`cut`), each on a rectangle of its own, by the estimates of [`cost`];
 //! - [`plan`] decides how each tensor lies on the mesh, which kernel computes each operator and where everything lies in
-//!   SRAM, one file a family of operators in `select`, by the estimates of [`cost`];
+//!   SRAM, one file a family of operators in `select`;
 //! - repeated layers are found and laid out so that one body of code runs for all of them (`repeat`);
-//! - [`lower`] turns the decisions into code, constants and ports.
+//! - [`lower`] turns the decisions into code, constants and ports; [`compile`] does both, with the best plan that fits.
 //!
 //! Operators that only move elements (reshape, permute, slice, broadcast, concatenation) are not computed one by one: a
 //! consumer asks for a tensor in its layout, and all movements up to the last computed tensor become one relayout.
@@ -32,7 +33,7 @@ pub mod view;
 
 pub use error::{CompileError, DoesNotFit, UnsupportedOperator};
 pub use lower::lower;
-pub use overrides::{Overrides, StageOverride};
+pub use overrides::{Overrides, ProductOverride, StageOverride};
 pub use passes::prepare;
 pub use plan::Plan;
 pub use planner::Objective;
@@ -42,6 +43,10 @@ use planner::StageChoice;
 use relayouts::Relayouts;
 use waferloom_fabric::{Coord, Dtype, Extent, Machine, Program};
 use waferloom_models::Graph;
+use waferloom_models::graph::Op;
+
+/// Plans that are laid out in full to see whether they fit: the best ones, and the one of a single stage.
+const MOST_TRIES: usize = 8;
 
 /// What a graph is compiled for.
 #[derive(Clone, Debug)]
@@ -105,10 +110,12 @@ fn first_that_fits<T>(
     pass: impl Fn(Plan, &mut Relayouts) -> Result<T, CompileError>,
 ) -> Result<(Vec<Alternative>, T), CompileError> {
     check(options)?;
+    check_products(graph, options)?;
     let choices = planner::choices(graph, options)?;
     let mut alternatives: Vec<Alternative> = choices.iter().map(|choice| choice.estimate).collect();
-    let (mut error, mut relayouts) = (None, Relayouts::default());
-    for (index, choice) in choices.iter().enumerate() {
+    let (mut error, mut relayouts) = (None::<Box<DoesNotFit>>, Relayouts::default());
+    let tries = |&(index, choice): &(usize, &planner::Choice)| index < MOST_TRIES || choice.stages.len() == 1;
+    for (index, choice) in choices.iter().enumerate().filter(tries) {
         let plan = lay_out(graph, options, &choice.stages, &mut relayouts);
         match plan.and_then(|plan| pass(plan, &mut relayouts)) {
             Ok(done) => {
@@ -118,13 +125,16 @@ fn first_that_fits<T>(
             }
             Err(CompileError::DoesNotFit(what)) => {
                 alternatives[index].fits = Some(false);
-                error.get_or_insert(CompileError::DoesNotFit(what));
+                // The nearest miss is the one that the user can do most about.
+                let nearer = |known: &DoesNotFit| what.needed_bytes < known.needed_bytes;
+                if error.as_deref().is_none_or(nearer) {
+                    error = Some(what);
+                }
             }
             Err(other) => return Err(other),
         }
     }
-    // The planner gives one choice at least.
-    Err(error.unwrap_or_else(|| CompileError::Mismatch { problem: "there is nothing to choose from".into() }))
+    Err(error.map_or_else(|| CompileError::Mismatch { problem: "it has no stages".into() }, CompileError::DoesNotFit))
 }
 
 /// The plan with these stages.
@@ -158,6 +168,19 @@ fn lay_out(
         alternatives: Vec::new(),
         stages,
     })
+}
+
+/// Checks that the products whose kernels the user chooses are there.
+fn check_products(graph: &Graph, options: &Options) -> Result<(), CompileError> {
+    let is_product =
+        |name: &str| graph.nodes().any(|id| graph.node(id).name == name && graph.node(id).op == Op::MatMul);
+    match options.overrides.products.iter().find(|wanted| !is_product(&wanted.node)) {
+        None => Ok(()),
+        Some(ProductOverride { node, .. }) => Err(CompileError::Override {
+            problem: format!("there is no product \"{node}\""),
+            remedy: "take the name of a matmul from --explain".into(),
+        }),
+    }
 }
 
 /// Checks that the machine has the grid and what the kernels' plumbing needs.

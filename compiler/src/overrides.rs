@@ -1,5 +1,6 @@
 //! Choices that a user makes instead of the planner, from a RON file.
 
+use crate::plan::Algorithm;
 use serde::{Deserialize, Serialize};
 
 /// Choices that a user makes instead of the planner. What a file leaves out the planner chooses.
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 ///         (last: "layer 5 output", columns: 12),
 ///         (last: "logits", columns: 4),
 ///     ],
+///     products: [(node: "head", algorithm: Summa)],
 /// )
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +20,19 @@ pub struct Overrides {
     /// The stages from west to east; none for the planner's.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stages: Vec<StageOverride>,
+    /// Kernels of products; those that are not here are the planner's to choose.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub products: Vec<ProductOverride>,
+}
+
+/// A product as a user wants it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProductOverride {
+    /// Name of the node.
+    pub node: String,
+    /// The kernel.
+    pub algorithm: Algorithm,
 }
 
 /// A stage as a user wants it.

@@ -3,9 +3,9 @@
 mod print;
 mod step;
 
-pub use step::{Elementwise, Source, Step, StepKind};
+pub use step::{Algorithm, Elementwise, KernelChoice, Source, Step, StepKind};
 
-use crate::overrides::{Overrides, StageOverride};
+use crate::overrides::{Overrides, ProductOverride, StageOverride};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use waferloom_fabric::{Coord, Distribution, Dtype, Extent, Machine, Region};
@@ -185,7 +185,13 @@ impl Plan {
     /// The choices of this plan, as a plan file would ask for them.
     pub fn choices(&self) -> Overrides {
         let stages = self.stages.iter().map(|s| StageOverride { last: s.last.clone(), columns: s.grid.width });
-        Overrides { stages: stages.collect() }
+        let product = |step: &Step| match &step.kind {
+            StepKind::MatMul { choice: KernelChoice { algorithm, runner_up: Some(_), .. }, .. } => {
+                Some(ProductOverride { node: step.name.clone(), algorithm: *algorithm })
+            }
+            _ => None,
+        };
+        Overrides { stages: stages.collect(), products: self.steps().filter_map(product).collect() }
     }
 
     /// Steps of all stages.

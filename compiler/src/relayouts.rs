@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use waferloom_fabric::{Distribution, Dtype};
+use waferloom_fabric::{Distribution, Dtype, Machine};
 use waferloom_kernels::relayout::{self, Relayout, TooLarge};
 
 /// What a relayout follows from: source, destination, the map of elements, and the type of the elements.
@@ -16,19 +16,20 @@ pub(crate) struct Relayouts {
 }
 
 impl Relayouts {
-    /// The relayout that [`relayout::plan`] gives.
+    /// The relayout that [`relayout::plan`] gives; always for the same machine.
     pub(crate) fn plan(
         &mut self,
         source: &Distribution,
         target: &Distribution,
         map: Arc<[u32]>,
         dtype: Dtype,
+        machine: &Machine,
     ) -> Result<Rc<Relayout>, TooLarge> {
         let question = (source.clone(), target.clone(), map, dtype);
         if let Some(known) = self.known.get(&question) {
             return Ok(known.clone());
         }
-        let made = Rc::new(relayout::plan(source, target, &question.2, dtype)?);
+        let made = Rc::new(relayout::plan(source, target, &question.2, dtype, machine)?);
         self.known.insert(question, made.clone());
         Ok(made)
     }

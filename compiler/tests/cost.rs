@@ -1,12 +1,14 @@
 //! The cost model against the simulator: whole reference models, step by step.
 
+use petgraph::graph::NodeIndex;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use waferloom_compiler::cost::node_cost;
-use waferloom_compiler::plan::{Elementwise, StepKind};
-use waferloom_compiler::{Options, lower, plan, prepare};
+use waferloom_compiler::plan::{Algorithm, Elementwise, StepKind};
+use waferloom_compiler::{Options, Overrides, ProductOverride, lower, plan, prepare};
 use waferloom_fabric::{Dtype, Extent, HostData, HostTensor, Machine};
+use waferloom_models::graph::{ConstantData, ElementType, Node, Op, TensorType};
 use waferloom_models::{Graph, ImportOptions, Tensor, TensorData, import_onnx, read_npz};
 use waferloom_simulator::{Facts, Report, Totals, simulate};
 
@@ -89,7 +91,7 @@ fn estimates_are_within_15_percent() {
     let mut wrong = Vec::new();
     for (name, machine, (width, height), dtype) in cases() {
         let (graph, inputs) = import(name);
-        let options = Options::new(machine, Extent { width, height }, dtype);
+        let options = Options { stages: Some(1), ..Options::new(machine, Extent { width, height }, dtype) };
         let plan = plan(&graph, &options).unwrap();
         let program = lower(&graph, &plan).unwrap();
         let run = simulate(&program, &inputs, &waferloom_simulator::Options::default()).unwrap();
@@ -131,4 +133,75 @@ fn estimates_are_within_15_percent() {
     }
     println!("{table}");
     assert!(wrong.is_empty(), "{}\n\nAll:\n{table}", wrong.join("\n"));
+}
+
+/// A product of an input with constant weights, `[rows, inner] x [inner, columns]`.
+fn product(rows: usize, inner: usize, columns: usize) -> Graph {
+    let mut graph = Graph::new("product");
+    let mut add = |name: &str, op, shape: &[usize], operands: &[NodeIndex]| {
+        let output = TensorType { element: ElementType::Float, shape: shape.to_vec() };
+        graph.add(Node { name: name.into(), op, output }, operands)
+    };
+    let left = add("x", Op::Input, &[rows, inner], &[]);
+    let weights = (0..inner * columns).map(|i| (i % 17) as f32 / 8.0 - 1.0).collect();
+    let right = add("w", Op::Constant(ConstantData::Float(weights)), &[inner, columns], &[]);
+    let product = add("y", Op::MatMul, &[rows, columns], &[left, right]);
+    graph.outputs.push(("y".into(), product));
+    graph
+}
+
+#[test]
+fn the_faster_kernel_is_chosen() {
+    use Algorithm::{Stationary, Summa};
+    // One row, a head for a few classes, as many rows as the mesh has; then many rows and a short inner dimension.
+    let cases = [
+        (1, 256, 256, (16, 16), Stationary),
+        (4, 300, 10, (5, 9), Stationary),
+        (16, 256, 256, (8, 16), Stationary),
+        (96, 24, 32, (8, 8), Summa),
+        (64, 16, 64, (16, 4), Summa),
+    ];
+    for (rows, inner, columns, (width, height), expected) in cases {
+        let graph = product(rows, inner, columns);
+        let grid = Extent { width, height };
+        let options = Options::new(Machine::builtin("wse2").unwrap(), grid, Dtype::F32);
+        let values = (0..rows * inner).map(|i| (i % 13) as f32 / 8.0 - 0.75).collect();
+        let inputs = BTreeMap::from([("x".to_string(), HostTensor::f32(&[rows, inner], values))]);
+        let run = |algorithm: Option<Algorithm>| {
+            let products = algorithm.map(|algorithm| ProductOverride { node: "y".into(), algorithm });
+            let overrides = Overrides { products: products.into_iter().collect(), ..Overrides::default() };
+            let options = Options { stages: Some(1), overrides, ..options.clone() };
+            let plan = plan(&graph, &options).unwrap();
+            let program = lower(&graph, &plan).unwrap();
+            let run = simulate(&program, &inputs, &waferloom_simulator::Options::default()).unwrap();
+            let chosen = plan.steps().find_map(|step| match step.kind {
+                StepKind::MatMul { choice, .. } => Some(choice.algorithm),
+                _ => None,
+            });
+            (chosen.unwrap(), run.cycles, run.outputs)
+        };
+        let what = format!("{rows} x {inner} x {columns} on {width}x{height}");
+        let (chosen, cycles, found) = run(None);
+        assert_eq!(chosen, expected, "{what}");
+        let other = if expected == Summa { Stationary } else { Summa };
+        let (forced, slower, same) = run(Some(other));
+        assert_eq!(forced, other, "{what}");
+        assert!(cycles < slower, "{what}: {cycles} cycles by {expected:?}, {slower} by {other:?}");
+        // All sums are of multiples of 1/64 below 2^24 of them: exact in any order.
+        assert_eq!(found, same, "{what}");
+    }
+}
+
+#[test]
+fn a_kernel_that_cannot_compute_a_product_is_refused() {
+    let graph = product(4, 8, 8);
+    let wanted = |node: &str, height: u16| {
+        let products = vec![ProductOverride { node: node.into(), algorithm: Algorithm::Stationary }];
+        let overrides = Overrides { products, ..Overrides::default() };
+        let options = Options::new(Machine::builtin("wse2").unwrap(), Extent { width: 4, height }, Dtype::F32);
+        plan(&graph, &Options { overrides, ..options }).unwrap_err().to_string()
+    };
+    // One row of PEs has nobody to share the inner dimension with.
+    assert!(wanted("y", 1).contains("the kernel stationary cannot compute the product \"y\""));
+    assert!(wanted("z", 4).contains("there is no product \"z\""));
 }

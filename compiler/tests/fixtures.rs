@@ -25,9 +25,11 @@ fn import(name: &str) -> (Graph, BTreeMap<String, HostTensor>) {
 
 fn compile(graph: &Graph, machine: &str, (width, height): (u16, u16), dtype: Dtype) -> (Plan, Program) {
     let machine = Machine::builtin(machine).unwrap();
-    let options = Options::new(machine, Extent { width, height }, dtype);
-    let plan = plan(graph, &options).unwrap_or_else(|e| panic!("{e}"));
-    let program = lower(graph, &plan).unwrap_or_else(|e| panic!("{e}"));
+    compiled(graph, &Options::new(machine, Extent { width, height }, dtype))
+}
+
+fn compiled(graph: &Graph, options: &Options) -> (Plan, Program) {
+    let (plan, program) = waferloom_compiler::compile(graph, options).unwrap_or_else(|e| panic!("{e}"));
     let findings = verify(&program);
     assert!(findings.is_empty(), "{findings}");
     (plan, program)
@@ -38,12 +40,12 @@ fn run(program: &Program, inputs: &BTreeMap<String, HostTensor>, threads: usize)
     simulate(program, inputs, &options).unwrap_or_else(|e| panic!("{e}"))
 }
 
-/// Holds a run against the expected outputs.
-fn compare(name: &str, run: &Run, rtol: f32, atol: f32) {
+/// Holds outputs against the expected ones.
+fn compare(name: &str, outputs: &BTreeMap<String, HostTensor>, rtol: f32, atol: f32) {
     let expected = read_npz(&folder(name).join("expected.npz")).unwrap();
-    assert_eq!(run.outputs.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
+    assert_eq!(outputs.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
     for (output, expected) in expected {
-        let found = &run.outputs[&output];
+        let found = &outputs[&output];
         assert_eq!(found.shape, expected.shape, "{name} {output}");
         let HostData::F32(found) = &found.data else { panic!("{name} {output} is not float") };
         for (i, (a, b)) in found.iter().zip(expected.to_f32()).enumerate() {
@@ -57,7 +59,7 @@ fn check(name: &str, machine: &str, grid: (u16, u16), dtype: Dtype) {
     let (_, program) = compile(&graph, machine, grid, dtype);
     let result = run(&program, &inputs, 0);
     let (rtol, atol) = tolerance(dtype);
-    compare(name, &result, rtol, atol);
+    compare(name, &result.outputs, rtol, atol);
     assert_eq!(result.leftover_wavelets, 0, "{name}");
 }
 
@@ -92,6 +94,26 @@ fn single_precision_equals_pytorch() {
         for (machine, grid) in GRIDS {
             check(name, machine, grid, Dtype::F32);
         }
+    }
+}
+
+#[test]
+fn pipelines_equal_pytorch() {
+    for name in MODELS.iter().chain(&MORE_MODELS) {
+        let (graph, inputs) = import(name);
+        let machine = Machine::builtin("wse2").unwrap();
+        let grid = Extent { width: 23, height: 9 };
+        let options = Options { stages: Some(3), items: 2, ..Options::new(machine, grid, Dtype::F32) };
+        let (plan, program) = compiled(&graph, &options);
+        assert_eq!(plan.stages.len(), 3, "{name}");
+        let twice = |(name, tensor): (String, HostTensor)| (name, HostTensor::stack(&[&tensor, &tensor]).unwrap());
+        let result = run(&program, &inputs.into_iter().map(twice).collect(), 0);
+        for item in 0..2 {
+            let outputs =
+                result.outputs.iter().map(|(name, tensor)| (name.clone(), tensor.unstack().swap_remove(item)));
+            compare(name, &outputs.collect(), 1e-4, 1e-5);
+        }
+        assert_eq!(result.leftover_wavelets, 0, "{name}");
     }
 }
 
@@ -159,7 +181,7 @@ fn lines_and_single_pes_compute_the_same_model() {
         let options = Options::new(machine.clone(), Extent { width, height }, Dtype::F32);
         let plan = plan(&graph, &options).unwrap_or_else(|e| panic!("{e}"));
         let program = lower(&graph, &plan).unwrap_or_else(|e| panic!("{e}"));
-        compare("vit", &run(&program, &inputs, 0), 1e-4, 1e-5);
+        compare("vit", &run(&program, &inputs, 0).outputs, 1e-4, 1e-5);
     }
 }
 
@@ -185,7 +207,7 @@ fn a_model_that_does_not_fit_says_by_how_much() {
     let machine = Machine::builtin("bench16").unwrap();
     let options = Options::new(machine, Extent { width: 2, height: 2 }, Dtype::F32);
     let error = plan(&graph, &options).unwrap_err().to_string();
-    assert!(error.contains("does not fit a grid of 2x2") && error.contains("has 49152"), "{error}");
+    assert!(error.contains("does not fit 2x2 PEs") && error.contains("has 49152"), "{error}");
 }
 
 #[test]

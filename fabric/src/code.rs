@@ -451,19 +451,25 @@ fn nested<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Instruction>
 /// Bytes of SRAM that a body of code takes: every instruction, and the memory, fabric and FIFO descriptors of vector ones.
 /// More than 32 bits can hold counts as the most that they can.
 pub fn code_bytes(body: &[Instruction], machine: &Machine) -> u32 {
-    let one = |instruction: &Instruction| match instruction {
-        Instruction::Vector { dst, srcs, .. } => {
-            let inline = |operand: &&Operand| matches!(operand, Operand::Scalar { .. } | Operand::Null);
-            let descriptors = srcs.iter().chain([dst]).filter(|o| !inline(o)).count() as u32;
-            machine.instruction_bytes.saturating_add(descriptors.saturating_mul(machine.descriptor_bytes))
+    body.iter().map(|instruction| instruction.code_bytes(machine)).fold(0, u32::saturating_add)
+}
+
+impl Instruction {
+    /// As [`code_bytes`], of one instruction with the bodies in it.
+    pub fn code_bytes(&self, machine: &Machine) -> u32 {
+        match self {
+            Instruction::Vector { dst, srcs, .. } => {
+                let inline = |operand: &&Operand| matches!(operand, Operand::Scalar { .. } | Operand::Null);
+                let descriptors = srcs.iter().chain([dst]).filter(|o| !inline(o)).count() as u32;
+                machine.instruction_bytes.saturating_add(descriptors.saturating_mul(machine.descriptor_bytes))
+            }
+            Instruction::Loop { body, .. } => machine.instruction_bytes.saturating_add(code_bytes(body, machine)),
+            Instruction::If { then, otherwise, .. } => {
+                let bodies = code_bytes(then, machine).saturating_add(code_bytes(otherwise, machine));
+                machine.instruction_bytes.saturating_add(bodies)
+            }
+            Instruction::Mark { .. } => 0,
+            _ => machine.instruction_bytes,
         }
-        Instruction::Loop { body, .. } => machine.instruction_bytes.saturating_add(code_bytes(body, machine)),
-        Instruction::If { then, otherwise, .. } => {
-            let bodies = code_bytes(then, machine).saturating_add(code_bytes(otherwise, machine));
-            machine.instruction_bytes.saturating_add(bodies)
-        }
-        Instruction::Mark { .. } => 0,
-        _ => machine.instruction_bytes,
-    };
-    body.iter().map(one).fold(0, u32::saturating_add)
+    }
 }

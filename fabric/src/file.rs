@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 /// First bytes of the compact form. The first is no text, the last two tell of line ends that a transfer has mangled.
 const MAGIC: [u8; 8] = *b"\x89WLOOM\r\n";
 /// Version of the compact form that this crate writes and reads.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// Magic, version, length of the body, SHA-256 of the body.
 const HEADER_BYTES: usize = 8 + 4 + 8 + 32;
 /// Extension of the text form.
@@ -70,13 +70,13 @@ pub enum FileError {
 /// # Panics
 /// Never: every program has a postcard form.
 pub fn to_bytes(program: &Program) -> Vec<u8> {
-    let body = postcard::to_stdvec(program).expect("a program has a postcard form");
-    let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
-    bytes.extend_from_slice(&MAGIC);
-    bytes.extend_from_slice(&VERSION.to_le_bytes());
-    bytes.extend_from_slice(&(body.len() as u64).to_le_bytes());
-    bytes.extend_from_slice(&Sha256::digest(&body));
-    bytes.extend_from_slice(&body);
+    // The body is most of it: it is written once, behind the room for its own length and hash.
+    let header = vec![0; HEADER_BYTES];
+    let mut bytes = postcard::to_io(program, header).expect("a program has a postcard form");
+    let (header, body) = bytes.split_at_mut(HEADER_BYTES);
+    let fields: [&[u8]; 4] =
+        [&MAGIC, &VERSION.to_le_bytes(), &(body.len() as u64).to_le_bytes(), &Sha256::digest(&*body)];
+    header.copy_from_slice(&fields.concat());
     bytes
 }
 
@@ -259,6 +259,14 @@ mod tests {
         assert!(matches!(from_bytes(&newer), Err(FileError::Version { found: 9 })));
         assert!(matches!(from_bytes(b"\x7fELF"), Err(FileError::Foreign)));
         assert!(matches!(from_bytes(&bytes[..bytes.len() - 1]), Err(FileError::Length { .. })));
+    }
+
+    #[test]
+    fn inline_bytes_lie_in_the_file_as_they_are() {
+        // The variant's place, the number of bytes, the bytes.
+        let bytes = postcard::to_stdvec(&Payload::Inline(vec![7, 200, 255])).expect("a postcard form");
+        assert_eq!(bytes, [0, 3, 7, 200, 255]);
+        assert_eq!(postcard::from_bytes::<Payload>(&bytes), Ok(Payload::Inline(vec![7, 200, 255])));
     }
 
     #[test]

@@ -164,6 +164,9 @@ pub struct Buffer {
     pub bytes: u32,
     /// What it is for.
     pub kind: BufferKind,
+    /// The operator (index into [`Program::operators`]) that it is counted for: the first that uses it; `None` for no one in
+    /// particular.
+    pub owner: Option<u32>,
     /// First and last operator (index into [`Program::operators`]) between which it holds something; `None` for always.
     /// Two buffers may share bytes only when their lives do not meet.
     pub live: Option<(u32, u32)>,
@@ -220,7 +223,7 @@ pub enum Filter {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Payload {
     /// The elements as little-endian bytes, in the constant's dtype.
-    Inline(Vec<u8>),
+    Inline(#[serde(with = "serde_bytes")] Vec<u8>),
     /// The bytes lie in a file, so that the program stays small.
     File {
         /// Path, relative to the program's file.

@@ -42,6 +42,9 @@ pub const DIVIDE_VECTORS: u32 = 6;
 
 /// Emits `dst = a / b` over a tile of local shape `sizes`, chunk by chunk along its elements.
 ///
+/// Quotients are computed in f32; those of integers are cut towards zero and exact up to 2^24: below, a quotient that is not
+/// whole is further from the next integer than its rounding.
+///
 /// `scratch` is the address of [`functions::map_scratch_bytes`] for [`DIVIDE_VECTORS`]; operands that must be repeated are
 /// first spread out in `spread`, the address of two f32 tiles of the destination's size.
 pub fn divide(code: &mut Code, dst: Tile, sizes: &[u32], [a, b]: [&Source; 2], scratch: u32, spread: u32) {

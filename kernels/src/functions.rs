@@ -16,7 +16,7 @@
 //! | `log` | exponent, and a polynomial of degree 10 for the fraction (see `functions/logarithm.rs`) | 1 ULP for normal operands; 0 gives -infinity, negative numbers NaN |
 //! | `sin`, `cos` | Cody and Waite's reduction, polynomials of degree 7 and 8 (see `functions/trigonometry.rs`) | 1e-7 absolute, `sin` 1 ULP for `abs(x) < 0.75`; beyond 1e5 NaN |
 //! | `gelu` | `x * (1 + erf(x / sqrt 2)) / 2` | 2e-6 absolute for `x < 6`, 2 ULP above |
-//! | `floor` | through an integer | exact |
+//! | `floor`, `round` | through an integer | exact |
 //!
 //! Vectors that one instruction reads together start in different banks of the SRAM (see [`working`]).
 
@@ -57,13 +57,15 @@ pub enum Function {
     Cos,
     /// The largest integer that is not larger.
     Floor,
+    /// The nearest integer, ties to even.
+    Round,
 }
 
 impl Function {
     /// Working vectors that [`Function::emit`] needs beside its operand.
     pub fn scratch_vectors(self) -> u32 {
         match self {
-            Function::Exp | Function::Floor => 2,
+            Function::Exp | Function::Floor | Function::Round => 2,
             Function::Reciprocal | Function::Rsqrt | Function::Sqrt | Function::Sigmoid => 3,
             Function::Silu => 4,
             Function::Erf | Function::Tanh => 5,
@@ -90,6 +92,7 @@ impl Function {
             Function::Sin => trigonometry::emit(code, x, scratch, 0),
             Function::Cos => trigonometry::emit(code, x, scratch, 1),
             Function::Floor => floor(code, x, scratch),
+            Function::Round => round(code, x, scratch),
             Function::Silu => {
                 let copy = scratch[3];
                 code.mov(copy.f32(), x.f32());
@@ -310,7 +313,18 @@ fn floor(code: &mut Code, x: Vector, scratch: &[Vector]) {
     // Towards zero is too high for negative numbers.
     code.vector(VectorOp::Lt, flag.f32(), &[x.f32(), whole.f32()]);
     code.vector(VectorOp::Sub, whole.f32(), &[whole.f32(), flag.f32()]);
-    // From 2^23 on every number is whole; they may not fit an integer.
+    keep_large(code, x, whole, flag);
+}
+
+fn round(code: &mut Code, x: Vector, scratch: &[Vector]) {
+    let [whole, flag] = [scratch[0], scratch[1]];
+    code.vector(VectorOp::Round, whole.i32(), &[x.f32()]);
+    code.mov(whole.f32(), whole.i32());
+    keep_large(code, x, whole, flag);
+}
+
+/// `x = abs(x) < 2^23 ? whole : x`: from there on every number is whole, and it may not fit an integer. A NaN stays one.
+fn keep_large(code: &mut Code, x: Vector, whole: Vector, flag: Vector) {
     code.vector(VectorOp::Abs, flag.f32(), &[x.f32()]);
     code.vector(VectorOp::Lt, flag.i32(), &[flag.f32(), float(8_388_608.0)]);
     code.vector(VectorOp::Select, x.f32(), &[flag.i32(), whole.f32(), x.f32()]);

@@ -5,7 +5,7 @@
 //! [`Distribution`](waferloom_fabric::Distribution): each PE holds one dense tile.
 //!
 //! One file a kernel:
-//! [`matmul`] (SUMMA), [`reduce`], [`softmax`], [`normalize`], [`elementwise`] with [`functions`], [`gather`], [`attention`],
+//! [`matmul`] (SUMMA), [`stationary`] (products in which only the left operand travels), [`reduce`], [`softmax`], [`normalize`], [`elementwise`] with [`functions`], [`gather`], [`attention`],
 //! [`relayout`], [`edge`] (host input and output), [`handoff`] (from a rectangle to the next).
 
 pub mod attention;
@@ -25,6 +25,7 @@ pub mod normalize;
 pub mod reduce;
 pub mod relayout;
 pub mod softmax;
+pub mod stationary;
 
 pub use code::{Code, Reg, Tile};
 pub use mesh::Mesh;

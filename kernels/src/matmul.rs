@@ -242,7 +242,7 @@ fn next_slot(code: &mut Code, mesh: &Mesh, shape: &MatMul, root_y: Reg, slot: Re
 
 /// Which of the two innermost loops of a block runs inside; the order of accumulation is the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Order {
+pub(crate) enum Order {
     /// The inner index: an element of the result stays in a register.
     DepthInside,
     /// The columns: an element of the left operand stays in a register.
@@ -252,7 +252,7 @@ enum Order {
 /// Bytes after which the banks that can collide come around again.
 pub const BANKS_BYTES: u32 = 32;
 /// Bytes by which a panel may be shifted.
-const MOST_SHIFT: u32 = BANKS_BYTES - 8;
+pub(crate) const MOST_SHIFT: u32 = BANKS_BYTES - 8;
 
 /// The remainder by [`BANKS_BYTES`] of the accumulator's address with which the blocks wait least for memory, with tiles of the
 /// left and the right operand in `dtype` at these addresses.
@@ -299,7 +299,7 @@ fn choose(shape: &MatMul, left: Tile, right: Tile, accumulator: u32, panels: [u3
 /// Waits for memory in (a part of) a block with operands at these addresses, per 1024 products: two reads of one 64-bit
 /// word in a cycle are one, two of words 32 bytes apart (or a multiple) collide, a third read takes a cycle of its own. In
 /// 16 bits two products share a cycle and its wait.
-fn block_waits(shape: &MatMul, order: Order, bytes: u32, [acc, left, right]: [u32; 3]) -> u64 {
+pub(crate) fn block_waits(shape: &MatMul, order: Order, bytes: u32, [acc, left, right]: [u32; 3]) -> u64 {
     let left_row = if shape.left_split { shape.block } else { shape.inner };
     let collide = |a: u32, b: u32| a / 8 != b / 8 && a / 8 % 4 == b / 8 % 4;
     let waits = |i: u32, j: u32, p: u32| {
@@ -334,7 +334,7 @@ fn block_waits(shape: &MatMul, order: Order, bytes: u32, [acc, left, right]: [u3
 /// One block: all its products as a single vector instruction over (matrix, row, column, inner index), with loops for batch
 /// dimensions that do not merge.
 #[expect(clippy::too_many_arguments, reason = "each is one fact of the block")]
-fn multiply(
+pub(crate) fn multiply(
     code: &mut Code,
     shape: &MatMul,
     dtype: Dtype,

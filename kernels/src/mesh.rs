@@ -4,6 +4,7 @@
 //!   both directions at once; control wavelets hand the turn to the next PE (see [`crate::line`]).
 //! - **Chain** (two colours in a checkerboard of columns): each PE sends to its western neighbour. Reductions run along it,
 //!   and results leave the fabric at the west edge.
+//! - **North** (two colours in a checkerboard of rows): each PE sends to its northern neighbour. Reductions along columns.
 //! - **Edge** (two colours): each PE sends to its eastern neighbour. Inputs come in from the west edge along it.
 
 use std::ops::Range;
@@ -19,13 +20,15 @@ pub const COLUMN: Color = Color(1);
 pub const CHAIN: [Color; 2] = [Color(2), Color(3)];
 /// Colours on which PEs in even and odd columns receive from the west.
 pub const EDGE: [Color; 2] = [Color(4), Color(5)];
+/// Colours on which PEs in even and odd rows send to the north.
+pub const NORTH: [Color; 2] = [Color(6), Color(7)];
 
 /// Colours that the plumbing takes, from 0 on.
-pub const COLORS: u32 = 6;
+pub const COLORS: u32 = 8;
 /// Input queues that the plumbing takes, from 0 on.
-pub const INPUT_QUEUES: u32 = 4;
+pub const INPUT_QUEUES: u32 = 5;
 /// Output queues that the plumbing takes, from 0 on.
-pub const OUTPUT_QUEUES: u32 = 4;
+pub const OUTPUT_QUEUES: u32 = 5;
 
 /// Input queues by use.
 pub mod input {
@@ -37,6 +40,8 @@ pub mod input {
     pub const CHAIN: u8 = 2;
     /// From the western neighbour.
     pub const EDGE: u8 = 3;
+    /// From the southern neighbour.
+    pub const NORTH: u8 = 4;
 }
 
 /// Output queues by use.
@@ -49,6 +54,8 @@ pub mod output {
     pub const ROW: u8 = 2;
     /// Column broadcast.
     pub const COLUMN: u8 = 3;
+    /// To the northern neighbour.
+    pub const NORTH: u8 = 4;
 }
 
 /// Parameters by index: all kernels may use them.
@@ -60,10 +67,12 @@ enum Params {
     ChainOut = 3,
     EdgeIn = 4,
     EdgeOut = 5,
+    NorthIn = 6,
+    NorthOut = 7,
 }
 
-/// What a rectangle adds to its colours but for those of the edge, which runs through all of them: three sets in turn keep
-/// neighbours apart.
+/// What a rectangle adds to its colours but for those of the edge, which runs through all of them, and of the chain to the
+/// north, which leaves no column: three sets in turn keep neighbours apart.
 fn color_base(index: usize) -> u8 {
     (index % 3) as u8 * COLORS as u8
 }
@@ -108,16 +117,22 @@ impl Mesh {
         let color = |pair: [Color; 2], parity: i32| i32::from(pair[parity as usize & 1].0);
         let program_width: u16 = widths.iter().sum();
         let all = 0..i32::from(program_width);
+        let rows = |name: &str, f: &dyn Fn(i32) -> i32| Param {
+            name: name.into(),
+            values: ParamValues::ByRow((0..i32::from(height)).map(f).collect()),
+        };
         // What each column's rectangle adds to its colours.
         let bases: Vec<i32> =
             widths.iter().enumerate().flat_map(|(i, &w)| (0..w).map(move |_| i32::from(color_base(i)))).collect();
         let params = vec![
             columns("x", widths.iter().flat_map(|&width| 0..i32::from(width)).collect()),
-            Param { name: "y".into(), values: ParamValues::ByRow((0..i32::from(height)).collect()) },
+            rows("y", &|y| y),
             columns("chain_in", bases.iter().zip(0..).map(|(base, x)| base + color(CHAIN, x + 1)).collect()),
             columns("chain_out", bases.iter().zip(0..).map(|(base, x)| base + color(CHAIN, x)).collect()),
             columns("edge_in", all.clone().map(|x| color(EDGE, x)).collect()),
             columns("edge_out", all.map(|x| color(EDGE, x + 1)).collect()),
+            rows("north_in", &|y| color(NORTH, y + 1)),
+            rows("north_out", &|y| color(NORTH, y)),
         ];
         Self { grid: Extent { width: widths[0], height }, first_column: 0, program_width, color_base: 0, params }
     }
@@ -164,7 +179,7 @@ impl Mesh {
             Axis::Y => ParamValues::ByRow(values),
         };
         // Not with the plumbing's: those that are colours may still change.
-        let plumbing = Params::EdgeOut as usize + 1;
+        let plumbing = Params::NorthOut as usize + 1;
         let known = (plumbing..self.params.len()).find(|&index| self.params[index].values == values);
         let index = known.unwrap_or_else(|| {
             self.params.push(Param { name: format!("{prefix}_{}", self.params.len()), values });
@@ -190,6 +205,7 @@ impl Mesh {
             QueueBinding { queue: input::COLUMN, color: ColorRef::Fixed(self.own(COLUMN)) },
             QueueBinding { queue: input::CHAIN, color: ColorRef::Param(Params::ChainIn as u32) },
             QueueBinding { queue: input::EDGE, color: ColorRef::Param(Params::EdgeIn as u32) },
+            QueueBinding { queue: input::NORTH, color: ColorRef::Param(Params::NorthIn as u32) },
         ]
     }
 
@@ -200,6 +216,7 @@ impl Mesh {
             QueueBinding { queue: output::EDGE, color: ColorRef::Param(Params::EdgeOut as u32) },
             QueueBinding { queue: output::ROW, color: ColorRef::Fixed(self.own(ROW)) },
             QueueBinding { queue: output::COLUMN, color: ColorRef::Fixed(self.own(COLUMN)) },
+            QueueBinding { queue: output::NORTH, color: ColorRef::Param(Params::NorthOut as u32) },
         ]
     }
 
@@ -227,8 +244,32 @@ impl Mesh {
             // rectangle to the west.
             routes.extend(self.columns(edge, parity, first..end, West, Ramp));
             routes.extend(self.columns(edge, other, first..end - 1, Ramp, East));
+            // Rows of this parity send to the north, those of the other one receive; row 0 has nobody to send to.
+            let north = NORTH[usize::from(parity)];
+            routes.extend(self.rows(north, parity, 1..self.grid.height, Ramp, Direction::North));
+            routes.extend(self.rows(north, other, 0..self.grid.height - 1, Direction::South, Ramp));
         }
         routes
+    }
+
+    /// A fixed route for the rows of a parity among `rows`.
+    fn rows(&self, color: Color, parity: u16, rows: Range<u16>, rx: Direction, tx: Direction) -> Option<ColorRoute> {
+        let first = rows.start + (rows.start + parity) % 2;
+        (first < rows.end).then(|| ColorRoute {
+            color,
+            region: Region {
+                x: self.first_column,
+                y: first,
+                width: self.grid.width,
+                height: rows.end - first,
+                step_x: 1,
+                step_y: 2,
+            },
+            positions: vec![Position { rx: PortSet::of(&[rx]), tx: PortSet::of(&[tx]) }],
+            start: 0,
+            ring: false,
+            filter: None,
+        })
     }
 
     /// The colour on which the last column sends to the east.

@@ -1,8 +1,8 @@
 //! Reduction along the dimension that is dealt to the columns of the mesh: each PE reduces what it holds, a chain to the west
 //! combines the rows' partial results (receive, combine and send on in one instruction), and column 0 sends the result
-//! back to its row.
+//! back to its row. [`all_reduce`] does the same along columns, with a chain to the north.
 //!
-//! Order of combination: within a PE ascending; then from the easternmost PE to the westernmost.
+//! Order of combination: within a PE ascending; then from the last PE of the line to the first.
 
 use crate::code::{Code, Tile, float, memory, words_at, words_out};
 use crate::line::{self, Turn};
@@ -83,26 +83,31 @@ pub fn local(code: &mut Code, combine: Combine, rows: &Rows, result: u32) {
     code.vector(combine.op(), accumulator.clone(), &[accumulator, rows.valid()]);
 }
 
-/// Emits the combination of `count` f32 at `address` over the PEs of each row; all of them end up with the result.
-pub fn all_reduce(code: &mut Code, mesh: &Mesh, combine: Combine, address: u32, count: u32) {
-    let width = mesh.size(Axis::X);
-    if width == 1 {
+/// Emits the combination of `count` f32 at `address` over the PEs of each line along `axis`; all of them end up with the
+/// result.
+pub fn all_reduce(code: &mut Code, mesh: &Mesh, axis: Axis, combine: Combine, address: u32, count: u32) {
+    let size = mesh.size(axis);
+    if size == 1 {
         return;
     }
-    let x = mesh.position(Axis::X);
+    let (queue_in, queue_out) = match axis {
+        Axis::X => (input::CHAIN, output::CHAIN),
+        Axis::Y => (input::NORTH, output::NORTH),
+    };
+    let at = mesh.position(axis);
     let vector = Tile { address, elements: count, dtype: Dtype::F32 }.vector();
-    let received = Operand::FabIn { queue: input::CHAIN, dtype: Dtype::F32, len: count.into() };
-    let sent = Operand::FabOut { queue: output::CHAIN, dtype: Dtype::F32, len: count.into() };
+    let received = Operand::FabIn { queue: queue_in, dtype: Dtype::F32, len: count.into() };
+    let sent = Operand::FabOut { queue: queue_out, dtype: Dtype::F32, len: count.into() };
     code.branch(
         Compare::Eq,
-        x,
-        (width - 1) as i32,
-        |code| code.mov(words_out(output::CHAIN, count), words_at(address, count)),
+        at,
+        (size - 1) as i32,
+        |code| code.mov(words_out(queue_out, count), words_at(address, count)),
         |code| {
             let combined = [received, vector.clone()];
             code.branch(
                 Compare::Eq,
-                x,
+                at,
                 0,
                 |code| code.vector(combine.op(), vector.clone(), &combined),
                 |code| code.vector(combine.op(), sent.clone(), &combined),
@@ -110,7 +115,7 @@ pub fn all_reduce(code: &mut Code, mesh: &Mesh, combine: Combine, address: u32, 
         },
     );
     let turn = Turn {
-        axis: Axis::X,
+        axis,
         root: Value::Imm(0),
         last: Value::Imm(1),
         source: address.into(),
@@ -127,6 +132,6 @@ pub fn all_reduce(code: &mut Code, mesh: &Mesh, combine: Combine, address: u32, 
 pub fn emit(code: &mut Code, mesh: &Mesh, combine: Combine, rows: &Rows, spread: bool, result: u32) {
     local(code, combine, rows, result);
     if spread {
-        all_reduce(code, mesh, combine, result, rows.rows);
+        all_reduce(code, mesh, Axis::X, combine, result, rows.rows);
     }
 }

@@ -5,9 +5,9 @@
 //! most two steps:
 //!
 //! 1. along the rows: each PE in turn broadcasts its tile; each PE keeps what PEs of its *column* need;
-//! 2. along the columns: each PE in turn broadcasts what it kept; each PE takes what it needs itself.
+//! 2. along the columns: each PE in turn broadcasts what it kept; each PE takes what it needs itself;
 //!
-//! A step that would move nothing is left out. What a PE takes from a broadcast is a list of strided runs in its SRAM.
+//! or the columns first, where that is faster on the machine. A step that would move nothing is left out. What a PE takes from a broadcast is a list of strided runs in its SRAM.
 
 mod cycles;
 mod plan;
@@ -63,7 +63,8 @@ pub struct TooLarge {
     pub elements: usize,
 }
 
-/// A table for every PE, as the constant that must lie in SRAM: one row of `length` numbers a PE.
+/// A table for every PE, as the constant that must lie in SRAM: rows of numbers, a row a PE. Where all PEs of a column, or of a row,
+/// have the same, it is there once.
 #[derive(Clone, Debug)]
 pub struct Tables {
     /// How the numbers are dealt.
@@ -112,18 +113,24 @@ impl Relayout {
 
     fn step_tables(&self, step: &Step) -> Tables {
         let length = step.table_numbers();
-        let mut numbers = Vec::with_capacity(length * step.tables.len());
-        for (i, table) in step.tables.iter().enumerate() {
-            numbers.extend_from_slice(table);
-            numbers.resize((i + 1) * length, 0);
+        let Extent { width, height } = self.grid;
+        let table = |x: u16, y: u16| &step.tables[usize::from(y) * usize::from(width) + usize::from(x)];
+        let each = |alike: &dyn Fn(u16, u16) -> bool| (0..height).all(|y| (0..width).all(|x| alike(x, y)));
+        let rows = if each(&|x, y| table(x, y) == table(x, 0)) { 1 } else { height };
+        let columns = if each(&|x, y| table(x, y) == table(0, y)) { 1 } else { width };
+        let mut numbers = Vec::with_capacity(length * usize::from(rows) * usize::from(columns));
+        for (x, y) in (0..rows).flat_map(|y| (0..columns).map(move |x| (x, y))) {
+            let start = numbers.len();
+            numbers.extend_from_slice(table(x, y));
+            numbers.resize(start + length, 0);
         }
-        let one = |dim| Some(waferloom_fabric::Split { dim, block: 1 });
+        let dealt = |dim, count: u16| (count > 1).then_some(waferloom_fabric::Split { dim, block: 1 });
         Tables {
             distribution: Distribution {
                 grid: self.grid,
-                shape: vec![u32::from(self.grid.height), u32::from(self.grid.width), length as u32],
-                x: one(1),
-                y: one(0),
+                shape: vec![u32::from(rows), u32::from(columns), length as u32],
+                x: dealt(1, columns),
+                y: dealt(0, rows),
             },
             numbers,
         }

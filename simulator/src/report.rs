@@ -4,11 +4,13 @@ mod bound;
 mod build;
 mod links;
 mod pipeline;
+mod placement;
 mod sram;
 #[cfg(test)]
 mod tests;
 mod totals;
 
+pub use placement::{ClassMemory, OperatorMemory};
 pub use sram::SramByKind;
 pub use totals::Totals;
 
@@ -186,6 +188,9 @@ pub struct Sram {
     pub fullest: SramByKind,
     /// Sum over the PEs that run code.
     pub total: SramByKind,
+    /// The classes with code, the fullest first.
+    #[serde(default)]
+    pub classes: Vec<ClassMemory>,
     /// Bytes that each PE uses, a list a row, when asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub per_pe: Option<Vec<Vec<u64>>>,
@@ -277,6 +282,9 @@ pub struct OperatorReport {
     pub bytes: u64,
     /// Busy cycles of its PEs as a fraction of its PEs times its span; with several items, of the cycles spent in it.
     pub utilisation: f64,
+    /// What it has in the memory of a PE.
+    #[serde(default)]
+    pub memory: OperatorMemory,
 }
 
 /// A PE.

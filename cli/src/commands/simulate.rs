@@ -5,11 +5,11 @@ use crate::errors::{Error, Exit};
 use crate::inputs::{self, Work};
 use crate::job::{self, Job};
 use crate::progress::Progress;
-use crate::tensors::{self, to_host};
+use crate::tensors::{self, Spec, to_host};
 use crate::{load, write};
 use std::path::Path;
 use std::time::Instant;
-use waferloom_fabric::{Dtype, Program};
+use waferloom_fabric::{Dtype, HostTensor, Program};
 use waferloom_simulator::report::HostSeconds;
 
 /// Runs the command.
@@ -68,8 +68,27 @@ fn work(args: &SimulateArgs, program: &Program) -> Result<Work, Error> {
             "give --inputs F.npz, written by numpy.savez(\"F.npz\", NAME=ARRAY, ...)",
         ));
     };
-    let tensors = inputs::read(path)?;
-    Ok(Work::single(tensors.into_iter().map(|(name, tensor)| (name, to_host(tensor))).collect()))
+    let tensors = inputs::read(path)?.into_iter().map(|(name, tensor)| (name, to_host(tensor))).collect();
+    Ok(one_by_one(tensors, &takes, program.items))
+}
+
+/// The items of a program with several: those along the leading dimension of the tensors, or a single one that is repeated.
+fn one_by_one(tensors: inputs::Tensors<HostTensor>, takes: &[Spec], items: u32) -> Work {
+    let stacked = |spec: &Spec| {
+        let shape = [&[items as usize], spec.shape.as_slice()].concat();
+        tensors.get(&spec.name).is_some_and(|tensor| tensor.shape == shape)
+    };
+    if items == 1 || !takes.iter().all(stacked) {
+        return Work::single(tensors);
+    }
+    let mut batches = vec![inputs::Tensors::new(); items as usize];
+    for (name, tensor) in &tensors {
+        for (batch, part) in batches.iter_mut().zip(tensor.unstack()) {
+            batch.insert(name.clone(), part);
+        }
+    }
+    let one = Work::single(batches[0].clone());
+    Work { items: one.items * batches.len(), batches, ..one }
 }
 
 /// The precision, as far as a program shows it: the 16-bit formats of its floating-point tensors, or else single.

@@ -1,10 +1,10 @@
-//! In which banks of the SRAM the sums of products start. A product reads its sums and its operands in the same cycle; the
+//! In which banks of the SRAM the sums of products by SUMMA start. A product reads its sums and its operands in the same cycle; the
 //! panels that receive blocks are shifted to where they do not collide with the sums, but a root works on its own tiles,
 //! and those lie where they lie.
 
 use super::Owner;
 use super::groups::Group;
-use crate::plan::{Stage, StepKind, TensorId};
+use crate::plan::{Algorithm, Stage, StepKind, TensorId};
 use crate::select;
 use std::collections::BTreeMap;
 use waferloom_fabric::Dtype;
@@ -32,12 +32,16 @@ impl Banks {
         let place = |id: TensorId| places.get(&Owner::Tensor(stage.storage(id).0)).copied();
         let mut products = BTreeMap::new();
         for (index, step) in stage.steps.iter().enumerate() {
-            let StepKind::MatMul { left, right, result, .. } = step.kind else { continue };
+            let StepKind::MatMul { choice, left, right, result, .. } = step.kind else { continue };
+            if choice.algorithm != Algorithm::Summa {
+                continue;
+            }
             let dtype = stage.tensors[result].dtype;
             // In f32 the product is summed up in place.
             let sums = if dtype == Dtype::F32 { Owner::Tensor(result) } else { Owner::Scratch(index, 2) };
             if let (Some(&(group, 0)), Some(a), Some(b)) = (places.get(&sums), place(left), place(right)) {
-                let shape = select::matmul::shape(stage, left, right, result);
+                let layouts = [left, right, result].map(|id| &stage.tensors[id].distribution);
+                let shape = select::matmul::summa_shape(layouts);
                 products.entry(group).or_insert(Product { shape, dtype, operands: [a, b] });
             }
         }

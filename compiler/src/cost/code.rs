@@ -12,6 +12,7 @@ pub(crate) fn code_bytes(machine: &Machine, step: &Step) -> u64 {
         StepKind::Arrive { .. } | StepKind::Leave { .. } => (5, 4),
         // One series of broadcasts a table.
         StepKind::Move { .. } => (34 * step.tables.len() as u64, 9 * step.tables.len() as u64),
+        // The two kernels are about equally long.
         StepKind::MatMul { start, .. } => (24 + start.len() as u64 / 3, 18 + start.len() as u64),
         StepKind::Gather { .. } => (25, 9),
         StepKind::Softmax { .. } => (53, 104),

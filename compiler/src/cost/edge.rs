@@ -14,7 +14,7 @@ pub(super) fn receive(clock: Clock<'_>, distribution: &Distribution, dtype: Dtyp
     let words = words(distribution, dtype);
     let turn_over = cost::startup(clock.machine) + clock.scalars(2);
     let last = others * (turn_over + cost::neighbour(clock.machine)) + cost::flight(clock.machine, 0);
-    let stream = clock.words(words) + others * words * cycles_per_word(clock, output::EDGE);
+    let stream = clock.words(words) + others * words * clock.cycles_per_word(output::EDGE);
     (stream + if first { last } else { turn_over }).max(host(clock, distribution, words))
 }
 
@@ -23,7 +23,7 @@ pub(super) fn receive(clock: Clock<'_>, distribution: &Distribution, dtype: Dtyp
 pub(super) fn send(clock: Clock<'_>, distribution: &Distribution, dtype: Dtype, first: bool) -> u64 {
     let others = u64::from(distribution.grid.width) - 1;
     let words = words(distribution, dtype);
-    let pace = words * cycles_per_word(clock, output::CHAIN);
+    let pace = words * clock.cycles_per_word(output::CHAIN);
     let pace = if first { pace.max(cost::neighbour(clock.machine)) } else { pace };
     let turn_over = if others > 0 { cost::startup(clock.machine) + clock.scalars(2) } else { 0 };
     (clock.words(words) + turn_over + others * pace).max(host(clock, distribution, words))
@@ -31,12 +31,6 @@ pub(super) fn send(clock: Clock<'_>, distribution: &Distribution, dtype: Dtype, 
 
 fn words(distribution: &Distribution, dtype: Dtype) -> u64 {
     (distribution.tile_elements() as u64 * u64::from(dtype.bytes())).div_ceil(4)
-}
-
-/// An output queue holds each word for the length of the ramp: a short queue on a long ramp sets the pace.
-fn cycles_per_word(clock: Clock<'_>, queue: u8) -> u64 {
-    let depth = clock.machine.output_queue_depths.get(usize::from(queue)).copied().unwrap_or(1).max(1);
-    u64::from(clock.machine.ramp_cycles).div_ceil(u64::from(depth)).max(1)
 }
 
 /// All tiles over the links to the host.

@@ -4,6 +4,8 @@ use super::Clock;
 use waferloom_fabric::{Dtype, Extent};
 use waferloom_kernels::cost;
 use waferloom_kernels::matmul::MatMul;
+use waferloom_kernels::mesh::output;
+use waferloom_kernels::stationary::Stationary;
 
 /// A product by SUMMA on a grid, rounded to `dtype`: `kernels::matmul::emit` and what is behind it.
 pub(super) fn summa(clock: Clock<'_>, grid: Extent, shape: &MatMul, dtype: Dtype) -> u64 {
@@ -20,6 +22,20 @@ pub(super) fn summa(clock: Clock<'_>, grid: Extent, shape: &MatMul, dtype: Dtype
     block += if shape.right_split { right_block(clock, height, shape, dtype) } else { clock.scalars(2) };
     let lag = u64::from(clock.machine.hop_cycles) * (width + height - 2);
     narrow + blocks * block + products * multiply(clock, shape, dtype) + if shape.left_split { lag } else { 0 }
+}
+
+/// A product whose right operand stays, on columns of `pes`: `kernels::stationary::emit`, and the PE's own rows rounded to
+/// `dtype`, or added to what the sums start from.
+pub(super) fn stationary(clock: Clock<'_>, pes: u64, shape: &Stationary, dtype: Dtype) -> u64 {
+    let rows = u64::from(shape.matrices) * u64::from(shape.rows);
+    let [columns, block] = [shape.columns, shape.block].map(u64::from);
+    let sums = rows * columns;
+    let own = u64::from(shape.matrices) * u64::from(shape.own_rows) * columns;
+    clock.vector(sums, &[Dtype::F32])
+        + cost::startup(clock.machine)
+        + multiply_adds(clock, [rows, columns, block], 1, dtype)
+        + clock.all_reduce(pes, sums, output::NORTH)
+        + clock.vector(own, &[Dtype::F32, dtype])
 }
 
 /// One block along a line of `pes`: its root sends it and the neighbour has it one flight later.
@@ -51,10 +67,13 @@ fn multiply_issue(clock: Clock<'_>, shape: &MatMul) -> u64 {
 
 /// The multiply-adds of one matrix of a PE over all blocks, in the better order of loops.
 fn multiply(clock: Clock<'_>, shape: &MatMul, dtype: Dtype) -> u64 {
+    multiply_adds(clock, [shape.rows, shape.columns, shape.inner].map(u64::from), shape.blocks().into(), dtype)
+}
+
+/// Multiply-adds of a PE over all blocks of the inner dimension.
+fn multiply_adds(clock: Clock<'_>, [rows, columns, inner]: [u64; 3], blocks: u64, dtype: Dtype) -> u64 {
     let lanes = clock.lanes(&[Dtype::F32, dtype]);
-    let [rows, columns, inner] = [shape.rows, shape.columns, shape.inner].map(u64::from);
     let products = rows * columns * inner;
-    let blocks = u64::from(shape.blocks());
     // A wait a run, in which three operands are read; in the other cycles one of `places` places of two reads collides.
     let places = f64::from(clock.machine.bank_conflict_modulo.max(1));
     let waits = |runs: u64, reads: u64| {

@@ -20,9 +20,9 @@ pub(crate) use code::code_bytes;
 pub(crate) use movement::{Movement, movement};
 pub use node::{NodeCost, handoff_cycles, node_cost};
 
-use crate::plan::{Stage, StepKind, TensorId, TensorPlan};
+use crate::plan::{Algorithm, Stage, StepKind, TensorId, TensorPlan};
 use crate::select;
-use waferloom_fabric::{Dtype, Machine};
+use waferloom_fabric::{Distribution, Dtype, Machine};
 use waferloom_kernels::cost;
 use waferloom_kernels::functions::{CHUNK, Length};
 
@@ -70,6 +70,23 @@ impl Clock<'_> {
     /// What a PE does in one turn of [`waferloom_kernels::line::turn`] with `words`: the root's way, which is the longer one.
     fn turn(self, words: u64) -> u64 {
         self.branches(2) + self.words(words) + self.scalars(2)
+    }
+
+    /// A vector instruction from or to a queue, a word a cycle: but an output queue holds each word for the length of the
+    /// ramp, so that a short queue on a long ramp sets the pace.
+    fn cycles_per_word(self, queue: u8) -> u64 {
+        let depth = self.machine.output_queue_depths.get(usize::from(queue)).copied().unwrap_or(1).max(1);
+        u64::from(self.machine.ramp_cycles).div_ceil(u64::from(depth)).max(1)
+    }
+
+    /// `kernels::reduce::all_reduce` of `count` f32 over `pes`, whose chain leaves by `queue`: to the first PE, which sends the
+    /// result back.
+    fn all_reduce(self, pes: u64, count: u64, queue: u8) -> u64 {
+        if pes < 2 {
+            return 0;
+        }
+        let chain = self.words(count * self.cycles_per_word(queue));
+        self.branches(2) + chain + self.turn(count) + cost::all_reduce_wait(self.machine, pes)
     }
 
     /// Emitted by [`waferloom_kernels::functions::chunks`]: `function` on f32 working vectors over
@@ -126,10 +143,12 @@ fn step_cycles(machine: &Machine, stage: &Stage, kind: &StepKind, before: Option
             edge::handoff(clock, &tensor(*id).distribution, tensor(*id).dtype)
         }
         StepKind::Move { .. } => return None,
-        StepKind::MatMul { left, right, start, result } => {
-            let shape = select::matmul::shape(stage, *left, *right, *result);
-            elementwise::start(clock, stage, start, *result)
-                + matmul::summa(clock, stage.grid, &shape, tensor(*result).dtype)
+        StepKind::MatMul { choice, left, right, start, result } => {
+            let layouts = [*left, *right, *result].map(|id| &tensor(id).distribution);
+            // Only SUMMA clears its sums when they start from nothing.
+            let starts = !start.is_empty() || choice.algorithm == Algorithm::Summa;
+            let start = if starts { elementwise::start(clock, stage, start, *result) } else { 0 };
+            start + product_cycles(machine, choice.algorithm, layouts, tensor(*result).dtype)
         }
         StepKind::Gather { table, indices, .. } => {
             let shape = select::gather::shape(stage, *table, *indices);
@@ -141,4 +160,21 @@ fn step_cycles(machine: &Machine, stage: &Stage, kind: &StepKind, before: Option
         StepKind::Reduce { source, .. } => rows::reduce(clock, rows(*source)),
         StepKind::Elementwise { op, sources, result } => elementwise::elementwise(clock, stage, *op, sources, *result),
     })
+}
+
+/// Cycles of a product with operands and a result that lie so, without what its sums start from. `dtype` is the type of all.
+pub(crate) fn product_cycles(
+    machine: &Machine,
+    algorithm: Algorithm,
+    layouts: [&Distribution; 3],
+    dtype: Dtype,
+) -> u64 {
+    let clock = Clock { machine };
+    let grid = layouts[2].grid;
+    match algorithm {
+        Algorithm::Summa => matmul::summa(clock, grid, &select::matmul::summa_shape(layouts), dtype),
+        Algorithm::Stationary => {
+            matmul::stationary(clock, grid.height.into(), &select::matmul::stationary_shape(layouts), dtype)
+        }
+    }
 }

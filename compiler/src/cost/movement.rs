@@ -11,6 +11,7 @@ use petgraph::graph::NodeIndex;
 use std::collections::{BTreeMap, BTreeSet};
 use waferloom_fabric::{Distribution, Dtype, Extent, Machine};
 use waferloom_kernels::cost;
+use waferloom_kernels::mesh::Axis;
 use waferloom_models::Graph;
 
 /// Elements of a PE's tile that are looked at.
@@ -31,12 +32,15 @@ pub(crate) struct Movement {
     pub(crate) scratch_bytes: u32,
 }
 
+/// From which PEs of its line each PE (column, row) takes something.
+type Roots = BTreeMap<(u16, u16), BTreeSet<u16>>;
+
 /// What some PEs take from the tensor of one node.
 #[derive(Default)]
 struct Takes {
-    /// Columns and rows from which each PE takes something, a set a PE.
-    columns: Vec<BTreeSet<u16>>,
-    rows: Vec<BTreeSet<u16>>,
+    /// Columns and rows from which each PE takes something.
+    columns: Roots,
+    rows: Roots,
     /// Whether something comes from another column, from another row.
     across: bool,
     down: bool,
@@ -65,10 +69,6 @@ pub(crate) fn movement(
         let step = tile.div_ceil(SAMPLE).max(1);
         // An odd step meets all remainders of sizes that are powers of two.
         let offsets = (0..tile).step_by(step | 1);
-        for (_, takes) in takes.values_mut() {
-            takes.columns.push(BTreeSet::new());
-            takes.rows.push(BTreeSet::new());
-        }
         for offset in offsets {
             let Some(index) = element_of(wanted, x, y, offset) else { continue };
             asked += 1;
@@ -78,7 +78,8 @@ pub(crate) fn movement(
             takes.take((x, y), (column, row), from == offset);
         }
     }
-    let several = takes.len() > 1;
+    // A part that few elements come from may not have been seen.
+    let several = view::origins(graph, id).len() > 1;
     let zeros = takes.values().map(|(_, t)| t.seen).sum::<u64>() < asked;
     let mut all = Movement { identity: !several && !zeros, ..Movement::default() };
     for (layout, takes) in takes.values() {
@@ -130,7 +131,7 @@ fn coordinates(shape: &[u32], mut element: usize) -> Vec<u32> {
 
 impl Takes {
     fn new() -> Self {
-        Self { columns: vec![BTreeSet::new()], rows: vec![BTreeSet::new()], stays: true, ..Self::default() }
+        Self { stays: true, ..Self::default() }
     }
 
     fn take(&mut self, at: (u16, u16), (column, row): (Option<u16>, Option<u16>), in_place: bool) {
@@ -139,11 +140,8 @@ impl Takes {
         self.across |= home.0 != at.0;
         self.down |= home.1 != at.1;
         self.stays &= home == at && in_place;
-        for (set, from) in [(&mut self.columns, home.0), (&mut self.rows, home.1)] {
-            if let Some(set) = set.last_mut() {
-                set.insert(from);
-            }
-        }
+        self.columns.entry(at).or_default().insert(home.0);
+        self.rows.entry(at).or_default().insert(home.1);
     }
 
     /// One series of broadcasts for each axis along which something moves, as `relayout::plan` would do it. `share` of the
@@ -160,8 +158,8 @@ impl Takes {
         let elements = (wanted.tile_elements() as f64 * share).ceil() as u64;
         let tile = source.tile_elements() as u64;
         let (width, height) = (u64::from(wanted.grid.width), u64::from(wanted.grid.height));
-        let across = Series { pes: width, from: &self.columns, words: words(tile), elements, dtype };
-        let down = Series { pes: height, from: &self.rows, words: words(tile), elements, dtype };
+        let across = Series { axis: Axis::X, pes: width, from: &self.columns, words: words(tile), elements, dtype };
+        let down = Series { axis: Axis::Y, pes: height, from: &self.rows, words: words(tile), elements, dtype };
         match (self.across, self.down) {
             (false, false) => {
                 Movement { cycles: copies(clock, 1, elements, dtype), table_bytes: 24, ..Movement::default() }
@@ -169,17 +167,12 @@ impl Takes {
             (true, false) => across.cost(clock),
             (false, true) => down.cost(clock),
             (true, true) => {
-                // What the PEs of a column need lies in some rows of PEs, about equally.
-                let rows = down.roots().max(1);
-                let column = match wanted.y {
-                    Some(_) => elements * height,
-                    None => elements,
-                };
-                let kept = column.div_ceil(rows);
-                let mut all = Series { elements: kept, ..across }.cost(clock);
-                all.add(Series { words: words(kept), ..down }.cost(clock));
-                all.scratch_bytes += words(kept) as u32 * 4;
-                all
+                // What the PEs of a column (or of a row) need goes along it once.
+                let all_of = |split: bool, pes: u64| if split { elements * pes } else { elements };
+                let [column, row] = [all_of(wanted.y.is_some(), height), all_of(wanted.x.is_some(), width)];
+                let rows_first = across.then(clock, down, column);
+                let columns_first = down.then(clock, across, row);
+                if columns_first.cycles < rows_first.cycles { columns_first } else { rows_first }
             }
         }
     }
@@ -196,10 +189,11 @@ impl Movement {
 /// PEs of a line that take turns.
 #[derive(Clone, Copy)]
 struct Series<'a> {
+    /// Along which axis.
+    axis: Axis,
     /// PEs of the line.
     pes: u64,
-    /// From which PEs of the line each PE that was asked takes something.
-    from: &'a [BTreeSet<u16>],
+    from: &'a Roots,
     /// Words that a PE sends in its turn.
     words: u64,
     /// Elements that a PE takes in all.
@@ -210,19 +204,42 @@ struct Series<'a> {
 impl Series<'_> {
     /// Turns: up to the last PE that sends something.
     fn roots(self) -> u64 {
-        self.from.iter().filter_map(BTreeSet::last).max().map_or(0, |&last| u64::from(last) + 1)
+        self.from.values().filter_map(BTreeSet::last).max().map_or(0, |&last| u64::from(last) + 1)
+    }
+
+    /// Roots from which one PE takes something.
+    fn most(self) -> u64 {
+        self.from.values().map(BTreeSet::len).max().unwrap_or(0) as u64
+    }
+
+    /// Roots from which some PE of the line takes something: the same ones if the PEs that were asked are of one mind, else
+    /// each PE has its own.
+    fn wanted(self) -> u64 {
+        let mut lines: BTreeMap<u16, BTreeSet<u16>> = BTreeMap::new();
+        for (&(x, y), roots) in self.from {
+            lines.entry(if self.axis == Axis::X { y } else { x }).or_default().extend(roots);
+        }
+        let together = lines.values().map(BTreeSet::len).max().unwrap_or(0) as u64;
+        if together <= self.most() { together } else { self.roots().min(self.most() * self.pes) }
+    }
+
+    /// This series with what PEs keep for another one behind it, along whose lines `elements` go in all.
+    fn then(self, clock: Clock<'_>, other: Self, elements: u64) -> Movement {
+        let kept = elements.div_ceil(other.wanted().max(1));
+        let words = (kept * u64::from(self.dtype.bytes())).div_ceil(4);
+        let mut both = Self { elements: kept, ..self }.cost(clock);
+        both.add(Self { words, ..other }.cost(clock));
+        both.scratch_bytes += words as u32 * 4;
+        both
     }
 
     fn cost(self, clock: Clock<'_>) -> Movement {
-        let roots = self.roots();
-        // Roots from which one PE takes something; those from which some PE of the line does.
-        let most = self.from.iter().map(BTreeSet::len).max().unwrap_or(0) as u64;
-        let wanted = roots.min(most * self.pes);
-        let silent = clock.branches(5) + clock.scalars(8);
+        let (roots, most, wanted) = (self.roots(), self.most(), self.wanted());
+        let silent = clock.branches(4) + clock.scalars(8);
         let cycles = roots * silent
             + wanted * clock.words(self.words)
             + copies(clock, most, self.elements, self.dtype)
-            + cost::turns_wait(clock.machine, self.pes, roots);
+            + cost::turns_wait(clock.machine, self.pes, wanted);
         let numbers = 2 * roots + most * (2 + 3 * RANK);
         Movement { cycles, identity: false, table_bytes: numbers as u32 * 2, scratch_bytes: self.words as u32 * 4 }
     }

@@ -2,8 +2,8 @@
 
 use super::Clock;
 use waferloom_fabric::{Dtype, Extent};
-use waferloom_kernels::cost;
 use waferloom_kernels::functions::{Function, Length, positive_reciprocal, positive_rsqrt};
+use waferloom_kernels::mesh::output;
 
 /// Rows of a PE's tile.
 #[derive(Clone, Copy, Debug)]
@@ -62,13 +62,5 @@ pub(super) fn reduce(clock: Clock<'_>, rows: Rows) -> u64 {
 fn combine(clock: Clock<'_>, rows: Rows) -> u64 {
     clock.vector(rows.count, &[Dtype::F32])
         + clock.vector(rows.elements, &[Dtype::F32, rows.dtype])
-        + all_reduce(clock, rows.pes, rows.count)
-}
-
-/// `kernels::reduce::all_reduce` of `count` f32: a chain to the first PE, which sends the result back.
-fn all_reduce(clock: Clock<'_>, pes: u64, count: u64) -> u64 {
-    if pes < 2 {
-        return 0;
-    }
-    clock.branches(2) + clock.words(count) + clock.turn(count) + cost::all_reduce_wait(clock.machine, pes)
+        + clock.all_reduce(rows.pes, rows.count, output::CHAIN)
 }

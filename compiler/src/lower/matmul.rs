@@ -4,13 +4,13 @@ use super::Lowering;
 use crate::plan::{Source, Step, TensorId};
 use crate::select;
 use waferloom_fabric::{Dtype, VectorOp};
-use waferloom_kernels::{Tile, elementwise, matmul};
+use waferloom_kernels::{Tile, elementwise, matmul, stationary};
 
 impl Lowering<'_> {
-    pub(super) fn matmul(&mut self, step: &Step, [left, right]: [TensorId; 2], start: &[Source], result: TensorId) {
-        let sizes = self.distribution(result).tile();
-        let shape = select::matmul::shape(self.stage, left, right, result);
-        let (left, right, result) = (self.tile(left), self.tile(right), self.tile(result));
+    pub(super) fn summa(&mut self, step: &Step, tensors: [TensorId; 3], start: &[Source]) {
+        let sizes = self.distribution(tensors[2]).tile();
+        let shape = select::matmul::summa_shape(tensors.map(|id| self.distribution(id)));
+        let [left, right, result] = tensors.map(|id| self.tile(id));
         let sums = match result.dtype {
             Dtype::F32 => result,
             _ => Tile { address: step.scratch[2].address, dtype: Dtype::F32, ..result },
@@ -18,6 +18,25 @@ impl Lowering<'_> {
         let panels = [step.scratch[0].address, step.scratch[1].address];
         self.start(sums, &sizes, start);
         matmul::emit(&mut self.code, &self.mesh, &shape, left, right, sums.address, panels);
+        if sums != result {
+            self.code.mov(result.vector(), sums.vector());
+        }
+    }
+
+    pub(super) fn stationary(&mut self, step: &Step, tensors: [TensorId; 3], start: &[Source]) {
+        let sizes = self.distribution(tensors[2]).tile();
+        let shape = select::matmul::stationary_shape(tensors.map(|id| self.distribution(id)));
+        let [left, right, result] = tensors.map(|id| self.tile(id));
+        let own = stationary::emit(&mut self.code, &mut self.mesh, &shape, left, right, step.scratch[0].address);
+        if start.is_empty() {
+            return self.code.mov(result.vector(), own);
+        }
+        let sums = match result.dtype {
+            Dtype::F32 => result,
+            _ => Tile { address: step.scratch[1].address, dtype: Dtype::F32, ..result },
+        };
+        self.start(sums, &sizes, start);
+        self.code.vector(VectorOp::Add, sums.vector(), &[sums.vector(), own]);
         if sums != result {
             self.code.mov(result.vector(), sums.vector());
         }

@@ -9,7 +9,7 @@ mod repeat;
 mod roll;
 mod rows;
 
-use crate::plan::{Plan, Stage, Step, StepKind, TensorId};
+use crate::plan::{Algorithm, Plan, Stage, Step, StepKind, TensorId};
 use crate::relayouts::Relayouts;
 use crate::{CompileError, allocate, layout};
 use waferloom_fabric::{Class, Coord, Direction, Distribution, Machine, Operator, Placement, Port, PortKind, Program};
@@ -24,6 +24,7 @@ const MAIN_TASK: u8 = 8;
 struct Lowering<'a> {
     graph: &'a Graph,
     stage: &'a Stage,
+    machine: &'a Machine,
     /// Whether there are other stages: values then flow to the east.
     several: bool,
     mesh: Mesh,
@@ -80,7 +81,8 @@ fn add_stage(
     let stage = &plan.stages[index];
     let first_operator = program.operators.len();
     let several = plan.stages.len() > 1;
-    let mut lowering = Lowering { graph, stage, several, mesh, code: Code::new(), relayouts };
+    let machine = &plan.machine;
+    let mut lowering = Lowering { graph, stage, machine, several, mesh, code: Code::new(), relayouts };
     let item = (plan.items > 1).then(|| lowering.code.register());
     for tensor in 0..stage.tensors.len() {
         program.constants.extend(lowering.constant(tensor)?);
@@ -155,7 +157,13 @@ impl Lowering<'_> {
             StepKind::Move { node, sources, clear, result } => {
                 return self.movement(step, *node, sources, *clear, *result);
             }
-            StepKind::MatMul { left, right, start, result } => self.matmul(step, [*left, *right], start, *result),
+            StepKind::MatMul { choice, left, right, start, result } => {
+                let tensors = [*left, *right, *result];
+                match choice.algorithm {
+                    Algorithm::Summa => self.summa(step, tensors, start),
+                    Algorithm::Stationary => self.stationary(step, tensors, start),
+                }
+            }
             StepKind::Gather { table, indices, result } => self.gather(step, *table, *indices, *result),
             StepKind::Softmax { .. } | StepKind::Normalize { .. } | StepKind::Reduce { .. } => self.rows(step),
             StepKind::Elementwise { op, sources, result } => self.elementwise(step, *op, sources, *result),

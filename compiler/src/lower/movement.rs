@@ -37,7 +37,7 @@ impl Lowering<'_> {
             let [from, to] = [source, result].map(|id| &self.stage.tensors[id].distribution);
             let relayout = self
                 .relayouts
-                .plan(from, to, piece.map(view.elements), target.dtype)
+                .plan(from, to, piece.map(view.elements), target.dtype, self.machine)
                 .map_err(|source| CompileError::Relayout { node: step.name.clone(), source })?;
             let mut memory = Memory {
                 tables: Vec::new(),

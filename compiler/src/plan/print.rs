@@ -1,8 +1,11 @@
 //! A plan for people.
 
-use super::{Plan, Stage, Storage, TensorId};
+use super::{Plan, Stage, StepKind, Storage, TensorId};
 use std::fmt;
 use waferloom_fabric::{Coord, Extent, Split};
+
+/// Numbers of stages that are listed.
+const MOST_ALTERNATIVES: usize = 8;
 
 /// The plan for people: one line a step.
 impl fmt::Display for Plan {
@@ -30,13 +33,16 @@ impl Plan {
             return Ok(());
         }
         writeln!(f, "stages  between items  of one item   (estimated cycles)")?;
-        for (index, of) in self.alternatives.iter().enumerate() {
+        for (index, of) in self.alternatives.iter().enumerate().take(MOST_ALTERNATIVES) {
             let word = match (index, of.fits) {
                 (0, _) => "  chosen",
                 (_, Some(false)) => "  does not fit the PEs",
                 _ => "",
             };
             writeln!(f, "{:6}  {:13}  {:11}{word}", of.stages, of.interval_cycles, of.latency_cycles)?;
+        }
+        if let Some(more) = self.alternatives.len().checked_sub(MOST_ALTERNATIVES).filter(|&n| n > 0) {
+            writeln!(f, "and {more} more")?;
         }
         writeln!(f)
     }
@@ -55,7 +61,14 @@ impl Stage {
             if let Some(result) = step.kind.result() {
                 write!(f, "{} <- ", self.place(result))?;
             }
-            writeln!(f, "{}  \"{}\"", places(step.kind.sources()), step.name)?;
+            write!(f, "{}  \"{}\"", places(step.kind.sources()), step.name)?;
+            if let StepKind::MatMul { choice, .. } = &step.kind {
+                write!(f, "  {} {} cycles", choice.algorithm.name(), choice.cycles)?;
+                if let Some((other, cycles)) = choice.runner_up {
+                    write!(f, " ({} {cycles})", other.name())?;
+                }
+            }
+            writeln!(f)?;
         }
         Ok(())
     }

@@ -97,8 +97,10 @@ pub enum StepKind {
         /// The value.
         result: TensorId,
     },
-    /// A matrix product by SUMMA, added to other tensors.
+    /// A matrix product, added to other tensors.
     MatMul {
+        /// The kernel, and why.
+        choice: KernelChoice,
         /// Left operand.
         left: TensorId,
         /// Right operand.
@@ -151,6 +153,37 @@ pub enum StepKind {
         /// Result.
         result: TensorId,
     },
+}
+
+/// A kernel for matrix products.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Algorithm {
+    /// `waferloom_kernels::matmul`: blocks of both operands are broadcast.
+    Summa,
+    /// `waferloom_kernels::stationary`: the right operand stays, partial sums are added up along the columns of the mesh.
+    Stationary,
+}
+
+impl Algorithm {
+    /// The name, as people read it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Algorithm::Summa => "summa",
+            Algorithm::Stationary => "stationary",
+        }
+    }
+}
+
+/// The kernel of a product, and what the cost model chose it by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KernelChoice {
+    /// The kernel.
+    pub algorithm: Algorithm,
+    /// Its cycles by the cost model, with the relayouts of the operands that it needs.
+    pub cycles: u64,
+    /// The next best kernel and its cycles; `None` when no other one can compute the product.
+    pub runner_up: Option<(Algorithm, u64)>,
 }
 
 /// What an element-wise step computes.
@@ -217,7 +250,7 @@ impl StepKind {
             | StepKind::Normalize { source, result, .. }
             | StepKind::Reduce { source, result, .. } => (vec![source], Some(result)),
             StepKind::Move { sources, result, .. } => (sources.iter_mut().collect(), Some(result)),
-            StepKind::MatMul { left, right, start, result } => (
+            StepKind::MatMul { left, right, start, result, .. } => (
                 [left, right].into_iter().chain(start.iter_mut().filter_map(Source::tensor_mut)).collect(),
                 Some(result),
             ),

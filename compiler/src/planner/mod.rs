@@ -53,7 +53,13 @@ pub(crate) fn choices(graph: &Graph, options: &Options) -> Result<Vec<Choice>, C
     if stages == 1 {
         return Ok(vec![single(graph, &nodes, options)?]);
     }
-    let mut choices = Search::new(graph, &nodes, options)?.choices(stages);
+    let search = Search::new(graph, &nodes, options)?;
+    let mut choices = search.choices(stages);
+    if !options.grid.width.is_multiple_of(search.unit) {
+        for choice in &mut choices {
+            choice.estimate = estimate(&stage_cycles(graph, &nodes, options, &choice.stages)?);
+        }
+    }
     if let Some(wanted) = options.stages {
         // Too few places to cut: the next best to what was asked for.
         let most = choices.iter().map(|c| c.stages.len()).filter(|&n| n <= usize::from(wanted)).max();
@@ -227,7 +233,7 @@ impl<'a> Search<'a> {
             .iter()
             .map(|span| StageChoice { end: self.cuts[span.to], width: span.units as u16 * self.unit })
             .collect();
-        // Columns that are left, since the units do not divide the grid or more would gain nothing, go to the slowest.
+        // Columns that are left, since the units do not divide the grid, go to the slowest.
         let left = self.options.grid.width - stages.iter().map(|stage| stage.width).sum::<u16>();
         if let Some(slowest) = (0..spans.len()).max_by_key(|&i| (spans[i].cycles, std::cmp::Reverse(i))) {
             stages[slowest].width += left;

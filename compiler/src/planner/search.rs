@@ -49,7 +49,7 @@ impl Table {
         self.cycles[((units - 1) * self.cuts + from) * self.cuts + to]
     }
 
-    /// The best solutions of 1, 2, … up to `most` stages; `None` for a number of stages that cannot be.
+    /// The best solutions of 1, 2, … up to `most` stages that take all columns; `None` for a number of stages that cannot be.
     pub(crate) fn solve(&self, objective: Objective, most: usize) -> Vec<Option<Vec<Span>>> {
         let states = self.cuts * (self.units + 1);
         let state = |cut: usize, used: usize| cut * (self.units + 1) + used;
@@ -76,9 +76,7 @@ impl Table {
             steps.push(last);
             best = next;
             let end = self.cuts - 1;
-            let used = (1..=self.units).filter(|&u| best[state(end, u)].is_some());
-            let used = used.min_by_key(|&u| best[state(end, u)]);
-            solutions.push(used.and_then(|used| self.trace(&steps, end, used)));
+            solutions.push(self.trace(&steps, end));
         }
         solutions
     }
@@ -105,8 +103,9 @@ impl Table {
         }
     }
 
-    fn trace(&self, steps: &[Vec<Option<Span>>], end: usize, used: usize) -> Option<Vec<Span>> {
-        let (mut cut, mut used) = (end, used);
+    /// The stages that lead to the end of the graph on all columns.
+    fn trace(&self, steps: &[Vec<Option<Span>>], end: usize) -> Option<Vec<Span>> {
+        let (mut cut, mut used) = (end, self.units);
         let mut spans = Vec::with_capacity(steps.len());
         for step in steps.iter().rev() {
             let span = step[cut * (self.units + 1) + used]?;

@@ -64,7 +64,6 @@ impl Selection<'_> {
     fn operation(&self, id: NodeIndex) -> Result<(Elementwise, Option<Source>), CompileError> {
         let vector = |op| Ok((Elementwise::Vector(op), None));
         match &self.graph.node(id).op {
-            Op::Unary(UnaryOp::Cast) => Ok(self.cast(id)),
             Op::Unary(op) => self.unary(id, *op),
             Op::Binary(op) => self.binary(id, *op),
             _ => vector(VectorOp::Select),
@@ -102,9 +101,8 @@ impl Selection<'_> {
             UnaryOp::Sin => function(Function::Sin),
             UnaryOp::Cos => function(Function::Cos),
             UnaryOp::Floor => function(Function::Floor),
-            UnaryOp::Round | UnaryOp::Cast => {
-                Err(self.unsupported(id, "no kernel rounds to even; floor(x + 0.5) is the nearest that is supported"))
-            }
+            UnaryOp::Round => function(Function::Round),
+            UnaryOp::Cast => Ok(self.cast(id)),
         }
     }
 
@@ -122,13 +120,11 @@ impl Selection<'_> {
             BinaryOp::And => vector(VectorOp::And),
             BinaryOp::Or => vector(VectorOp::Or),
             BinaryOp::Xor => vector(VectorOp::Xor),
-            BinaryOp::Div if self.graph.node(id).output.element == ElementType::Float => {
-                Ok((Elementwise::Divide, None))
-            }
-            BinaryOp::Div => Err(self.unsupported(id, "integers cannot be divided on the mesh; divide floats")),
-            BinaryOp::Pow => {
-                Err(self.unsupported(id, "only powers of 2, 0.5 and -0.5 are supported; write others as products"))
-            }
+            BinaryOp::Div => Ok((Elementwise::Divide, None)),
+            BinaryOp::Pow => Err(self.unsupported(
+                id,
+                "no kernel computes a power; the nearest form that is supported is exp(b * log(a)), or products for a whole b",
+            )),
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::cut::Part;
 use crate::error::{CompileError, UnsupportedOperator};
 use crate::plan::{Area, Stage, Step, StepKind, Storage, TensorId, TensorPlan};
 use crate::relayouts::Relayouts;
-use crate::{Options, layout};
+use crate::{Options, Overrides, layout};
 use petgraph::graph::NodeIndex;
 use std::collections::{BTreeMap, BTreeSet};
 use waferloom_fabric::{Coord, Distribution, Dtype, Extent, Machine};
@@ -40,6 +40,8 @@ pub(crate) struct Place {
 struct Selection<'a> {
     graph: &'a Graph,
     machine: &'a Machine,
+    /// What the user has chosen.
+    overrides: &'a Overrides,
     /// Whether relayouts are only estimated: then a node's operands lie where selection would have put them.
     estimate_only: bool,
     /// Type of floating-point tensors.
@@ -100,6 +102,7 @@ impl<'a> Selection<'a> {
         Self {
             graph,
             machine: &options.machine,
+            overrides: &options.overrides,
             estimate_only: false,
             float: options.dtype,
             stage,

@@ -88,6 +88,18 @@ impl Selection<'_> {
         Ok(result)
     }
 
+    /// Cycles of the relayout of a value to a layout by its tables; `None` for tiles that are too large for one.
+    pub(super) fn planned_move_cycles(&mut self, id: NodeIndex, wanted: &Distribution) -> Option<u64> {
+        let (view, dtype) = (view::of(self.graph, id), self.node_dtype(id));
+        let cycles = |piece: &Piece| {
+            let source = self.default_layout(piece.node);
+            let map = piece.map(view.elements);
+            let relayout = self.relayouts.plan(&source, wanted, map, dtype, self.machine).ok()?;
+            Some(relayout.cycles(self.machine, dtype))
+        };
+        view.pieces.iter().map(cycles).sum()
+    }
+
     /// The tensor as which a piece's node was computed.
     fn holder(&mut self, piece: &Piece) -> Result<TensorId, CompileError> {
         match self.holders.get(&piece.node).and_then(|tensors| tensors.first()) {
@@ -104,7 +116,7 @@ impl Selection<'_> {
         map: Arc<[u32]>,
     ) -> Result<Rc<Relayout>, CompileError> {
         let source = &self.stage.tensors[source];
-        let relayout = self.relayouts.plan(&source.distribution, wanted, map, source.dtype);
+        let relayout = self.relayouts.plan(&source.distribution, wanted, map, source.dtype, self.machine);
         relayout.map_err(|source| CompileError::Relayout { node: self.graph.node(id).name.clone(), source })
     }
 }

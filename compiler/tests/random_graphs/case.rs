@@ -43,8 +43,23 @@ pub(crate) enum Positions {
     Learned,
     /// Rows of a table at places that follow from the mask.
     Counted,
+    /// Sines and cosines that are computed from the mask.
+    Sinusoidal,
     Rotary,
     Linear,
+}
+
+/// What the tokens look at.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Sight {
+    /// Themselves.
+    Tokens,
+    /// Themselves and so many earlier ones in a cache.
+    Past(usize),
+    /// Another sequence of so many tokens.
+    Memory(usize),
+    /// Those of the same window after a roll.
+    Windows { size: usize, shift: usize },
 }
 
 /// What becomes of scores whose key is masked by the integer input `attention_mask`.
@@ -63,6 +78,7 @@ pub(crate) enum Mask {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Block {
+    pub(crate) sight: Sight,
     pub(crate) norm_first: bool,
     /// Root mean square instead of layer normalisation.
     pub(crate) rms: bool,
@@ -93,6 +109,7 @@ pub(crate) enum End {
     TurnedInput,
     MaskInput,
     MaskCounts,
+    Best,
     Small,
     Constant,
     Twice,
@@ -112,8 +129,17 @@ fn fronts() -> impl Strategy<Value = Front> {
 }
 
 fn positions() -> impl Strategy<Value = Positions> {
-    use Positions::{Counted, Learned, Linear, None, Rotary};
-    prop::sample::select(vec![None, Learned, Counted, Rotary, Linear])
+    use Positions::{Counted, Learned, Linear, None, Rotary, Sinusoidal};
+    prop::sample::select(vec![None, Learned, Counted, Sinusoidal, Rotary, Linear])
+}
+
+fn sights() -> impl Strategy<Value = Sight> {
+    prop_oneof![
+        4 => Just(Sight::Tokens),
+        1 => (1usize..6).prop_map(Sight::Past),
+        1 => (1usize..8).prop_map(Sight::Memory),
+        1 => (1usize..6, 0usize..5).prop_map(|(size, shift)| Sight::Windows { size, shift }),
+    ]
 }
 
 fn masks() -> impl Strategy<Value = Mask> {
@@ -125,22 +151,23 @@ fn blocks() -> impl Strategy<Value = Block> {
     let activations = [UnaryOp::Silu, UnaryOp::Gelu, UnaryOp::Relu, UnaryOp::Tanh, UnaryOp::Sigmoid];
     let activations = prop::option::of(prop::sample::select(activations.to_vec()));
     let sizes = (1usize..4, 1usize..4, 1usize..8, 1usize..20);
-    (any::<[bool; 3]>(), sizes, activations).prop_map(|(flags, (key_heads, group, head, hidden), activation)| Block {
+    (any::<[bool; 3]>(), sizes, activations, sights()).prop_map(|(flags, sizes, activation, sight)| Block {
+        sight,
         norm_first: flags[0],
         rms: flags[1],
         gated: flags[2],
-        key_heads,
-        group,
-        head,
-        hidden,
+        key_heads: sizes.0,
+        group: sizes.1,
+        head: sizes.2,
+        hidden: sizes.3,
         activation,
     })
 }
 
 fn ends() -> impl Strategy<Value = End> {
     use End::{
-        Constant, FirstToken, Input, MaskCounts, MaskInput, MaskedMean, Picked, Pooler, Rotated, Small, States, Sum,
-        TurnedInput, Twice,
+        Best, Constant, FirstToken, Input, MaskCounts, MaskInput, MaskedMean, Picked, Pooler, Rotated, Small, States,
+        Sum, TurnedInput, Twice,
     };
     let plain = vec![
         States,
@@ -154,6 +181,7 @@ fn ends() -> impl Strategy<Value = End> {
         TurnedInput,
         MaskInput,
         MaskCounts,
+        Best,
         Small,
         Constant,
         Twice,

@@ -1,5 +1,6 @@
 //! Random small transformers, compiled for random grids, against the interpreter of graphs.
 
+mod attention;
 mod case;
 mod layers;
 mod model;

@@ -1,6 +1,6 @@
 //! From a case to a graph and the values of its inputs.
 
-use crate::case::{Block, Case, End, Front, Mask, Positions};
+use crate::case::{Block, Case, End, Front, Positions};
 use crate::net::{Id, Net};
 use std::collections::BTreeMap;
 use waferloom_models::graph::{BinaryOp, ElementType, ReduceOp, UnaryOp, Window};
@@ -10,15 +10,15 @@ use waferloom_models::{Graph, Tensor};
 const EPSILON: f32 = 0.1;
 
 /// A model under construction.
-struct Maker<'a> {
-    case: &'a Case,
-    net: Net,
-    inputs: BTreeMap<String, Tensor>,
+pub(super) struct Maker<'a> {
+    pub(super) case: &'a Case,
+    pub(super) net: Net,
+    pub(super) inputs: BTreeMap<String, Tensor>,
     /// The first input.
     input: Id,
     /// 1 for tokens that count, `[batch, tokens]`.
-    mask: Id,
-    tokens: usize,
+    pub(super) mask: Id,
+    pub(super) tokens: usize,
 }
 
 /// The graph of a case and values for its inputs.
@@ -143,8 +143,26 @@ impl Maker<'_> {
                 let rows = self.net.gather(table, places, 0);
                 self.net.binary(BinaryOp::Add, x, rows)
             }
+            Positions::Sinusoidal => self.sinusoidal(x),
             _ => x,
         }
+    }
+
+    /// Sines and cosines of the number of tokens that count so far, at halved frequencies.
+    fn sinusoidal(&mut self, x: Id) -> Id {
+        let (batch, tokens, width) = (self.case.batch, self.tokens, self.case.width);
+        let ones = (0..tokens * tokens).map(|i| i64::from(i / tokens <= i % tokens)).collect();
+        let ones = self.net.integers(&[tokens, tokens], ones);
+        let counts = self.net.matmul(self.mask, ones);
+        let counts = self.net.reshape(counts, &[batch, tokens, 1]);
+        let counts = self.net.cast(counts, ElementType::Float);
+        let half = width.div_ceil(2);
+        let frequencies = self.net.constant(&[1, 1, half], (0..half).map(|i| 0.5f32.powi(i as i32)).collect());
+        let angles = self.net.binary(BinaryOp::Mul, counts, frequencies);
+        let waves = [UnaryOp::Sin, UnaryOp::Cos].map(|op| self.net.unary(op, angles));
+        let waves = self.net.concat(&waves, 2);
+        let waves = self.net.slice(waves, 2, 0, width);
+        self.net.binary(BinaryOp::Add, x, waves)
     }
 
     fn norm(&mut self, x: Id, rms: bool) -> Id {
@@ -184,7 +202,7 @@ impl Maker<'_> {
     }
 
     /// `x · weights + bias`, with a product of three dimensions or of two.
-    fn linear(&mut self, x: Id, out: usize) -> Id {
+    pub(super) fn linear(&mut self, x: Id, out: usize) -> Id {
         let [batch, tokens, width] = self.net.shape(x)[..] else { panic!("three dimensions") };
         let scale = 1.0 / (width as f32).sqrt();
         let bias = self.net.weight(&[1, 1, out], 0.2);
@@ -199,140 +217,6 @@ impl Maker<'_> {
             self.net.reshape(product, &[batch, tokens, out])
         };
         self.net.binary(BinaryOp::Add, product, bias)
-    }
-
-    fn attention(&mut self, x: Id, block: &Block) -> Id {
-        let (batch, tokens) = (self.case.batch, self.tokens);
-        let &Block { key_heads, group, head, .. } = block;
-        let heads = key_heads * group;
-        let [q, k, v] = if self.net.coin() {
-            let all = self.linear(x, (heads + 2 * key_heads) * head);
-            [(0, heads), (heads, key_heads), (heads + key_heads, key_heads)]
-                .map(|(first, count)| self.net.slice(all, 2, first * head, count * head))
-        } else {
-            [heads, key_heads, key_heads].map(|count| self.linear(x, count * head))
-        };
-        let mut q = self.split(q, heads, head);
-        let (mut k, mut v) = (self.split(k, key_heads, head), self.split(v, key_heads, head));
-        if self.case.positions == Positions::Rotary {
-            (q, k) = (self.rotate(q), self.rotate(k));
-        }
-        if group > 1 {
-            (k, v) = (self.repeat(k, group), self.repeat(v, group));
-        }
-        let scale = 1.0 / (head as f32).sqrt();
-        let scaled = self.net.coin();
-        if scaled {
-            q = self.net.with(BinaryOp::Mul, q, scale);
-        }
-        let keys = self.net.transpose(k);
-        let mut scores = self.net.matmul(q, keys);
-        if !scaled {
-            scores = self.net.with(BinaryOp::Div, scores, 1.0 / scale);
-        }
-        let weights = self.weights(scores);
-        let mixed = self.net.matmul(weights, v);
-        let mixed = self.net.permute(mixed, &[0, 2, 1, 3]);
-        let mixed = self.net.reshape(mixed, &[batch, tokens, heads * head]);
-        self.linear(mixed, self.case.width)
-    }
-
-    /// `[batch, tokens, heads · head]` to `[batch, heads, tokens, head]`.
-    fn split(&mut self, x: Id, heads: usize, head: usize) -> Id {
-        let x = self.net.reshape(x, &[self.case.batch, self.tokens, heads, head]);
-        self.net.permute(x, &[0, 2, 1, 3])
-    }
-
-    /// Each head of keys or values for a group of queries.
-    fn repeat(&mut self, x: Id, group: usize) -> Id {
-        let [batch, heads, tokens, head] = self.net.shape(x)[..] else { panic!("four dimensions") };
-        let x = self.net.reshape(x, &[batch, heads, 1, tokens, head]);
-        let x = self.net.broadcast(x, &[batch, heads, group, tokens, head]);
-        self.net.reshape(x, &[batch, heads * group, tokens, head])
-    }
-
-    /// Turns pairs of a head's numbers by angles that grow with the position; an odd one out stays.
-    fn rotate(&mut self, x: Id) -> Id {
-        let (tokens, head) = (self.tokens, self.net.shape(x)[3]);
-        let half = head / 2;
-        if half == 0 {
-            return x;
-        }
-        let angles: Vec<f32> =
-            (0..tokens * 2 * half).map(|i| (i / (2 * half)) as f32 * 0.5f32.powi((i % half) as i32)).collect();
-        let angles = self.net.constant(&[1, 1, tokens, 2 * half], angles);
-        let [cos, sin] = [UnaryOp::Cos, UnaryOp::Sin].map(|op| self.net.unary(op, angles));
-        let turned = self.net.slice(x, 3, 0, 2 * half);
-        let [low, high] = [0, half].map(|start| self.net.slice(turned, 3, start, half));
-        let minus = self.net.unary(UnaryOp::Neg, high);
-        let other = self.net.concat(&[minus, low], 3);
-        let a = self.net.binary(BinaryOp::Mul, turned, cos);
-        let b = self.net.binary(BinaryOp::Mul, other, sin);
-        let turned = self.net.binary(BinaryOp::Add, a, b);
-        if head == 2 * half {
-            return turned;
-        }
-        let rest = self.net.slice(x, 3, 2 * half, 1);
-        self.net.concat(&[turned, rest], 3)
-    }
-
-    /// Scores with positions and mask, through the softmax.
-    fn weights(&mut self, scores: Id) -> Id {
-        let (tokens, heads) = (self.tokens, self.net.shape(scores)[1]);
-        let mut scores = scores;
-        if self.case.positions == Positions::Linear {
-            let distance = |i: usize| (i % tokens) as f32 - (i / tokens) as f32;
-            let distances = self.net.constant(&[1, 1, tokens, tokens], (0..tokens * tokens).map(distance).collect());
-            let slopes = self.net.constant(&[1, heads, 1, 1], (1..=heads).map(|h| 0.5f32.powi(h as i32)).collect());
-            let bias = self.net.binary(BinaryOp::Mul, slopes, distances);
-            scores = self.net.binary(BinaryOp::Add, scores, bias);
-        }
-        let masked = self.masked(scores);
-        let weights = self.net.softmax(masked);
-        if !matches!(self.case.mask, Mask::Infinite | Mask::Causal) {
-            return weights;
-        }
-        let zero = self.net.scalar(weights, 0.0);
-        let bad = self.net.unary(UnaryOp::IsNan, weights);
-        self.net.select(bad, zero, weights)
-    }
-
-    fn masked(&mut self, scores: Id) -> Id {
-        let (batch, tokens) = (self.case.batch, self.tokens);
-        let mask = self.net.reshape(self.mask, &[batch, 1, 1, tokens]);
-        let mask = if self.net.coin() { self.net.broadcast(mask, &[batch, 1, tokens, tokens]) } else { mask };
-        match self.case.mask {
-            Mask::None => scores,
-            Mask::Added => {
-                let mask = self.net.cast(mask, ElementType::Float);
-                let one = self.net.scalar(mask, 1.0);
-                let hidden = self.net.binary(BinaryOp::Sub, one, mask);
-                let bias = self.net.with(BinaryOp::Mul, hidden, f32::MIN);
-                self.net.binary(BinaryOp::Add, scores, bias)
-            }
-            Mask::Replaced => {
-                let zero = self.net.integers(&[1; 4], vec![0]);
-                let hidden = self.net.binary(BinaryOp::Eq, mask, zero);
-                let low = self.net.scalar(scores, f32::MIN);
-                self.net.select(hidden, low, scores)
-            }
-            Mask::Infinite | Mask::Causal => {
-                let mut seen = self.net.cast(mask, ElementType::Bool);
-                if self.case.mask == Mask::Causal {
-                    let places: Vec<i64> = (0..tokens as i64).collect();
-                    let keys = self.net.integers(&[1, 1, 1, tokens], places.clone());
-                    let queries = self.net.integers(&[1, 1, tokens, 1], places);
-                    let before = self.net.binary(BinaryOp::Le, keys, queries);
-                    seen = self.net.binary(BinaryOp::And, seen, before);
-                }
-                let low = self.net.scalar(scores, f32::NEG_INFINITY);
-                if self.net.coin() {
-                    return self.net.select(seen, scores, low);
-                }
-                let hidden = self.net.unary(UnaryOp::Not, seen);
-                self.net.select(hidden, low, scores)
-            }
-        }
     }
 
     fn feed_forward(&mut self, x: Id, block: &Block) -> Id {
@@ -398,6 +282,7 @@ impl Maker<'_> {
             End::Input => self.input,
             End::TurnedInput => self.net.transpose(self.input),
             End::MaskInput => self.net.reshape(self.mask, &[batch * tokens]),
+            End::Best => self.best(),
             End::MaskCounts => self.net.reduce(ReduceOp::Sum, self.mask, &[1]),
             End::Small => {
                 // Far from any number of the model, so that no rounding decides.
@@ -406,6 +291,20 @@ impl Maker<'_> {
             }
             End::Constant => self.net.weight(&[tokens, width], 1.0),
         }
+    }
+
+    /// The first place of the largest of numbers that the mask chooses from.
+    fn best(&mut self) -> Id {
+        let tokens = self.tokens;
+        let values = (0..tokens).map(|_| self.net.below(4) as i64 - 1).collect();
+        let values = self.net.integers(&[1, tokens], values);
+        let values = self.net.binary(BinaryOp::Mul, self.mask, values);
+        let largest = self.net.reduce(ReduceOp::Max, values, &[1]);
+        let smaller = self.net.binary(BinaryOp::Lt, values, largest);
+        let places = self.net.integers(&[1, tokens], (0..tokens as i64).collect());
+        let behind = self.net.integers(&[1, 1], vec![tokens as i64]);
+        let places = self.net.select(smaller, behind, places);
+        self.net.reduce(ReduceOp::Min, places, &[1])
     }
 
     /// The mean of the tokens that count.

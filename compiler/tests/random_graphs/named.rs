@@ -3,9 +3,10 @@
 use crate::net::Net;
 use crate::{Target, check};
 use std::collections::BTreeMap;
-use waferloom_fabric::Dtype;
+use waferloom_compiler::{Options, plan, prepare};
+use waferloom_fabric::{Dtype, Extent, Machine};
 use waferloom_models::Tensor;
-use waferloom_models::graph::{BinaryOp, ElementType, ReduceOp, UnaryOp};
+use waferloom_models::graph::{BinaryOp, ElementType, Node, Op, ReduceOp, UnaryOp};
 
 fn integers(shape: &[usize], values: &[i64]) -> BTreeMap<String, Tensor> {
     BTreeMap::from([("n".to_string(), Tensor::from_i64(shape, values.to_vec()).unwrap())])
@@ -137,4 +138,24 @@ fn sizes_that_look_like_colours_stay_sizes() {
     let graph = waferloom_models::text::parse(text).unwrap();
     let inputs = BTreeMap::from([("x".to_string(), Tensor::from_f32(&[5], vec![0.7, -0.1, -0.9, 0.9, -0.8]).unwrap())]);
     check(&graph, &inputs, Target::single((2, 2), Dtype::F32));
+}
+
+/// What no kernel computes is named, with its shapes and the nearest form that is.
+#[test]
+fn operators_without_a_kernel_name_themselves() {
+    let refused = |op: Op, operands: usize, nearest: &str| {
+        let mut net = Net::new(0);
+        let x = net.input("x", ElementType::Float, &[2, 3]);
+        let output = net.graph.node(x).output.clone();
+        let odd = net.graph.add(Node { name: "odd".into(), op, output }, &vec![x; operands]);
+        net.output(odd);
+        let machine = Machine::builtin("bench16").unwrap();
+        let options = Options::new(machine, Extent { width: 2, height: 2 }, Dtype::F32);
+        let error = plan(&prepare(&net.graph).unwrap(), &options).unwrap_err().to_string();
+        for part in ["\"odd\"", "Float[2, 3]", nearest] {
+            assert!(error.contains(part), "{part} is not in: {error}");
+        }
+    };
+    refused(Op::Binary(BinaryOp::Pow), 2, "exp(b * log(a))");
+    refused(Op::Softmax { axis: 0 }, 1, "along the last axis");
 }

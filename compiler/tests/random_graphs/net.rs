@@ -137,7 +137,8 @@ impl Net {
         let rank = shape.len();
         shape[rank - 2] = left[rank - 2];
         shape[rank - 1] = right[rank - 1];
-        self.add(Op::MatMul, ElementType::Float, shape, &[a, b])
+        let element = self.element(a);
+        self.add(Op::MatMul, element, shape, &[a, b])
     }
 
     pub(crate) fn softmax(&mut self, a: Id) -> Id {

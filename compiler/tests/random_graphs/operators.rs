@@ -166,7 +166,7 @@ impl Maker {
     fn whole(&mut self, step: &Step) -> Option<Id> {
         let element = [ElementType::Int, ElementType::Bool][step.number % 2];
         let a = self.pick(step.picks[0], element)?;
-        Some(match step.number % 7 {
+        Some(match step.number % 10 {
             0..2 if element == ElementType::Bool => self.net.cast(a, ElementType::Float),
             0..2 => self.small(a),
             2..4 if element == ElementType::Bool => self.net.unary(UnaryOp::Not, a),
@@ -174,6 +174,18 @@ impl Maker {
             _ if element == ElementType::Bool => self.net.cast(a, ElementType::Int),
             4 => self.net.unary(UnaryOp::Neg, a),
             5 => self.net.unary(UnaryOp::Relu, a),
+            6 => {
+                let a = self.small(a);
+                // Halves among them, which go to the even number.
+                let quarter = self.net.with(BinaryOp::Mul, a, 0.25);
+                self.net.unary(UnaryOp::Round, quarter)
+            }
+            7 => {
+                let divisor = if self.net.coin() { 1 } else { -1 } * (1 + self.net.below(9) as i64);
+                let divisor = self.net.integers(&vec![1; self.net.shape(a).len()], vec![divisor]);
+                self.net.binary(BinaryOp::Div, a, divisor)
+            }
+            8 => self.whole_product(a)?,
             _ => {
                 // Between two integers, so that no rounding decides.
                 let a = self.small(a);
@@ -189,11 +201,27 @@ impl Maker {
 
     /// Integers as floats, cut off where halves are no longer exact.
     fn small(&mut self, n: Id) -> Id {
+        let n = self.bounded(n);
+        self.net.cast(n, ElementType::Float)
+    }
+
+    fn bounded(&mut self, n: Id) -> Id {
         let ones = vec![1; self.net.shape(n).len()];
         let (low, high) = (self.net.integers(&ones, vec![-100]), self.net.integers(&ones, vec![100]));
         let n = self.net.binary(BinaryOp::Max, n, low);
-        let n = self.net.binary(BinaryOp::Min, n, high);
-        self.net.cast(n, ElementType::Float)
+        self.net.binary(BinaryOp::Min, n, high)
+    }
+
+    /// A product of integers with constant ones.
+    fn whole_product(&mut self, a: Id) -> Option<Id> {
+        let mut shape = self.net.shape(a);
+        let rank = shape.len().checked_sub(2)?;
+        let a = self.bounded(a);
+        let inner = shape[rank + 1];
+        shape[rank..].copy_from_slice(&[inner, 1 + inner % 3]);
+        let values = (0..shape.iter().product()).map(|_| self.net.below(41) as i64 - 20).collect();
+        let right = self.net.integers(&shape, values);
+        Some(self.net.matmul(a, right))
     }
 
     fn binary(&mut self, step: &Step) -> Option<Id> {

@@ -1,6 +1,6 @@
 //! Stages that work side by side, against all operators on the whole grid.
 
-use crate::case::{Block, Case, End, Front, Mask, Positions};
+use crate::case::{Block, Case, End, Front, Mask, Positions, Sight};
 use crate::{host, model, turned};
 use std::collections::BTreeMap;
 use waferloom_compiler::{Objective, Options, Plan, StageOverride, compile, prepare};
@@ -12,6 +12,7 @@ use waferloom_simulator::{Facts, Report, Totals, simulate};
 /// An encoder in the manner of Nucleotide Transformer v2: norms first, rotary positions, gated feed-forwards.
 fn encoder(layers: usize) -> (Graph, BTreeMap<String, Tensor>) {
     let block = Block {
+        sight: Sight::Tokens,
         norm_first: true,
         rms: false,
         key_heads: 2,

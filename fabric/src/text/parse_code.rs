@@ -95,6 +95,7 @@ impl<'c, 'a> Scope<'c, 'a> {
         let kind = kinds.into_iter().find(|&kind| self.at.at_word(super::print::kind_name(kind)));
         let kind = kind.ok_or_else(|| self.at.error("weight, activation, scratch or table"))?;
         self.at.advance()?;
+        let owner = if self.at.eat_word("of")? { Some(self.at.integer("the operator's index")?) } else { None };
         let mut live = None;
         if self.at.eat_word("live")? {
             let first = self.at.integer("the first operator's index")?;
@@ -102,7 +103,7 @@ impl<'c, 'a> Scope<'c, 'a> {
             live = Some((first, self.at.integer("the last operator's index")?));
         }
         self.buffers.entry(name.clone()).and_modify(|known| *known = None).or_insert(Some(address));
-        Ok(Buffer { name, address, bytes, kind, live })
+        Ok(Buffer { name, address, bytes, kind, owner, live })
     }
 
     fn task(&mut self) -> Result<Task, TextError> {

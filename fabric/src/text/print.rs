@@ -177,8 +177,9 @@ impl Printer {
 
     fn buffer(&mut self, buffer: &Buffer) {
         let live = buffer.live.map(|(first, last)| format!(" live {first}..={last}")).unwrap_or_default();
+        let of = buffer.owner.map(|owner| format!(" of {owner}")).unwrap_or_default();
         let Buffer { name, address, bytes, kind, .. } = buffer;
-        self.line(format_args!("  buffer {} at {address} bytes {bytes} {}{live}", quoted(name), kind_name(*kind)));
+        self.line(format_args!("  buffer {} at {address} bytes {bytes} {}{of}{live}", quoted(name), kind_name(*kind)));
     }
 
     fn constant(&mut self, constant: &Constant) {

@@ -164,8 +164,9 @@ fn class() -> impl Strategy<Value = Class> {
     let binding = (id(), color).prop_map(|(queue, color)| QueueBinding { queue, color });
     let fifo = (unsigned(), unsigned()).prop_map(|(address, words)| Fifo { address, words });
     let kind = proptest::sample::select(vec![Weight, Activation, Scratch, Table]);
-    let buffer = (name(), unsigned(), unsigned(), kind, option::of((unsigned(), unsigned())))
-        .prop_map(|(name, address, bytes, kind, live)| Buffer { name, address, bytes, kind, live });
+    let (owner, live) = (option::of(unsigned()), option::of((unsigned(), unsigned())));
+    let buffer = (name(), unsigned(), unsigned(), kind, owner, live)
+        .prop_map(|(name, address, bytes, kind, owner, live)| Buffer { name, address, bytes, kind, owner, live });
     (name(), vec(binding.clone(), 0..3), vec(binding, 0..3), vec(fifo, 0..3), vec(buffer, 0..4), vec(task(), 0..3))
         .prop_map(|(name, input_queues, output_queues, fifos, buffers, tasks)| Class {
             name,

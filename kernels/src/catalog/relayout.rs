@@ -8,7 +8,7 @@ use super::{Instance, Kernel, KernelError, Parameter, Settings};
 use crate::mesh::Axis;
 use crate::{cost, relayout};
 use std::collections::BTreeMap;
-use waferloom_fabric::{BufferKind, Distribution, Dtype, Extent, Machine, Split};
+use waferloom_fabric::{BufferKind, Coord, Distribution, Dtype, Extent, Machine, Split};
 
 pub(super) const KERNEL: Kernel = Kernel {
     name: "relayout",
@@ -60,7 +60,7 @@ pub(super) fn moved(
     plane.burden(16 * source.elements() as u64);
     plane.check()?;
     let elements: Vec<u32> = (0..target.elements() as u32).map(&map).collect();
-    let plan = relayout::plan(source, target, &elements, dtype).map_err(|error| KernelError::TooLarge {
+    let plan = relayout::plan(source, target, &elements, dtype, machine).map_err(|error| KernelError::TooLarge {
         what: format!("a tile of `{name}`"),
         needed: error.elements as u64,
         unit: "elements",
@@ -92,9 +92,12 @@ fn working_memory(plane: &mut Plane, plan: &relayout::Relayout, dtype: Dtype) ->
     for (i, table) in plan.tables().into_iter().enumerate() {
         let name = format!("table {i}");
         let tile = plane.tile(&name, &table.distribution, Dtype::U16, BufferKind::Table);
-        let bytes: Vec<u8> = table.numbers.iter().flat_map(|n| n.to_le_bytes()).collect();
-        plane.sketch.bytes(&name, Dtype::U16, table.distribution, tile.address, bytes.clone());
-        plane.steer(tile.address, tile.elements as usize * 2, bytes);
+        let grid = table.distribution.grid;
+        let of = |at: Coord| table.distribution.tile_indices(at.x, at.y);
+        let all = (0..grid.pes()).flat_map(|pe| of(grid.coord(pe))).map(|i| i.map_or(0, |i| table.numbers[i]));
+        plane.steer(tile.address, tile.elements as usize * 2, all.flat_map(u16::to_le_bytes).collect());
+        let bytes = table.numbers.iter().flat_map(|n| n.to_le_bytes()).collect();
+        plane.sketch.bytes(&name, Dtype::U16, table.distribution, tile.address, bytes);
         addresses.push(tile.address);
     }
     let (panel, middle) = (plan.panel_bytes(), plan.middle_bytes(dtype));

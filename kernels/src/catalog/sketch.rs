@@ -66,7 +66,7 @@ impl Sketch {
     pub(super) fn buffer(&mut self, name: &str, bytes: u32, kind: BufferKind) -> u32 {
         let address = self.next_address;
         let bytes = bytes.next_multiple_of(4);
-        self.buffers.push(Buffer { name: name.into(), address, bytes, kind, live: None });
+        self.buffers.push(Buffer { name: name.into(), address, bytes, kind, owner: None, live: None });
         self.next_address = (address + bytes).next_multiple_of(8);
         address
     }

@@ -7,13 +7,19 @@ use super::runs::{Run, best_runs};
 use super::{NOWHERE, Relayout, Step, TooLarge};
 use crate::mesh::Axis;
 use std::collections::HashMap;
-use waferloom_fabric::{Coord, Distribution, Dtype, Extent};
+use waferloom_fabric::{Coord, Distribution, Dtype, Extent, Machine};
 
 /// Works out the relayout to `target`, whose element `i` is element `map[i]` of the source; [`NOWHERE`] is left as it is.
 ///
 /// # Errors
 /// Tiles that 16-bit offsets do not reach over.
-pub fn plan(source: &Distribution, target: &Distribution, map: &[u32], dtype: Dtype) -> Result<Relayout, TooLarge> {
+pub fn plan(
+    source: &Distribution,
+    target: &Distribution,
+    map: &[u32],
+    dtype: Dtype,
+    machine: &Machine,
+) -> Result<Relayout, TooLarge> {
     let grid = source.grid;
     let limit = |elements: usize| if elements > 0xFFFF { Err(TooLarge { elements }) } else { Ok(()) };
     limit(source.tile_elements())?;
@@ -38,7 +44,12 @@ pub fn plan(source: &Distribution, target: &Distribution, map: &[u32], dtype: Dt
         (false, false) => Ok(Relayout { steps: vec![direct(None)], middle_elements: 0, grid }),
         (true, false) => Ok(Relayout { steps: vec![direct(Some(Axis::X))], middle_elements: 0, grid }),
         (false, true) => Ok(Relayout { steps: vec![direct(Some(Axis::Y))], middle_elements: 0, grid }),
-        (true, true) => two_steps(grid, &needs, tile, dtype),
+        (true, true) => {
+            let rows_first = two_steps(grid, Axis::X, &needs, tile, dtype)?;
+            let Some(columns_first) = two_steps(grid, Axis::Y, &needs, tile, dtype).ok() else { return Ok(rows_first) };
+            let is_faster = columns_first.cycles(machine, dtype) < rows_first.cycles(machine, dtype);
+            Ok(if is_faster { columns_first } else { rows_first })
+        }
     }
 }
 
@@ -84,24 +95,45 @@ fn homes(source: &Distribution) -> Vec<Home> {
     homes
 }
 
-fn two_steps(grid: Extent, needs: &[Vec<Need>], tile: u32, dtype: Dtype) -> Result<Relayout, TooLarge> {
-    // What each PE keeps for its column, in the order in which it is first asked for.
+/// First along `first_axis`, then along the other one.
+fn two_steps(
+    grid: Extent,
+    first_axis: Axis,
+    needs: &[Vec<Need>],
+    tile: u32,
+    dtype: Dtype,
+) -> Result<Relayout, TooLarge> {
+    // A line of the second step, and the PEs of it.
+    let (second_axis, lines, length) = match first_axis {
+        Axis::X => (Axis::Y, grid.width, grid.height),
+        Axis::Y => (Axis::X, grid.height, grid.width),
+    };
+    let at = |line: u16, place: u16| match first_axis {
+        Axis::X => Coord { x: line, y: place },
+        Axis::Y => Coord { x: place, y: line },
+    };
+    let roots = |need: &Need| match first_axis {
+        Axis::X => (need.column, need.row),
+        Axis::Y => (need.row, need.column),
+    };
+    // What each PE keeps for its line, in the order in which it is first asked for.
     let mut first: Vec<Vec<Run>> = vec![Vec::new(); grid.pes()];
     let mut second: Vec<Vec<Run>> = vec![Vec::new(); grid.pes()];
-    for x in 0..grid.width {
+    for line in 0..lines {
         let mut slots: HashMap<Need, u32> = HashMap::new();
-        for y in 0..grid.height {
-            let at = grid.index(Coord { x, y });
+        for place in 0..length {
+            let pe = grid.index(at(line, place));
             let take = |need: &Need| {
-                let kept = &mut first[grid.index(Coord { x, y: need.row })];
+                let (first_root, second_root) = roots(need);
+                let kept = &mut first[grid.index(at(line, second_root))];
                 let slot = *slots.entry(Need { to: 0, ..*need }).or_insert_with(|| {
                     let slot = kept.len() as u32;
-                    kept.push(Run::single(u32::from(need.column), need.from, slot));
+                    kept.push(Run::single(u32::from(first_root), need.from, slot));
                     slot
                 });
-                Run::single(u32::from(need.row), slot, need.to)
+                Run::single(u32::from(second_root), slot, need.to)
             };
-            second[at] = needs[at].iter().map(take).collect();
+            second[pe] = needs[pe].iter().map(take).collect();
         }
     }
     let sizes: Vec<u32> = first.iter().map(|kept| kept.len() as u32).collect();
@@ -109,9 +141,16 @@ fn two_steps(grid: Extent, needs: &[Vec<Need>], tile: u32, dtype: Dtype) -> Resu
     if middle > 0xFFFF {
         return Err(TooLarge { elements: middle as usize });
     }
+    let kept = |pe: Coord, root: u32| {
+        let keeper = match first_axis {
+            Axis::X => Coord { y: root as u16, ..pe },
+            Axis::Y => Coord { x: root as u16, ..pe },
+        };
+        sizes[grid.index(keeper)]
+    };
     let steps = vec![
-        step(grid, Some(Axis::X), first, |_, _| tile, dtype),
-        step(grid, Some(Axis::Y), second, |at, root| sizes[grid.index(Coord { x: at.x, y: root as u16 })], dtype),
+        step(grid, Some(first_axis), first, |_, _| tile, dtype),
+        step(grid, Some(second_axis), second, kept, dtype),
     ];
     Ok(Relayout { steps, middle_elements: middle, grid })
 }

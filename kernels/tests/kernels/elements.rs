@@ -155,6 +155,11 @@ fn floor() {
 }
 
 #[test]
+fn round() {
+    check(Function::Round, libm::rint, Bound::Absolute(0.0), anywhere);
+}
+
+#[test]
 fn logarithm() {
     let normal = |x: f32| x == 0.0 || x <= -f32::MIN_POSITIVE || x >= f32::MIN_POSITIVE;
     // 0 of either sign gives -infinity.

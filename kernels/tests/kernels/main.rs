@@ -5,3 +5,4 @@ mod matmul;
 mod movement;
 mod rig;
 mod rows;
+mod stationary;

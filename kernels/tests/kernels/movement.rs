@@ -1,6 +1,6 @@
 //! Kernels that move data and change no bit: relayout, gather, edge.
 
-use crate::rig::{GRIDS, Rig, assert_same, floats, layout, numbers};
+use crate::rig::{GRIDS, Rig, assert_same, floats, layout, machine, numbers};
 use waferloom_fabric::{Distribution, Dtype, HostTensor, Split};
 use waferloom_kernels::gather::{self, Gather};
 use waferloom_kernels::relayout;
@@ -14,7 +14,7 @@ fn relaid(what: &str, source: &Distribution, target: &Distribution, map: &[Optio
     let from = rig.constant(source, dtype, &values);
     let to = rig.constant(target, dtype, &before);
     let places: Vec<u32> = map.iter().map(|place| place.unwrap_or(relayout::NOWHERE)).collect();
-    let plan = relayout::plan(source, target, &places, dtype).unwrap_or_else(|e| panic!("{what}: {e}"));
+    let plan = relayout::plan(source, target, &places, dtype, &machine()).unwrap_or_else(|e| panic!("{what}: {e}"));
     let tables = plan.tables().iter().map(|t| rig.table(&t.distribution, &t.numbers)).collect();
     let (panel, middle) = (rig.reserve(plan.panel_bytes()), rig.reserve(plan.middle_bytes(dtype)));
     relayout::emit(&mut rig.code, &rig.mesh, &plan, to, from, &relayout::Memory { tables, panel, middle });
@@ -146,8 +146,9 @@ fn identities_are_seen() {
     let grid = (4, 4);
     let source = layout(grid, &[6, 9], Dtype::F32);
     let identity: Vec<u32> = (0..54).collect();
-    let plan =
-        |target: &Distribution, map: &[u32]| relayout::plan(&source, target, map, Dtype::F32).expect("small tiles");
+    let plan = |target: &Distribution, map: &[u32]| {
+        relayout::plan(&source, target, map, Dtype::F32, &machine()).expect("small tiles")
+    };
     assert!(plan(&source, &identity).is_identity());
     assert!(plan(&layout(grid, &[1, 6, 9], Dtype::F32), &identity).is_identity());
     assert!(!plan(&Distribution { x: None, ..source.clone() }, &identity).is_identity());

@@ -9,6 +9,11 @@ use waferloom_kernels::mesh::{CHAIN, EDGE};
 use waferloom_kernels::{Code, Mesh, Tile, edge};
 use waferloom_simulator::{Options, Run, simulate};
 
+/// The machine of all tests.
+pub(crate) fn machine() -> Machine {
+    Machine::builtin("bench16").expect("a built-in machine")
+}
+
 /// A kernel's program under construction.
 pub(crate) struct Rig {
     pub(crate) mesh: Mesh,
@@ -40,7 +45,7 @@ impl Rig {
         let address = self.next;
         let bytes = bytes.next_multiple_of(4);
         let name = format!("b{}", self.buffers.len());
-        self.buffers.push(Buffer { name, address, bytes, kind: BufferKind::Scratch, live: None });
+        self.buffers.push(Buffer { name, address, bytes, kind: BufferKind::Scratch, owner: None, live: None });
         self.next += bytes.next_multiple_of(8) + 8;
         address
     }
@@ -119,7 +124,7 @@ impl Rig {
     /// Runs the program. Nothing may be left on the way, and it must fit a PE.
     pub(crate) fn run(self) -> Run {
         let grid = self.mesh.grid;
-        let machine = Machine::builtin("bench16").expect("a built-in machine");
+        let machine = machine();
         assert!(self.code.registers() <= machine.registers, "{} registers", self.code.registers());
         let routes = self.mesh.routes();
         let class = Class {

@@ -5,7 +5,7 @@ use tract_onnx::prelude::TDim;
 use tract_onnx::prelude::ToDim;
 use tract_onnx::tract_core::ops::Downsample;
 use tract_onnx::tract_core::ops::array::{
-    FiniteReshape, MultiBroadcastTo, Pad, PadMode, Slice, Tile, Trilu, TypedConcat,
+    FiniteReshape, MultiBroadcastTo, Pad, PadMode, Slice, StridedSlice, Tile, Trilu, TypedConcat,
 };
 use tract_onnx::tract_core::ops::change_axes::AxisOp;
 
@@ -33,6 +33,9 @@ pub(super) fn translate(site: &mut Site) -> Translated {
     }
     if let Some(op) = node.op_as::<Downsample>() {
         return downsample(site, op, a).map(Some);
+    }
+    if let Some(op) = node.op_as::<StridedSlice>() {
+        return strided(site, op, a).map(Some);
     }
     if let Some(op) = node.op_as::<TypedConcat>() {
         return site.builder.emit(site.name, Op::Concat { axis: op.axis }, site.operands).map(Some);
@@ -81,10 +84,49 @@ fn downsample(site: &mut Site, op: &Downsample, a: NodeIndex) -> Result<NodeInde
     }
     // Backwards: tract counts the offset from the end.
     let last = site.builder.shape(a)[op.axis] as i64 - 1 - op.modulo as i64;
-    let indices = (0..length as i64).map(|i| last + i * op.stride as i64).collect();
-    let wanted = TensorType { element: ElementType::Int, shape: vec![length] };
-    let indices = site.builder.constant(&format!("{}.indices", site.name), wanted, ConstantData::Int(indices));
-    site.builder.emit(site.name, Op::Gather { axis: op.axis }, &[a, indices])
+    picked(site, a, op.axis, (0..length as i64).map(|i| last + i * op.stride as i64).collect())
+}
+
+/// A slice of several axes with steps, which may run backwards.
+fn strided(site: &mut Site, op: &StridedSlice, a: NodeIndex) -> Result<NodeIndex, String> {
+    let list = |site: &Site, slot: Option<usize>| -> Result<Option<Vec<i64>>, String> {
+        let Some(&operand) = slot.and_then(|slot| site.operands.get(slot)) else { return Ok(None) };
+        let values = site.builder.integers(operand).map(<[i64]>::to_vec);
+        values.map(Some).ok_or_else(|| "its bounds are not constant; export with fixed sizes".into())
+    };
+    let begins = list(site, Some(1))?.unwrap_or_default();
+    let axes = list(site, op.optional_axes_input)?.unwrap_or_else(|| (0..begins.len() as i64).collect());
+    let steps = list(site, op.optional_steps_input)?.unwrap_or_else(|| vec![1; begins.len()]);
+    let (from, to) = (site.builder.shape(a), site.output.shape.clone());
+    if from.len() != to.len() || axes.len() != begins.len() || steps.len() != begins.len() {
+        return Err(format!("its bounds do not fit the operand's shape {from:?}"));
+    }
+    let mut result = a;
+    for ((&axis, &begin), &step) in axes.iter().zip(&begins).zip(&steps) {
+        let axis = if axis < 0 { axis + from.len() as i64 } else { axis } as usize;
+        let size = *from.get(axis).ok_or_else(|| format!("there is no axis {axis}"))? as i64;
+        let begin = if begin < 0 { begin.saturating_add(size) } else { begin };
+        let first = if step > 0 { begin.clamp(0, size) } else { begin.clamp(0, (size - 1).max(0)) };
+        result = if let Ok(step) = usize::try_from(step) {
+            site.builder.slice(site.name, result, axis, (first as usize, to[axis], step))?
+        } else {
+            picked(site, result, axis, (0..to[axis] as i64).map(|i| first + i * step).collect())?
+        };
+    }
+    Ok(result)
+}
+
+/// Elements of an axis at constant places.
+pub(super) fn picked(site: &mut Site, a: NodeIndex, axis: usize, places: Vec<i64>) -> Result<NodeIndex, String> {
+    let wanted = TensorType { element: ElementType::Int, shape: vec![places.len()] };
+    let places = site.builder.constant(&format!("{}.indices", site.name), wanted, ConstantData::Int(places.into()));
+    site.builder.emit(site.name, Op::Gather { axis }, &[a, places])
+}
+
+/// An axis from its last element to its first.
+pub(super) fn turned_around(site: &mut Site, a: NodeIndex, axis: usize) -> Result<NodeIndex, String> {
+    let length = site.builder.shape(a)[axis] as i64;
+    if length == 1 { Ok(a) } else { picked(site, a, axis, (0..length).rev().collect()) }
 }
 
 /// Repetition of whole axes: a new axis of size 1 before each, repeated, then merged.
@@ -103,11 +145,28 @@ fn tile(site: &mut Site, a: NodeIndex) -> Result<NodeIndex, String> {
 }
 
 fn pad(site: &mut Site, op: &Pad, a: NodeIndex) -> Result<NodeIndex, String> {
-    let PadMode::Constant(value) = &op.mode else {
-        return Err("only padding with a constant is supported; pad the input before it enters the model".into());
+    let place: fn(i64, i64) -> i64 = match &op.mode {
+        PadMode::Constant(value) => {
+            let value = host_tensor(value)?;
+            return pad_with(site, a, &op.pads, &value.data);
+        }
+        PadMode::Edge => |i, length| i.clamp(0, length - 1),
+        PadMode::Reflect => |i, length| if i < 0 { -i } else { (length - 1) - (i - (length - 1)).abs() },
     };
-    let value = host_tensor(value)?;
-    pad_with(site, a, &op.pads, &value.data)
+    let mut result = a;
+    for (axis, &(before, after)) in op.pads.iter().enumerate().filter(|(_, pads)| **pads != (0, 0)) {
+        let length = site.builder.shape(result)[axis] as i64;
+        let places: Vec<i64> = (-(before as i64)..length + after as i64).map(|i| place(i, length)).collect();
+        if places.iter().any(|place| !(0..length).contains(place)) {
+            return Err(format!("its padding of axis {axis} is larger than the axis of {length}; pad less"));
+        }
+        result = picked(site, result, axis, places)?;
+    }
+    Ok(result)
+}
+
+fn first<T: Copy + Default>(values: &[T]) -> T {
+    values.first().copied().unwrap_or_default()
 }
 
 /// Joins constants of one value to both ends of the axes.
@@ -127,11 +186,12 @@ pub(super) fn pad_with(
             let mut output = site.builder.graph.node(result).output.clone();
             output.shape[axis] = length;
             let elements = count(&output.shape);
-            let data = match value {
-                TensorData::F32(v) => {
-                    ConstantData::Float(vec![v.first().copied().unwrap_or_default(); elements].into())
-                }
-                TensorData::I64(v) => ConstantData::Int(vec![v.first().copied().unwrap_or_default(); elements].into()),
+            // The front end leaves the number as the file has it, whatever is padded.
+            let data = match (value, output.element) {
+                (TensorData::F32(v), ElementType::Float) => ConstantData::Float(vec![first(v); elements].into()),
+                (TensorData::I64(v), ElementType::Float) => ConstantData::Float(vec![first(v) as f32; elements].into()),
+                (TensorData::F32(v), _) => ConstantData::Int(vec![first(v) as i64; elements].into()),
+                (TensorData::I64(v), _) => ConstantData::Int(vec![first(v); elements].into()),
             };
             let filling = site.builder.constant(&format!("{}.filling", site.name), output, data);
             parts.insert(if front { 0 } else { parts.len() }, filling);

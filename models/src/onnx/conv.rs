@@ -27,7 +27,7 @@ pub(super) fn translate(site: &mut Site) -> Translated {
 }
 
 /// Brings a tensor of the format's layout into `[batch, channels, spatial..]`.
-fn channels_first(site: &mut Site, a: NodeIndex, spec: &PoolSpec) -> Result<NodeIndex, String> {
+pub(super) fn channels_first(site: &mut Site, a: NodeIndex, spec: &PoolSpec) -> Result<NodeIndex, String> {
     let mut a = a;
     if !spec.data_format.has_n() {
         let shape = [vec![1], site.builder.shape(a)].concat();
@@ -42,7 +42,7 @@ fn channels_first(site: &mut Site, a: NodeIndex, spec: &PoolSpec) -> Result<Node
 }
 
 /// The way back of [`channels_first`].
-fn channels_back(site: &mut Site, a: NodeIndex, spec: &PoolSpec) -> Result<NodeIndex, String> {
+pub(super) fn channels_back(site: &mut Site, a: NodeIndex, spec: &PoolSpec) -> Result<NodeIndex, String> {
     let mut a = a;
     if spec.data_format.c_is_last() {
         let rank = site.builder.shape(a).len();
@@ -73,18 +73,21 @@ fn conv(site: &mut Site, op: &Conv) -> Result<NodeIndex, String> {
     let window = window(spec, &site.builder.shape(input)[2..]);
     let kernel = kernel(site, site.operands[1], op)?;
     let product = Op::Conv { window, groups: op.group };
-    let mut result = site.builder.emit(site.name, product, &[input, kernel])?;
-    if let Some(&bias) = site.operands.get(2) {
-        let mut shape = vec![1; site.builder.shape(result).len()];
-        shape[1] = count(site.builder.graph.shape(bias));
-        if shape[1] == 1 || shape[1] == op.output_channels() {
-            let bias = site.builder.reshape(&format!("{}.bias", site.name), bias, shape)?;
-            result = site.builder.binary(&format!("{}.biased", site.name), BinaryOp::Add, result, bias)?;
-        } else {
-            return Err(format!("a bias of {} elements does not fit {} channels", shape[1], op.output_channels()));
-        }
-    }
+    let result = site.builder.emit(site.name, product, &[input, kernel])?;
+    let result = add_bias(site, result, op.output_channels())?;
     channels_back(site, result, spec)
+}
+
+/// Adds the third operand, if there is one, to `[batch, channels, spatial..]`.
+pub(super) fn add_bias(site: &mut Site, result: NodeIndex, channels: usize) -> Result<NodeIndex, String> {
+    let Some(&bias) = site.operands.get(2) else { return Ok(result) };
+    let mut shape = vec![1; site.builder.shape(result).len()];
+    shape[1] = count(site.builder.graph.shape(bias));
+    if shape[1] != 1 && shape[1] != channels {
+        return Err(format!("a bias of {} elements does not fit {channels} channels", shape[1]));
+    }
+    let bias = site.builder.reshape(&format!("{}.bias", site.name), bias, shape)?;
+    site.builder.binary(&format!("{}.biased", site.name), BinaryOp::Add, result, bias)
 }
 
 /// The kernel as `[out channels, channels / groups, spatial..]`.

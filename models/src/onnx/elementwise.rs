@@ -6,10 +6,11 @@ use tract_onnx::tract_core::ops::cast::Cast;
 use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 use tract_onnx::tract_core::ops::identity::Identity;
 use tract_onnx::tract_core::ops::logic::Iff;
-use tract_onnx::tract_core::ops::math::PowConst;
+use tract_onnx::tract_core::ops::math::{IsInf, PowConst};
 use tract_onnx::tract_core::ops::nn::LeakyRelu;
 use tract_onnx::tract_core::ops::nn::gelu_approximate::GeluApproximate;
 
+use super::functions;
 use super::translate::{Site, Translated};
 use crate::graph::{BinaryOp, ElementType, Op, UnaryOp};
 
@@ -35,7 +36,10 @@ pub(super) fn translate(site: &mut Site) -> Translated {
 fn unary(site: &mut Site, op: &ElementWiseOp) -> Result<NodeIndex, String> {
     let a = site.operands[0];
     if let Some(pow) = op.0.downcast_ref::<PowConst>() {
-        return power(site, pow.exponent);
+        return functions::power(site, a, pow.exponent);
+    }
+    if let Some(op) = op.0.downcast_ref::<IsInf>() {
+        return functions::is_infinite(site, op.detect_positive, op.detect_negative);
     }
     if op.0.is::<GeluApproximate>() {
         return gelu_by_tanh(site);
@@ -65,36 +69,15 @@ fn unary(site: &mut Site, op: &ElementWiseOp) -> Result<NodeIndex, String> {
         "RoundHalfToEven" => UnaryOp::Round,
         "IsNan" => UnaryOp::IsNan,
         "Not" => UnaryOp::Not,
-        "Ceil" => return ceiling(site),
         _ => {
-            return Err(format!(
-                "the function {name} is not supported; replace it in the model by elementary functions (exp, log, erf, tanh, sqrt, sin, cos, ..)"
-            ));
+            return functions::translate(site, &name).unwrap_or_else(|| {
+                Err(format!(
+                    "the function {name} is not supported; replace it in the model by elementary functions (exp, log, erf, tanh, sqrt, sin, cos, ..)"
+                ))
+            });
         }
     };
     site.builder.unary(site.name, op, a)
-}
-
-fn power(site: &mut Site, exponent: f32) -> Result<NodeIndex, String> {
-    let (a, name) = (site.operands[0], site.name);
-    let simple = [(2.0, UnaryOp::Square), (0.5, UnaryOp::Sqrt), (-0.5, UnaryOp::Rsqrt), (-1.0, UnaryOp::Recip)];
-    if let Some((_, op)) = simple.into_iter().find(|(e, _)| *e == exponent) {
-        return site.builder.unary(name, op, a);
-    }
-    if exponent == 3.0 {
-        let square = site.builder.unary(&format!("{name}.square"), UnaryOp::Square, a)?;
-        return site.builder.binary(name, BinaryOp::Mul, square, a);
-    }
-    let exponent = site.builder.scalar(&format!("{name}.exponent"), exponent, site.output.shape.len());
-    site.builder.binary(name, BinaryOp::Pow, a, exponent)
-}
-
-/// `-floor(-a)`
-fn ceiling(site: &mut Site) -> Result<NodeIndex, String> {
-    let name = site.name;
-    let negative = site.builder.unary(&format!("{name}.negative"), UnaryOp::Neg, site.operands[0])?;
-    let floor = site.builder.unary(&format!("{name}.floor"), UnaryOp::Floor, negative)?;
-    site.builder.unary(name, UnaryOp::Neg, floor)
 }
 
 /// `max(a, 0) + alpha * min(a, 0)`
@@ -134,7 +117,12 @@ fn binary(site: &mut Site, op: &str) -> Result<NodeIndex, String> {
         "Div" => (BinaryOp::Div, a, b, false),
         "Max" => (BinaryOp::Max, a, b, false),
         "Min" => (BinaryOp::Min, a, b, false),
-        "Pow" => (BinaryOp::Pow, a, b, false),
+        "Pow" => {
+            let integers = site.output.element == ElementType::Int;
+            return if integers { functions::integer_power(site, a, b) } else { functions::general_power(site, a, b) };
+        }
+        "Rem" => return functions::remainder(site, a, b),
+        "ShiftLeft" => return functions::shift_left(site, a, b),
         "And" => (BinaryOp::And, a, b, false),
         "Or" => (BinaryOp::Or, a, b, false),
         "Xor" => (BinaryOp::Xor, a, b, false),

@@ -5,15 +5,24 @@ use std::path::Path;
 
 use tract_onnx::pb::{GraphProto, ModelProto};
 use tract_onnx::prelude::*;
+use tract_onnx::tract_core::optim::Optimizer;
 use tract_onnx::tract_hir::infer::GenericFactoid;
 use tract_onnx::tract_hir::ops::unimpl::UnimplementedOp;
 
 use super::guard::guarded;
-use super::translate::hint;
+use super::hints::nearest;
 use super::{ImportError, ImportOptions, UnsupportedNode};
 
+/// A model as the front end simplified it.
+pub(super) struct Typed {
+    /// The model.
+    pub model: TypedModel,
+    /// Names of its outputs, in order. The front end keeps one name a value, of several outputs that are equal the last.
+    pub outputs: Vec<String>,
+}
+
 /// Reads, binds and types a model.
-pub(super) fn typed_model(path: &Path, options: &ImportOptions) -> Result<TypedModel, ImportError> {
+pub(super) fn typed_model(path: &Path, options: &ImportOptions) -> Result<Typed, ImportError> {
     let proto = read_proto(path)?;
     let parse_error = |problem: String| ImportError::Parse { path: path.to_path_buf(), problem };
     let mut model = attempt(|| {
@@ -25,14 +34,26 @@ pub(super) fn typed_model(path: &Path, options: &ImportOptions) -> Result<TypedM
     implemented(path, &model)?;
     let shapes = bind(path, &model, options)?;
     let typing_error = |problem: String| ImportError::Typing { path: path.to_path_buf(), problem };
-    attempt(|| {
+    let outputs = proto.graph.iter().flat_map(|graph| &graph.output).map(|output| output.name.clone()).collect();
+    let typed = attempt(|| {
         for (index, shape) in shapes.iter().enumerate() {
             let fact = model.input_fact(index)?.clone();
             model.set_input_fact(index, fact.with_shape(shape.as_slice()))?;
         }
-        model.into_typed()?.into_decluttered()
+        model.into_typed()
+    });
+    let model = typed.and_then(simplified).map_err(typing_error)?;
+    Ok(Typed { model, outputs })
+}
+
+/// The model after the front end's simplifications. Where these fail, which they do on some orders of slices and reshapes, with
+/// its constants folded and nothing else.
+fn simplified(model: TypedModel) -> Result<TypedModel, String> {
+    let mut folded = model.clone();
+    attempt(|| model.into_decluttered()).or_else(|problem| {
+        attempt(|| Optimizer::prop_consts().optimize(&mut folded)).map_err(|_| problem)?;
+        Ok(folded)
     })
-    .map_err(typing_error)
 }
 
 /// Runs the front end, whose failures and panics are reasons in words.
@@ -52,7 +73,7 @@ fn read_proto(path: &Path) -> Result<ModelProto, ImportError> {
         return Err(not_onnx("it is empty"));
     }
     // Every exporter starts with the field `ir_version`, a small varint: what starts otherwise is another format.
-    let proto = tract_onnx::onnx().proto_model_for_read(&mut bytes.as_slice()).map_err(|_| {
+    let mut proto = tract_onnx::onnx().proto_model_for_read(&mut bytes.as_slice()).map_err(|_| {
         if bytes[0] == 8 {
             ImportError::Damaged { path: path.to_path_buf(), bytes: bytes.len() }
         } else {
@@ -67,6 +88,10 @@ fn read_proto(path: &Path) -> Result<ModelProto, ImportError> {
         return Err(ImportError::Damaged { path: path.to_path_buf(), bytes: bytes.len() });
     }
     connected(graph).map_err(|problem| ImportError::Parse { path: path.to_path_buf(), problem })?;
+    if let Some(graph) = &mut proto.graph {
+        super::bfloat::widen(graph);
+        super::corrections::correct(graph);
+    }
     Ok(proto)
 }
 
@@ -103,7 +128,7 @@ fn implemented(path: &Path, model: &InferenceModel) -> Result<(), ImportError> {
         operator: operator.to_string(),
         inputs: inputs.collect(),
         outputs: node.outputs.iter().map(|o| words(&o.fact)).collect(),
-        problem: format!("the operator is not supported; {}", hint(operator)),
+        problem: format!("the operator is not supported; {}", nearest(operator)),
     };
     Err(ImportError::Unsupported { path: path.to_path_buf(), node: Box::new(node) })
 }

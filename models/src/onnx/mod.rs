@@ -1,18 +1,26 @@
 //! Import of ONNX files: tract reads, types and simplifies the model, the modules here translate it into a [`Graph`], one
 //! module a family of operators.
 //!
-//! Gathers are supported as follows: `Gather` with any indices; `GatherElements` and `GatherND` with constant indices.
-//! Constant indices at equal distances become slices.
+//! Look-ups and assignments (`Gather..`, `Scatter..`) take indices that the model computes. Constant indices at equal distances
+//! become slices.
 
 mod axes;
+mod bfloat;
 mod conv;
+mod corrections;
+mod deconv;
 mod einsum;
 mod elementwise;
+mod functions;
 mod gather;
 mod guard;
+mod hints;
 mod load;
+mod order;
 mod reduce;
 mod reference;
+mod resize;
+mod scatter;
 mod translate;
 
 use std::collections::BTreeMap;
@@ -158,12 +166,12 @@ pub fn import_onnx(path: &Path, options: &ImportOptions) -> Result<Model, Import
 /// # Errors
 /// When the file cannot be read, sizes are missing, or an operator has no translation.
 pub fn import_onnx_with(path: &Path, options: &ImportOptions, passes: &[Pass]) -> Result<Model, ImportError> {
-    let model = load::typed_model(path, options)?;
+    let load::Typed { model, outputs } = load::typed_model(path, options)?;
     let typing_error = |problem: String| ImportError::Typing { path: path.to_path_buf(), problem };
-    let graph = guard::guarded(|| translate::translate(path, &model)).map_err(typing_error)??;
+    let graph = guard::guarded(|| translate::translate(path, &model, &outputs)).map_err(typing_error)??;
     let graph =
         crate::passes::run(&graph, passes).map_err(|source| ImportError::Graph { path: path.to_path_buf(), source })?;
-    let reference = guard::guarded(|| Reference::new(model))
+    let reference = guard::guarded(|| Reference::new(model, outputs))
         .and_then(|reference| reference.map_err(|e| load::reasons(&e)))
         .map_err(typing_error)?;
     Ok(Model { graph, reference })

@@ -53,10 +53,8 @@ fn reduce(site: &mut Site, op: &Reduce) -> Result<NodeIndex, String> {
         Reducer::All | Reducer::Min => logic(site, ReduceOp::Min, axes),
         Reducer::MeanOfSquares => mean_of_squares(site, name, axes),
         Reducer::Prod => product(site, &axes),
-        Reducer::ArgMax(_) | Reducer::ArgMin(_) => Err(
-            "the index of an extreme value is not supported; end the model before it and take the index on the host"
-                .into(),
-        ),
+        Reducer::ArgMax(last) => super::order::place_of_extreme(site, &axes, ReduceOp::Max, last),
+        Reducer::ArgMin(last) => super::order::place_of_extreme(site, &axes, ReduceOp::Min, last),
     }
 }
 
@@ -134,7 +132,7 @@ fn rms_norm(site: &mut Site, axis: usize, epsilon: f32) -> Result<NodeIndex, Str
     b.binary(name, BinaryOp::Mul, a, scale)
 }
 
-/// A running sum along an axis: a product with a triangle of ones. Integers pass through floats, exact up to 2^24.
+/// A running sum along an axis: a product with a triangle of ones.
 fn running_sum(site: &mut Site, op: &CumSum) -> Result<NodeIndex, String> {
     let (a, name) = (site.operands[0], site.name);
     let shape = site.builder.shape(a);
@@ -143,18 +141,21 @@ fn running_sum(site: &mut Site, op: &CumSum) -> Result<NodeIndex, String> {
         let ordered = if op.reverse { to <= from } else { from <= to };
         ordered && !(op.exclusive && from == to)
     };
-    let ones = (0..n * n).map(|i| f32::from(u8::from(counts(i / n, i % n)))).collect();
+    let ones = (0..n * n).map(|i| counts(i / n, i % n));
+    // Integers stay integers: 16-bit floats do not hold every position of a sequence.
+    let ones = match site.output.element {
+        ElementType::Float => ConstantData::Float(ones.map(|one| f32::from(u8::from(one))).collect()),
+        ElementType::Int | ElementType::Bool => ConstantData::Int(ones.map(i64::from).collect()),
+    };
     let b = &mut *site.builder;
-    let float = b.cast(&format!("{name}.float"), a, ElementType::Float)?;
     let mut axes: Vec<usize> = (0..rank).filter(|&axis| axis != op.axis).collect();
     axes.push(op.axis);
-    let last = b.permute(&format!("{name}.last"), float, axes.clone())?;
-    let wanted = TensorType { element: ElementType::Float, shape: vec![n, n] };
-    let ones = b.constant(&format!("{name}.ones"), wanted, ConstantData::Float(ones));
+    let last = b.permute(&format!("{name}.last"), a, axes.clone())?;
+    let wanted = TensorType { element: site.output.element, shape: vec![n, n] };
+    let ones = b.constant(&format!("{name}.ones"), wanted, ones);
     let rows = b.reshape(&format!("{name}.rows"), last, vec![shape.iter().product::<usize>() / n.max(1), n])?;
     let sums = b.emit(&format!("{name}.sums"), Op::MatMul, &[rows, ones])?;
     let sums = b.reshape(&format!("{name}.unrows"), sums, axes.iter().map(|&axis| shape[axis]).collect())?;
     let back = (0..rank).filter_map(|axis| axes.iter().position(|&x| x == axis)).collect();
-    let sums = b.permute(&format!("{name}.order"), sums, back)?;
-    b.cast(name, sums, site.output.element)
+    b.permute(name, sums, back)
 }

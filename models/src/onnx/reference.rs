@@ -43,14 +43,13 @@ pub enum ReferenceError {
 }
 
 impl Reference {
-    pub(super) fn new(model: TypedModel) -> TractResult<Self> {
+    pub(super) fn new(model: TypedModel, outputs: Vec<String>) -> TractResult<Self> {
         let mut inputs = Vec::new();
         for (index, outlet) in model.input_outlets()?.iter().enumerate() {
             let fact = model.input_fact(index)?;
             let shape = fact.shape.as_concrete().map(<[usize]>::to_vec).unwrap_or_default();
             inputs.push((model.node(outlet.node).name.clone(), fact.datum_type, shape));
         }
-        let outputs = super::translate::output_names(&model)?;
         Ok(Self { plan: model.into_runnable()?, inputs, outputs })
     }
 

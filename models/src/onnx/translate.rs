@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use petgraph::graph::NodeIndex;
-use tract_onnx::prelude::{DatumType, OutletId, TractResult, TypedFact, TypedModel, TypedNode};
+use tract_onnx::prelude::{DatumType, OutletId, TypedFact, TypedModel, TypedNode};
 use tract_onnx::tract_core::ops::konst::Const;
 use tract_onnx::tract_core::ops::source::TypedSource;
 
@@ -30,17 +30,21 @@ pub(super) struct Site<'a> {
 /// The node in the graph, `None` when the module does not know the operator, or the reason why it cannot be translated.
 pub(super) type Translated = Result<Option<NodeIndex>, String>;
 
-const FAMILIES: [fn(&mut Site) -> Translated; 6] = [
+const FAMILIES: [fn(&mut Site) -> Translated; 10] = [
     super::elementwise::translate,
     super::axes::translate,
     super::einsum::translate,
     super::reduce::translate,
     super::conv::translate,
+    super::deconv::translate,
     super::gather::translate,
+    super::scatter::translate,
+    super::order::one_hot,
+    super::resize::translate,
 ];
 
-/// Translates a model.
-pub(super) fn translate(path: &Path, model: &TypedModel) -> Result<Graph, ImportError> {
+/// Translates a model with outputs of these names.
+pub(super) fn translate(path: &Path, model: &TypedModel, outputs: &[String]) -> Result<Graph, ImportError> {
     let name = path.parent().and_then(Path::file_name).or(path.file_stem());
     let mut builder = Builder::new(&name.map(|n| n.to_string_lossy().into_owned()).unwrap_or_default());
     let parse_error = |e: tract_onnx::prelude::TractError| ImportError::Parse {
@@ -59,68 +63,51 @@ pub(super) fn translate(path: &Path, model: &TypedModel) -> Result<Graph, Import
         if node.op_is::<TypedSource>() {
             continue;
         }
-        let result = translate_node(&mut builder, node, &made).map_err(|p| unsupported(path, model, node, p))?;
-        made.insert(OutletId::new(id, 0), result);
+        let results = translate_node(&mut builder, node, &made).map_err(|p| unsupported(path, model, node, p))?;
+        made.extend(results.into_iter().enumerate().map(|(slot, result)| (OutletId::new(id, slot), result)));
     }
-    let names = output_names(model).map_err(parse_error)?;
-    for (name, outlet) in names.into_iter().zip(model.output_outlets().map_err(parse_error)?) {
-        let missing =
-            || unsupported(path, model, model.node(outlet.node), "only its first result is translated".into());
-        builder.graph.outputs.push((name, *made.get(outlet).ok_or_else(missing)?));
+    for (name, outlet) in outputs.iter().zip(model.output_outlets().map_err(parse_error)?) {
+        let missing = || unsupported(path, model, model.node(outlet.node), "only its first result is supported".into());
+        builder.graph.outputs.push((name.clone(), *made.get(outlet).ok_or_else(missing)?));
     }
     Ok(builder.graph)
 }
 
-/// Names of the model's outputs: the file's.
-pub(super) fn output_names(model: &TypedModel) -> TractResult<Vec<String>> {
-    let outlets = model.output_outlets()?;
-    let name = |outlet: &OutletId| {
-        model.outlet_label(*outlet).map_or_else(|| model.node(outlet.node).name.clone(), ToString::to_string)
-    };
-    Ok(outlets.iter().map(name).collect())
-}
-
+/// The results of a node: the first, or all of those that have several.
 fn translate_node(
     builder: &mut Builder,
     node: &TypedNode,
     made: &BTreeMap<OutletId, NodeIndex>,
-) -> Result<NodeIndex, String> {
+) -> Result<Vec<NodeIndex>, String> {
     if let Some(constant) = node.op_as::<Const>() {
         let output = tensor_type(&node.outputs[0].fact)?;
-        return Ok(builder.constant(&node.name, output, host_tensor(constant.val())?.data.into()));
+        return Ok(vec![builder.constant(&node.name, output, host_tensor(constant.val())?.data.into())]);
     }
     let operands: Vec<NodeIndex> = node
         .inputs
         .iter()
         .map(|o| {
             made.get(o).copied().ok_or(
-                "an operand is a second result of its node, and only first ones are translated; export without it",
+                "an operand is a second result of its node, and of that operator only the first is supported; export without it",
             )
         })
         .collect::<Result<_, _>>()?;
     let output = tensor_type(&node.outputs[0].fact)?;
     let mut site = Site { builder, node, name: &node.name, operands: &operands, output };
+    if let Some(results) = super::order::largest(&mut site)? {
+        return Ok(results.to_vec());
+    }
     for family in FAMILIES {
         if let Some(result) = family(&mut site)? {
             return if site.builder.graph.node(result).output == site.output {
-                Ok(result)
+                Ok(vec![result])
             } else {
                 let found = &site.builder.graph.node(result).output;
                 Err(format!("its translation gives {found:?}; this is a fault of the importer, please report it"))
             };
         }
     }
-    Err(format!("the operator is not supported; {}", hint(&node.op.name())))
-}
-
-/// What to do about an operator.
-pub(super) fn hint(operator: &str) -> &'static str {
-    match operator {
-        "Scan" | "IfThenElse" | "Loop" => {
-            "control flow cannot be laid out on the mesh: export the model with a fixed number of steps, unrolled"
-        }
-        _ => "replace it in the model by elementary operators, or export with another exporter or opset",
-    }
+    Err(format!("the operator is not supported; {}", super::hints::nearest(&node.op.name())))
 }
 
 fn unsupported(path: &Path, model: &TypedModel, node: &TypedNode, problem: String) -> ImportError {

@@ -4,8 +4,8 @@ use super::bound::bound;
 use super::pipeline::pipeline;
 use super::totals::Totals;
 use super::{
-    Facts, Flops, OperatorReport, PeReport, Report, SCHEMA, Sram, SramByKind, Throughput, Utilisation, links,
-    per_second,
+    ClassMemory, Facts, Flops, OperatorReport, PeReport, Report, SCHEMA, Sram, SramByKind, Throughput, Utilisation,
+    links, per_second, placement,
 };
 use crate::PeCounters;
 use std::cmp::Reverse;
@@ -114,8 +114,29 @@ impl<'a> Placed<'a> {
             fullest_pe: at.map(|at| [at.x, at.y]),
             fullest,
             total,
+            classes: self.class_memory(),
             per_pe: per_pe.then(rows),
         }
+    }
+
+    /// Memory of the classes that run code, the fullest first.
+    fn class_memory(&self) -> Vec<ClassMemory> {
+        let mut classes: Vec<Option<ClassMemory>> = vec![None; self.memory.len()];
+        for (index, class, memory) in self.running() {
+            let at = self.program.grid.coord(index);
+            let number = self.class[index].unwrap_or_default() as usize;
+            let entry = classes[number].get_or_insert_with(|| ClassMemory {
+                name: class.name.clone(),
+                pes: 0,
+                first_pe: [at.x, at.y],
+                used_bytes: memory.used(),
+                holds: *memory,
+            });
+            entry.pes += 1;
+        }
+        let mut classes: Vec<ClassMemory> = classes.into_iter().flatten().collect();
+        classes.sort_by_key(|class| Reverse(class.used_bytes));
+        classes
     }
 
     fn pe(&self, index: usize, totals: &Totals) -> PeReport {
@@ -166,6 +187,7 @@ pub(super) fn utilisation_of<'a>(pes: impl Iterator<Item = &'a PeCounters>) -> U
 }
 
 fn operators(program: &Program, totals: &Totals) -> Vec<OperatorReport> {
+    let memory = placement::of_operators(program);
     let report = |(index, operator): (usize, &waferloom_fabric::Operator)| {
         let time = totals.operators.get(index).copied().unwrap_or_default();
         // Counted, not enumerated: nobody has checked that the region lies inside the grid.
@@ -183,6 +205,7 @@ fn operators(program: &Program, totals: &Totals) -> Vec<OperatorReport> {
             flops: operator.flops.saturating_mul(times),
             bytes: operator.bytes.saturating_mul(times),
             utilisation: if room > 0.0 { time.busy_cycles as f64 / room } else { 0.0 },
+            memory: memory[index],
         }
     };
     program.operators.iter().enumerate().map(report).collect()

@@ -1,6 +1,6 @@
 //! Reports of small programs, each number worked out by hand.
 
-use super::{Bound, Facts, LinkDirection, Report, SramByKind, Totals};
+use super::{Bound, Facts, LinkDirection, OperatorMemory, Report, SramByKind, Totals};
 use crate::{OperatorTime, Options, PeCounters, Run, simulate};
 use std::collections::BTreeMap;
 use waferloom_fabric::Program;
@@ -12,16 +12,16 @@ operator send mov at 0,0 size 1x1 flops 10 bytes 256
 operator take mov at 0,0 size 3x1 step 2x1 flops 30 bytes 512
 class left {
   out q2 = c0
-  buffer w at 0 bytes 256 weight
-  buffer a at 256 bytes 128 activation live 0..=0
-  buffer s at 320 bytes 128 scratch live 1..=1
+  buffer w at 0 bytes 256 weight of 0
+  buffer a at 256 bytes 128 activation of 0 live 0..=0
+  buffer s at 320 bytes 128 scratch of 1 live 1..=1
   task 8 main local activated { mark send mov out q2 f32[64] <- f32 1.5 }
 }
 class right {
   in q0 = c0
   fifo f0 at 1024 words 16
-  buffer t at 0 bytes 4 table
-  buffer y at 4 bytes 256 activation
+  buffer t at 0 bytes 4 table of 1
+  buffer y at 4 bytes 256 activation of 1
   task 8 main local activated { mark take mov [@y : f32 ; 64] <- in q0 f32[64] }
 }
 class router { }
@@ -69,6 +69,21 @@ fn memory_is_the_union_of_what_lies_in_it() {
     assert_eq!(report.sram.mean_bytes, (report.sram.peak_bytes + right) as f64 / 2.0);
     assert_eq!(report.sram.per_pe, Some(vec![vec![report.sram.peak_bytes, 0, right]]));
     assert_eq!((report.pes_used, report.sram.capacity_bytes), (2, 49152));
+}
+
+#[test]
+fn memory_is_counted_for_the_operators_that_use_it() {
+    let report = Report::new(&program(), &Totals::from(&run()), facts());
+    // The instruction of `send` has one descriptor, the queue: 4 + 8 bytes.
+    let send = OperatorMemory { weights: 256, activations: 128, code: 12, ..OperatorMemory::default() };
+    // `take` has 128 bytes of scratch in the left PE and more in the right one: two descriptors, 4 + 16 bytes of code.
+    let take = OperatorMemory { tables: 4, activations: 256, code: 20, ..OperatorMemory::default() };
+    let found: Vec<OperatorMemory> = report.operators.iter().map(|operator| operator.memory).collect();
+    assert_eq!(found, [send, take]);
+    // Left: 448 bytes and 12 of code; right: 4 + 256 + 64 and 20.
+    let classes: Vec<_> =
+        report.sram.classes.iter().map(|c| (c.name.as_str(), c.pes, c.first_pe, c.used_bytes)).collect();
+    assert_eq!(classes, [("left", 1, [0, 0], 460), ("right", 1, [2, 0], 344)]);
 }
 
 #[test]
