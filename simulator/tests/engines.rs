@@ -5,7 +5,7 @@ mod common;
 use common::program;
 use std::collections::BTreeMap;
 use waferloom_fabric::HostTensor;
-use waferloom_simulator::{Engine, Options, Run, simulate};
+use waferloom_simulator::{Engine, Options, Run, SimulateError, simulate};
 
 fn both(text: &str, inputs: &[(&str, HostTensor)]) -> [Run; 2] {
     let program = program(text);
@@ -32,6 +32,29 @@ result y : f32[{elements}] at 0 origin {last},0 on 1x1",
         last = pes - 1,
         elements = 8
     )
+}
+
+#[test]
+fn a_longer_instruction_than_anybody_waits_for_is_stopped() {
+    let text = broadcast(3, "mov out q2 f32[2000000000] <- f32 1.5", "mov null <- in q0 f32[2000000000]");
+    let end = simulate(
+        &program(&text),
+        &BTreeMap::new(),
+        &Options { engine: Engine::Stream, max_cycles: Some(100_000), ..Options::default() },
+    );
+    assert!(matches!(end, Err(SimulateError::CycleLimit { .. })), "{end:?}");
+}
+
+#[test]
+fn who_waits_for_what_is_said_as_by_the_wavelet_engine() {
+    let text = broadcast(3, "mov out q2 f32[3] <- f32 1.5", "mov null <- in q0 f32[5]");
+    let [wavelet, stream] = [Engine::Wavelet, Engine::Stream].map(|engine| {
+        let options = Options { engine, ..Options::default() };
+        simulate(&program(&text), &BTreeMap::new(), &options).expect_err("a deadlock").to_string()
+    });
+    assert!(stream.contains("PE (1, 0), task main, step 0: waits for 2 more wavelets of colour c0"), "{stream}");
+    let lines = |text: &str| text.lines().skip(1).map(str::to_string).collect::<Vec<_>>();
+    assert_eq!(lines(&wavelet), lines(&stream));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use waferloom_fabric::text::parse;
 use waferloom_fabric::{HostTensor, Port, PortKind, Program, Region, verify};
 use waferloom_simulator::{Engine, Options, SimulateError, simulate};
@@ -295,7 +296,9 @@ fn without_races(text: &str) -> String {
         // " async u1", and perhaps " then activate 9".
         let rest = part.trim_start_matches(|c: char| c.is_ascii_digit());
         let rest = match rest.strip_prefix(" then ") {
-            Some(then) => then.trim_start_matches(|c: char| !c.is_ascii_digit()).trim_start_matches(|c: char| c.is_ascii_digit()),
+            Some(then) => {
+                then.trim_start_matches(|c: char| !c.is_ascii_digit()).trim_start_matches(|c: char| c.is_ascii_digit())
+            }
             None => rest,
         };
         calm += rest;
@@ -308,7 +311,7 @@ fn with_results(text: &str, program: &Program) -> Program {
     let mut text = text.to_string();
     for at in Region::all(program.grid).coords() {
         let (x, y) = (at.x, at.y);
-        text += &format!("\nresult y{x}_{y} : i32[256] at 0 origin {x},{y} on 1x1");
+        let _ = write!(text, "\nresult y{x}_{y} : i32[256] at 0 origin {x},{y} on 1x1");
     }
     parse(&text).unwrap_or_else(|e| panic!("{e}\n{text}"))
 }

@@ -1,13 +1,17 @@
 //! Some elements of a vector instruction at once.
 
+use super::Stream;
 use super::pe::account;
 use super::run::{Run, Sender};
-use super::values::{in_memory_part, values};
-use super::Stream;
+use super::values::{Sent, in_memory_part, values};
 use crate::wavelet::element::{self, Fault, Wait};
 use crate::wavelet::operand::Port;
 use crate::wavelet::pe::{Activity, VectorWork};
 use waferloom_fabric::Direction;
+
+/// Elements that are run in one go. Longer instructions are cut, so that a run can be stopped within them and what is under
+/// way needs little memory.
+pub(super) const MOST_AT_ONCE: u64 = 1 << 16;
 
 /// What a thread did.
 pub(super) enum Outcome {
@@ -32,7 +36,7 @@ impl Stream<'_> {
             return wait(Activity::Busy, work.ready);
         }
         let mut count = match self.arrived(pe, work) {
-            Ok(arrived) => arrived.min(work.remaining),
+            Ok(arrived) => arrived.min(work.remaining).min(MOST_AT_ONCE),
             Err(until) => return wait(Activity::FabricIn, until),
         };
         if let Port::Fifo { fifo, .. } = work.dst {
@@ -109,7 +113,7 @@ impl Stream<'_> {
         let state = &mut self.band.pes[pe];
         let (data, busy, stall) = if in_memory {
             let (busy, stall) = in_memory_part(state, work, machine, count)?;
-            (None, busy, stall)
+            (Sent::Nothing, busy, stall)
         } else {
             let (data, stall) = values(state, work, machine, &taken, count)?;
             (data, count, stall)
@@ -118,12 +122,11 @@ impl Stream<'_> {
         let waits = if taken.iter().any(Option::is_some) { Activity::FabricIn } else { Activity::Busy };
         account(&mut self.band.pes[pe], (now, now + cycles), busy, stall, waits);
         self.band.pes[pe].free = now + cycles;
-        if let (Port::FabOut { queue, .. }, Some(data)) = (&work.dst, data)
-            && let Some(lane) = self.lane(pe, *queue)
+        let delay = 1 + u64::from(machine.ramp_cycles);
+        if let Port::FabOut { queue, .. } = work.dst
+            && let Some(lane) = self.lane(pe, queue)
+            && let Some(run) = data.into_run((now + delay, now + cycles - 1 + delay), Sender::Pe(pe as u32))
         {
-            let delay = 1 + u64::from(machine.ramp_cycles);
-            let times = (now + delay, now + cycles - 1 + delay);
-            let run = data.into_run(times, Sender::Pe(pe as u32));
             self.push(pe, lane, Direction::Ramp, run);
         }
         self.wake_occupied(pe, now);

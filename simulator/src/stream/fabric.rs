@@ -316,9 +316,7 @@ impl Stream<'_> {
         }
         match work.dst {
             Port::FabOut { queue, .. } => match state.outputs.get(queue as usize).and_then(|o| o.as_ref()?.lane) {
-                Some(lane) => {
-                    promise.min(self.room_at(pe, lane as usize, Direction::Ramp as usize, depth + 1))
-                }
+                Some(lane) => promise.min(self.room_at(pe, lane as usize, Direction::Ramp as usize, depth + 1)),
                 None => 0,
             },
             Port::Fifo { .. } => 0,

@@ -10,8 +10,13 @@ impl Stream<'_> {
         let source = &self.band.sources[index];
         let (router, lane, port) = (source.local, source.lane, source.direction);
         let left = (source.data.len() - source.next) as u64;
-        if left == 0 || self.now < source.earliest {
-            return if left > 0 { self.wake_source(index, self.band.sources[index].earliest) };
+        let earliest = source.earliest;
+        if left == 0 {
+            return;
+        }
+        if self.now < earliest {
+            self.wake_source(index, earliest);
+            return;
         }
         let count = self.room(router, lane, port as usize, left).min(left);
         if count == 0 {

@@ -1,8 +1,8 @@
 //! Threads and tasks of a PE.
 
-use super::chunk::Outcome;
-use super::run::{Run, Sender};
 use super::Stream;
+use super::chunk::{MOST_AT_ONCE, Outcome};
+use super::run::{Run, Sender};
 use crate::wavelet::band::close_span;
 use crate::wavelet::decode::{Step, TaskCode};
 use crate::wavelet::element::{self, Fault, Wait};
@@ -253,6 +253,7 @@ impl Stream<'_> {
         }
         state.running = issued;
         if element::in_memory(&work)
+            && work.remaining <= MOST_AT_ONCE
             && state.microthreads.iter().all(Option::is_none)
             && let Some((busy, stall)) = bulk::run(&mut state.memory, &mut work, machine)
         {

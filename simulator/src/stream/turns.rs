@@ -230,7 +230,8 @@ impl Stream<'_> {
                 let index = index + if twins { source as u64 } else { 0 };
                 let head = inputs[queue as usize].head();
                 let rest = index.saturating_sub(head.map_or(0, |run| run.count));
-                let run = if head.is_some_and(|run| index < run.count) { head } else { inputs[queue as usize].second() };
+                let run =
+                    if head.is_some_and(|run| index < run.count) { head } else { inputs[queue as usize].second() };
                 let place = if head.is_some_and(|run| index < run.count) { index } else { rest };
                 run.and_then(|run| run.words().get(place as usize)).copied().unwrap_or(0)
             };

@@ -11,6 +11,7 @@ use waferloom_fabric::{Dtype, Machine, VectorOp};
 
 /// What a chunk sends.
 pub(super) enum Sent {
+    Nothing,
     New(Vec<u32>),
     /// The wavelets of a run as they came.
     Same(Run),
@@ -18,39 +19,47 @@ pub(super) enum Sent {
 
 impl Sent {
     /// The run that it becomes.
-    pub(super) fn into_run(self, times: (u64, u64), sender: Sender) -> Run {
+    pub(super) fn into_run(self, times: (u64, u64), sender: Sender) -> Option<Run> {
         match self {
-            Sent::New(words) => Run::new(words, times, 0, sender),
-            Sent::Same(run) => Run { hops: 0, sender, ..run.at(times.0, times.1) },
+            Sent::Nothing => None,
+            Sent::New(words) => Some(Run::new(words, times, 0, sender)),
+            Sent::Same(run) => Some(Run { hops: 0, sender, ..run.at(times.0, times.1) }),
         }
     }
 }
 
 /// A part of an instruction over memory; gives busy cycles and waits for memory.
-pub(super) fn in_memory_part(pe: &mut Pe, work: &mut VectorWork, machine: &Machine, count: u64) -> Result<(u64, u64), Fault> {
+pub(super) fn in_memory_part(
+    pe: &mut Pe,
+    work: &mut VectorWork,
+    machine: &Machine,
+    count: u64,
+) -> Result<(u64, u64), Fault> {
     let rest = work.remaining - count;
     work.remaining = count;
-    let bulk = bulk::run(&mut pe.memory, work, machine);
-    let done = match bulk {
-        Some(done) => done,
-        None => {
-            let (mut busy, mut stall) = (0, 0);
-            while work.remaining > 0 {
-                let mut worst = 0;
-                for _ in 0..u64::from(work.lanes).max(1).min(work.remaining) {
-                    let (operands, wait) = element::read_sources(pe, work, machine, |_, _, _| 0)?;
-                    element::write_result(pe, work, numerics::apply(work.op, operands))?;
-                    worst = worst.max(wait);
-                    work.remaining -= 1;
-                }
-                busy += 1;
-                stall += u64::from(worst);
-            }
-            (busy, stall)
-        }
+    let done = match bulk::run(&mut pe.memory, work, machine) {
+        Some(done) => Ok(done),
+        None => one_by_one(pe, work, machine),
     };
     work.remaining = rest;
-    Ok(done)
+    done
+}
+
+/// The same element by element, which finds out what access fails.
+fn one_by_one(pe: &mut Pe, work: &mut VectorWork, machine: &Machine) -> Result<(u64, u64), Fault> {
+    let (mut busy, mut stall) = (0, 0);
+    while work.remaining > 0 {
+        let mut worst = 0;
+        for _ in 0..u64::from(work.lanes).max(1).min(work.remaining) {
+            let (operands, wait) = element::read_sources(pe, work, machine, |_, _, _| 0)?;
+            element::write_result(pe, work, numerics::apply(work.op, operands))?;
+            worst = worst.max(wait);
+            work.remaining -= 1;
+        }
+        busy += 1;
+        stall += u64::from(worst);
+    }
+    Ok((busy, stall))
 }
 
 /// The numbers of a chunk: what it sends, if it does, and its waits for memory.
@@ -60,7 +69,7 @@ pub(super) fn values(
     machine: &Machine,
     taken: &[Option<Run>; 3],
     count: u64,
-) -> Result<(Option<Sent>, u64), Fault> {
+) -> Result<(Sent, u64), Fault> {
     if let Some(sent) = fast(pe, work, taken, count) {
         work.remaining -= count;
         return Ok((sent, 0));
@@ -82,11 +91,11 @@ pub(super) fn values(
     }
     work.remaining -= count;
     let sends = matches!(work.dst, Port::FabOut { .. });
-    Ok((sends.then_some(Sent::New(sent)), stall))
+    Ok((if sends { Sent::New(sent) } else { Sent::Nothing }, stall))
 }
 
 /// Moves of words and sums of floats in whole rows; `None`, with nothing done, for everything else.
-fn fast(pe: &mut Pe, work: &mut VectorWork, taken: &[Option<Run>; 3], count: u64) -> Option<Option<Sent>> {
+fn fast(pe: &mut Pe, work: &mut VectorWork, taken: &[Option<Run>; 3], count: u64) -> Option<Sent> {
     let word = |port: &Port| port.bytes() == Some(4) || matches!(port, Port::Null | Port::Scalar(_));
     if !work.srcs[..work.arity].iter().chain([&work.dst]).all(word) {
         return None;
@@ -137,7 +146,7 @@ fn fast_floats(
     taken: &[Option<Run>; 3],
     count: u64,
     operation: impl Fn(f32, f32) -> f32,
-) -> Option<Option<Sent>> {
+) -> Option<Sent> {
     let target = match &work.dst {
         Port::Memory(cursor) => Some(row(cursor, count).filter(|range| range.end <= pe.memory.len())?),
         Port::FabOut { dtype: Dtype::F32, .. } => None,
@@ -154,10 +163,8 @@ fn fast_floats(
             return None;
         }
     }
-    let sources = (
-        floats(pe, &work.srcs[0], taken[0].as_ref(), count)?,
-        floats(pe, &work.srcs[1], taken[1].as_ref(), count)?,
-    );
+    let sources =
+        (floats(pe, &work.srcs[0], taken[0].as_ref(), count)?, floats(pe, &work.srcs[1], taken[1].as_ref(), count)?);
     let results: Vec<u32> = match &sources {
         (Floats::Many(a), Floats::Many(b)) => a.iter().zip(b).map(|(&a, &b)| operation(a, b).to_bits()).collect(),
         (Floats::Many(a), Floats::One(b)) => a.iter().map(|&a| operation(a, *b).to_bits()).collect(),
@@ -169,11 +176,11 @@ fn fast_floats(
             cursor.advance_in_row(count);
         }
     }
-    let Some(target) = target else { return Some(Some(Sent::New(results))) };
+    let Some(target) = target else { return Some(Sent::New(results)) };
     for (slot, bits) in pe.memory[target].chunks_exact_mut(4).zip(results) {
         slot.copy_from_slice(&bits.to_le_bytes());
     }
-    Some(None)
+    Some(Sent::Nothing)
 }
 
 fn cursor(port: &Port) -> Option<&Cursor> {
@@ -183,11 +190,11 @@ fn cursor(port: &Port) -> Option<&Cursor> {
     }
 }
 
-fn fast_move(pe: &mut Pe, work: &mut VectorWork, taken: &[Option<Run>; 3], count: u64) -> Option<Option<Sent>> {
+fn fast_move(pe: &mut Pe, work: &mut VectorWork, taken: &[Option<Run>; 3], count: u64) -> Option<Sent> {
     let bytes = count as usize * 4;
     match (&mut work.srcs[0], &mut work.dst, &taken[0]) {
         (Port::FabIn { dtype: a, .. }, Port::FabOut { dtype: b, .. }, Some(run)) if a == b => {
-            Some(Some(Sent::Same(run.clone())))
+            Some(Sent::Same(run.clone()))
         }
         (Port::FabIn { dtype, .. }, Port::Memory(cursor), Some(run))
             if *dtype == cursor.dtype && cursor.row_step() == 4 && cursor.row_rest() >= count =>
@@ -198,7 +205,7 @@ fn fast_move(pe: &mut Pe, work: &mut VectorWork, taken: &[Option<Run>; 3], count
                 slot.copy_from_slice(&word.to_le_bytes());
             }
             cursor.advance_in_row(count);
-            Some(None)
+            Some(Sent::Nothing)
         }
         (Port::Memory(cursor), Port::FabOut { dtype, .. }, _)
             if *dtype == cursor.dtype && cursor.row_step() == 4 && cursor.row_rest() >= count =>
@@ -207,7 +214,7 @@ fn fast_move(pe: &mut Pe, work: &mut VectorWork, taken: &[Option<Run>; 3], count
             let slots = pe.memory.get(start..start.checked_add(bytes)?)?;
             let words = slots.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
             cursor.advance_in_row(count);
-            Some(Some(Sent::New(words)))
+            Some(Sent::New(words))
         }
         _ => None,
     }
