@@ -301,10 +301,11 @@ pub(crate) enum Optimize {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Simulation")]
 pub(crate) struct EngineArgs {
-    /// The engine: wavelet moves every wavelet through every router, cycle by cycle
+    /// The engine: wavelet moves every wavelet through every router, cycle by cycle; stream moves runs of wavelets, with the
+    /// same outputs and nearly the same cycles, in less time
     #[arg(long, value_enum, default_value_t = Engine::Wavelet, hide_possible_values = true)]
     pub(crate) engine: Engine,
-    /// Host threads; 0 lets the engine choose. Results are the same at any number
+    /// Host threads of the wavelet engine; 0 lets it choose. Results are the same at any number
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) threads: usize,
     /// Stop, with exit code 3, after so many cycles of one run
@@ -372,6 +373,8 @@ impl Precision {
 pub(crate) enum Engine {
     /// Every wavelet at every router, cycle by cycle
     Wavelet,
+    /// Runs of wavelets from instruction to instruction
+    Stream,
 }
 
 impl Engine {
@@ -379,6 +382,15 @@ impl Engine {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Engine::Wavelet => "wavelet",
+            Engine::Stream => "stream",
+        }
+    }
+
+    /// The simulator's name for it.
+    pub(crate) fn simulated(self) -> waferloom_simulator::Engine {
+        match self {
+            Engine::Wavelet => waferloom_simulator::Engine::Wavelet,
+            Engine::Stream => waferloom_simulator::Engine::Stream,
         }
     }
 }

@@ -65,6 +65,7 @@ pub(crate) fn run(
         };
         progress.say(format!("simulating{of}"));
         let options = waferloom_simulator::Options {
+            engine: engine.engine.simulated(),
             threads: engine.threads,
             base_dir,
             max_cycles: engine.max_cycles,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use waferloom_compiler::{Options, Plan, lower, plan, prepare};
 use waferloom_fabric::{Dtype, Extent, HostData, HostTensor, Machine, Program, verify};
 use waferloom_models::{Graph, ImportOptions, Tensor, TensorData, import_onnx, read_npz};
-use waferloom_simulator::{Run, simulate};
+use waferloom_simulator::{Engine, Run, simulate};
 
 fn folder(name: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/models")).join(name)
@@ -217,4 +217,21 @@ fn a_grid_larger_than_the_machine_is_refused() {
     let options = Options::new(machine, Extent { width: 17, height: 2 }, Dtype::F32);
     let error = plan(&graph, &options).unwrap_err().to_string();
     assert!(error.contains("17x2") && error.contains("16x16"), "{error}");
+}
+
+/// Runs of wavelets give the bits that single wavelets give, and nearly their cycles.
+#[test]
+fn the_stream_engine_gives_the_same_outputs() {
+    for name in MODELS.iter().chain(&MORE_MODELS) {
+        let (graph, inputs) = import(name);
+        let (_, program) = compile(&graph, "bench16", (16, 16), Dtype::F32);
+        let [wavelet, stream] = [Engine::Wavelet, Engine::Stream].map(|engine| {
+            let options = waferloom_simulator::Options { engine, ..Default::default() };
+            simulate(&program, &inputs, &options).unwrap_or_else(|e| panic!("{name} {engine:?}: {e}"))
+        });
+        assert_eq!(wavelet.outputs, stream.outputs, "{name}");
+        let ratio = stream.cycles as f64 / wavelet.cycles as f64;
+        println!("{name}: {} and {} cycles, ratio {ratio:.3}", wavelet.cycles, stream.cycles);
+        assert!((0.9..=1.1).contains(&ratio), "{name}: {} and {} cycles", wavelet.cycles, stream.cycles);
+    }
 }

@@ -3,6 +3,7 @@
 //! The simulator sees a program and the host's tensors, nothing else: it knows no graph and no kernel.
 
 pub mod report;
+mod stream;
 mod wavelet;
 
 pub use report::{Facts, Report, Totals};
@@ -12,10 +13,23 @@ use std::sync::atomic::AtomicBool;
 use waferloom_fabric::{Findings, HostTensor, Program, verify};
 pub use wavelet::pe::PeCounters;
 
-/// How a run is done; nothing here changes its result.
+/// What moves the wavelets. The outputs are the same bits, unless the program is a race: its result depends on which of two
+/// streams arrives first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Engine {
+    /// Every wavelet at every router, cycle by cycle: the reference.
+    #[default]
+    Wavelet,
+    /// Runs of wavelets from instruction to instruction: much faster on long vectors, with approximate cycles.
+    Stream,
+}
+
+/// How a run is done; but for the engine, whose cycles differ a little, nothing here changes its result.
 #[derive(Clone, Copy, Default)]
 pub struct Options<'a> {
-    /// Host threads; 0 lets the engine choose.
+    /// What moves the wavelets.
+    pub engine: Engine,
+    /// Host threads of the wavelet engine; 0 lets it choose. The stream engine runs on one.
     pub threads: usize,
     /// Folder to which the paths of constants in files are relative; the current one when there is none.
     pub base_dir: Option<&'a Path>,
@@ -165,7 +179,7 @@ pub enum SimulateError {
     },
 }
 
-/// Runs a program on the `wavelet` engine, after the verifier has found no error in it.
+/// Runs a program on the engine of the options, after the verifier has found no error in it.
 ///
 /// # Errors
 /// See [`SimulateError`]. No program makes this panic.
@@ -182,5 +196,8 @@ pub fn simulate(
     for warning in warnings {
         tracing::info!("{warning}");
     }
-    wavelet::run(program, inputs, options)
+    match options.engine {
+        Engine::Wavelet => wavelet::run(program, inputs, options),
+        Engine::Stream => stream::run(program, inputs, options),
+    }
 }

@@ -6,14 +6,20 @@
 use std::collections::BTreeMap;
 use waferloom_fabric::text::parse;
 use waferloom_fabric::{HostData, HostTensor, Program};
-use waferloom_simulator::{Options, Run, SimulateError, simulate};
+use waferloom_simulator::{Engine, Options, Run, SimulateError, simulate};
 
 fn program(text: &str) -> Program {
     parse(text).unwrap_or_else(|e| panic!("{e}\n{text}"))
 }
 
+/// Runs a text on both engines, which here take the same cycles.
 fn run(text: &str) -> Run {
-    simulate(&program(text), &BTreeMap::new(), &Options::default()).unwrap_or_else(|e| panic!("{e}"))
+    let [wavelet, stream] = [Engine::Wavelet, Engine::Stream].map(|engine| {
+        let options = Options { engine, ..Options::default() };
+        simulate(&program(text), &BTreeMap::new(), &options).unwrap_or_else(|e| panic!("{engine:?}: {e}"))
+    });
+    assert_eq!((&wavelet.outputs, wavelet.cycles), (&stream.outputs, stream.cycles), "{text}");
+    wavelet
 }
 
 /// A single PE with a class that holds `body` and 48 000 bytes of buffer.

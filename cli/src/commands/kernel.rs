@@ -54,6 +54,7 @@ fn one(
         progress.say(format!("simulating {}, cycle {}", kernel.name, summary::grouped(p.cycle)));
     };
     let options = Options {
+        engine: args.engine.engine.simulated(),
         threads: args.engine.threads,
         base_dir: None,
         max_cycles: args.engine.max_cycles,

@@ -86,7 +86,7 @@ fn machines_and_grids_that_are_none() {
     for bad in ["16", "0x4", "4x0", "axb", "4x99999"] {
         bench.refuses(&format!("run {vit} --grid {bad}"), &["--grid", bad, "such as 16x16"]);
     }
-    bench.refuses(&format!("run {vit} --engine stream"), &["stream", "wavelet"]);
+    bench.refuses(&format!("run {vit} --engine flow"), &["flow", "wavelet", "stream"]);
     bench.refuses(&format!("run {vit} --dtype f64"), &["f64", "f32, f16, bf16, cb16"]);
     bench.refuses(&format!("run {vit} --dim batch"), &["--dim", "batch=4"]);
     bench.refuses(&format!("run {vit} --shape pixel_values"), &["--shape", "input_ids=1x32"]);

@@ -5,7 +5,7 @@ use waferloom_fabric::Machine;
 use waferloom_kernels::catalog::all;
 
 /// Settings of each kernel over which the estimate must hold.
-const SWEEPS: &[(&str, &[&str])] = &[
+pub(super) const SWEEPS: &[(&str, &[&str])] = &[
     (
         "allgather",
         &[

@@ -3,6 +3,7 @@
 mod arbitrary;
 mod collectives;
 mod elementary;
+mod engines;
 mod estimates;
 mod gemm;
 mod gemv;

@@ -278,7 +278,7 @@ impl Band {
     }
 
     /// Index of the PE at the other end of a link.
-    fn neighbour(&self, local: usize, direction: Direction) -> Option<u32> {
+    pub(crate) fn neighbour(&self, local: usize, direction: Direction) -> Option<u32> {
         let (at, here, width) = (self.pes[local].at.0, self.global(local) as u32, u32::from(self.grid.width));
         match direction {
             Direction::West => (at.x > 0).then(|| here - 1),
@@ -388,7 +388,8 @@ impl Band {
     }
 }
 
-fn close_span(spans: &mut [Span], pe: &mut Pe, now: u64) {
+/// Ends the operator that a PE is in.
+pub(crate) fn close_span(spans: &mut [Span], pe: &mut Pe, now: u64) {
     if let Some(InOperator { operator, since, busy }) = pe.operator.take()
         && let Some(span) = spans.get_mut(operator as usize)
     {

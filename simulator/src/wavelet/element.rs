@@ -131,10 +131,29 @@ fn take(pe: &mut Pe, queue: u8) -> u32 {
 }
 
 fn run_any(pe: &mut Pe, router: &mut Router, work: &mut VectorWork, machine: &Machine, now: u64) -> Result<u32, Fault> {
+    let (values, stall) = read_sources(pe, work, machine, |pe, _, queue| take(pe, queue))?;
+    let result = numerics::apply(work.op, values);
+    if let Port::FabOut { queue, dtype } = &work.dst {
+        send(pe, router, *queue, machine, now, result.to_bits(*dtype), 0);
+    } else {
+        write_result(pe, work, result)?;
+    }
+    work.remaining -= 1;
+    Ok(stall)
+}
+
+/// The sources of the next element, and the cycles that reading them takes beyond its own. `take` gives the next wavelet of a
+/// source (its place among the sources, its queue).
+pub(crate) fn read_sources(
+    pe: &mut Pe,
+    work: &mut VectorWork,
+    machine: &Machine,
+    mut take: impl FnMut(&mut Pe, usize, u8) -> u32,
+) -> Result<([Element; 3], u32), Fault> {
     let mut values = [Element::Int(0); 3];
     let mut reads = [0i64; 3];
     let mut read_count = 0;
-    for (value, port) in values.iter_mut().zip(&mut work.srcs).take(work.arity) {
+    for (i, (value, port)) in values.iter_mut().zip(&mut work.srcs).take(work.arity).enumerate() {
         *value = match port {
             Port::Memory(cursor) => {
                 let bits = read(pe, cursor.address(), cursor.dtype.bytes())?;
@@ -146,13 +165,17 @@ fn run_any(pe: &mut Pe, router: &mut Router, work: &mut VectorWork, machine: &Ma
                 cursor.advance();
                 value
             }
-            Port::FabIn { queue, dtype } => Element::from_bits(take(pe, *queue), *dtype),
+            Port::FabIn { queue, dtype } => Element::from_bits(take(pe, i, *queue), *dtype),
             Port::Fifo { fifo, dtype } => Element::from_bits(pop_fifo(pe, *fifo)?, *dtype),
             Port::Scalar(element) => *element,
             Port::FabOut { .. } | Port::Null => return Err(Fault("a source that can only be a destination".into())),
         };
     }
-    let result = numerics::apply(work.op, values);
+    Ok((values, memory_stall(&reads[..read_count], machine)))
+}
+
+/// Stores an element's result where that is not the fabric.
+pub(crate) fn write_result(pe: &mut Pe, work: &mut VectorWork, result: Element) -> Result<(), Fault> {
     match &mut work.dst {
         Port::Memory(cursor) => {
             let (address, bytes) = (cursor.address(), cursor.dtype.bytes());
@@ -160,19 +183,17 @@ fn run_any(pe: &mut Pe, router: &mut Router, work: &mut VectorWork, machine: &Ma
                 .ok_or_else(|| outside(pe, address, bytes, "write"))?;
             cursor.advance();
         }
-        Port::FabOut { queue, dtype } => send(pe, router, *queue, machine, now, result.to_bits(*dtype), 0),
         Port::Fifo { fifo, dtype } => push_fifo(pe, *fifo, result.to_bits(*dtype))?,
-        Port::Null => {}
+        Port::FabOut { .. } | Port::Null => {}
         Port::FabIn { .. } | Port::Scalar(_) => return Err(Fault("a destination that can only be a source".into())),
     }
-    work.remaining -= 1;
-    Ok(memory_stall(&reads[..read_count], machine))
+    Ok(())
 }
 
 /// Cycles beyond the first that reads take: more operands than ports, and two reads of the same bank.
 ///
 /// Two reads conflict when their bank numbers are equal modulo `bank_conflict_modulo`; the same 64-bit word is read once.
-fn memory_stall(reads: &[i64], machine: &Machine) -> u32 {
+pub(crate) fn memory_stall(reads: &[i64], machine: &Machine) -> u32 {
     let count = reads.len() as u32;
     let ports = count.div_ceil(machine.sram_reads_per_cycle).saturating_sub(1);
     let bank = |address: i64| (address / 8) as u32 % machine.sram_banks % machine.bank_conflict_modulo;

@@ -51,7 +51,7 @@ pub(crate) fn cycle(
     pe.account(now);
     take_controls(shared, pe, now);
     let tasks = &shared.classes[class as usize].tasks;
-    if pe.running.is_none() && start_task(tasks, pe, now) {
+    if pe.running.is_none() && start_task(tasks, pe, |pe, queue| take_word(pe, queue, now)) {
         pe.work(now, u64::from(shared.machine.task_switch_cycles), 0);
         if pe.free > now {
             pe.wake = pe.free;
@@ -118,7 +118,13 @@ fn take_controls(shared: &Shared<'_>, pe: &mut Pe, now: u64) {
 }
 
 /// Picks the next task: control tasks in the order of arrival, then teardowns, then the lowest id that can run.
-fn start_task(tasks: &[TaskCode], pe: &mut Pe, now: u64) -> bool {
+///
+/// `take_word` gives the data wavelet at the head of an input queue, if it can be taken now.
+pub(crate) fn start_task(
+    tasks: &[TaskCode],
+    pe: &mut Pe,
+    mut take_word: impl FnMut(&mut Pe, u8) -> Option<u32>,
+) -> bool {
     let blocked = pe.blocked;
     let open = |id: u8| blocked >> id & 1 == 0;
     if let Some(place) = pe.controls.iter().position(|&(id, _)| open(id))
@@ -143,14 +149,8 @@ fn start_task(tasks: &[TaskCode], pe: &mut Pe, now: u64) -> bool {
             TaskKind::Data { queue }
                 if !taken(pe, &Port::FabIn { queue, dtype: waferloom_fabric::Dtype::I32 }, false) =>
             {
-                let Some(Some(input)) = pe.inputs.get_mut(queue as usize) else { continue };
-                match input.wavelets.front() {
-                    Some(&(ready, data, 0)) if ready <= now => {
-                        input.wavelets.pop_front();
-                        set_register(pe, 0, data as i32);
-                    }
-                    _ => continue,
-                }
+                let Some(word) = take_word(pe, queue) else { continue };
+                set_register(pe, 0, word as i32);
             }
             _ => continue,
         }
@@ -160,18 +160,30 @@ fn start_task(tasks: &[TaskCode], pe: &mut Pe, now: u64) -> bool {
     false
 }
 
-fn set_register(pe: &mut Pe, register: u8, value: i32) {
+/// The data wavelet at the head of an input queue, if it is there now.
+fn take_word(pe: &mut Pe, queue: u8, now: u64) -> Option<u32> {
+    let input = pe.inputs.get_mut(queue as usize)?.as_mut()?;
+    match input.wavelets.front() {
+        Some(&(ready, data, 0)) if ready <= now => {
+            input.wavelets.pop_front();
+            Some(data)
+        }
+        _ => None,
+    }
+}
+
+pub(crate) fn set_register(pe: &mut Pe, register: u8, value: i32) {
     if let Some(slot) = pe.registers.get_mut(register as usize) {
         *slot = value;
     }
 }
 
-fn value(pe: &Pe, value: Value) -> i32 {
+pub(crate) fn value(pe: &Pe, value: Value) -> i32 {
     Values { registers: &pe.registers, params: &pe.params }.get(value)
 }
 
 /// Whether a microthread holds the queue, or the same side of a FIFO: one may push while another pops.
-fn taken(pe: &Pe, port: &Port, as_destination: bool) -> bool {
+pub(crate) fn taken(pe: &Pe, port: &Port, as_destination: bool) -> bool {
     let same = |other: &Port| match (port, other) {
         (Port::FabIn { queue: a, .. }, Port::FabIn { queue: b, .. })
         | (Port::FabOut { queue: a, .. }, Port::FabOut { queue: b, .. })
@@ -194,12 +206,17 @@ fn microthread(shared: &Shared<'_>, pe: &mut Pe, router: &mut Router, thread: us
     if work.remaining > 0 {
         pe.microthreads[thread] = Some(work);
     } else if let Some(then) = work.then {
-        match then {
-            Completion::Activate(id) => pe.activated |= 1u64.checked_shl(id.into()).unwrap_or(0),
-            Completion::Unblock(id) => pe.blocked &= !1u64.checked_shl(id.into()).unwrap_or(0),
-        }
+        complete(pe, then);
     }
     Ok(Turn::Ran)
+}
+
+/// What the end of an asynchronous instruction does.
+pub(crate) fn complete(pe: &mut Pe, then: Completion) {
+    match then {
+        Completion::Activate(id) => pe.activated |= 1u64.checked_shl(id.into()).unwrap_or(0),
+        Completion::Unblock(id) => pe.blocked &= !1u64.checked_shl(id.into()).unwrap_or(0),
+    }
 }
 
 /// Runs what fits into one cycle: one element, or as many as there are lanes when all operands are in memory.
@@ -257,7 +274,7 @@ fn main_thread(
                 pe.running = None;
                 pe.last = pe.last.max(now);
                 // Another task may be ready: look again at once.
-                return Ok(if start_task(tasks, pe, now) {
+                return Ok(if start_task(tasks, pe, |pe, queue| take_word(pe, queue, now)) {
                     pe.work(now, u64::from(shared.machine.task_switch_cycles), 0);
                     Turn::Ran
                 } else {
@@ -282,10 +299,49 @@ fn timed_step(
     now: u64,
 ) -> Result<Turn, Fault> {
     let machine = shared.machine;
-    let mut cycles = machine.scalar_cycles;
-    let mut next = running.step + 1;
+    if let Step::Vector { .. } = step {
+        return vector(shared, pe, router, step, running, now);
+    }
+    if let Some((cycles, next)) = local_step(machine, pe, step, running.step, now)? {
+        pe.work(now, u64::from(cycles), 0);
+        running.step = next;
+        pe.running = Some(running);
+        return Ok(Turn::Ran);
+    }
     match step {
-        Step::Vector { .. } => return vector(shared, pe, router, step, running, now),
+        Step::SendControl { queue, control, payload } => {
+            let port = Port::FabOut { queue: *queue, dtype: waferloom_fabric::Dtype::I32 };
+            if taken(pe, &port, true) || !element::has_room(pe, router, *queue) {
+                return Ok(Turn::Waits(Wait { activity: Activity::FabricOut, until: u64::MAX }));
+            }
+            let payload = value(pe, *payload) as u32 & 0xFFFF;
+            element::send(pe, router, *queue, machine, now, payload, control + 1);
+        }
+        Step::SetPosition { color, position } => {
+            if let Some(lane) = router.lane_of(*color) {
+                router.lanes[lane].set_position(*position, shared.routes);
+                router.lanes[lane].closed = false;
+            }
+        }
+        _ => {}
+    }
+    pe.work(now, u64::from(machine.scalar_cycles), 0);
+    running.step += 1;
+    pe.running = Some(running);
+    Ok(Turn::Ran)
+}
+
+/// A step that touches nothing but the PE itself: gives its cycles and the step after it. `None` for any other step.
+pub(crate) fn local_step(
+    machine: &Machine,
+    pe: &mut Pe,
+    step: &Step,
+    at: u32,
+    now: u64,
+) -> Result<Option<(u32, u32)>, Fault> {
+    let mut cycles = machine.scalar_cycles;
+    let mut next = at + 1;
+    match step {
         Step::Scalar { op, dst, a, b } => {
             let result = scalar(*op, value(pe, *a), value(pe, *b));
             set_register(pe, *dst, result);
@@ -342,26 +398,9 @@ fn timed_step(
         Step::Activate(id) => pe.activated |= 1u64.checked_shl((*id).into()).unwrap_or(0),
         Step::Block(id) => pe.blocked |= 1u64.checked_shl((*id).into()).unwrap_or(0),
         Step::Unblock(id) => pe.blocked &= !1u64.checked_shl((*id).into()).unwrap_or(0),
-        Step::SendControl { queue, control, payload } => {
-            let port = Port::FabOut { queue: *queue, dtype: waferloom_fabric::Dtype::I32 };
-            if taken(pe, &port, true) || !element::has_room(pe, router, *queue) {
-                return Ok(Turn::Waits(Wait { activity: Activity::FabricOut, until: u64::MAX }));
-            }
-            let payload = value(pe, *payload) as u32 & 0xFFFF;
-            element::send(pe, router, *queue, machine, now, payload, control + 1);
-        }
-        Step::SetPosition { color, position } => {
-            if let Some(lane) = router.lane_of(*color) {
-                router.lanes[lane].set_position(*position, shared.routes);
-                router.lanes[lane].closed = false;
-            }
-        }
-        Step::Jump(_) | Step::Mark { .. } | Step::End => {}
+        _ => return Ok(None),
     }
-    pe.work(now, u64::from(cycles), 0);
-    running.step = next;
-    pe.running = Some(running);
-    Ok(Turn::Ran)
+    Ok(Some((cycles, next)))
 }
 
 fn scalar(op: ScalarOp, a: i32, b: i32) -> i32 {
@@ -405,10 +444,7 @@ fn vector(
     if work.remaining == 0 {
         pe.work(now, scalar, 0);
         if let Some(Some(then)) = run_async.map(|a| a.then) {
-            match then {
-                Completion::Activate(id) => pe.activated |= 1u64.checked_shl(id.into()).unwrap_or(0),
-                Completion::Unblock(id) => pe.blocked &= !1u64.checked_shl(id.into()).unwrap_or(0),
-            }
+            complete(pe, then);
         }
     } else if let Some(run_async) = run_async {
         let Some(slot) = pe.microthreads.get_mut(run_async.microthread as usize) else {
@@ -465,7 +501,7 @@ fn one_by_one(
 }
 
 /// Resolves the operands with the PE's values.
-fn prepare(
+pub(crate) fn prepare(
     pe: &Pe,
     machine: &Machine,
     op: VectorOp,

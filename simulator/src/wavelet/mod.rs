@@ -12,20 +12,20 @@
 //! - [`lockstep`]: the bands in step
 //! - [`stall`]: who waits for what when nothing moves any more
 
-mod band;
-mod bulk;
-mod decode;
-mod element;
-mod execute;
+pub(crate) mod band;
+pub(crate) mod bulk;
+pub(crate) mod decode;
+pub(crate) mod element;
+pub(crate) mod execute;
 mod floats;
-mod host;
+pub(crate) mod host;
 mod lockstep;
-mod numerics;
-mod operand;
+pub(crate) mod numerics;
+pub(crate) mod operand;
 pub(crate) mod pe;
-mod router;
-mod setup;
-mod stall;
+pub(crate) mod router;
+pub(crate) mod setup;
+pub(crate) mod stall;
 
 use crate::{ItemTime, OperatorTime, Options, Run, SimulateError};
 use band::{Band, Span};
@@ -49,17 +49,13 @@ pub(crate) fn run(
     for band in &mut bands {
         band.finish(cycles);
     }
-    Ok(collect(program, &fabric, bands, cycles))
+    let leftover_wavelets = leftover(&bands);
+    Ok(collect(program, &fabric, bands, cycles, leftover_wavelets))
 }
 
-fn collect(program: &Program, fabric: &setup::Fabric<'_>, mut bands: Vec<Band>, cycles: u64) -> Run {
-    let mut spans = vec![Span::default(); program.operators.len()];
-    for band in &bands {
-        for (total, part) in spans.iter_mut().zip(&band.spans) {
-            total.join(part);
-        }
-    }
-    let leftover_wavelets = bands
+/// Wavelets that nobody has taken.
+fn leftover(bands: &[Band]) -> u64 {
+    bands
         .iter()
         .map(|b| {
             let routers =
@@ -68,7 +64,23 @@ fn collect(program: &Program, fabric: &setup::Fabric<'_>, mut bands: Vec<Band>, 
             let host = b.sources.iter().map(|s| s.data.len() - s.next).sum::<usize>();
             (routers + queues + host) as u64
         })
-        .sum();
+        .sum()
+}
+
+/// What a run gave, from the state at its end.
+pub(crate) fn collect(
+    program: &Program,
+    fabric: &setup::Fabric<'_>,
+    mut bands: Vec<Band>,
+    cycles: u64,
+    leftover_wavelets: u64,
+) -> Run {
+    let mut spans = vec![Span::default(); program.operators.len()];
+    for band in &bands {
+        for (total, part) in spans.iter_mut().zip(&band.spans) {
+            total.join(part);
+        }
+    }
     let outputs = outputs(program, fabric, &mut bands);
     Run {
         outputs,

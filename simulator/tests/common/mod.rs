@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use waferloom_fabric::text::parse;
 use waferloom_fabric::{HostData, HostTensor, Program};
-use waferloom_simulator::{Options, Run, SimulateError, simulate};
+use waferloom_simulator::{Engine, Options, Run, SimulateError, simulate};
 
 /// The program that a text stands for.
 pub(crate) fn program(text: &str) -> Program {
@@ -16,10 +16,19 @@ pub(crate) fn run(text: &str) -> Run {
     run_with(text, &[])
 }
 
-/// Runs a text with inputs.
+/// Runs a text with inputs, on both engines: the outputs are the same, the cycles nearly so. Gives what the `wavelet` engine
+/// gave.
 pub(crate) fn run_with(text: &str, inputs: &[(&str, HostTensor)]) -> Run {
     let inputs: BTreeMap<_, _> = inputs.iter().map(|(name, tensor)| ((*name).to_string(), tensor.clone())).collect();
-    simulate(&program(text), &inputs, &Options::default()).unwrap_or_else(|e| panic!("{e}\n{text}"))
+    let [wavelet, stream] = [Engine::Wavelet, Engine::Stream].map(|engine| {
+        let options = Options { engine, ..Options::default() };
+        simulate(&program(text), &inputs, &options).unwrap_or_else(|e| panic!("{engine:?}: {e}\n{text}"))
+    });
+    assert_eq!(wavelet.outputs, stream.outputs, "{text}");
+    // These runs are short: a few cycles are more than 5 %.
+    let off = wavelet.cycles.abs_diff(stream.cycles);
+    assert!(off <= 4 + wavelet.cycles / 20, "{} and {} cycles\n{text}", wavelet.cycles, stream.cycles);
+    wavelet
 }
 
 /// The error of a text that cannot run to its end.

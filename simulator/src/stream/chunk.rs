@@ -1,0 +1,138 @@
+//! Some elements of a vector instruction at once.
+
+use super::Stream;
+use super::pe::account;
+use super::run::{Run, Sender};
+use super::values::{Sent, in_memory_part, values};
+use crate::wavelet::element::{self, Fault, Wait};
+use crate::wavelet::operand::Port;
+use crate::wavelet::pe::{Activity, VectorWork};
+use waferloom_fabric::Direction;
+
+/// Elements that are run in one go. Longer instructions are cut, so that a run can be stopped within them and what is under
+/// way needs little memory.
+pub(super) const MOST_AT_ONCE: u64 = 1 << 16;
+
+/// What a thread did.
+pub(super) enum Outcome {
+    /// It ran some elements; the PE's `free` says until when.
+    Ran,
+    Waits(Wait),
+}
+
+impl Stream<'_> {
+    /// Runs as many elements of an instruction as have come and have room, with the datapath for itself alone.
+    pub(super) fn chunk(&mut self, pe: usize, work: &mut VectorWork) -> Result<Outcome, Fault> {
+        match self.possible(pe, work) {
+            Ok(count) => self.elements(pe, work, count).map(|()| Outcome::Ran),
+            Err(wait) => Ok(Outcome::Waits(wait)),
+        }
+    }
+
+    /// How many elements of an instruction have what they need, at least the first of them now; or what it waits for.
+    pub(super) fn possible(&mut self, pe: usize, work: &VectorWork) -> Result<u64, Wait> {
+        let wait = |activity, until| Err(Wait { activity, until });
+        if self.now < work.ready {
+            return wait(Activity::Busy, work.ready);
+        }
+        let mut count = match self.arrived(pe, work) {
+            Ok(arrived) => arrived.min(work.remaining).min(MOST_AT_ONCE),
+            Err(until) => return wait(Activity::FabricIn, until),
+        };
+        if let Port::Fifo { fifo, .. } = work.dst {
+            count = count.min(1);
+            if self.band.pes[pe].fifos.get(fifo as usize).is_none_or(|f| f.filled >= f.words) {
+                return wait(Activity::FabricOut, u64::MAX);
+            }
+        }
+        if let Port::FabOut { queue, .. } = work.dst {
+            let room = self.lane(pe, queue).map_or(0, |lane| self.room(pe, lane, Direction::Ramp as usize, count));
+            count = count.min(room);
+        }
+        if count == 0 { wait(Activity::FabricOut, u64::MAX) } else { Ok(count) }
+    }
+
+    /// The lane of a PE's output queue at its router.
+    pub(super) fn lane(&self, pe: usize, queue: u8) -> Option<usize> {
+        self.band.pes[pe].outputs.get(queue as usize).and_then(|out| out.as_ref()?.lane).map(usize::from)
+    }
+
+    /// How many elements the sources have wavelets or words for; or when, if that is known, the next one has come.
+    fn arrived(&self, pe: usize, work: &VectorWork) -> Result<u64, u64> {
+        let mut count = u64::MAX;
+        for (i, port) in work.srcs[..work.arity].iter().enumerate() {
+            match port {
+                Port::FabIn { queue, .. } => {
+                    let same = |p: &&Port| matches!(p, Port::FabIn { queue: q, .. } if q == queue);
+                    let earlier = work.srcs[..i].iter().filter(same).count() as u64;
+                    let input = self.inputs[pe].get(*queue as usize);
+                    let head = input.and_then(|q| q.head()).filter(|run| run.control == 0).ok_or(u64::MAX)?;
+                    let first = if earlier < head.count {
+                        head.time(earlier)
+                    } else {
+                        let second = input.and_then(|q| q.second()).filter(|run| run.control == 0).ok_or(u64::MAX)?;
+                        second.first
+                    };
+                    if first > self.now {
+                        return Err(first);
+                    }
+                    count = count.min(if earlier > 0 { 1 } else { head.count });
+                }
+                Port::Fifo { fifo, .. } => {
+                    let same = |p: &&Port| matches!(p, Port::Fifo { fifo: f, .. } if f == fifo);
+                    let earlier = work.srcs[..i].iter().filter(same).count();
+                    let filled = self.band.pes[pe].fifos.get(*fifo as usize).map_or(0, |f| f.filled as usize);
+                    if filled <= earlier {
+                        return Err(u64::MAX);
+                    }
+                    count = 1;
+                }
+                _ => {}
+            }
+        }
+        Ok(count)
+    }
+
+    /// Runs elements whose wavelets are known and for whose results there is room.
+    pub(super) fn elements(&mut self, pe: usize, work: &mut VectorWork, count: u64) -> Result<(), Fault> {
+        let now = self.now;
+        let machine = self.shared.machine;
+        let in_memory = element::in_memory(work);
+        let mut taken: [Option<Run>; 3] = [None, None, None];
+        let mut last_arrival = now;
+        let mut senders = [None; 3];
+        for i in 0..work.arity {
+            if let Port::FabIn { queue, .. } = work.srcs[i] {
+                taken[i] = self.inputs[pe][queue as usize].take(count);
+            }
+            if let Some(run) = &taken[i] {
+                last_arrival = last_arrival.max(run.last);
+                senders[i] = Some((run.sender, now + u64::from(run.hops)));
+            }
+        }
+        let state = &mut self.band.pes[pe];
+        let (data, busy, stall) = if in_memory {
+            let (busy, stall) = in_memory_part(state, work, machine, count)?;
+            (Sent::Nothing, busy, stall)
+        } else {
+            let (data, stall) = values(state, work, machine, &taken, count)?;
+            (data, count, stall)
+        };
+        let cycles = (busy + stall).max(last_arrival - now + 1);
+        let waits = if taken.iter().any(Option::is_some) { Activity::FabricIn } else { Activity::Busy };
+        account(&mut self.band.pes[pe], (now, now + cycles), busy, stall, waits);
+        self.band.pes[pe].free = now + cycles;
+        let delay = 1 + u64::from(machine.ramp_cycles);
+        if let Port::FabOut { queue, .. } = work.dst
+            && let Some(lane) = self.lane(pe, queue)
+            && let Some(run) = data.into_run((now + delay, now + cycles - 1 + delay), Sender::Pe(pe as u32))
+        {
+            self.push(pe, lane, Direction::Ramp, run);
+        }
+        self.wake_occupied(pe, now);
+        for (sender, cycle) in senders.into_iter().flatten() {
+            self.tell(sender, cycle);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,304 @@
+//! Threads and tasks of a PE.
+
+use super::Stream;
+use super::chunk::{MOST_AT_ONCE, Outcome};
+use super::run::{Run, Sender};
+use crate::wavelet::band::close_span;
+use crate::wavelet::decode::{Step, TaskCode};
+use crate::wavelet::element::{self, Fault, Wait};
+use crate::wavelet::operand::Port;
+use crate::wavelet::pe::{Activity, InOperator, Pe, Running};
+use crate::wavelet::{bulk, execute};
+use waferloom_fabric::{Direction, Dtype, Machine};
+
+/// Steps that are done at one go; then it is seen whether the run is to be stopped.
+const MOST_STEPS: u32 = 4096;
+
+impl Stream<'_> {
+    /// Lets the threads of a PE do what they can now, and sets when it is to be looked at again.
+    pub(super) fn run_pe(&mut self, pe: usize, limit: u64) -> Result<(), Fault> {
+        let Some(class) = self.band.pes[pe].class else { return Ok(()) };
+        let now = self.now;
+        if self.band.pes[pe].free > now {
+            self.wake_pe(pe, self.band.pes[pe].free);
+            return Ok(());
+        }
+        self.lacks_room[pe] = false;
+        self.take_controls(pe);
+        self.end_threads(pe);
+        let tasks = &self.shared.classes[class as usize].tasks;
+        let alone = self.band.pes[pe].microthreads.iter().all(Option::is_none);
+        let wait = if alone { self.main_thread(pe, tasks, limit)? } else { self.threads(pe, tasks)? };
+        let arrival = self.inputs[pe].iter().filter_map(|q| q.head()).map(|run| run.first).filter(|&first| first > now);
+        let mut until = arrival.min().unwrap_or(u64::MAX).min(wait.map_or(u64::MAX, |w| w.until));
+        let state = &mut self.band.pes[pe];
+        if state.free > now {
+            until = state.free;
+            state.activity = Activity::Idle;
+        } else {
+            state.account(now);
+            state.activity = wait.map_or(Activity::Idle, |w| w.activity);
+        }
+        self.lacks_room[pe] = wait.is_some_and(|w| w.activity == Activity::FabricOut);
+        if until != u64::MAX {
+            self.wake_pe(pe, until.max(now + 1));
+        }
+        Ok(())
+    }
+
+    /// Takes control wavelets from the heads of the input queues.
+    fn take_controls(&mut self, pe: usize) {
+        for queue in 0..self.inputs[pe].len() {
+            while let Some(head) = self.inputs[pe][queue].head()
+                && head.control != 0
+                && head.first <= self.now
+                && let Some(run) = self.inputs[pe][queue].take(1)
+            {
+                self.wake_occupied(pe, self.now);
+                self.tell(run.sender, self.now + u64::from(run.hops));
+                let task = self.shared.controls[run.control as usize - 1].task;
+                let payload = run.words().first().copied().unwrap_or(0);
+                self.band.pes[pe].controls.extend(task.map(|task| (task, payload)));
+            }
+        }
+    }
+
+    /// Ends the asynchronous instructions whose last element has run.
+    fn end_threads(&mut self, pe: usize) {
+        let state = &mut self.band.pes[pe];
+        for thread in 0..state.microthreads.len() {
+            if let Some(work) = state.microthreads[thread].take_if(|work| work.remaining == 0)
+                && let Some(then) = work.then
+            {
+                execute::complete(state, then);
+            }
+        }
+    }
+
+    /// The main thread, when there is no other: runs ahead of the clock, for nobody can notice.
+    fn main_thread(&mut self, pe: usize, tasks: &[TaskCode], limit: u64) -> Result<Option<Wait>, Fault> {
+        let mut time = self.now;
+        for _ in 0..MOST_STEPS {
+            let alone = self.band.pes[pe].microthreads.iter().all(Option::is_none);
+            if time > self.now && (!alone || time > limit) {
+                break;
+            }
+            match self.main_step(pe, tasks, time)? {
+                Main::Took(cycles) => time += cycles,
+                Main::Later => break,
+                Main::Ends => return Ok(None),
+                Main::Waits(wait) => return Ok(Some(wait)),
+            }
+        }
+        self.band.pes[pe].free = time;
+        Ok(None)
+    }
+
+    /// A step of the main thread at a time that may lie ahead of the clock.
+    pub(super) fn main_step(&mut self, pe: usize, tasks: &[TaskCode], time: u64) -> Result<Main, Fault> {
+        let machine = self.shared.machine;
+        if let Some(mut work) = self.band.pes[pe].main.take() {
+            if time > self.now {
+                self.band.pes[pe].main = Some(work);
+                return Ok(Main::Later);
+            }
+            let outcome = self.chunk(pe, &mut work);
+            if work.remaining > 0 {
+                self.band.pes[pe].main = Some(work);
+            }
+            return Ok(match outcome? {
+                Outcome::Ran => Main::Ends,
+                Outcome::Waits(wait) => Main::Waits(wait),
+            });
+        }
+        let Some(mut running) = self.band.pes[pe].running else {
+            if time > self.now {
+                return Ok(Main::Later);
+            }
+            if !self.start_task(pe, tasks) {
+                return Ok(Main::Ends);
+            }
+            return Ok(self.book(pe, time, u64::from(machine.task_switch_cycles)));
+        };
+        match &tasks[running.task as usize].steps[running.step as usize] {
+            Step::Mark { operator, plus } => {
+                let operator = i64::from(*operator) + i64::from(execute::value(&self.band.pes[pe], *plus));
+                self.mark(pe, operator, time)?;
+                running.step += 1;
+            }
+            Step::Jump(to) => running.step = *to,
+            Step::End => {
+                let state = &mut self.band.pes[pe];
+                state.running = None;
+                state.last = state.last.max(time);
+                return Ok(Main::Took(0));
+            }
+            step @ Step::Vector { .. } => return self.vector(pe, step, running, time),
+            Step::SendControl { .. } | Step::SetPosition { .. } if time > self.now => return Ok(Main::Later),
+            Step::SendControl { queue, control, payload } => {
+                let payload = execute::value(&self.band.pes[pe], *payload) as u32 & 0xFFFF;
+                if !self.send_control(pe, *queue, payload, control + 1) {
+                    return Ok(Main::Waits(Wait { activity: Activity::FabricOut, until: u64::MAX }));
+                }
+                running.step += 1;
+                self.band.pes[pe].running = Some(running);
+                return Ok(self.book(pe, time, u64::from(machine.scalar_cycles)));
+            }
+            Step::SetPosition { color, position } => {
+                let router = &mut self.band.routers[pe];
+                if let Some(lane) = router.lane_of(*color) {
+                    router.lanes[lane].set_position(*position, self.shared.routes);
+                    router.lanes[lane].closed = false;
+                    self.wake_router(pe, self.now);
+                }
+                running.step += 1;
+                self.band.pes[pe].running = Some(running);
+                return Ok(self.book(pe, time, u64::from(machine.scalar_cycles)));
+            }
+            step => {
+                let local = execute::local_step(machine, &mut self.band.pes[pe], step, running.step, time)?;
+                let (cycles, next) = local.unwrap_or((0, running.step + 1));
+                running.step = next;
+                self.band.pes[pe].running = Some(running);
+                return Ok(self.book(pe, time, u64::from(cycles)));
+            }
+        }
+        self.band.pes[pe].running = Some(running);
+        Ok(Main::Took(0))
+    }
+
+    /// Books work of the main thread.
+    fn book(&mut self, pe: usize, time: u64, cycles: u64) -> Main {
+        account(&mut self.band.pes[pe], (time, time + cycles), cycles, 0, Activity::Busy);
+        Main::Took(cycles)
+    }
+
+    fn start_task(&mut self, pe: usize, tasks: &[TaskCode]) -> bool {
+        let (now, inputs) = (self.now, &mut self.inputs[pe]);
+        let mut taken = None;
+        let started = execute::start_task(tasks, &mut self.band.pes[pe], |_, queue| {
+            let queue = inputs.get_mut(queue as usize)?;
+            queue.head().filter(|run| run.control == 0 && run.first <= now)?;
+            taken = queue.take(1);
+            taken.as_ref()?.words().first().copied()
+        });
+        if let Some(run) = taken {
+            self.wake_occupied(pe, now);
+            self.tell(run.sender, now + u64::from(run.hops));
+        }
+        started
+    }
+
+    fn mark(&mut self, pe: usize, operator: i64, time: u64) -> Result<(), Fault> {
+        let operators = self.shared.operators;
+        let known = u32::try_from(operator).ok().filter(|&index| (index as usize) < operators);
+        let operator =
+            known.ok_or_else(|| Fault(format!("mark of operator {operator}, the program has {operators}")))?;
+        let state = &mut self.band.pes[pe];
+        close_span(&mut self.band.spans, state, time);
+        let span = &mut self.band.spans[operator as usize];
+        span.start = span.start.min(time);
+        state.operator = Some(InOperator { operator, since: time, busy: state.counters.busy });
+        Ok(())
+    }
+
+    /// Puts a control wavelet into an output queue, if it has room.
+    fn send_control(&mut self, pe: usize, queue: u8, payload: u32, control: u16) -> bool {
+        let port = Port::FabOut { queue, dtype: Dtype::I32 };
+        let lane = self.band.pes[pe].outputs.get(queue as usize).and_then(|out| out.as_ref()?.lane);
+        let Some(lane) = lane.map(usize::from) else { return false };
+        if execute::taken(&self.band.pes[pe], &port, true) || self.room(pe, lane, Direction::Ramp as usize, 1) == 0 {
+            return false;
+        }
+        let ready = self.now + 1 + u64::from(self.shared.machine.ramp_cycles);
+        let run = Run::new(vec![payload], (ready, ready), control, Sender::Pe(pe as u32));
+        self.push(pe, lane, Direction::Ramp, run);
+        true
+    }
+
+    /// Issues a vector instruction.
+    fn vector(&mut self, pe: usize, step: &Step, running: Running, time: u64) -> Result<Main, Fault> {
+        let Step::Vector { op, dst, srcs, run_async } = step else { return Ok(Main::Ends) };
+        let machine: &Machine = self.shared.machine;
+        let state = &mut self.band.pes[pe];
+        let mut work = execute::prepare(state, machine, *op, dst, srcs, running)?;
+        let taken = |port: &Port, as_destination| execute::taken(state, port, as_destination);
+        if work.srcs[..work.arity].iter().any(|port| taken(port, false)) || taken(&work.dst, true) {
+            let out = matches!(work.dst, Port::FabOut { .. });
+            let activity = if out { Activity::FabricOut } else { Activity::FabricIn };
+            return Ok(Main::Waits(Wait { activity, until: u64::MAX }));
+        }
+        let (startup, scalar) = (u64::from(machine.vector_startup_cycles), u64::from(machine.scalar_cycles));
+        let issued = Some(Running { step: running.step + 1, ..running });
+        if work.remaining == 0 {
+            if let Some(then) = run_async.and_then(|a| a.then) {
+                execute::complete(state, then);
+            }
+            state.running = issued;
+            return Ok(self.book(pe, time, scalar));
+        }
+        if let Some(run_async) = run_async {
+            let thread = run_async.microthread as usize;
+            let Some(slot) = state.microthreads.get_mut(thread) else {
+                return Err(Fault(format!("no microthread {thread}")));
+            };
+            if slot.is_some() {
+                return Ok(Main::Waits(Wait { activity: Activity::FabricIn, until: u64::MAX }));
+            }
+            work.ready = time + scalar + startup;
+            work.then = run_async.then;
+            *slot = Some(Box::new(work));
+            state.running = issued;
+            return Ok(self.book(pe, time, scalar));
+        }
+        state.running = issued;
+        if element::in_memory(&work)
+            && work.remaining <= MOST_AT_ONCE
+            && state.microthreads.iter().all(Option::is_none)
+            && let Some((busy, stall)) = bulk::run(&mut state.memory, &mut work, machine)
+        {
+            let cycles = startup + busy + stall;
+            account(state, (time, time + cycles), startup + busy, stall, Activity::Busy);
+            return Ok(Main::Took(cycles));
+        }
+        work.ready = time + startup;
+        state.main = Some(Box::new(work));
+        // Other threads may run in the meantime.
+        let alone = state.microthreads.iter().all(Option::is_none);
+        Ok(if alone { self.book(pe, time, startup) } else { Main::Took(0) })
+    }
+}
+
+/// What became of a step of the main thread.
+pub(super) enum Main {
+    /// It took so many cycles.
+    Took(u64),
+    /// It has to wait for the clock.
+    Later,
+    /// There is nothing to do until the thread is free or something arrives.
+    Ends,
+    Waits(Wait),
+}
+
+/// Books cycles of a PE from one to another: so many of work, so many of waits for memory, and waits of a kind. What another
+/// thread has been booked for already does not count again, so that the counters add up to the cycles.
+pub(super) fn account(pe: &mut Pe, (from, to): (u64, u64), busy: u64, memory: u64, wait: Activity) {
+    pe.account(from);
+    let cycles = to.saturating_sub(pe.accounted.max(from));
+    let busy = busy.min(cycles);
+    let memory = memory.min(cycles - busy);
+    pe.counters.busy += busy;
+    pe.counters.memory += memory;
+    pe.activity = wait;
+    pe.account(to);
+    if cycles > 0 {
+        let waited = match wait {
+            Activity::Busy => &mut pe.counters.busy,
+            Activity::FabricOut => &mut pe.counters.fabric_out,
+            Activity::FabricIn => &mut pe.counters.fabric_in,
+            Activity::Idle => &mut pe.counters.idle,
+        };
+        *waited -= busy + memory;
+    }
+    pe.last = pe.last.max(to);
+}

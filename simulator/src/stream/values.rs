@@ -1,0 +1,221 @@
+//! The numbers of some elements of an instruction at once.
+
+use super::run::{Run, Sender};
+use crate::wavelet::bulk;
+use crate::wavelet::element::{self, Fault};
+use crate::wavelet::numerics::{self, Element};
+use crate::wavelet::operand::{Cursor, Port};
+use crate::wavelet::pe::{Pe, VectorWork};
+use std::ops::Range;
+use waferloom_fabric::{Dtype, Machine, VectorOp};
+
+/// What a chunk sends.
+pub(super) enum Sent {
+    Nothing,
+    New(Vec<u32>),
+    /// The wavelets of a run as they came.
+    Same(Run),
+}
+
+impl Sent {
+    /// The run that it becomes.
+    pub(super) fn into_run(self, times: (u64, u64), sender: Sender) -> Option<Run> {
+        match self {
+            Sent::Nothing => None,
+            Sent::New(words) => Some(Run::new(words, times, 0, sender)),
+            Sent::Same(run) => Some(Run { hops: 0, sender, ..run.at(times.0, times.1) }),
+        }
+    }
+}
+
+/// A part of an instruction over memory; gives busy cycles and waits for memory.
+pub(super) fn in_memory_part(
+    pe: &mut Pe,
+    work: &mut VectorWork,
+    machine: &Machine,
+    count: u64,
+) -> Result<(u64, u64), Fault> {
+    let rest = work.remaining - count;
+    work.remaining = count;
+    let done = match bulk::run(&mut pe.memory, work, machine) {
+        Some(done) => Ok(done),
+        None => one_by_one(pe, work, machine),
+    };
+    work.remaining = rest;
+    done
+}
+
+/// The same element by element, which finds out what access fails.
+fn one_by_one(pe: &mut Pe, work: &mut VectorWork, machine: &Machine) -> Result<(u64, u64), Fault> {
+    let (mut busy, mut stall) = (0, 0);
+    while work.remaining > 0 {
+        let mut worst = 0;
+        for _ in 0..u64::from(work.lanes).max(1).min(work.remaining) {
+            let (operands, wait) = element::read_sources(pe, work, machine, |_, _, _| 0)?;
+            element::write_result(pe, work, numerics::apply(work.op, operands))?;
+            worst = worst.max(wait);
+            work.remaining -= 1;
+        }
+        busy += 1;
+        stall += u64::from(worst);
+    }
+    Ok((busy, stall))
+}
+
+/// The numbers of a chunk: what it sends, if it does, and its waits for memory.
+pub(super) fn values(
+    pe: &mut Pe,
+    work: &mut VectorWork,
+    machine: &Machine,
+    taken: &[Option<Run>; 3],
+    count: u64,
+) -> Result<(Sent, u64), Fault> {
+    if let Some(sent) = fast(pe, work, taken, count) {
+        work.remaining -= count;
+        return Ok((sent, 0));
+    }
+    let mut sent = Vec::new();
+    let mut stall = 0;
+    for element in 0..count as usize {
+        let take = |_: &mut Pe, source: usize, _: u8| {
+            taken[source].as_ref().and_then(|run| run.words().get(element)).copied().unwrap_or(0)
+        };
+        let (operands, wait) = element::read_sources(pe, work, machine, take)?;
+        let result = numerics::apply(work.op, operands);
+        if let Port::FabOut { dtype, .. } = work.dst {
+            sent.push(result.to_bits(dtype));
+        } else {
+            element::write_result(pe, work, result)?;
+        }
+        stall += u64::from(wait);
+    }
+    work.remaining -= count;
+    let sends = matches!(work.dst, Port::FabOut { .. });
+    Ok((if sends { Sent::New(sent) } else { Sent::Nothing }, stall))
+}
+
+/// Moves of words and sums of floats in whole rows; `None`, with nothing done, for everything else.
+fn fast(pe: &mut Pe, work: &mut VectorWork, taken: &[Option<Run>; 3], count: u64) -> Option<Sent> {
+    let word = |port: &Port| port.bytes() == Some(4) || matches!(port, Port::Null | Port::Scalar(_));
+    if !work.srcs[..work.arity].iter().chain([&work.dst]).all(word) {
+        return None;
+    }
+    match work.op {
+        VectorOp::Mov => fast_move(pe, work, taken, count),
+        VectorOp::Add => fast_floats(pe, work, taken, count, numerics::sum),
+        VectorOp::Sub => fast_floats(pe, work, taken, count, numerics::difference),
+        VectorOp::Mul => fast_floats(pe, work, taken, count, numerics::product),
+        VectorOp::Max => fast_floats(pe, work, taken, count, numerics::largest),
+        VectorOp::Min => fast_floats(pe, work, taken, count, numerics::smallest),
+        _ => None,
+    }
+}
+
+/// The singles of a source.
+enum Floats {
+    One(f32),
+    Many(Vec<f32>),
+}
+
+/// The next singles of a source whose elements lie side by side.
+fn floats(pe: &Pe, port: &Port, run: Option<&Run>, count: u64) -> Option<Floats> {
+    match (port, run) {
+        (Port::Scalar(Element::Float(number)), _) => Some(Floats::One(*number)),
+        (Port::FabIn { dtype: Dtype::F32, .. }, Some(run)) => {
+            Some(Floats::Many(run.words().iter().map(|&bits| f32::from_bits(bits)).collect()))
+        }
+        (Port::Memory(cursor), _) => {
+            let bytes = pe.memory.get(row(cursor, count)?)?;
+            Some(Floats::Many(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()))
+        }
+        _ => None,
+    }
+}
+
+/// Where the next elements of a vector of singles lie, if they do so side by side.
+fn row(cursor: &Cursor, count: u64) -> Option<Range<usize>> {
+    let start = usize::try_from(cursor.address()).ok().filter(|at| at.is_multiple_of(4))?;
+    let side_by_side = cursor.dtype == Dtype::F32 && cursor.row_step() == 4 && cursor.row_rest() >= count;
+    side_by_side.then_some(start..start.checked_add(count as usize * 4)?)
+}
+
+/// An operation on two vectors of singles of which at most one lies in memory, so that no read waits.
+fn fast_floats(
+    pe: &mut Pe,
+    work: &mut VectorWork,
+    taken: &[Option<Run>; 3],
+    count: u64,
+    operation: impl Fn(f32, f32) -> f32,
+) -> Option<Sent> {
+    let target = match &work.dst {
+        Port::Memory(cursor) => Some(row(cursor, count).filter(|range| range.end <= pe.memory.len())?),
+        Port::FabOut { dtype: Dtype::F32, .. } => None,
+        _ => return None,
+    };
+    let in_memory: Vec<&Cursor> = work.srcs[..2].iter().filter_map(cursor).collect();
+    if in_memory.len() > 1 {
+        return None;
+    }
+    if let (Some(target), [source]) = (&target, in_memory.as_slice()) {
+        // An element may read what an earlier one wrote, but not when each reads only what it writes itself.
+        let source = row(source, count)?;
+        if source != *target && source.start < target.end && target.start < source.end {
+            return None;
+        }
+    }
+    let sources =
+        (floats(pe, &work.srcs[0], taken[0].as_ref(), count)?, floats(pe, &work.srcs[1], taken[1].as_ref(), count)?);
+    let results: Vec<u32> = match &sources {
+        (Floats::Many(a), Floats::Many(b)) => a.iter().zip(b).map(|(&a, &b)| operation(a, b).to_bits()).collect(),
+        (Floats::Many(a), Floats::One(b)) => a.iter().map(|&a| operation(a, *b).to_bits()).collect(),
+        (Floats::One(a), Floats::Many(b)) => b.iter().map(|&b| operation(*a, b).to_bits()).collect(),
+        (Floats::One(_), Floats::One(_)) => return None,
+    };
+    for port in work.srcs.iter_mut().chain([&mut work.dst]) {
+        if let Port::Memory(cursor) = port {
+            cursor.advance_in_row(count);
+        }
+    }
+    let Some(target) = target else { return Some(Sent::New(results)) };
+    for (slot, bits) in pe.memory[target].chunks_exact_mut(4).zip(results) {
+        slot.copy_from_slice(&bits.to_le_bytes());
+    }
+    Some(Sent::Nothing)
+}
+
+fn cursor(port: &Port) -> Option<&Cursor> {
+    match port {
+        Port::Memory(cursor) => Some(cursor),
+        _ => None,
+    }
+}
+
+fn fast_move(pe: &mut Pe, work: &mut VectorWork, taken: &[Option<Run>; 3], count: u64) -> Option<Sent> {
+    let bytes = count as usize * 4;
+    match (&mut work.srcs[0], &mut work.dst, &taken[0]) {
+        (Port::FabIn { dtype: a, .. }, Port::FabOut { dtype: b, .. }, Some(run)) if a == b => {
+            Some(Sent::Same(run.clone()))
+        }
+        (Port::FabIn { dtype, .. }, Port::Memory(cursor), Some(run))
+            if *dtype == cursor.dtype && cursor.row_step() == 4 && cursor.row_rest() >= count =>
+        {
+            let start = usize::try_from(cursor.address()).ok().filter(|at| at.is_multiple_of(4))?;
+            let slots = pe.memory.get_mut(start..start.checked_add(bytes)?)?;
+            for (slot, word) in slots.chunks_exact_mut(4).zip(run.words()) {
+                slot.copy_from_slice(&word.to_le_bytes());
+            }
+            cursor.advance_in_row(count);
+            Some(Sent::Nothing)
+        }
+        (Port::Memory(cursor), Port::FabOut { dtype, .. }, _)
+            if *dtype == cursor.dtype && cursor.row_step() == 4 && cursor.row_rest() >= count =>
+        {
+            let start = usize::try_from(cursor.address()).ok().filter(|at| at.is_multiple_of(4))?;
+            let slots = pe.memory.get(start..start.checked_add(bytes)?)?;
+            let words = slots.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+            cursor.advance_in_row(count);
+            Some(Sent::New(words))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,85 @@
+//! The `stream` engine against the `wavelet` engine.
+
+mod common;
+
+use common::program;
+use std::collections::BTreeMap;
+use waferloom_fabric::HostTensor;
+use waferloom_simulator::{Engine, Options, Run, SimulateError, simulate};
+
+fn both(text: &str, inputs: &[(&str, HostTensor)]) -> [Run; 2] {
+    let program = program(text);
+    let inputs: BTreeMap<_, _> = inputs.iter().map(|(name, tensor)| ((*name).to_string(), tensor.clone())).collect();
+    [Engine::Wavelet, Engine::Stream].map(|engine| {
+        let options = Options { engine, ..Options::default() };
+        simulate(&program, &inputs, &options).unwrap_or_else(|e| panic!("{engine:?}: {e}\n{text}"))
+    })
+}
+
+/// A row in which PE 0 runs `root` and the others `rest`; colour c0 is broadcast from PE 0.
+fn broadcast(pes: u32, root: &str, rest: &str) -> String {
+    format!(
+        "program p machine bench16 grid {pes}x1
+route c0 at 0,0 {{ pos RAMP -> EAST }}
+route c0 at 1,0 size {}x1 {{ pos WEST -> EAST RAMP }}
+route c0 at {last},0 {{ pos WEST -> RAMP }}
+class root {{ out q2 = c0 buffer all at 0 bytes 40000 scratch task 8 main local activated {{ {root} }} }}
+class rest {{ in q0 = c0 buffer all at 0 bytes 40000 scratch task 8 main local activated {{ {rest} }} }}
+place root at 0,0
+place rest at 1,0 size {last}x1
+result y : f32[{elements}] at 0 origin {last},0 on 1x1",
+        pes - 2,
+        last = pes - 1,
+        elements = 8
+    )
+}
+
+#[test]
+fn a_longer_instruction_than_anybody_waits_for_is_stopped() {
+    let text = broadcast(3, "mov out q2 f32[2000000000] <- f32 1.5", "mov null <- in q0 f32[2000000000]");
+    let end = simulate(
+        &program(&text),
+        &BTreeMap::new(),
+        &Options { engine: Engine::Stream, max_cycles: Some(100_000), ..Options::default() },
+    );
+    assert!(matches!(end, Err(SimulateError::CycleLimit { .. })), "{end:?}");
+}
+
+#[test]
+fn who_waits_for_what_is_said_as_by_the_wavelet_engine() {
+    let text = broadcast(3, "mov out q2 f32[3] <- f32 1.5", "mov null <- in q0 f32[5]");
+    let [wavelet, stream] = [Engine::Wavelet, Engine::Stream].map(|engine| {
+        let options = Options { engine, ..Options::default() };
+        simulate(&program(&text), &BTreeMap::new(), &options).expect_err("a deadlock").to_string()
+    });
+    assert!(stream.contains("PE (1, 0), task main, step 0: waits for 2 more wavelets of colour c0"), "{stream}");
+    let lines = |text: &str| text.lines().skip(1).map(str::to_string).collect::<Vec<_>>();
+    assert_eq!(lines(&wavelet), lines(&stream));
+}
+
+#[test]
+fn where_nothing_meets_the_cycles_are_the_same() {
+    let texts = [
+        broadcast(3, "mov out q2 f32[1] <- f32 1.5", "mov [0 : f32 ; 1] <- in q0 f32[1]"),
+        broadcast(7, "mov out q2 f32[640] <- f32 1.5", "mov [0 : f32 ; 640] <- in q0 f32[640]"),
+        broadcast(
+            3,
+            "mov out q2 f32[100] <- f32 1.5",
+            "loop r1 in 149 { r2 = add r2, 1 } mov [0 : f32 ; 100] <- in q0 f32[100]",
+        ),
+        broadcast(
+            4,
+            "loop r1 in 5 { mov out q2 f32[90] <- f32 2.0 }",
+            "loop r1 in 5 { add [0 : f32 ; 90] <- [0 : f32 ; 90], in q0 f32[90] }",
+        ),
+    ];
+    for text in texts {
+        let [wavelet, stream] = both(&text, &[]);
+        assert_eq!(wavelet.outputs, stream.outputs);
+        assert_eq!(wavelet.cycles, stream.cycles, "{text}");
+        assert_eq!(wavelet.links, stream.links, "{text}");
+        for (a, b) in wavelet.pes.iter().zip(&stream.pes) {
+            assert_eq!((a, b.busy + b.fabric_in + b.fabric_out + b.memory + b.idle), (b, stream.cycles), "{text}");
+        }
+    }
+}
