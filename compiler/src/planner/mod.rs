@@ -65,7 +65,8 @@ pub(crate) fn choices(graph: &Graph, options: &Options) -> Result<Vec<Choice>, C
         let most = choices.iter().map(|c| c.stages.len()).filter(|&n| n <= usize::from(wanted)).max();
         choices.retain(|c| Some(c.stages.len()) == most);
     }
-    if choices.is_empty() {
+    // Memory is estimated: the whole grid is worth a try in any case.
+    if choices.is_empty() || options.stages.is_none() && choices.iter().all(|choice| choice.stages.len() > 1) {
         choices.push(single(graph, &nodes, options)?);
     }
     choices.sort_by_key(|choice| options.objective.rank(&choice.estimate));
