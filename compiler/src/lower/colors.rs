@@ -55,6 +55,11 @@ fn union(mut a: Set, b: Set) -> Set {
     a
 }
 
+/// Whether two sets have a stream in common.
+fn meet(a: Set, b: Set) -> bool {
+    a.iter().zip(b).any(|(a, b)| a & b != 0)
+}
+
 fn members(set: Set) -> impl Iterator<Item = u8> {
     (0..=u8::MAX).filter(move |&stream| set[usize::from(stream) / 64] >> (stream % 64) & 1 == 1)
 }
@@ -111,12 +116,10 @@ fn drop_unused(program: &mut Program) {
         };
         used = union(used, union(of(&bound.inputs, &inputs), of(&bound.outputs, &outputs)));
     }
-    program.routes.retain(|route| members(used).any(|stream| stream == route.color.0));
+    program.routes.retain(|route| meet(used, with([0; 4], route.color)));
     for (class, bound) in program.classes.iter_mut().zip(&bound) {
         let keeps = |bound: &[(u8, Set)], binding: &QueueBinding| {
-            bound
-                .iter()
-                .any(|(queue, set)| *queue == binding.queue && members(*set).any(|s| members(used).any(|u| u == s)))
+            bound.iter().any(|&(queue, streams)| queue == binding.queue && meet(streams, used))
         };
         class.input_queues.retain(|binding| keeps(&bound.inputs, binding));
         class.output_queues.retain(|binding| keeps(&bound.outputs, binding));
