@@ -46,18 +46,20 @@ pub(crate) struct Choice {
 /// The best choice of each number of stages, the best of all first.
 pub(crate) fn choices(graph: &Graph, options: &Options) -> Result<Vec<Choice>, CompileError> {
     let nodes = cut::computed(graph);
+    let crossing = crossing(graph, nodes.len());
+    let single = || single(graph, &nodes, &crossing, options);
     if !options.overrides.stages.is_empty() {
-        return Ok(vec![overridden(graph, &nodes, options)?]);
+        return Ok(vec![overridden(graph, &nodes, &crossing, options)?]);
     }
     let stages = options.stages.unwrap_or(MOST_STAGES).min(options.grid.width).max(1);
     if stages == 1 {
-        return Ok(vec![single(graph, &nodes, options)?]);
+        return Ok(vec![single()?]);
     }
-    let search = Search::new(graph, &nodes, options)?;
+    let search = Search::new(graph, &nodes, &crossing, options)?;
     let mut choices = search.choices(stages);
     if !options.grid.width.is_multiple_of(search.unit) {
         for choice in &mut choices {
-            choice.estimate = estimate(&stage_cycles(graph, &nodes, options, &choice.stages)?);
+            choice.estimate = estimate(&stage_cycles(graph, &nodes, &crossing, options, &choice.stages)?);
         }
     }
     if let Some(wanted) = options.stages {
@@ -67,21 +69,31 @@ pub(crate) fn choices(graph: &Graph, options: &Options) -> Result<Vec<Choice>, C
     }
     // Memory is estimated: the whole grid is worth a try in any case.
     if choices.is_empty() || options.stages.is_none() && choices.iter().all(|choice| choice.stages.len() > 1) {
-        choices.push(single(graph, &nodes, options)?);
+        choices.push(single()?);
     }
     choices.sort_by_key(|choice| options.objective.rank(&choice.estimate));
     Ok(choices)
 }
 
 /// Everything on the whole grid.
-fn single(graph: &Graph, nodes: &[NodeIndex], options: &Options) -> Result<Choice, CompileError> {
+fn single(
+    graph: &Graph,
+    nodes: &[NodeIndex],
+    crossing: &[Vec<NodeIndex>],
+    options: &Options,
+) -> Result<Choice, CompileError> {
     let stages = vec![StageChoice { end: nodes.len(), width: options.grid.width }];
-    let cycles = stage_cycles(graph, nodes, options, &stages)?;
+    let cycles = stage_cycles(graph, nodes, crossing, options, &stages)?;
     Ok(Choice { stages, estimate: estimate(&cycles) })
 }
 
 /// The stages of the user's choice.
-fn overridden(graph: &Graph, nodes: &[NodeIndex], options: &Options) -> Result<Choice, CompileError> {
+fn overridden(
+    graph: &Graph,
+    nodes: &[NodeIndex],
+    crossing: &[Vec<NodeIndex>],
+    options: &Options,
+) -> Result<Choice, CompileError> {
     let error = |problem: String, remedy: &str| CompileError::Override { problem, remedy: remedy.into() };
     let wanted = &options.overrides.stages;
     let columns: u32 = wanted.iter().map(|stage| u32::from(stage.columns)).sum();
@@ -105,7 +117,7 @@ fn overridden(graph: &Graph, nodes: &[NodeIndex], options: &Options) -> Result<C
         let last = nodes.last().map_or("", |&id| &graph.node(id).name);
         return Err(error("nodes are left behind the last stage".into(), &format!("let it end with \"{last}\"")));
     }
-    let cycles = stage_cycles(graph, nodes, options, &stages)?;
+    let cycles = stage_cycles(graph, nodes, crossing, options, &stages)?;
     let estimate = estimate(&cycles);
     Ok(Choice { stages, estimate })
 }
@@ -114,10 +126,10 @@ fn overridden(graph: &Graph, nodes: &[NodeIndex], options: &Options) -> Result<C
 fn stage_cycles(
     graph: &Graph,
     nodes: &[NodeIndex],
+    crossing: &[Vec<NodeIndex>],
     options: &Options,
     stages: &[StageChoice],
 ) -> Result<Vec<u64>, CompileError> {
-    let crossing = crossing(graph, nodes.len());
     let mut first = 0;
     let mut all = Vec::with_capacity(stages.len());
     for stage in stages {
@@ -178,9 +190,13 @@ struct Sums {
 }
 
 impl<'a> Search<'a> {
-    fn new(graph: &Graph, nodes: &[NodeIndex], options: &'a Options) -> Result<Self, CompileError> {
-        let crossing = crossing(graph, nodes.len());
-        let cuts = places(graph, &crossing, nodes.len());
+    fn new(
+        graph: &Graph,
+        nodes: &[NodeIndex],
+        crossing: &[Vec<NodeIndex>],
+        options: &'a Options,
+    ) -> Result<Self, CompileError> {
+        let cuts = places(graph, crossing, nodes.len());
         let unit = options.grid.width.div_ceil(MOST_WIDTHS);
         let units = options.grid.width / unit;
         let mut search = Self { options, cuts, unit, sums: Vec::new(), flows: Vec::new(), working_bytes: Vec::new() };
