@@ -183,7 +183,7 @@ fn check_products(graph: &Graph, options: &Options) -> Result<(), CompileError> 
     }
 }
 
-/// Checks that the machine has the grid and what the kernels' plumbing needs.
+/// Checks that the machine has the grid and the queues that the kernels' plumbing takes. Colours are counted when they are given out.
 fn check(options: &Options) -> Result<(), CompileError> {
     use waferloom_kernels::mesh;
     let (machine, grid) = (&options.machine, options.grid);
@@ -192,7 +192,6 @@ fn check(options: &Options) -> Result<(), CompileError> {
         return Err(CompileError::GridTooLarge { grid, machine: machine.name.clone(), most });
     }
     let needs = [
-        ("colours", u32::from(machine.colors), mesh::COLORS),
         ("input queues", machine.input_queue_depths.len() as u32, mesh::INPUT_QUEUES),
         ("output queues", machine.output_queue_depths.len() as u32, mesh::OUTPUT_QUEUES),
     ];

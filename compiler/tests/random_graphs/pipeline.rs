@@ -120,3 +120,20 @@ fn a_plan_file_chooses_the_stages() {
     };
     assert!(error(&early).contains("nodes are left behind the last stage"));
 }
+
+#[test]
+fn too_few_colours_are_counted() {
+    let (graph, _) = encoder(1);
+    let prepared = prepare(&graph).unwrap();
+    let with = |colors| {
+        let mut options = options(Some(2), 2);
+        options.machine.colors = colors;
+        compile(&prepared, &options)
+    };
+    let error = with(1).expect_err("one stream meets another").to_string();
+    let needed = error.split("need ").nth(1).and_then(|rest| rest.split(';').next()).unwrap();
+    // Exactly as many are enough.
+    let needed: u8 = needed.parse().unwrap_or_else(|e| panic!("{e}: {error}"));
+    assert!(with(needed - 1).is_err());
+    assert!(with(needed).is_ok());
+}
