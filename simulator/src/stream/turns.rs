@@ -132,13 +132,13 @@ impl Stream<'_> {
     fn possible_soon(&mut self, pe: usize, work: &VectorWork) -> u64 {
         let now = self.now;
         let arrivals = work.srcs[..work.arity].iter().filter_map(|port| match port {
-            Port::FabIn { queue, .. } => self.inputs[pe][*queue as usize].head().map(|run| run.first),
+            Port::FabIn { queue, .. } => self.input(pe, *queue).and_then(|q| q.head()).map(|run| run.first),
             _ => None,
         });
         self.now = arrivals.max().unwrap_or(now).max(now).max(work.ready);
         let possible = self.possible(pe, work);
         self.now = now;
-        possible.map_or(0, |count| if has_twins(work) { count.min(1) } else { count })
+        possible.map_or(0, |possible| if has_twins(work) { possible.count.min(1) } else { possible.count })
     }
 
     /// Takes turns until the main thread's comes, an instruction ends, or enough cycles have passed.
@@ -189,7 +189,7 @@ impl Stream<'_> {
         for (i, port) in turn.work.srcs[..turn.work.arity].iter().enumerate() {
             match port {
                 Port::FabIn { queue, .. } => {
-                    let head = self.inputs[pe][*queue as usize].head();
+                    let head = self.input(pe, *queue).and_then(|q| q.head());
                     if turn.done < turn.possible && head.is_none_or(|run| run.time(turn.done) > time) {
                         return false;
                     }
@@ -219,7 +219,7 @@ impl Stream<'_> {
     /// Runs what a thread does in a cycle; gives its cycles.
     fn one(&mut self, pe: usize, turn: &mut Turn, time: u64) -> Result<u64, Fault> {
         let machine = self.shared.machine;
-        let inputs = &self.inputs[pe];
+        let (first, inputs, payloads) = (self.first_input[pe] as usize, &self.inputs, &self.payloads);
         let Turn { work, words, done, .. } = turn;
         let lanes = if element::in_memory(work) { u64::from(work.lanes).max(1).min(work.remaining) } else { 1 };
         let twins = has_twins(work);
@@ -228,12 +228,13 @@ impl Stream<'_> {
             let index = *done;
             let take = |_: &mut Pe, source: usize, queue: u8| {
                 let index = index + if twins { source as u64 } else { 0 };
-                let head = inputs[queue as usize].head();
+                let queue = &inputs[first + queue as usize];
+                let head = queue.head();
                 let rest = index.saturating_sub(head.map_or(0, |run| run.count));
                 let run =
-                    if head.is_some_and(|run| index < run.count) { head } else { inputs[queue as usize].second() };
+                    if head.is_some_and(|run| index < run.count) { head } else { queue.second() };
                 let place = if head.is_some_and(|run| index < run.count) { index } else { rest };
-                run.and_then(|run| run.words().get(place as usize)).copied().unwrap_or(0)
+                run.and_then(|run| run.words(payloads).get(place as usize)).copied().unwrap_or(0)
             };
             let (operands, stall) = element::read_sources(&mut self.band.pes[pe], work, machine, take)?;
             let result = numerics::apply(work.op, operands);
@@ -259,20 +260,21 @@ impl Stream<'_> {
             return;
         }
         for port in &turn.work.srcs[..turn.work.arity] {
-            if let Port::FabIn { queue, .. } = port
-                && let Some(run) = self.inputs[pe][*queue as usize].take_until(turn.done, turn.last)
-            {
+            let Port::FabIn { queue, .. } = port else { continue };
+            let queue = self.first_input[pe] as usize + usize::from(*queue);
+            if let Some(run) = self.inputs[queue].take_until(turn.done, turn.last, &mut self.payloads) {
+                self.payloads.release(run.payload);
                 self.wake_occupied(pe, turn.last);
                 self.tell(run.sender, turn.last + u64::from(run.hops));
             }
         }
         if let Port::FabOut { queue, .. } = turn.work.dst
-            && let Some(lane) = self.lane(pe, queue)
+            && let Some(node) = self.out(pe, queue)
         {
             let delay = 1 + u64::from(self.shared.machine.ramp_cycles);
             let times = (turn.first + delay, turn.last + delay);
-            let run = Run::new(turn.words.clone(), times, 0, Sender::Pe(pe as u32));
-            self.push(pe, lane, Direction::Ramp, run);
+            let payload = self.payloads.keep(turn.words.clone());
+            self.send(node, Direction::Ramp, Run::new(payload, turn.words.len(), times, 0, Sender::Pe(pe as u32)));
         }
     }
 }
