@@ -116,7 +116,8 @@ pub(crate) fn run(
     let mut bands = bands;
     bands[0].finish(cycles);
     let waiting = |queues: &[Queue]| queues.iter().map(|q| q.wavelets).sum::<u64>();
-    let routers: u64 = stream.nodes.list.iter().filter_map(|n| n.queues.as_ref()).map(|ports| waiting(&ports[..])).sum();
+    let routers: u64 =
+        stream.nodes.list.iter().filter_map(|n| n.queues.as_ref()).map(|ports| waiting(&ports[..])).sum();
     let inputs = waiting(&stream.inputs);
     let host: u64 = bands[0].sources.iter().map(|s| (s.data.len() - s.next) as u64).sum();
     Ok(collect(program, &fabric, bands, cycles, routers + inputs + host))

@@ -44,7 +44,8 @@ impl Stream<'_> {
         let alone = self.band.pes[pe].microthreads.iter().all(Option::is_none);
         let wait = if alone { self.main_thread(pe, tasks, limit)? } else { self.threads(pe, tasks)? };
         let queues = self.queues(pe);
-        let arrival = self.inputs[queues].iter().filter_map(|q| q.head()).map(|run| run.first).filter(|&first| first > now);
+        let arrival =
+            self.inputs[queues].iter().filter_map(|q| q.head()).map(|run| run.first).filter(|&first| first > now);
         let mut until = arrival.min().unwrap_or(u64::MAX).min(wait.map_or(u64::MAX, |w| w.until));
         let state = &mut self.band.pes[pe];
         if state.free > now {

@@ -105,6 +105,25 @@ impl Queue {
         self.runs.get(1)
     }
 
+    /// Data wavelets that stand before any control wavelet.
+    pub(super) fn data(&self) -> u64 {
+        if self.controls == 0 {
+            return self.wavelets;
+        }
+        self.runs.iter().take_while(|run| run.control == 0).map(|run| run.count).sum()
+    }
+
+    /// The run in which a wavelet is, and its place there.
+    pub(super) fn nth(&self, mut index: u64) -> Option<(&Run, u64)> {
+        for run in &self.runs {
+            if index < run.count {
+                return Some((run, index));
+            }
+            index -= run.count;
+        }
+        None
+    }
+
     /// Takes the first `count` wavelets of the head, or all that it has. Its payload is to be released.
     pub(super) fn take(&mut self, count: u64, payloads: &mut Payloads) -> Option<Run> {
         let head = self.runs.front_mut()?;
@@ -122,10 +141,9 @@ impl Queue {
         Some(taken)
     }
 
-    /// As [`Queue::take`], by a thread that takes the last of them in a later cycle.
-    pub(super) fn take_until(&mut self, count: u64, cycle: u64, payloads: &mut Payloads) -> Option<Run> {
+    /// A thread is at taking so many of its wavelets until a cycle.
+    pub(super) fn until(&mut self, count: u64, cycle: u64) {
         self.taking = (count, cycle);
-        self.take(count, payloads)
     }
 
     /// Wavelets that it holds in a cycle.

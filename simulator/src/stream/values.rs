@@ -103,13 +103,7 @@ pub(super) fn values(
 }
 
 /// Moves of words and sums of floats in whole rows; `None`, with nothing done, for everything else.
-fn fast(
-    pe: &mut Pe,
-    work: &mut VectorWork,
-    taken: &[Option<Run>; 3],
-    count: u64,
-    payloads: &Payloads,
-) -> Option<Sent> {
+fn fast(pe: &mut Pe, work: &mut VectorWork, taken: &[Option<Run>; 3], count: u64, payloads: &Payloads) -> Option<Sent> {
     let word = |port: &Port| port.bytes() == Some(4) || matches!(port, Port::Null | Port::Scalar(_));
     if !work.srcs[..work.arity].iter().chain([&work.dst]).all(word) {
         return None;
@@ -178,8 +172,10 @@ fn fast_floats(
             return None;
         }
     }
-    let sources =
-        (floats(pe, &work.srcs[0], taken[0].as_ref(), count, payloads)?, floats(pe, &work.srcs[1], taken[1].as_ref(), count, payloads)?);
+    let sources = (
+        floats(pe, &work.srcs[0], taken[0].as_ref(), count, payloads)?,
+        floats(pe, &work.srcs[1], taken[1].as_ref(), count, payloads)?,
+    );
     let results: Vec<u32> = match &sources {
         (Floats::Many(a), Floats::Many(b)) => a.iter().zip(b).map(|(&a, &b)| operation(a, b).to_bits()).collect(),
         (Floats::Many(a), Floats::One(b)) => a.iter().map(|&a| operation(a, *b).to_bits()).collect(),
@@ -214,9 +210,7 @@ fn fast_move(
 ) -> Option<Sent> {
     let bytes = count as usize * 4;
     match (&mut work.srcs[0], &mut work.dst, &taken[0]) {
-        (Port::FabIn { dtype: a, .. }, Port::FabOut { dtype: b, .. }, Some(run)) if a == b => {
-            Some(Sent::Same(*run))
-        }
+        (Port::FabIn { dtype: a, .. }, Port::FabOut { dtype: b, .. }, Some(run)) if a == b => Some(Sent::Same(*run)),
         (Port::FabIn { dtype, .. }, Port::Memory(cursor), Some(run))
             if *dtype == cursor.dtype && cursor.row_step() == 4 && cursor.row_rest() >= count =>
         {
