@@ -213,8 +213,8 @@ impl<'a> Stream<'a> {
     fn mirror(&mut self) {
         for (pe, queues) in self.inputs.iter().enumerate() {
             for (input, queue) in self.band.pes[pe].inputs.iter_mut().zip(queues) {
-                if let (Some(input), Some(head)) = (input, queue.head()) {
-                    input.wavelets.push_back((head.first, 0, head.control));
+                if let (Some(input), Some(_)) = (input, queue.head()) {
+                    input.held = 1;
                 }
             }
         }
