@@ -4,7 +4,7 @@
 //! millions.
 
 use super::runs::{Run, best_runs};
-use super::{NOWHERE, Relayout, Step, TooLarge};
+use super::{NO_ROOT, NOWHERE, Relayout, Step, TooLarge, Words};
 use crate::mesh::Axis;
 use std::collections::HashMap;
 use waferloom_fabric::{Coord, Distribution, Dtype, Extent, Machine};
@@ -172,26 +172,45 @@ fn step(
             wanted[line(grid.coord(i))][take.root as usize] = true;
         }
     }
+    let first = (0..roots).find(|&root| wanted.iter().any(|line| line[root as usize])).unwrap_or(0);
     let (rank, runs) = best_runs(takes);
-    let mut panel_words = 0;
-    let mut tables = Vec::with_capacity(runs.len());
-    for (i, runs) in runs.iter().enumerate() {
-        let at = grid.coord(i);
-        let mut table = Vec::new();
-        for root in 0..roots {
-            let sent = if wanted[line(at)][root as usize] { size(at, root) } else { 0 };
-            let words = (sent * dtype.bytes()).div_ceil(4);
-            panel_words = panel_words.max(words);
-            table.push(words as u16);
-        }
-        let mut rest = runs.as_slice();
-        for root in 0..roots {
-            let (here, behind) = rest.split_at(rest.partition_point(|run| run.root <= root));
-            table.push(here.len() as u16);
-            table.extend(here.iter().flat_map(|run| run.encode(rank)));
-            rest = behind;
-        }
-        tables.push(table);
+    let lists = runs.iter().map(|runs| list(runs, rank)).collect();
+    let words = if axis.is_none() { Words::Even(0) } else { words(grid, axis, first, &wanted, size, dtype) };
+    Step { axis, first, roots, rank, words, lists }
+}
+
+/// Words that the roots send, from the first one on; `wanted` says by line and root whether anybody takes something.
+fn words(
+    grid: Extent,
+    axis: Option<Axis>,
+    first: u32,
+    wanted: &[Vec<bool>],
+    size: impl Fn(Coord, u32) -> u32,
+    dtype: Dtype,
+) -> Words {
+    let of_line = |line: usize| {
+        let at = match axis {
+            Some(Axis::Y) => Coord { x: line as u16, y: 0 },
+            _ => Coord { x: 0, y: line as u16 },
+        };
+        let roots = (0..).zip(&wanted[line]).skip(first as usize);
+        roots.map(|(root, &any)| if any { (size(at, root) * dtype.bytes()).div_ceil(4) as u16 } else { 0 }).collect()
+    };
+    let count = if axis == Some(Axis::Y) { grid.width } else { grid.height };
+    let lines: Vec<Vec<u16>> = (0..usize::from(count)).map(of_line).collect();
+    match lines.first().and_then(|line| line.first()) {
+        Some(&words) if lines.iter().flatten().all(|&other| other == words) => Words::Even(words),
+        _ => Words::Uneven(lines),
     }
-    Step { axis, roots, rank, tables, panel_words }
+}
+
+/// A PE's list of roots and runs.
+fn list(runs: &[Run], rank: usize) -> Vec<u16> {
+    let mut list = Vec::new();
+    for of_root in runs.chunk_by(|a, b| a.root == b.root) {
+        list.extend([of_root[0].root as u16, of_root.len() as u16]);
+        list.extend(of_root.iter().flat_map(|run| run.encode(rank)));
+    }
+    list.push(NO_ROOT);
+    list
 }
