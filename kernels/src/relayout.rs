@@ -39,7 +39,7 @@ pub struct Step {
     rank: usize,
     /// Words that each root sends.
     words: Words,
-    /// For each PE a list: a root from which it takes something, the number of runs, the runs; at the end [`NO_ROOT`].
+    /// For each PE a list of what it takes (see [`Take`]), with [`NO_ROOT`] at its end.
     lists: Vec<Vec<u16>>,
 }
 
@@ -74,17 +74,28 @@ impl Step {
         }
     }
 
-    /// What one PE takes: each root with its runs.
-    fn takes(&self, pe: usize) -> impl Iterator<Item = (u16, std::slice::Chunks<'_, u16>)> {
+    /// What one PE takes.
+    fn takes(&self, pe: usize) -> impl Iterator<Item = Take<'_>> {
         let numbers = run_numbers(self.rank);
         let mut rest = self.lists[pe].as_slice();
         std::iter::from_fn(move || {
-            let &[root, count, ref behind @ ..] = rest else { return None };
+            let &[root, roots, advance, count, ref behind @ ..] = rest else { return None };
             let (runs, behind) = behind.split_at(usize::from(count) * numbers);
             rest = behind;
-            Some((root, runs.chunks(numbers)))
+            Some(Take { root, roots, advance, runs: runs.chunks(numbers) })
         })
     }
+}
+
+/// The same runs from one root or several, in a list: the first root, the number of roots, the advance, the number of runs, and the
+/// runs.
+struct Take<'a> {
+    root: u16,
+    /// Roots one behind another.
+    roots: u16,
+    /// Elements that a root's runs go farther in the target than those of the root before.
+    advance: u16,
+    runs: std::slice::Chunks<'a, u16>,
 }
 
 /// A relayout, worked out.
@@ -118,7 +129,7 @@ impl Relayout {
     /// Whether no element changes its PE or its place: the destination may then be the same memory as the source.
     pub fn is_identity(&self) -> bool {
         let [step @ Step { axis: None, .. }] = self.steps.as_slice() else { return false };
-        (0..self.grid.pes()).flat_map(|pe| step.takes(pe)).flat_map(|(_, runs)| runs).all(|run| {
+        (0..self.grid.pes()).flat_map(|pe| step.takes(pe)).flat_map(|take| take.runs).all(|run| {
             let stays = |dim: &[u16]| dim[0] == 1 || dim[1] == dim[2];
             run[0] == run[1] && run[2..].chunks(3).all(stays)
         })
@@ -225,9 +236,9 @@ fn emit_step(code: &mut Code, mesh: &Mesh, step: &Step, dtype: Dtype, [from, to,
     if step.turns() == 0 {
         return;
     }
-    let (list, next) = (code.register(), code.register());
-    code.set(list, tables[0]);
-    code.load_u16(next, list, 0);
+    let list = List { take: code.register(), root: code.register(), left: code.register(), shift: code.register() };
+    code.set(list.take, tables[0]);
+    list.begin_take(code);
     if let Some(axis) = step.axis {
         line::skip(code, mesh, axis, step.first);
     }
@@ -251,7 +262,7 @@ fn emit_step(code: &mut Code, mesh: &Mesh, step: &Step, dtype: Dtype, [from, to,
                 line::turn(code, mesh, &turn, place);
             }
         }
-        code.branch(Compare::Eq, next, root, |code| copy_runs(code, [list, next], place, to, dtype, step.rank), |_| {});
+        code.branch(Compare::Eq, list.root, root, |code| list.copy_runs(code, place, to, dtype, step.rank), |_| {});
     });
 }
 
@@ -268,30 +279,64 @@ fn sum(code: &mut Code, value: Value, offset: u32) -> Value {
     }
 }
 
-/// Copies the runs of the root that `list` points at, moves it on to the next root and loads that one.
-fn copy_runs(code: &mut Code, [list, next]: [Reg; 2], place: Reg, to: u32, dtype: Dtype, rank: usize) {
-    let (element, shift) = if dtype.bytes() == 2 { (Dtype::U16, 1) } else { (Dtype::I32, 2) };
-    let count = code.register();
-    code.load_u16(count, list, 2);
-    code.scalar(ScalarOp::Add, list, list, 4);
-    code.repeat_value(count.into(), |code, _| {
-        let numbers: Vec<Reg> = (0..run_numbers(rank))
-            .map(|i| {
-                let register = code.register();
-                code.load_u16(register, list, i as i32 * 2);
-                register
-            })
-            .collect();
-        let (source, target) = (numbers[0], numbers[1]);
-        code.scalar(ScalarOp::Shl, source, source, shift);
-        code.scalar(ScalarOp::Add, source, source, place);
-        code.scalar(ScalarOp::Shl, target, target, shift);
-        let dims = |step: usize| -> Vec<(Value, Value)> {
-            numbers[2..].chunks(3).map(|dim| (dim[0].into(), dim[step].into())).collect()
+/// Registers with which the code goes through a PE's list.
+#[derive(Clone, Copy)]
+struct List {
+    /// Address of the [`Take`] at hand.
+    take: Reg,
+    /// The next root from which something is taken.
+    root: Reg,
+    /// Roots of the take that are left.
+    left: Reg,
+    /// Bytes that have been added up from advances.
+    shift: Reg,
+}
+
+impl List {
+    /// Loads what the take at hand starts with.
+    fn begin_take(self, code: &mut Code) {
+        code.load_u16(self.root, self.take, 0);
+        code.load_u16(self.left, self.take, 2);
+        code.set(self.shift, 0);
+    }
+
+    /// Copies the runs of a root, and goes on to the next one.
+    fn copy_runs(self, code: &mut Code, place: Reg, to: u32, dtype: Dtype, rank: usize) {
+        let (element, shift) = if dtype.bytes() == 2 { (Dtype::U16, 1) } else { (Dtype::I32, 2) };
+        let (count, at) = (code.register(), code.register());
+        code.load_u16(count, self.take, 6);
+        code.scalar(ScalarOp::Add, at, self.take, 8);
+        code.repeat_value(count.into(), |code, _| {
+            let numbers: Vec<Reg> = (0..run_numbers(rank))
+                .map(|i| {
+                    let register = code.register();
+                    code.load_u16(register, at, i as i32 * 2);
+                    register
+                })
+                .collect();
+            let (source, target) = (numbers[0], numbers[1]);
+            code.scalar(ScalarOp::Shl, source, source, shift);
+            code.scalar(ScalarOp::Add, source, source, place);
+            code.scalar(ScalarOp::Shl, target, target, shift);
+            code.scalar(ScalarOp::Add, target, target, self.shift);
+            let dims = |step: usize| -> Vec<(Value, Value)> {
+                numbers[2..].chunks(3).map(|dim| (dim[0].into(), dim[step].into())).collect()
+            };
+            let from = memory(source, 0, element, &dims(1));
+            code.vector(VectorOp::Mov, memory(target, to as i32, element, &dims(2)), &[from]);
+            code.scalar(ScalarOp::Add, at, at, run_numbers(rank) as i32 * 2);
+        });
+        code.scalar(ScalarOp::Sub, self.left, self.left, 1);
+        let next_take = |code: &mut Code| {
+            code.set(self.take, at);
+            self.begin_take(code);
         };
-        let from = memory(source, 0, element, &dims(1));
-        code.vector(VectorOp::Mov, memory(target, to as i32, element, &dims(2)), &[from]);
-        code.scalar(ScalarOp::Add, list, list, run_numbers(rank) as i32 * 2);
-    });
-    code.load_u16(next, list, 0);
+        let next_root = |code: &mut Code| {
+            code.scalar(ScalarOp::Add, self.root, self.root, 1);
+            code.load_u16(count, self.take, 4);
+            code.scalar(ScalarOp::Shl, count, count, shift);
+            code.scalar(ScalarOp::Add, self.shift, self.shift, count);
+        };
+        code.branch(Compare::Eq, self.left, 0, next_take, next_root);
+    }
 }

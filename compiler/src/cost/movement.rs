@@ -240,7 +240,7 @@ impl Series<'_> {
             + wanted * clock.words(self.words)
             + copies(clock, most, self.elements, self.dtype)
             + cost::turns_wait(clock.machine, self.pes, wanted);
-        let numbers = most * (4 + 3 * RANK) + 1;
+        let numbers = most * (6 + 3 * RANK) + 1;
         Movement { cycles, identity: false, table_bytes: numbers as u32 * 2, scratch_bytes: self.words as u32 * 4 }
     }
 }
@@ -249,6 +249,6 @@ impl Series<'_> {
 fn copies(clock: Clock<'_>, runs: u64, elements: u64, dtype: Dtype) -> u64 {
     let word = if dtype.bytes() == 2 { Dtype::U16 } else { Dtype::I32 };
     let numbers = 2 + 3 * RANK;
-    runs * (clock.branches(1) + clock.scalars(numbers + 5) + cost::startup(clock.machine))
+    runs * (clock.branches(3) + clock.scalars(numbers + 13) + cost::startup(clock.machine))
         + elements.div_ceil(clock.lanes(&[word]))
 }

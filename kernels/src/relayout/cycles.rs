@@ -13,7 +13,9 @@ impl Relayout {
 
     fn step_cycles(&self, step: &Step, machine: &Machine, dtype: Dtype) -> u64 {
         let works = (0..self.grid.pes()).map(|pe| works(step, pe, machine, dtype));
-        let Some(axis) = step.axis else { return works.map(|own| own.iter().map(|work| work.1).sum()).max().unwrap_or(0) };
+        let Some(axis) = step.axis else {
+            return works.map(|own| own.iter().map(|work| work.1).sum()).max().unwrap_or(0);
+        };
         let count = if axis == Axis::X { self.grid.height } else { self.grid.width };
         let mut lines: Vec<Vec<Vec<Work>>> = vec![Vec::new(); usize::from(count)];
         for (i, works) in works.enumerate() {
@@ -40,10 +42,16 @@ fn works(step: &Step, pe: usize, machine: &Machine, dtype: Dtype) -> Vec<Work> {
     let lanes = if dtype.bytes() == 2 { machine.lanes_16 } else { machine.lanes_32 };
     let run = |run: &[u16]| {
         let elements = run[2..].chunks(3).map(|dim| u64::from(dim[0])).product();
-        branch + (run.len() as u64 + 5) * scalar + cost::vector(machine, elements, lanes)
+        branch + (run.len() as u64 + 6) * scalar + cost::vector(machine, elements, lanes)
     };
-    // The loop over runs; the count, the address of the list, the next root.
-    step.takes(pe).map(|(root, runs)| (root, branch + 3 * scalar + runs.map(run).sum::<u64>())).collect()
+    let mut works = Vec::new();
+    for take in step.takes(pe) {
+        // The loop over runs, and whether the take goes on; their count and address, the roots that are left, and four of
+        // the next root or take.
+        let work = 2 * branch + 7 * scalar + take.runs.map(run).sum::<u64>();
+        works.extend((take.root..take.root + take.roots).map(|root| (root, work)));
+    }
+    works
 }
 
 /// PEs that take turns.

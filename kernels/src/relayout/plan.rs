@@ -204,13 +204,63 @@ fn words(
     }
 }
 
-/// A PE's list of roots and runs.
+/// A PE's list: runs that roots one behind another have alike are there once.
 fn list(runs: &[Run], rank: usize) -> Vec<u16> {
     let mut list = Vec::new();
-    for of_root in runs.chunk_by(|a, b| a.root == b.root) {
-        list.extend([of_root[0].root as u16, of_root.len() as u16]);
-        list.extend(of_root.iter().flat_map(|run| run.encode(rank)));
+    let mut rest = runs;
+    while let Some(Run { root, .. }) = rest.first() {
+        let (first, mut behind) = rest.split_at(rest.partition_point(|run| run.root == *root));
+        let (mut roots, mut advance) = (1, 0);
+        while let Some((next, further)) = behind.split_at_checked(first.len())
+            && further.first().is_none_or(|run| run.root != root + roots)
+            && let Some(shift) = shift(first, next, roots)
+            && (roots == 1 || shift == advance * roots)
+        {
+            (roots, advance, behind) = (roots + 1, shift / roots, further);
+        }
+        list.extend([*root as u16, roots as u16, advance as u16, first.len() as u16]);
+        list.extend(first.iter().flat_map(|run| run.encode(rank)));
+        rest = behind;
     }
     list.push(NO_ROOT);
     list
+}
+
+/// By how much the runs of another root, `roots` further on, go farther in the target; `None` when they differ otherwise.
+fn shift(first: &[Run], other: &[Run], roots: u32) -> Option<u32> {
+    let shift = other.first()?.target.checked_sub(first.first()?.target)?;
+    let follows = |(a, b): (&Run, &Run)| *b == Run { root: a.root + roots, target: a.target + shift, ..*a };
+    first.iter().zip(other).all(follows).then_some(shift)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roots_with_equal_runs_are_one_take() {
+        // Roots 2, 3 and 4 give their element 7 for elements 0, 5 and 10 of the target; root 5 gives another one, root 7 comes
+        // later. Of rank 1 a run is source, target, and once, 0, 0.
+        let runs = [(2, 7, 0), (3, 7, 5), (4, 7, 10), (5, 6, 15), (7, 6, 20)];
+        let runs = runs.map(|(root, source, target)| Run::single(root, source, target));
+        let expected = [
+            [2, 3, 5, 1].as_slice(),
+            &[7, 0, 1, 0, 0],
+            &[5, 1, 0, 1],
+            &[6, 15, 1, 0, 0],
+            &[7, 1, 0, 1],
+            &[6, 20, 1, 0, 0],
+            &[NO_ROOT],
+        ];
+        assert_eq!(list(&runs, 1), expected.concat());
+    }
+
+    #[test]
+    fn roots_with_different_numbers_of_runs_stay_apart() {
+        // Root 1 has the run of root 0, and one more.
+        let runs = [(0, 7, 0), (1, 7, 5), (1, 9, 6)].map(|(root, source, target)| Run::single(root, source, target));
+        let expected =
+            [[0, 1, 0, 1].as_slice(), &[7, 0, 1, 0, 0], &[1, 1, 0, 2], &[7, 5, 1, 0, 0], &[9, 6, 1, 0, 0], &[NO_ROOT]];
+        assert_eq!(list(&runs, 1), expected.concat());
+    }
 }
