@@ -79,22 +79,20 @@ impl Step {
         let numbers = run_numbers(self.rank);
         let mut rest = self.lists[pe].as_slice();
         std::iter::from_fn(move || {
-            let &[root, roots, advance, count, ref behind @ ..] = rest else { return None };
+            let &[root, roots, _, count, ref behind @ ..] = rest else { return None };
             let (runs, behind) = behind.split_at(usize::from(count) * numbers);
             rest = behind;
-            Some(Take { root, roots, advance, runs: runs.chunks(numbers) })
+            Some(Take { root, roots, runs: runs.chunks(numbers) })
         })
     }
 }
 
-/// The same runs from one root or several, in a list: the first root, the number of roots, the advance, the number of runs, and the
-/// runs.
+/// The same runs from one root or several. In a list: the first root, the number of roots, the elements that a root's runs go
+/// farther in the target than those of the root before, the number of runs, and the runs.
 struct Take<'a> {
     root: u16,
     /// Roots one behind another.
     roots: u16,
-    /// Elements that a root's runs go farther in the target than those of the root before.
-    advance: u16,
     runs: std::slice::Chunks<'a, u16>,
 }
 

@@ -6,7 +6,8 @@
 use super::runs::{Run, best_runs};
 use super::{NO_ROOT, NOWHERE, Relayout, Step, TooLarge, Words};
 use crate::mesh::Axis;
-use std::collections::HashMap;
+use rayon::prelude::*;
+use rustc_hash::FxHashMap;
 use waferloom_fabric::{Coord, Distribution, Dtype, Extent, Machine};
 
 /// Works out the relayout to `target`, whose element `i` is element `map[i]` of the source; [`NOWHERE`] is left as it is.
@@ -45,8 +46,10 @@ pub fn plan(
         (true, false) => Ok(Relayout { steps: vec![direct(Some(Axis::X))], middle_elements: 0, grid }),
         (false, true) => Ok(Relayout { steps: vec![direct(Some(Axis::Y))], middle_elements: 0, grid }),
         (true, true) => {
-            let rows_first = two_steps(grid, Axis::X, &needs, tile, dtype)?;
-            let Some(columns_first) = two_steps(grid, Axis::Y, &needs, tile, dtype).ok() else { return Ok(rows_first) };
+            let first = |axis| two_steps(grid, axis, &needs, tile, dtype);
+            let (rows_first, columns_first) = rayon::join(|| first(Axis::X), || first(Axis::Y));
+            let rows_first = rows_first?;
+            let Ok(columns_first) = columns_first else { return Ok(rows_first) };
             let is_faster = columns_first.cycles(machine, dtype) < rows_first.cycles(machine, dtype);
             Ok(if is_faster { columns_first } else { rows_first })
         }
@@ -75,7 +78,7 @@ fn needs(source: &Distribution, target: &Distribution, map: &[u32]) -> Vec<Vec<N
         });
         found.collect()
     };
-    (0..source.grid.pes()).map(|i| of_pe(source.grid.coord(i))).collect()
+    (0..source.grid.pes()).into_par_iter().map(|i| of_pe(source.grid.coord(i))).collect()
 }
 
 /// Where an element of a tensor lies: column and row (`None` for everywhere along that axis) and offset.
@@ -120,7 +123,7 @@ fn two_steps(
     let mut first: Vec<Vec<Run>> = vec![Vec::new(); grid.pes()];
     let mut second: Vec<Vec<Run>> = vec![Vec::new(); grid.pes()];
     for line in 0..lines {
-        let mut slots: HashMap<Need, u32> = HashMap::new();
+        let mut slots: FxHashMap<Need, u32> = FxHashMap::default();
         for place in 0..length {
             let pe = grid.index(at(line, place));
             let take = |need: &Need| {
