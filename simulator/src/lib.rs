@@ -2,16 +2,17 @@
 //!
 //! The simulator sees a program and the host's tensors, nothing else: it knows no graph and no kernel.
 
+mod machine;
 pub mod report;
 mod stream;
 mod wavelet;
 
+pub use machine::pe::PeCounters;
 pub use report::{Facts, Report, Totals};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use waferloom_fabric::{Findings, HostTensor, Program, verify};
-pub use wavelet::pe::PeCounters;
 
 /// What moves the wavelets. The outputs are the same bits, unless the program is a race: its result depends on which of two
 /// streams arrives first.

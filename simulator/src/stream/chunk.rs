@@ -4,9 +4,9 @@ use super::Stream;
 use super::pe::account;
 use super::run::{Run, Sender};
 use super::values::{Sent, in_memory_part, values};
-use crate::wavelet::element::{self, Fault, Wait};
-use crate::wavelet::operand::Port;
-use crate::wavelet::pe::{Activity, VectorWork};
+use crate::machine::element::{self, Fault, Wait};
+use crate::machine::operand::Port;
+use crate::machine::pe::{Activity, VectorWork};
 use waferloom_fabric::Direction;
 
 /// Elements that are run in one go. Longer instructions are cut, so that a run can be stopped within them and what is under

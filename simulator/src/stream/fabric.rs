@@ -3,8 +3,8 @@
 use super::Stream;
 use super::host;
 use super::run::{Run, Sender};
-use crate::wavelet::operand::Port;
-use crate::wavelet::router::each_port;
+use crate::machine::operand::Port;
+use crate::machine::router::each_port;
 use waferloom_fabric::{Direction, Filter, SwitchCommand};
 
 /// More wavelets than there ever are.
@@ -229,7 +229,7 @@ impl Stream<'_> {
         let machine = self.shared.machine;
         let state = &self.band.routers[router].lanes[lane];
         let capacity = if port == Direction::Ramp as usize {
-            let here = |out: &&crate::wavelet::pe::OutputQueue| out.lane == Some(lane as u8);
+            let here = |out: &&crate::machine::pe::OutputQueue| out.lane == Some(lane as u8);
             self.band.pes[router].outputs.iter().flatten().find(here).map_or(0, |out| out.capacity as i64)
         } else {
             i64::from(machine.router_queue_depth) + i64::from(machine.hop_cycles) - 1

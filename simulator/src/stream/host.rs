@@ -2,7 +2,7 @@
 
 use super::Stream;
 use super::run::{Run, Sender};
-use crate::wavelet::host::Sink;
+use crate::machine::host::Sink;
 
 impl Stream<'_> {
     /// Sends as many wavelets of a source as there is room for.

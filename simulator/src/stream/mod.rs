@@ -25,10 +25,11 @@ mod run;
 mod turns;
 mod values;
 
-use crate::wavelet::band::{Band, PlacedFault};
-use crate::wavelet::execute::Shared;
-use crate::wavelet::setup::Fabric;
-use crate::wavelet::{collect, stall};
+use crate::machine::band::{Band, PlacedFault};
+use crate::machine::collect::collect;
+use crate::machine::setup::Fabric;
+use crate::machine::stall;
+use crate::machine::steps::Shared;
 use crate::{Options, Progress, SimulateError};
 use run::Queue;
 use std::cmp::Reverse;

@@ -3,12 +3,12 @@
 use super::Stream;
 use super::chunk::{MOST_AT_ONCE, Outcome};
 use super::run::{Run, Sender};
-use crate::wavelet::band::close_span;
-use crate::wavelet::decode::{Step, TaskCode};
-use crate::wavelet::element::{self, Fault, Wait};
-use crate::wavelet::operand::Port;
-use crate::wavelet::pe::{Activity, InOperator, Pe, Running};
-use crate::wavelet::{bulk, execute};
+use crate::machine::band::close_span;
+use crate::machine::decode::{Step, TaskCode};
+use crate::machine::element::{self, Fault, Wait};
+use crate::machine::operand::Port;
+use crate::machine::pe::{Activity, InOperator, Pe, Running};
+use crate::machine::{bulk, steps as execute};
 use waferloom_fabric::{Direction, Dtype, Machine};
 
 /// Steps that are done at one go; then it is seen whether the run is to be stopped.

@@ -3,11 +3,11 @@
 use super::Stream;
 use super::pe::{Main, account};
 use super::run::{Run, Sender};
-use crate::wavelet::decode::TaskCode;
-use crate::wavelet::element::{self, Fault, Wait};
-use crate::wavelet::numerics;
-use crate::wavelet::operand::Port;
-use crate::wavelet::pe::{Activity, Pe, VectorWork};
+use crate::machine::decode::TaskCode;
+use crate::machine::element::{self, Fault, Wait};
+use crate::machine::numerics;
+use crate::machine::operand::Port;
+use crate::machine::pe::{Activity, Pe, VectorWork};
 use waferloom_fabric::Direction;
 
 /// Cycles after which a PE looks at what has come in the meantime.

@@ -1,11 +1,11 @@
 //! The numbers of some elements of an instruction at once.
 
 use super::run::{Run, Sender};
-use crate::wavelet::bulk;
-use crate::wavelet::element::{self, Fault};
-use crate::wavelet::numerics::{self, Element};
-use crate::wavelet::operand::{Cursor, Port};
-use crate::wavelet::pe::{Pe, VectorWork};
+use crate::machine::bulk;
+use crate::machine::element::{self, Fault};
+use crate::machine::numerics::{self, Element};
+use crate::machine::operand::{Cursor, Port};
+use crate::machine::pe::{Pe, VectorWork};
 use std::ops::Range;
 use waferloom_fabric::{Dtype, Machine, VectorOp};
 

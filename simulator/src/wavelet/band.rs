@@ -1,117 +1,25 @@
-//! A band of rows: the part of the fabric that one host thread simulates.
+//! One cycle of a band of rows.
 //!
 //! Within a cycle the bands do not see each other. What crosses a link (wavelets one way, room for more the other way) takes
 //! effect at the end of the cycle, so that neither the order of PEs nor the cut into bands matters.
 
-use super::element::Fault;
-use super::execute::{self, Shared};
-use super::host::{Sink, Source};
-use super::pe::{InOperator, Pe};
-use super::router::{Lane, Router, Wavelet, each_port};
+use super::execute;
+use crate::machine::band::{Band, Message, PlacedFault, close_span};
+use crate::machine::pe::{InOperator, Pe};
+use crate::machine::router::{Lane, Wavelet, each_port};
+use crate::machine::steps::Shared;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
-use waferloom_fabric::{Direction, Extent, PortSet, SwitchCommand};
+use waferloom_fabric::{Direction, PortSet, SwitchCommand};
 
 /// The ramp's bit in a set of ports.
 const RAMP: u8 = 1 << Direction::Ramp as u8;
 
-/// What crosses a link at the end of a cycle.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Message {
-    /// A wavelet for the queue at `port` of a router.
-    Wavelet { to: u32, port: Direction, color: u8, wavelet: Wavelet },
-    /// Room for one more wavelet at the other end of a router's outgoing link.
-    Credit { to: u32, direction: Direction, color: u8 },
-}
-
-impl Message {
-    fn to(&self) -> usize {
-        match self {
-            Message::Wavelet { to, .. } | Message::Credit { to, .. } => *to as usize,
-        }
-    }
-}
-
-/// An operator's time in one band.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Span {
-    pub(crate) start: u64,
-    pub(crate) end: u64,
-    pub(crate) busy: u64,
-    /// Cycles that PEs spent in it, waits included.
-    pub(crate) resident: u64,
-}
-
-impl Default for Span {
-    fn default() -> Self {
-        Self { start: u64::MAX, end: 0, busy: 0, resident: 0 }
-    }
-}
-
-impl Span {
-    pub(crate) fn join(&mut self, other: &Span) {
-        self.start = self.start.min(other.start);
-        self.end = self.end.max(other.end);
-        self.busy += other.busy;
-        self.resident += other.resident;
-    }
-}
-
-/// A link between the host and a router: (PE, direction, colour).
-pub(crate) type Link = (u32, u8, u8);
-
-/// The state of a band.
-pub(crate) struct Band {
-    pub(crate) grid: Extent,
-    /// Row-major index of the band's first PE in the grid.
-    pub(crate) first: usize,
-    pub(crate) pes: Vec<Pe>,
-    pub(crate) routers: Vec<Router>,
-    /// PEs to look at: (cycle, local index); entries that do not fit the PE's `wake` are stale.
-    pub(crate) due: BinaryHeap<Reverse<(u64, u32)>>,
-    /// PEs to look at in the cycle after `now`, which most are: they need no order.
-    pub(crate) soon: Vec<u32>,
-    /// The cycle at hand.
-    pub(crate) now: u64,
-    pub(crate) active: Vec<u32>,
-    pub(crate) sources: Vec<Source>,
-    pub(crate) sinks: Vec<Sink>,
-    pub(crate) source_at: BTreeMap<Link, usize>,
-    pub(crate) sink_at: BTreeMap<Link, usize>,
-    pub(crate) spans: Vec<Span>,
-    /// Messages of this cycle for the band's own routers, and for the bands above and below.
-    pub(crate) inner: Vec<Message>,
-    pub(crate) outer: Vec<Message>,
-}
-
-/// A fault and where it happened.
-pub(crate) struct PlacedFault {
-    pub(crate) pe: usize,
-    pub(crate) fault: Fault,
-}
-
 impl Band {
-    /// Global index of a local one.
-    fn global(&self, local: usize) -> usize {
-        self.first + local
-    }
-
     fn post(&mut self, message: Message) {
         if (self.first..self.first + self.pes.len()).contains(&message.to()) {
             self.inner.push(message);
         } else {
             self.outer.push(message);
-        }
-    }
-
-    pub(crate) fn schedule(&mut self, local: usize, cycle: u64) {
-        if cycle < self.pes[local].wake {
-            self.pes[local].wake = cycle;
-            if cycle == self.now + 1 {
-                self.soon.push(local as u32);
-            } else {
-                self.due.push(Reverse((cycle, local as u32)));
-            }
         }
     }
 
@@ -277,18 +185,6 @@ impl Band {
         }
     }
 
-    /// Index of the PE at the other end of a link.
-    pub(crate) fn neighbour(&self, local: usize, direction: Direction) -> Option<u32> {
-        let (at, here, width) = (self.pes[local].at.0, self.global(local) as u32, u32::from(self.grid.width));
-        match direction {
-            Direction::West => (at.x > 0).then(|| here - 1),
-            Direction::East => (at.x + 1 < self.grid.width).then_some(here + 1),
-            Direction::North => (at.y > 0).then(|| here - width),
-            Direction::South => (at.y + 1 < self.grid.height).then_some(here + width),
-            Direction::Ramp => None,
-        }
-    }
-
     /// Tells whoever fills a queue that it has room again.
     fn give_back(&mut self, local: usize, port: usize, color: u8, now: u64) {
         let from = Direction::ALL[port];
@@ -376,25 +272,5 @@ impl Band {
         let sources = self.sources.iter().map(|s| s.next(now));
         let sinks = self.sinks.iter().map(|s| s.next(now));
         ready.chain(sources).chain(sinks).min().unwrap_or(u64::MAX).min(due).max(now + 1)
-    }
-
-    /// Ends the operators that are still open.
-    pub(crate) fn finish(&mut self, cycles: u64) {
-        for pe in &mut self.pes {
-            let end = pe.last;
-            close_span(&mut self.spans, pe, end);
-            pe.account(cycles);
-        }
-    }
-}
-
-/// Ends the operator that a PE is in.
-pub(crate) fn close_span(spans: &mut [Span], pe: &mut Pe, now: u64) {
-    if let Some(InOperator { operator, since, busy }) = pe.operator.take()
-        && let Some(span) = spans.get_mut(operator as usize)
-    {
-        span.end = span.end.max(now);
-        span.busy += pe.counters.busy - busy;
-        span.resident += now - since;
     }
 }

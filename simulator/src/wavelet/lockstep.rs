@@ -1,8 +1,8 @@
 //! The bands in step: one host thread a band, one meeting a cycle.
 
-use super::band::{Band, Message, PlacedFault};
-use super::setup::Fabric;
-use super::stall;
+use crate::machine::band::{Band, Message, PlacedFault};
+use crate::machine::setup::Fabric;
+use crate::machine::stall;
 use crate::{Options, Progress, SimulateError};
 use crossbeam::utils::{Backoff, CachePadded};
 use std::sync::Mutex;

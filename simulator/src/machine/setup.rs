@@ -2,10 +2,10 @@
 
 use super::band::{Band, Link, Span};
 use super::decode::{self, ClassCode};
-use super::execute::Shared;
 use super::host::{self, Sink, Source};
 use super::pe::{FifoState, InputQueue, OutputQueue, Pe, Place};
 use super::router::{Lane, Router};
+use super::steps::Shared;
 use crate::{Options, SimulateError};
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::path::Path;

@@ -274,7 +274,6 @@ mod tests {
     use super::super::element;
     use super::super::operand::Values;
     use super::super::pe::Pe;
-    use super::super::router::Router;
     use super::*;
     use proptest::prelude::*;
     use waferloom_fabric::code::{Dim, MemDsd};
@@ -359,8 +358,12 @@ mod tests {
             while single.remaining > 0 {
                 let mut worst = 0;
                 for _ in 0..u64::from(single.lanes).min(single.remaining) {
-                    let waits = element::run(&mut pe, &mut Router::default(), &mut single, &machine, 0);
-                    worst = worst.max(waits.expect("inside of memory"));
+                    let (operands, waits) =
+                        element::read_sources(&mut pe, &mut single, &machine, |_, _, _| 0).expect("inside of memory");
+                    let result = numerics::apply(single.op, operands);
+                    element::write_result(&mut pe, &mut single, result).expect("inside of memory");
+                    single.remaining -= 1;
+                    worst = worst.max(waits);
                 }
                 busy += 1;
                 stall += u64::from(worst);
