@@ -25,6 +25,16 @@ pub enum Engine {
     Stream,
 }
 
+impl Engine {
+    /// Its name, as reports and the command line give it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Engine::Wavelet => "wavelet",
+            Engine::Stream => "stream",
+        }
+    }
+}
+
 /// How a run is done; but for the engine, whose cycles differ a little, nothing here changes its result.
 #[derive(Clone, Copy, Default)]
 pub struct Options<'a> {
