@@ -3,6 +3,8 @@
 //! Reshape, permute, slice, broadcast, concatenation and look-ups at constant places compute nothing. [`of`] follows them
 //! back to the nodes that do.
 
+pub(crate) mod known;
+
 use petgraph::graph::NodeIndex;
 use std::sync::Arc;
 use waferloom_kernels::relayout::NOWHERE as ELSEWHERE;

@@ -147,10 +147,11 @@ impl Distribution {
                     (global < size).then_some(global as usize)
                 })
                 .collect();
-            indices = indices
-                .iter()
-                .flat_map(|&outer| globals.iter().map(move |&inner| Some(outer? * size as usize + inner?)))
-                .collect();
+            let mut joined = Vec::with_capacity(indices.len() * globals.len());
+            for &outer in &indices {
+                joined.extend(globals.iter().map(|&inner| Some(outer? * size as usize + inner?)));
+            }
+            indices = joined;
         }
         indices
     }

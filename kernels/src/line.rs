@@ -37,7 +37,8 @@ pub struct Turn {
 
 /// Emits one turn. Afterwards `place` holds the address at which the tile lies: its own at the root, the panel elsewhere.
 ///
-/// A series of turns must go through the roots 0, 1, 2, … without a gap, and its last turn must say so.
+/// A series of turns must go through the roots 0, 1, 2, … without a gap, those that [`skip`] has passed over left out, and its
+/// last turn must say so.
 pub fn turn(code: &mut Code, mesh: &Mesh, turn: &Turn, place: Reg) {
     if mesh.size(turn.axis) == 1 {
         return code.set(place, turn.source);
@@ -54,10 +55,7 @@ pub fn turn(code: &mut Code, mesh: &Mesh, turn: &Turn, place: Reg) {
                 turn.last,
                 1,
                 |code| code.send_control(queue_out, control(&[SwitchCommand::Reset])),
-                |code| {
-                    use SwitchCommand::{Advance, Nop};
-                    code.send_control(queue_out, control(&[Advance, Advance, Nop]));
-                },
+                |code| code.send_control(queue_out, control(&HAND_ON)),
             );
             code.set(place, turn.source);
         },
@@ -67,6 +65,18 @@ pub fn turn(code: &mut Code, mesh: &Mesh, turn: &Turn, place: Reg) {
         },
     );
 }
+
+/// Begins a series of turns at the root `first`: those before it only hand the turn on, each as soon as its switch lets it.
+pub fn skip(code: &mut Code, mesh: &Mesh, axis: Axis, first: u32) {
+    if first > 0 && mesh.size(axis) > 1 {
+        let (_, queue_out) = queues(axis);
+        let hand_on = |code: &mut Code| code.send_control(queue_out, control(&HAND_ON));
+        code.branch(Compare::Lt, mesh.position(axis), first as i32, hand_on, |_| {});
+    }
+}
+
+/// A root's switch goes to its last position, the next PE's to that of the root.
+const HAND_ON: [SwitchCommand; 3] = [SwitchCommand::Advance, SwitchCommand::Advance, SwitchCommand::Nop];
 
 pub(crate) fn control(commands: &[SwitchCommand]) -> Control {
     Control { commands: commands.to_vec(), task: None, payload: Value::Imm(0) }

@@ -7,7 +7,9 @@
 //! 1. along the rows: each PE in turn broadcasts its tile; each PE keeps what PEs of its *column* need;
 //! 2. along the columns: each PE in turn broadcasts what it kept; each PE takes what it needs itself;
 //!
-//! or the columns first, where that is faster on the machine. A step that would move nothing is left out. What a PE takes from a broadcast is a list of strided runs in its SRAM.
+//! or the columns first, where that is faster on the machine. A step that would move nothing is left out, and so are
+//! the turns of PEs in front of the first that has something to send. What a PE takes from the broadcasts is a list of roots
+//! and strided runs in its SRAM.
 
 mod cycles;
 mod plan;
@@ -17,7 +19,7 @@ use crate::code::{Code, Reg, Tile, memory};
 use crate::line::{self, Turn};
 use crate::mesh::{Axis, Mesh};
 use runs::run_numbers;
-use waferloom_fabric::{Distribution, Dtype, Extent, ScalarOp, Value, VectorOp};
+use waferloom_fabric::{Compare, Distribution, Dtype, Extent, ScalarOp, Value, VectorOp};
 
 pub use plan::plan;
 
@@ -29,21 +31,69 @@ pub const NOWHERE: u32 = u32::MAX;
 pub struct Step {
     /// Along which axis; `None` when no data leave their PE.
     axis: Option<Axis>,
-    /// Turns of the broadcast.
+    /// The first PE of a line that sends anything.
+    first: u32,
+    /// One more than the last PE of a line that sends anything.
     roots: u32,
     /// Dimensions of the runs.
     rank: usize,
-    /// Words that each root sends, per PE of its line (all agree), then per root the number of runs and the runs.
-    tables: Vec<Vec<u16>>,
-    /// Most words that a root sends.
-    panel_words: u32,
+    /// Words that each root sends.
+    words: Words,
+    /// For each PE a list of what it takes (see [`Take`]), with [`NO_ROOT`] at its end.
+    lists: Vec<Vec<u16>>,
 }
 
+/// Words that the roots of a step send, from the first that sends anything on.
+#[derive(Clone, Debug)]
+enum Words {
+    /// All of them, in all lines, the same.
+    Even(u16),
+    /// By line and root.
+    Uneven(Vec<Vec<u16>>),
+}
+
+/// Where a list of runs ends: no PE has this position, for a line is shorter.
+const NO_ROOT: u16 = u16::MAX;
+
 impl Step {
-    /// Numbers of the table in each PE: an even number, so that tables fill whole words.
-    fn table_numbers(&self) -> usize {
-        self.tables.iter().map(Vec::len).max().unwrap_or(0).next_multiple_of(2).max(2)
+    /// Numbers of the list in each PE: an even number, so that tables fill whole words.
+    fn list_numbers(&self) -> usize {
+        self.lists.iter().map(Vec::len).max().unwrap_or(0).next_multiple_of(2).max(2)
     }
+
+    /// Turns of the broadcast.
+    fn turns(&self) -> u32 {
+        self.roots - self.first
+    }
+
+    /// Most words that a root sends.
+    fn panel_words(&self) -> u32 {
+        match &self.words {
+            Words::Even(words) => (*words).into(),
+            Words::Uneven(lines) => lines.iter().flatten().copied().max().unwrap_or(0).into(),
+        }
+    }
+
+    /// What one PE takes.
+    fn takes(&self, pe: usize) -> impl Iterator<Item = Take<'_>> {
+        let numbers = run_numbers(self.rank);
+        let mut rest = self.lists[pe].as_slice();
+        std::iter::from_fn(move || {
+            let &[root, roots, _, count, ref behind @ ..] = rest else { return None };
+            let (runs, behind) = behind.split_at(usize::from(count) * numbers);
+            rest = behind;
+            Some(Take { root, roots, runs: runs.chunks(numbers) })
+        })
+    }
+}
+
+/// The same runs from one root or several. In a list: the first root, the number of roots, the elements that a root's runs go
+/// farther in the target than those of the root before, the number of runs, and the runs.
+struct Take<'a> {
+    root: u16,
+    /// Roots one behind another.
+    roots: u16,
+    runs: std::slice::Chunks<'a, u16>,
 }
 
 /// A relayout, worked out.
@@ -77,23 +127,20 @@ impl Relayout {
     /// Whether no element changes its PE or its place: the destination may then be the same memory as the source.
     pub fn is_identity(&self) -> bool {
         let [step @ Step { axis: None, .. }] = self.steps.as_slice() else { return false };
-        // A table is the words sent, the number of runs, the runs.
-        step.tables.iter().all(|table| {
-            table.get(2..).unwrap_or(&[]).chunks(run_numbers(step.rank)).all(|run| {
-                let stays = |dim: &[u16]| dim[0] == 1 || dim[1] == dim[2];
-                run[0] == run[1] && run[2..].chunks(3).all(stays)
-            })
+        (0..self.grid.pes()).flat_map(|pe| step.takes(pe)).flat_map(|take| take.runs).all(|run| {
+            let stays = |dim: &[u16]| dim[0] == 1 || dim[1] == dim[2];
+            run[0] == run[1] && run[2..].chunks(3).all(stays)
         })
     }
 
     /// The series of broadcasts, in order: along which axis, and how many turns each has.
     pub fn series(&self) -> Vec<(Axis, u32)> {
-        self.steps.iter().filter_map(|step| step.axis.map(|axis| (axis, step.roots))).collect()
+        self.steps.iter().filter_map(|step| step.axis.map(|axis| (axis, step.turns()))).collect()
     }
 
     /// Bytes of the buffer that receives broadcasts.
     pub fn panel_bytes(&self) -> u32 {
-        self.steps.iter().filter(|s| s.axis.is_some()).map(|s| s.panel_words * 4).max().unwrap_or(0)
+        self.steps.iter().map(|step| step.panel_words() * 4).max().unwrap_or(0)
     }
 
     /// Bytes of the buffer between the two steps.
@@ -101,46 +148,68 @@ impl Relayout {
         (self.middle_elements * dtype.bytes()).div_ceil(4) * 4
     }
 
-    /// Bytes of each step's table in each PE.
+    /// Bytes of each table in each PE, in the order of [`Relayout::tables`].
     pub fn table_bytes(&self) -> Vec<u32> {
-        self.steps.iter().map(|step| step.table_numbers() as u32 * 2).collect()
+        self.steps.iter().flat_map(table_bytes).collect()
     }
 
-    /// The tables of each step.
+    /// The tables: of each step the PEs' lists, then the words of the roots if they differ.
     pub fn tables(&self) -> Vec<Tables> {
-        self.steps.iter().map(|step| self.step_tables(step)).collect()
+        self.steps.iter().flat_map(|step| [Some(self.lists(step)), self.words(step)]).flatten().collect()
     }
 
-    fn step_tables(&self, step: &Step) -> Tables {
-        let length = step.table_numbers();
+    fn lists(&self, step: &Step) -> Tables {
+        let Extent { width, .. } = self.grid;
+        let list = |x: u16, y: u16| &*step.lists[usize::from(y) * usize::from(width) + usize::from(x)];
+        self.dealt(step.list_numbers(), list)
+    }
+
+    fn words(&self, step: &Step) -> Option<Tables> {
+        let Words::Uneven(lines) = &step.words else { return None };
+        let line = |x: u16, y: u16| &*lines[usize::from(if step.axis == Some(Axis::Y) { x } else { y })];
+        Some(self.dealt(word_numbers(step), line))
+    }
+
+    /// Deals each PE (column, row) its numbers, filled up to `length`.
+    fn dealt<'a>(&self, length: usize, of: impl Fn(u16, u16) -> &'a [u16]) -> Tables {
         let Extent { width, height } = self.grid;
-        let table = |x: u16, y: u16| &step.tables[usize::from(y) * usize::from(width) + usize::from(x)];
         let each = |alike: &dyn Fn(u16, u16) -> bool| (0..height).all(|y| (0..width).all(|x| alike(x, y)));
-        let rows = if each(&|x, y| table(x, y) == table(x, 0)) { 1 } else { height };
-        let columns = if each(&|x, y| table(x, y) == table(0, y)) { 1 } else { width };
+        let rows = if each(&|x, y| of(x, y) == of(x, 0)) { 1 } else { height };
+        let columns = if each(&|x, y| of(x, y) == of(0, y)) { 1 } else { width };
         let mut numbers = Vec::with_capacity(length * usize::from(rows) * usize::from(columns));
         for (x, y) in (0..rows).flat_map(|y| (0..columns).map(move |x| (x, y))) {
             let start = numbers.len();
-            numbers.extend_from_slice(table(x, y));
+            numbers.extend_from_slice(of(x, y));
             numbers.resize(start + length, 0);
         }
-        let dealt = |dim, count: u16| (count > 1).then_some(waferloom_fabric::Split { dim, block: 1 });
+        let split = |dim, count: u16| (count > 1).then_some(waferloom_fabric::Split { dim, block: 1 });
         Tables {
             distribution: Distribution {
                 grid: self.grid,
                 shape: vec![u32::from(rows), u32::from(columns), length as u32],
-                x: dealt(1, columns),
-                y: dealt(0, rows),
+                x: split(1, columns),
+                y: split(0, rows),
             },
             numbers,
         }
     }
 }
 
+/// Numbers of the table of words in each PE: an even number.
+fn word_numbers(step: &Step) -> usize {
+    (step.turns() as usize).next_multiple_of(2)
+}
+
+/// Bytes of a step's tables.
+fn table_bytes(step: &Step) -> impl Iterator<Item = u32> {
+    let words = matches!(step.words, Words::Uneven(_)).then(|| word_numbers(step));
+    [Some(step.list_numbers()), words].into_iter().flatten().map(|numbers| numbers as u32 * 2)
+}
+
 /// Addresses of a relayout's working memory.
 #[derive(Clone, Debug)]
 pub struct Memory {
-    /// One table a step.
+    /// Those of [`Relayout::tables`].
     pub tables: Vec<u32>,
     /// Buffer of [`Relayout::panel_bytes`].
     pub panel: u32,
@@ -151,56 +220,121 @@ pub struct Memory {
 /// Emits the data movement. Elements of `dst` that the map leaves out keep their value.
 pub fn emit(code: &mut Code, mesh: &Mesh, relayout: &Relayout, dst: Tile, src: Tile, memory: &Memory) {
     let count = relayout.steps.len();
-    for (i, (step, &table)) in relayout.steps.iter().zip(&memory.tables).enumerate() {
+    let mut tables = memory.tables.as_slice();
+    for (i, step) in relayout.steps.iter().enumerate() {
+        let (own, rest) = tables.split_at(table_bytes(step).count());
+        tables = rest;
         let from = if i == 0 { src.address } else { memory.middle };
         let to = if i + 1 == count { dst.address } else { memory.middle };
-        code.scope(|code| emit_step(code, mesh, step, src.dtype, [from, to, memory.panel, table]));
+        code.scope(|code| emit_step(code, mesh, step, src.dtype, [from, to, memory.panel], own));
     }
 }
 
-fn emit_step(code: &mut Code, mesh: &Mesh, step: &Step, dtype: Dtype, [from, to, panel, table]: [u32; 4]) {
-    let list = code.register();
-    code.set(list, table + step.roots * 2);
-    code.repeat(step.roots, |code, root| {
+fn emit_step(code: &mut Code, mesh: &Mesh, step: &Step, dtype: Dtype, [from, to, panel]: [u32; 3], tables: &[u32]) {
+    if step.turns() == 0 {
+        return;
+    }
+    let list = List { take: code.register(), root: code.register(), left: code.register(), shift: code.register() };
+    code.set(list.take, tables[0]);
+    list.begin_take(code);
+    if let Some(axis) = step.axis {
+        line::skip(code, mesh, axis, step.first);
+    }
+    code.repeat(step.turns(), |code, turn| {
         let place = code.register();
+        let root = sum(code, turn, step.first);
         match step.axis {
             None => code.set(place, from),
             Some(axis) => {
                 let (words, flag) = (code.register(), code.register());
-                code.scalar(ScalarOp::Shl, words, root, 1);
-                code.load_u16(words, words, table as i32);
+                let words = match step.words {
+                    Words::Even(words) => i32::from(words).into(),
+                    Words::Uneven(_) => {
+                        code.scalar(ScalarOp::Shl, words, turn, 1);
+                        code.load_u16(words, words, tables[1] as i32);
+                        words.into()
+                    }
+                };
                 let last = line::equal(code, flag, root, Value::Imm(step.roots as i32 - 1));
-                let turn = Turn { axis, root, last, source: from.into(), panel: panel.into(), words: words.into() };
+                let turn = Turn { axis, root, last, source: from.into(), panel: panel.into(), words };
                 line::turn(code, mesh, &turn, place);
             }
         }
-        copy_runs(code, list, place, to, dtype, step.rank);
+        code.branch(Compare::Eq, list.root, root, |code| list.copy_runs(code, place, to, dtype, step.rank), |_| {});
     });
 }
 
-/// Copies the runs that `list` points at, and moves it behind them.
-fn copy_runs(code: &mut Code, list: Reg, place: Reg, to: u32, dtype: Dtype, rank: usize) {
-    let (element, shift) = if dtype.bytes() == 2 { (Dtype::U16, 1) } else { (Dtype::I32, 2) };
-    let count = code.register();
-    code.load_u16(count, list, 0);
-    code.scalar(ScalarOp::Add, list, list, 2);
-    code.repeat_value(count.into(), |code, _| {
-        let numbers: Vec<Reg> = (0..run_numbers(rank))
-            .map(|i| {
-                let register = code.register();
-                code.load_u16(register, list, i as i32 * 2);
-                register
-            })
-            .collect();
-        let (source, target) = (numbers[0], numbers[1]);
-        code.scalar(ScalarOp::Shl, source, source, shift);
-        code.scalar(ScalarOp::Add, source, source, place);
-        code.scalar(ScalarOp::Shl, target, target, shift);
-        let dims = |step: usize| -> Vec<(Value, Value)> {
-            numbers[2..].chunks(3).map(|dim| (dim[0].into(), dim[step].into())).collect()
+/// A value that may not be known yet, and an offset.
+fn sum(code: &mut Code, value: Value, offset: u32) -> Value {
+    match (value, offset) {
+        (value, 0) => value,
+        (Value::Imm(known), offset) => Value::Imm(known + offset as i32),
+        (value, offset) => {
+            let sum = code.register();
+            code.scalar(ScalarOp::Add, sum, value, offset);
+            sum.into()
+        }
+    }
+}
+
+/// Registers with which the code goes through a PE's list.
+#[derive(Clone, Copy)]
+struct List {
+    /// Address of the [`Take`] at hand.
+    take: Reg,
+    /// The next root from which something is taken.
+    root: Reg,
+    /// Roots of the take that are left.
+    left: Reg,
+    /// Bytes that have been added up from advances.
+    shift: Reg,
+}
+
+impl List {
+    /// Loads what the take at hand starts with.
+    fn begin_take(self, code: &mut Code) {
+        code.load_u16(self.root, self.take, 0);
+        code.load_u16(self.left, self.take, 2);
+        code.set(self.shift, 0);
+    }
+
+    /// Copies the runs of a root, and goes on to the next one.
+    fn copy_runs(self, code: &mut Code, place: Reg, to: u32, dtype: Dtype, rank: usize) {
+        let (element, shift) = if dtype.bytes() == 2 { (Dtype::U16, 1) } else { (Dtype::I32, 2) };
+        let (count, at) = (code.register(), code.register());
+        code.load_u16(count, self.take, 6);
+        code.scalar(ScalarOp::Add, at, self.take, 8);
+        code.repeat_value(count.into(), |code, _| {
+            let numbers: Vec<Reg> = (0..run_numbers(rank))
+                .map(|i| {
+                    let register = code.register();
+                    code.load_u16(register, at, i as i32 * 2);
+                    register
+                })
+                .collect();
+            let (source, target) = (numbers[0], numbers[1]);
+            code.scalar(ScalarOp::Shl, source, source, shift);
+            code.scalar(ScalarOp::Add, source, source, place);
+            code.scalar(ScalarOp::Shl, target, target, shift);
+            code.scalar(ScalarOp::Add, target, target, self.shift);
+            let dims = |step: usize| -> Vec<(Value, Value)> {
+                numbers[2..].chunks(3).map(|dim| (dim[0].into(), dim[step].into())).collect()
+            };
+            let from = memory(source, 0, element, &dims(1));
+            code.vector(VectorOp::Mov, memory(target, to as i32, element, &dims(2)), &[from]);
+            code.scalar(ScalarOp::Add, at, at, run_numbers(rank) as i32 * 2);
+        });
+        code.scalar(ScalarOp::Sub, self.left, self.left, 1);
+        let next_take = |code: &mut Code| {
+            code.set(self.take, at);
+            self.begin_take(code);
         };
-        let from = memory(source, 0, element, &dims(1));
-        code.vector(VectorOp::Mov, memory(target, to as i32, element, &dims(2)), &[from]);
-        code.scalar(ScalarOp::Add, list, list, run_numbers(rank) as i32 * 2);
-    });
+        let next_root = |code: &mut Code| {
+            code.scalar(ScalarOp::Add, self.root, self.root, 1);
+            code.load_u16(count, self.take, 4);
+            code.scalar(ScalarOp::Shl, count, count, shift);
+            code.scalar(ScalarOp::Add, self.shift, self.shift, count);
+        };
+        code.branch(Compare::Eq, self.left, 0, next_take, next_root);
+    }
 }

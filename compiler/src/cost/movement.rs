@@ -235,12 +235,12 @@ impl Series<'_> {
 
     fn cost(self, clock: Clock<'_>) -> Movement {
         let (roots, most, wanted) = (self.roots(), self.most(), self.wanted());
-        let silent = clock.branches(4) + clock.scalars(8);
+        let silent = clock.branches(4) + clock.scalars(3);
         let cycles = roots * silent
             + wanted * clock.words(self.words)
             + copies(clock, most, self.elements, self.dtype)
             + cost::turns_wait(clock.machine, self.pes, wanted);
-        let numbers = 2 * roots + most * (2 + 3 * RANK);
+        let numbers = most * (6 + 3 * RANK) + 1;
         Movement { cycles, identity: false, table_bytes: numbers as u32 * 2, scratch_bytes: self.words as u32 * 4 }
     }
 }
@@ -249,6 +249,6 @@ impl Series<'_> {
 fn copies(clock: Clock<'_>, runs: u64, elements: u64, dtype: Dtype) -> u64 {
     let word = if dtype.bytes() == 2 { Dtype::U16 } else { Dtype::I32 };
     let numbers = 2 + 3 * RANK;
-    runs * (clock.branches(1) + clock.scalars(numbers + 5) + cost::startup(clock.machine))
+    runs * (clock.branches(3) + clock.scalars(numbers + 13) + cost::startup(clock.machine))
         + elements.div_ceil(clock.lanes(&[word]))
 }

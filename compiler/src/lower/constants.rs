@@ -3,7 +3,7 @@
 use super::Lowering;
 use crate::CompileError;
 use crate::plan::{Storage, TensorId};
-use crate::view::{self, Piece};
+use crate::view::Piece;
 use petgraph::graph::NodeIndex;
 use rayon::prelude::*;
 use waferloom_fabric::{Constant, Dtype, Payload};
@@ -14,7 +14,7 @@ const PARALLEL_ELEMENTS: usize = 1 << 14;
 
 impl Lowering<'_> {
     /// The constant of a tensor, or `None` when it is none.
-    pub(super) fn constant(&self, id: TensorId) -> Result<Option<Constant>, CompileError> {
+    pub(super) fn constant(&mut self, id: TensorId) -> Result<Option<Constant>, CompileError> {
         let tensor = &self.stage.tensors[id];
         let Storage::Constant { node, address } = tensor.storage else { return Ok(None) };
         let bytes = self.constant_bytes(NodeIndex::new(node), tensor.dtype)?;
@@ -29,12 +29,12 @@ impl Lowering<'_> {
     }
 
     /// The elements of a constant value in the mesh's type, little-endian.
-    fn constant_bytes(&self, id: NodeIndex, dtype: Dtype) -> Result<Vec<u8>, CompileError> {
+    fn constant_bytes(&mut self, id: NodeIndex, dtype: Dtype) -> Result<Vec<u8>, CompileError> {
         let mismatch = |problem: String| CompileError::Mismatch { problem };
         if id.index() >= self.graph.dag.node_count() {
             return Err(mismatch(format!("it names node {}, which is not there", id.index())));
         }
-        let view = view::of(self.graph, id);
+        let view = self.relayouts.views.of(self.graph, id);
         let mut bytes = vec![0u8; view.elements * dtype.bytes() as usize];
         for piece in &view.pieces {
             let node = self.graph.node(piece.node);

@@ -1,8 +1,8 @@
 //! Relayouts: the tables were sized by the plan and are worked out again here.
 
 use super::Lowering;
+use crate::CompileError;
 use crate::plan::{Step, TensorId};
-use crate::{CompileError, view};
 use petgraph::graph::NodeIndex;
 use waferloom_fabric::{Constant, Dtype, Payload};
 use waferloom_kernels::relayout::{self, Memory};
@@ -21,7 +21,7 @@ impl Lowering<'_> {
         if node >= self.graph.dag.node_count() {
             return Err(mismatch());
         }
-        let view = view::of(self.graph, NodeIndex::new(node));
+        let view = self.relayouts.views.of(self.graph, NodeIndex::new(node));
         if view.pieces.len() != sources.len() {
             return Err(mismatch());
         }

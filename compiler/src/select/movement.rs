@@ -2,7 +2,7 @@
 
 use super::Selection;
 use crate::plan::{Area, StepKind, Storage, TensorId};
-use crate::view::{self, Piece, View};
+use crate::view::{Piece, View};
 use crate::{CompileError, cost, layout};
 use petgraph::graph::NodeIndex;
 use std::rc::Rc;
@@ -29,7 +29,7 @@ impl Selection<'_> {
             self.holders.entry(id).or_default().push(tensor);
             return Ok(tensor);
         }
-        let view = view::of(self.graph, id);
+        let view = self.relayouts.views.of(self.graph, id);
         let tensor = if view.pieces.iter().all(|p| self.is_constant(p.node)) {
             self.hold(id, wanted, Storage::Constant { node: id.index(), address: 0 })
         } else if let Some(tensor) = self.same_tiles(&view, &wanted) {
@@ -90,7 +90,7 @@ impl Selection<'_> {
 
     /// Cycles of the relayout of a value to a layout by its tables; `None` for tiles that are too large for one.
     pub(super) fn planned_move_cycles(&mut self, id: NodeIndex, wanted: &Distribution) -> Option<u64> {
-        let (view, dtype) = (view::of(self.graph, id), self.node_dtype(id));
+        let (view, dtype) = (self.relayouts.views.of(self.graph, id), self.node_dtype(id));
         let cycles = |piece: &Piece| {
             let source = self.default_layout(piece.node);
             let map = piece.map(view.elements);

@@ -1,7 +1,6 @@
 //! How long a relayout takes: the turns of each line are followed with the work that each PE has in them.
 
-use super::runs::run_numbers;
-use super::{Relayout, Step};
+use super::{Relayout, Step, Words};
 use crate::cost;
 use crate::mesh::{Axis, input};
 use waferloom_fabric::{Dtype, Machine};
@@ -13,81 +12,96 @@ impl Relayout {
     }
 
     fn step_cycles(&self, step: &Step, machine: &Machine, dtype: Dtype) -> u64 {
-        let mut lines: Vec<Vec<Vec<Turn>>> = vec![Vec::new(); usize::from(self.grid.width.max(self.grid.height))];
-        for (i, table) in step.tables.iter().enumerate() {
-            let at = self.grid.coord(i);
-            let line = if step.axis == Some(Axis::X) { at.y } else { at.x };
-            lines[usize::from(line)].push(turns(step, table, machine, dtype));
-        }
-        let line = |pes: &Vec<Vec<Turn>>| match step.axis {
-            None => pes.iter().flatten().map(|turn| turn.work).max().unwrap_or(0),
-            Some(axis) => Line { machine, axis }.cycles(pes),
+        let works = (0..self.grid.pes()).map(|pe| works(step, pe, machine, dtype));
+        let Some(axis) = step.axis else {
+            return works.map(|own| own.iter().map(|work| work.1).sum()).max().unwrap_or(0);
         };
-        lines.iter().map(line).max().unwrap_or(0)
+        let count = if axis == Axis::X { self.grid.height } else { self.grid.width };
+        let mut lines: Vec<Vec<Vec<Work>>> = vec![Vec::new(); usize::from(count)];
+        for (i, works) in works.enumerate() {
+            let at = self.grid.coord(i);
+            lines[usize::from(if axis == Axis::X { at.y } else { at.x })].push(works);
+        }
+        let words = |line: usize| match &step.words {
+            Words::Even(words) => vec![*words; step.turns() as usize],
+            Words::Uneven(lines) => lines[line].clone(),
+        };
+        // Most lines are like the one before.
+        let differs = |&line: &usize| line == 0 || lines[line] != lines[line - 1] || words(line) != words(line - 1);
+        let cycles = |line: usize| Line { machine, axis, step, words: words(line), pes: &lines[line] }.cycles();
+        (0..lines.len()).filter(differs).map(cycles).max().unwrap_or(0)
     }
 }
 
-/// A PE's part of a turn.
-#[derive(Clone, Copy, Debug)]
-struct Turn {
-    /// Words that the root sends.
-    words: u64,
-    /// Cycles for what is taken from them.
-    work: u64,
-}
+/// A root from which a PE takes something, and the cycles that it copies.
+type Work = (u16, u64);
 
-/// What the PE of a table does in each turn.
-fn turns(step: &Step, table: &[u16], machine: &Machine, dtype: Dtype) -> Vec<Turn> {
+/// What a PE does with what it takes.
+fn works(step: &Step, pe: usize, machine: &Machine, dtype: Dtype) -> Vec<Work> {
     let (scalar, branch) = (u64::from(machine.scalar_cycles), u64::from(machine.branch_cycles));
     let lanes = if dtype.bytes() == 2 { machine.lanes_16 } else { machine.lanes_32 };
-    let (words, mut runs) = table.split_at(step.roots as usize);
-    let numbers = run_numbers(step.rank);
-    let turn = |&words: &u16| {
-        let (count, rest) = runs.split_at(1);
-        let (taken, rest) = rest.split_at(usize::from(count[0]) * numbers);
-        runs = rest;
-        let run = |run: &[u16]| {
-            let elements = run[2..].chunks(3).map(|dim| u64::from(dim[0])).product();
-            branch + (numbers as u64 + 5) * scalar + cost::vector(machine, elements, lanes)
-        };
-        // The loop over turns, the address of the list, the loop over runs.
-        let work = 2 * branch + 3 * scalar + taken.chunks(numbers).map(run).sum::<u64>();
-        Turn { words: words.into(), work }
+    let run = |run: &[u16]| {
+        let elements = run[2..].chunks(3).map(|dim| u64::from(dim[0])).product();
+        branch + (run.len() as u64 + 6) * scalar + cost::vector(machine, elements, lanes)
     };
-    words.iter().map(turn).collect()
+    let mut works = Vec::new();
+    for take in step.takes(pe) {
+        // The loop over runs, and whether the take goes on; their count and address, the roots that are left, and four of
+        // the next root or take.
+        let work = 2 * branch + 7 * scalar + take.runs.map(run).sum::<u64>();
+        works.extend((take.root..take.root + take.roots).map(|root| (root, work)));
+    }
+    works
 }
 
 /// PEs that take turns.
 struct Line<'a> {
     machine: &'a Machine,
     axis: Axis,
+    step: &'a Step,
+    /// Words that each root sends, from the first one on.
+    words: Vec<u16>,
+    /// What each PE of the line does.
+    pes: &'a [Vec<Work>],
 }
 
 impl Line<'_> {
-    /// Cycles of all turns; `pes` are the PEs in order.
-    fn cycles(&self, pes: &[Vec<Turn>]) -> u64 {
-        let mut ready = vec![0; pes.len()];
-        for root in 0..pes.first().map_or(0, Vec::len) {
-            self.turn(root, pes, &mut ready);
+    /// Cycles of all turns.
+    fn cycles(&self) -> u64 {
+        let mut ready = vec![0; self.pes.len()];
+        let mut rest: Vec<&[Work]> = self.pes.iter().map(Vec::as_slice).collect();
+        for (&words, root) in self.words.iter().zip(self.step.first..) {
+            self.turn(root as usize, words.into(), &mut ready, &mut rest);
         }
         ready.into_iter().max().unwrap_or(0)
     }
 
-    /// One turn: `ready` is when each PE is done with the turn before, then with this one.
-    fn turn(&self, root: usize, pes: &[Vec<Turn>], ready: &mut [u64]) {
+    /// One turn: `ready` is when each PE is done with the turn before, then with this one; `rest` is what they have still to
+    /// take.
+    fn turn(&self, root: usize, words: u64, ready: &mut [u64], rest: &mut [&[Work]]) {
         let (scalar, branch) = (u64::from(self.machine.scalar_cycles), u64::from(self.machine.branch_cycles));
-        let words = pes[root][root].words;
-        let issue = 2 * branch + 3 * scalar + if words == 0 { 0 } else { cost::startup(self.machine) };
+        // Is it the last root, the PE's own turn? And of the root's number and words, what the code does not know.
+        let looked_up = if matches!(self.step.words, Words::Even(_)) { 0 } else { 2 };
+        let steering = 2 * branch + (1 + looked_up + u64::from(self.step.first > 0)) * scalar;
+        let issue = steering + if words == 0 { 0 } else { cost::startup(self.machine) };
         let sent = ready[root] + issue;
         let mut left = sent + words;
-        for (at, turns) in pes.iter().enumerate().filter(|&(at, _)| at != root) {
+        // The loop over turns, and whether something is taken.
+        let mut work = |at: usize| {
+            let own = rest[at].split_first().filter(|(work, _)| usize::from(work.0) == root);
+            own.map_or(2 * branch, |(work, behind)| {
+                rest[at] = behind;
+                2 * branch + work.1
+            })
+        };
+        for at in (0..ready.len()).filter(|&at| at != root) {
             let flight = cost::flight(self.machine, at.abs_diff(root) as u64);
             let took = (ready[at] + issue).max(if words == 0 { 0 } else { sent + flight }) + words;
             // What a PE has not taken lies in its queues; the rest the root has not sent.
             left = left.max((took + words.saturating_sub(self.room())).saturating_sub(words + flight));
-            ready[at] = took + scalar + turns[root].work;
+            ready[at] = took + scalar + work(at);
         }
-        ready[root] = left + branch + 2 * scalar + pes[root][root].work;
+        ready[root] = left + branch + 2 * scalar + work(root);
     }
 
     /// Words that wait at a PE without holding up the root.

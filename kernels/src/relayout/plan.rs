@@ -4,9 +4,10 @@
 //! millions.
 
 use super::runs::{Run, best_runs};
-use super::{NOWHERE, Relayout, Step, TooLarge};
+use super::{NO_ROOT, NOWHERE, Relayout, Step, TooLarge, Words};
 use crate::mesh::Axis;
-use std::collections::HashMap;
+use rayon::prelude::*;
+use rustc_hash::FxHashMap;
 use waferloom_fabric::{Coord, Distribution, Dtype, Extent, Machine};
 
 /// Works out the relayout to `target`, whose element `i` is element `map[i]` of the source; [`NOWHERE`] is left as it is.
@@ -45,8 +46,10 @@ pub fn plan(
         (true, false) => Ok(Relayout { steps: vec![direct(Some(Axis::X))], middle_elements: 0, grid }),
         (false, true) => Ok(Relayout { steps: vec![direct(Some(Axis::Y))], middle_elements: 0, grid }),
         (true, true) => {
-            let rows_first = two_steps(grid, Axis::X, &needs, tile, dtype)?;
-            let Some(columns_first) = two_steps(grid, Axis::Y, &needs, tile, dtype).ok() else { return Ok(rows_first) };
+            let first = |axis| two_steps(grid, axis, &needs, tile, dtype);
+            let (rows_first, columns_first) = rayon::join(|| first(Axis::X), || first(Axis::Y));
+            let rows_first = rows_first?;
+            let Ok(columns_first) = columns_first else { return Ok(rows_first) };
             let is_faster = columns_first.cycles(machine, dtype) < rows_first.cycles(machine, dtype);
             Ok(if is_faster { columns_first } else { rows_first })
         }
@@ -75,7 +78,7 @@ fn needs(source: &Distribution, target: &Distribution, map: &[u32]) -> Vec<Vec<N
         });
         found.collect()
     };
-    (0..source.grid.pes()).map(|i| of_pe(source.grid.coord(i))).collect()
+    (0..source.grid.pes()).into_par_iter().map(|i| of_pe(source.grid.coord(i))).collect()
 }
 
 /// Where an element of a tensor lies: column and row (`None` for everywhere along that axis) and offset.
@@ -120,7 +123,7 @@ fn two_steps(
     let mut first: Vec<Vec<Run>> = vec![Vec::new(); grid.pes()];
     let mut second: Vec<Vec<Run>> = vec![Vec::new(); grid.pes()];
     for line in 0..lines {
-        let mut slots: HashMap<Need, u32> = HashMap::new();
+        let mut slots: FxHashMap<Need, u32> = FxHashMap::default();
         for place in 0..length {
             let pe = grid.index(at(line, place));
             let take = |need: &Need| {
@@ -172,26 +175,95 @@ fn step(
             wanted[line(grid.coord(i))][take.root as usize] = true;
         }
     }
+    let first = (0..roots).find(|&root| wanted.iter().any(|line| line[root as usize])).unwrap_or(0);
     let (rank, runs) = best_runs(takes);
-    let mut panel_words = 0;
-    let mut tables = Vec::with_capacity(runs.len());
-    for (i, runs) in runs.iter().enumerate() {
-        let at = grid.coord(i);
-        let mut table = Vec::new();
-        for root in 0..roots {
-            let sent = if wanted[line(at)][root as usize] { size(at, root) } else { 0 };
-            let words = (sent * dtype.bytes()).div_ceil(4);
-            panel_words = panel_words.max(words);
-            table.push(words as u16);
-        }
-        let mut rest = runs.as_slice();
-        for root in 0..roots {
-            let (here, behind) = rest.split_at(rest.partition_point(|run| run.root <= root));
-            table.push(here.len() as u16);
-            table.extend(here.iter().flat_map(|run| run.encode(rank)));
-            rest = behind;
-        }
-        tables.push(table);
+    let lists = runs.iter().map(|runs| list(runs, rank)).collect();
+    let words = if axis.is_none() { Words::Even(0) } else { words(grid, axis, first, &wanted, size, dtype) };
+    Step { axis, first, roots, rank, words, lists }
+}
+
+/// Words that the roots send, from the first one on; `wanted` says by line and root whether anybody takes something.
+fn words(
+    grid: Extent,
+    axis: Option<Axis>,
+    first: u32,
+    wanted: &[Vec<bool>],
+    size: impl Fn(Coord, u32) -> u32,
+    dtype: Dtype,
+) -> Words {
+    let of_line = |line: usize| {
+        let at = match axis {
+            Some(Axis::Y) => Coord { x: line as u16, y: 0 },
+            _ => Coord { x: 0, y: line as u16 },
+        };
+        let roots = (0..).zip(&wanted[line]).skip(first as usize);
+        roots.map(|(root, &any)| if any { (size(at, root) * dtype.bytes()).div_ceil(4) as u16 } else { 0 }).collect()
+    };
+    let count = if axis == Some(Axis::Y) { grid.width } else { grid.height };
+    let lines: Vec<Vec<u16>> = (0..usize::from(count)).map(of_line).collect();
+    match lines.first().and_then(|line| line.first()) {
+        Some(&words) if lines.iter().flatten().all(|&other| other == words) => Words::Even(words),
+        _ => Words::Uneven(lines),
     }
-    Step { axis, roots, rank, tables, panel_words }
+}
+
+/// A PE's list: runs that roots one behind another have alike are there once.
+fn list(runs: &[Run], rank: usize) -> Vec<u16> {
+    let mut list = Vec::new();
+    let mut rest = runs;
+    while let Some(Run { root, .. }) = rest.first() {
+        let (first, mut behind) = rest.split_at(rest.partition_point(|run| run.root == *root));
+        let (mut roots, mut advance) = (1, 0);
+        while let Some((next, further)) = behind.split_at_checked(first.len())
+            && further.first().is_none_or(|run| run.root != root + roots)
+            && let Some(shift) = shift(first, next, roots)
+            && (roots == 1 || shift == advance * roots)
+        {
+            (roots, advance, behind) = (roots + 1, shift / roots, further);
+        }
+        list.extend([*root as u16, roots as u16, advance as u16, first.len() as u16]);
+        list.extend(first.iter().flat_map(|run| run.encode(rank)));
+        rest = behind;
+    }
+    list.push(NO_ROOT);
+    list
+}
+
+/// By how much the runs of another root, `roots` further on, go farther in the target; `None` when they differ otherwise.
+fn shift(first: &[Run], other: &[Run], roots: u32) -> Option<u32> {
+    let shift = other.first()?.target.checked_sub(first.first()?.target)?;
+    let follows = |(a, b): (&Run, &Run)| *b == Run { root: a.root + roots, target: a.target + shift, ..*a };
+    first.iter().zip(other).all(follows).then_some(shift)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roots_with_equal_runs_are_one_take() {
+        // Roots 2, 3 and 4 give their element 7 for elements 0, 5 and 10 of the target; root 5 gives another one, root 7 comes
+        // later. Of rank 1 a run is source, target, and once, 0, 0.
+        let runs = [(2, 7, 0), (3, 7, 5), (4, 7, 10), (5, 6, 15), (7, 6, 20)];
+        let runs = runs.map(|(root, source, target)| Run::single(root, source, target));
+        let expected = [
+            [2, 3, 5, 1].as_slice(),
+            &[7, 0, 1, 0, 0],
+            &[5, 1, 0, 1],
+            &[6, 15, 1, 0, 0],
+            &[7, 1, 0, 1],
+            &[6, 20, 1, 0, 0],
+            &[NO_ROOT],
+        ];
+        assert_eq!(list(&runs, 1), expected.concat());
+    }
+
+    #[test]
+    fn roots_with_different_numbers_of_runs_stay_apart() {
+        // Root 1 has the run of root 0, and one more.
+        let runs = [(0, 7, 0), (1, 7, 5), (1, 9, 6)].map(|(root, source, target)| Run::single(root, source, target));
+        let expected =
+            [[0, 1, 0, 1].as_slice(), &[7, 0, 1, 0, 0], &[1, 1, 0, 2], &[7, 5, 1, 0, 0], &[9, 6, 1, 0, 0], &[NO_ROOT]];
+        assert_eq!(list(&runs, 1), expected.concat());
+    }
 }
