@@ -41,6 +41,21 @@ impl Cursor {
         self.dims[0].1 == 0 && self.dims[0].2 != 0
     }
 
+    /// Lengths of its dimensions, the innermost first; 1 for those that it does not have.
+    pub(crate) fn lens(&self) -> [u32; 4] {
+        self.dims.map(|(len, ..)| len)
+    }
+
+    /// Bytes from an element to the next one of each dimension.
+    pub(crate) fn steps(&self) -> [i64; 4] {
+        self.dims.map(|(_, stride, _)| stride)
+    }
+
+    /// Whether it has not moved yet.
+    pub(crate) fn is_new(&self) -> bool {
+        self.dims.iter().all(|&(_, _, index)| index == 0)
+    }
+
     /// Bytes from an element to the next one of its row (the innermost dimension).
     pub(crate) fn row_step(&self) -> i64 {
         self.dims[0].1
