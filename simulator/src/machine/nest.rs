@@ -3,6 +3,9 @@
 //!
 //! It does what [`super::bulk`] does, for the instructions that most of the time goes into: floats of 32 bits, and moves of
 //! words. Its loops use the widest instructions that the host has; fused multiply-adds give the same bits however they are done.
+//! Only what is inlined into the function that is compiled for them is: hence the attributes.
+
+#![allow(clippy::inline_always)]
 
 use super::bulk::{Banks, Stalls, collisions};
 use super::numerics::{self, Element};
