@@ -126,6 +126,9 @@ pub(crate) struct CompileArgs {
     /// Print the compiler's decisions
     #[arg(long, help_heading = "Results")]
     pub(crate) explain: bool,
+    /// Print a report of no run as JSON on stdout: memory, operators, the host's seconds
+    #[arg(long, help_heading = "Results")]
+    pub(crate) json: bool,
 }
 
 /// Options of `simulate`.
@@ -378,14 +381,6 @@ pub(crate) enum Engine {
 }
 
 impl Engine {
-    /// Its name.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Engine::Wavelet => "wavelet",
-            Engine::Stream => "stream",
-        }
-    }
-
     /// The simulator's name for it.
     pub(crate) fn simulated(self) -> waferloom_simulator::Engine {
         match self {

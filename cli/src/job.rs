@@ -78,7 +78,7 @@ impl Job<'_> {
             .collect();
         let facts = Facts {
             model: self.name.clone(),
-            engine: self.engine.engine.name().into(),
+            engine: self.engine.engine.simulated().name().into(),
             dtype: self.dtype.clone(),
             host_seconds: clock,
             items,

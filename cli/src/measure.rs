@@ -48,7 +48,7 @@ pub(crate) fn measure(
     totals.add(&run);
     let facts = Facts {
         model: kernel.name.into(),
-        engine: "wavelet".into(),
+        engine: options.engine.name().into(),
         dtype: "f32".into(),
         host_seconds: clock,
         items: 1,

@@ -16,8 +16,8 @@ use std::path::Path;
 use table::{Align, table};
 use waferloom_fabric::{Machine, Program};
 use waferloom_models::{Tensor, TensorData};
+use waferloom_simulator::Report;
 use waferloom_simulator::report::{Bound, OperatorReport, PeReport, Pipeline, SramByKind, StageReport};
-use waferloom_simulator::{Report, Totals};
 
 /// Operators that the summary lists; the report has all.
 const MOST_OPERATORS: usize = 8;
@@ -363,9 +363,7 @@ pub(crate) fn verdict(finished: &Finished, tolerance: &ToleranceArgs) -> String 
 }
 
 /// What `compile` says.
-pub(crate) fn compiled(program: &Program, path: &Path, file_bytes: u64) -> String {
-    // A report of no run holds what is known before one: memory, operators.
-    let report = Report::new(program, &Totals::default(), waferloom_simulator::Facts::default());
+pub(crate) fn compiled(program: &Program, report: &Report, path: &Path, file_bytes: u64) -> String {
     let grid = program.grid;
     let mut out = format!("{} ({})\n\n", path.display(), bytes(file_bytes as f64));
     line(
@@ -377,6 +375,6 @@ pub(crate) fn compiled(program: &Program, path: &Path, file_bytes: u64) -> Strin
     let sram = &report.sram;
     line(&mut out, "SRAM", &format!("peak {} of {}", bytes(sram.peak_bytes as f64), bytes(sram.capacity_bytes as f64)));
     line(&mut out, "", &kinds(&sram.fullest));
-    placement(&mut out, &report);
+    placement(&mut out, report);
     out
 }

@@ -51,8 +51,13 @@ fn compile_and_simulate_give_what_run_gives() {
     assert_eq!(said.code, 0, "{}", said.stderr);
     let run = json(&said.stdout);
     for file in ["vit.wlp", "vit.wlt"] {
-        let said = bench.run(&format!("compile {vit} --grid 8x8 -o {file}"));
+        let said = bench.run(&format!("compile {vit} --grid 8x8 -o {file} --json"));
         assert_eq!(said.code, 0, "{}", said.stderr);
+        // What is known before a run is the same as after it.
+        let compiled = json(&said.stdout);
+        for key in ["sram", "machine", "grid", "dtype", "model"] {
+            assert_eq!(compiled[key], run[key], "{key}");
+        }
         let inputs = fixture("vit", "inputs.npz");
         let said = bench.run(&format!("simulate {file} --inputs {inputs} --threads 2 --out simulated.npz --json"));
         assert_eq!(said.code, 0, "{}", said.stderr);

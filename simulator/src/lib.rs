@@ -25,6 +25,16 @@ pub enum Engine {
     Stream,
 }
 
+impl Engine {
+    /// Its name, as reports and the command line give it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Engine::Wavelet => "wavelet",
+            Engine::Stream => "stream",
+        }
+    }
+}
+
 /// How a run is done; but for the engine, whose cycles differ a little, nothing here changes its result.
 #[derive(Clone, Copy, Default)]
 pub struct Options<'a> {
@@ -161,7 +171,7 @@ pub enum SimulateError {
     /// Nothing can move any more, and not everything is done.
     #[error("deadlock in cycle {cycle}: nothing can move any more{waits}")]
     Deadlock {
-        /// The last cycle in which something moved.
+        /// The cycle from which on nothing can move.
         cycle: u64,
         /// Who waits for what, a line each.
         waits: String,

@@ -224,6 +224,9 @@ pub struct Links {
     pub peak_direction: Option<LinkDirection>,
     /// Wavelets times the links that each crossed.
     pub wavelet_hops: u64,
+    /// Wavelets that went down a ramp, from a router into its PE.
+    #[serde(default)]
+    pub ramp_wavelets: u64,
     /// Load of the fullest ramp from a router into its PE.
     pub peak_ramp_load: f64,
 }

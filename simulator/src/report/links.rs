@@ -10,7 +10,8 @@ const DIRECTIONS: [LinkDirection; 4] =
 /// Loads of the links between routers. What leaves the fabric is no part of it: [`host_link`] counts that.
 pub(super) fn links(grid: Extent, totals: &Totals) -> Links {
     let cycles = totals.cycles.max(1) as f64;
-    let (mut peak, mut peak_at, mut hops, mut ramp, mut count) = (0, None, 0u64, 0, 0u64);
+    let (mut peak, mut peak_at, mut hops, mut count) = (0, None, 0u64, 0u64);
+    let (mut ramp_peak, mut ramp_wavelets) = (0, 0u64);
     for (index, sent) in totals.links.iter().enumerate() {
         let at = grid.coord(index);
         for (direction, &wavelets) in Direction::ALL[..4].iter().zip(sent) {
@@ -24,7 +25,8 @@ pub(super) fn links(grid: Extent, totals: &Totals) -> Links {
                 peak_at = Some((at, DIRECTIONS[*direction as usize]));
             }
         }
-        ramp = ramp.max(sent[Direction::Ramp as usize]);
+        ramp_peak = ramp_peak.max(sent[Direction::Ramp as usize]);
+        ramp_wavelets += sent[Direction::Ramp as usize];
     }
     Links {
         peak_load: peak as f64 / cycles,
@@ -32,7 +34,8 @@ pub(super) fn links(grid: Extent, totals: &Totals) -> Links {
         peak_pe: peak_at.map(|(at, _)| [at.x, at.y]),
         peak_direction: peak_at.map(|(_, direction)| direction),
         wavelet_hops: hops,
-        peak_ramp_load: ramp as f64 / cycles,
+        ramp_wavelets,
+        peak_ramp_load: ramp_peak as f64 / cycles,
     }
 }
 

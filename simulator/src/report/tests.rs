@@ -97,7 +97,8 @@ fn a_real_run_gives_loads_times_and_shares() {
     // 64 wavelets over two of the four links between three PEs, then up a ramp.
     assert_eq!(report.links.peak_load, 64.0 / cycles as f64);
     assert_eq!(report.links.mean_load, 64.0 * 2.0 / 4.0 / cycles as f64);
-    assert_eq!((report.links.wavelet_hops, report.links.peak_ramp_load), (128, 64.0 / cycles as f64));
+    assert_eq!((report.links.wavelet_hops, report.links.ramp_wavelets), (128, 64));
+    assert_eq!(report.links.peak_ramp_load, 64.0 / cycles as f64);
     assert_eq!((report.links.peak_pe, report.links.peak_direction), (Some([0, 0]), Some(LinkDirection::East)));
     // Sender: task switch 2, start-up 6, 64 elements. Receiver: the same work.
     let busy: u64 = report.heaviest_pes.iter().map(|pe| pe.busy).sum();

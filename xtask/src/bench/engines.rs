@@ -1,0 +1,118 @@
+//! The engines on kernels: speed, growth with the PEs, cycles against each other.
+
+use super::row::Target;
+use super::waferloom::{Arguments, number};
+use super::{Bench, Row, root};
+use serde_json::Value;
+
+const ENGINES: [&str; 2] = ["wavelet", "stream"];
+
+/// Wavelets over links and ramps in a second of the host's time, in one chain of PEs that add vectors.
+pub(crate) fn speeds(bench: &Bench, rows: &mut Vec<Row>) {
+    for (engine, least) in ENGINES.into_iter().zip([100e6, 10e9]) {
+        let what = format!("chain reduce, 256 PEs, 4096 elements, {engine}");
+        bench.row(rows, "engines", what, |row| {
+            let arguments = Arguments::new("kernel reduce --set p=256 --set algorithm=chain --threads 1")
+                .with(&format!("--engine {engine} --sweep elements={}", repeated(4096, 9)));
+            let run = fastest(&bench.waferloom.json(row, arguments)?, row)?;
+            let (links, ramps) = ("/report/links/wavelet_hops", "/report/links/ramp_wavelets");
+            let hops = number(&run, links)? + number(&run, ramps)?;
+            let speed = hops / row.seconds.unwrap_or(f64::INFINITY);
+            row.figure(speed / 1e6, "million wavelet-hops/s", Some(Target::AtLeast(least / 1e6)));
+            Ok(())
+        });
+    }
+}
+
+/// Time at the same work in each PE, on more and more PEs.
+pub(crate) fn growth(bench: &Bench, rows: &mut Vec<Row>) {
+    for engine in ENGINES {
+        let mut smallest = None;
+        for side in [32u32, 64, 128, 256, 512] {
+            let what = format!("gemv, a tile of 16x16 in each of {side}x{side} PEs, {engine}");
+            bench.row(rows, "growth", what, |row| {
+                let size = 16 * side;
+                let arguments = Arguments::new(&format!(
+                    "kernel gemv --set p={side} --set q={side} --set m={size} --set algorithm=chain --threads 1"
+                ))
+                .with(&format!("--engine {engine} --sweep k={}", repeated(size, if side < 256 { 5 } else { 2 })));
+                fastest(&bench.waferloom.json(row, arguments)?, row)?;
+                let per_pe = row.seconds.unwrap_or_default() / f64::from(side * side);
+                row.figure(per_pe * 1e6, "µs/PE", None);
+                let first = *smallest.get_or_insert(per_pe);
+                row.figure(per_pe / first, "times that of the first", Some(Target::AtMost(1.2)));
+                Ok(())
+            });
+        }
+    }
+}
+
+/// Cycles and outputs of `stream` against those of `wavelet`.
+pub(crate) fn cycles(bench: &Bench, rows: &mut Vec<Row>) {
+    let list = match bench.waferloom.run(&Arguments::new("kernel --list")) {
+        Ok(done) => done.stdout,
+        Err(reason) => return bench.row(rows, "cycles", "all kernels", |_| Err(reason)),
+    };
+    // Names begin lines, all else is indented.
+    for kernel in list.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase())) {
+        bench.row(rows, "cycles", format!("{kernel}, stream against wavelet"), |row| {
+            let arguments = Arguments::new(&format!("kernel {kernel}"));
+            let of = |said: &Value| number(said, "/cycles");
+            let wavelet = of(&bench.waferloom.json(row, arguments.clone().with("--engine wavelet"))?)?;
+            let stream = of(&bench.waferloom.json(row, arguments.with("--engine stream"))?)?;
+            compared(row, wavelet, stream, 5.0);
+            Ok(())
+        });
+    }
+    for model in fixtures() {
+        bench.row(rows, "cycles", format!("{model} on 16x16, stream against wavelet"), |row| {
+            let folder = root().join("tests/fixtures/models").join(&model);
+            let scratch = tempfile::tempdir().map_err(|e| e.to_string())?;
+            let outputs = scratch.path().join("outputs.npz");
+            let run = Arguments::new("run").file(&folder.join("model.onnx"));
+            let run = run.with("--inputs").file(&folder.join("inputs.npz"));
+            let first = run.clone().with("--engine wavelet --out").file(&outputs);
+            let wavelet = number(&bench.waferloom.json(row, first)?, "/cycles")?;
+            // Outputs that differ in a bit are an error here.
+            let second = run.with("--engine stream --rtol 0 --atol 0 --expect").file(&outputs);
+            let said = bench.waferloom.json(row, second)?;
+            row.seconds = Some(number(&said, "/host_seconds/simulate")?);
+            compared(row, wavelet, number(&said, "/cycles")?, 10.0);
+            Ok(())
+        });
+    }
+}
+
+fn compared(row: &mut Row, wavelet: f64, stream: f64, most_percent: f64) {
+    row.cycles = Some(stream as u64);
+    row.figure(100.0 * (stream / wavelet - 1.0).abs(), "% of wavelet's cycles off", Some(Target::AtMost(most_percent)));
+}
+
+/// The reference models, by name.
+fn fixtures() -> Vec<String> {
+    let folder = std::fs::read_dir(root().join("tests/fixtures/models"));
+    let entries = folder.into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries.filter_map(|e| e.file_name().into_string().ok()).collect();
+    names.sort();
+    names
+}
+
+/// Of a sweep that ran the same several times, the fastest run; the row gets its seconds and cycles.
+fn fastest(sweep: &Value, row: &mut Row) -> Result<Value, String> {
+    let runs = sweep.as_array().filter(|runs| !runs.is_empty()).ok_or("it printed no run")?;
+    let seconds = |run: &Value| number(run, "/report/host_seconds/simulate");
+    let mut best = (f64::INFINITY, &runs[0]);
+    for run in runs {
+        let taken = seconds(run)?;
+        if taken < best.0 {
+            best = (taken, run);
+        }
+    }
+    row.seconds = Some(best.0);
+    row.cycles = Some(number(best.1, "/cycles")? as u64);
+    Ok(best.1.clone())
+}
+
+fn repeated(value: u32, times: usize) -> String {
+    vec![value.to_string(); times].join(",")
+}
