@@ -1,6 +1,7 @@
 //! One element of a vector instruction in one cycle: what it waits for, and what it does.
 
 use super::ports::Ports;
+use super::queues::Wavelet;
 use crate::machine::element::{Fault, Wait, outside, read, read_sources, write_result};
 use crate::machine::numerics;
 use crate::machine::operand::Port;
@@ -77,7 +78,7 @@ fn move_word(pe: &mut Pe, ports: &mut Ports<'_>, work: &mut VectorWork) -> Resul
 
 /// The next wavelet of an input queue that has one.
 fn take(ports: &mut Ports<'_>, queue: u8) -> u32 {
-    ports.pop(queue).map_or(0, |wavelet| wavelet.word())
+    ports.pop(queue).map_or(0, Wavelet::word)
 }
 
 fn run_any(pe: &mut Pe, ports: &mut Ports<'_>, work: &mut VectorWork, machine: &Machine) -> Result<u32, Fault> {

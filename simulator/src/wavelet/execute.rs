@@ -2,6 +2,7 @@
 
 use super::element;
 use super::ports::Ports;
+use super::queues::Wavelet;
 use crate::machine::bulk;
 use crate::machine::decode::{Step, TaskCode};
 use crate::machine::element::{Fault, Wait, in_memory};
@@ -105,7 +106,7 @@ fn take_controls(shared: &Shared<'_>, pe: &mut Pe, ports: &mut Ports<'_>, now: u
 /// The data wavelet at the head of an input queue, if it is there now.
 fn take_word(ports: &mut Ports<'_>, queue: u8, now: u64) -> Option<u32> {
     let arrived = ports.front(queue).is_some_and(|head| head.control_index().is_none() && head.ready <= now);
-    if arrived { ports.pop(queue).map(|wavelet| wavelet.word()) } else { None }
+    if arrived { ports.pop(queue).map(Wavelet::word) } else { None }
 }
 
 fn microthread(

@@ -165,7 +165,7 @@ mod tests {
                     queues.push(queue, Wavelet::data(0, number as u32));
                     expected[queue].push_back(number as u32);
                 } else {
-                    prop_assert_eq!(queues.pop(queue).map(|w| w.word()), expected[queue].pop_front());
+                    prop_assert_eq!(queues.pop(queue).map(Wavelet::word), expected[queue].pop_front());
                 }
                 prop_assert_eq!(queues.len(queue), expected[queue].len());
                 for place in 0..=expected[queue].len() {
