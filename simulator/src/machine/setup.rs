@@ -9,10 +9,15 @@ use super::steps::Shared;
 use crate::{Options, SimulateError};
 use std::collections::BTreeMap;
 use std::path::Path;
-use waferloom_fabric::{ColorRef, Control, Coord, Direction, HostTensor, Port, PortKind, Program};
+use waferloom_fabric::{ColorRef, Control, Coord, Direction, HostTensor, Machine, Port, PortKind, Program};
 
 /// Lanes whose queues, one per port, fit a bit mask.
 const MOST_LANES: usize = 128 / 5;
+
+/// Wavelets that a link takes: what the queue at its other end holds, and those under way.
+pub(crate) fn link_room(machine: &Machine) -> u16 {
+    machine.router_queue_depth.saturating_add(machine.hop_cycles as u16 - 1)
+}
 
 /// A program made ready to run.
 pub(crate) struct Fabric<'a> {
@@ -122,8 +127,7 @@ impl<'a> Fabric<'a> {
                 router.lanes.push(Lane::new(index, &self.program.routes));
             }
         }
-        // A link has as much room as the queue at its other end, and the wavelets under way on it.
-        let room = machine.router_queue_depth.saturating_add(machine.hop_cycles as u16 - 1);
+        let room = link_room(machine);
         for index in 0..routers.len() {
             for lane in 0..routers[index].lanes.len() {
                 let color = routers[index].lanes[lane].color;

@@ -1,12 +1,10 @@
 //! Routers, their lanes and all queues of a band, side by side.
 
-use super::queues::{Queues, Wavelet};
+use super::queues::{NONE, Queue, Queues, Wavelet, Way};
 use crate::machine::band::Band;
 use crate::machine::router::{self, each_port};
-use waferloom_fabric::{Direction, Machine, PortSet};
-
-/// No such queue, or no such link.
-pub(super) const NONE: u32 = u32::MAX;
+use crate::machine::setup::link_room;
+use waferloom_fabric::{ColorRoute, Direction, Machine, PortSet};
 
 /// The queues of a lane, one per port, in the order in which they are asked when they want the same output in the same
 /// cycle: the ramp first, then west, east, north, south. Which one a real router prefers is not published; a program that
@@ -20,73 +18,30 @@ pub(super) fn rank(port: Direction) -> usize {
     (port as usize + 1) % 5
 }
 
-/// A link of a lane.
+/// A link that leaves a lane.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Link {
-    /// The colour's lane at its other end; `NONE` outside of the band.
-    pub(super) lane: u32,
-    /// Room in the queue at its other end.
-    pub(super) room: u32,
-    /// The cycle in which some of the room was given back last: that is to be had from the next cycle on.
-    given: u64,
+    /// The queue at its other end; `NONE` outside of the band.
+    pub(super) queue: u32,
+    /// The node at its other end; `NONE` outside of the band.
+    pub(super) node: u32,
+    /// Room at its other end, when that is outside of the band.
+    pub(super) room: u16,
 }
 
-impl Link {
-    /// Whether it takes a wavelet in cycle `now`.
-    #[inline]
-    pub(super) fn has_room(&self, now: u64) -> bool {
-        self.room > u32::from(self.given == now)
-    }
-
-    /// Gives back the room of a wavelet that leaves the queue in cycle `now`.
-    #[inline]
-    pub(super) fn give_back(&mut self, now: u64) {
-        self.room += 1;
-        self.given = now;
-    }
-}
-
-/// One colour at one router: what is looked at for every wavelet.
-#[derive(Clone, Debug)]
+/// One colour at one router.
+#[derive(Debug)]
 pub(super) struct Lane {
+    pub(super) state: router::Lane,
+    /// By rank of the port; `NONE` where nothing can come.
+    pub(super) queues: [u32; 5],
     /// By direction.
     pub(super) links: [Link; 4],
-    /// Wavelets that it has passed on since its outputs changed.
-    pub(super) moved: u64,
-    /// The PE's input queue that listens, and its capacity; `NONE` when there is none.
+    /// The PE's queue that listens.
     pub(super) input: u32,
-    pub(super) capacity: u32,
-    /// Bit `rank`: that queue is not empty.
-    pub(super) occupied: u8,
-    /// Bit `rank`: the switch takes wavelets from that queue, and has somewhere to send them.
-    pub(super) takes: u8,
-    /// The outputs in force.
-    pub(super) outputs: PortSet,
     /// Whether the route has a filter.
     pub(super) filters: bool,
-    /// Whether data wavelets go to other nodes of the band and to the PE, all of them.
-    pub(super) plain: bool,
-}
-
-impl Lane {
-    /// Puts the ports of a switch in force: none when a teardown has closed the route.
-    fn follow(&mut self, state: &router::Lane) {
-        let (inputs, outputs) = if state.closed { Default::default() } else { state.ports() };
-        self.outputs = outputs;
-        self.takes = if outputs.is_empty() { 0 } else { each_port(inputs).map(|port| 1 << rank(port)).sum() };
-        let leads_on = |out| match out {
-            Direction::Ramp => self.input != NONE,
-            _ => self.links[out as usize].lane != NONE,
-        };
-        self.plain = !self.filters && each_port(outputs).all(leads_on);
-    }
-}
-
-/// One colour at one router: what is looked at now and then.
-#[derive(Debug)]
-pub(super) struct Switch {
-    pub(super) state: router::Lane,
-    /// Wavelets sent, by direction, before the outputs in force.
+    /// Wavelets sent, by direction, but for those that the queues have counted since.
     sent: [u64; 5],
 }
 
@@ -95,14 +50,16 @@ pub(super) struct Switch {
 pub(super) struct Node {
     /// The next cycle in which the PE is to be looked at; `u64::MAX` until something arrives.
     pub(super) wake: u64,
-    /// Its lanes are side by side.
-    pub(super) first_lane: u32,
+    /// Bit of each of its queues that is not empty.
+    pub(super) occupied: u128,
+    /// The router's queues are side by side: lane by lane, in the order of [`PORTS`].
+    pub(super) first_queue: u32,
     /// First of the PE's input queues.
     inputs: u32,
-    /// Bit of each lane with a queue that is not empty.
-    pub(super) occupied: u32,
+    /// Its lanes are side by side.
+    pub(super) first_lane: u32,
     pub(super) lanes: u8,
-    /// Lane at which the next arbitration starts.
+    /// Queue at which the next arbitration starts: the first of a lane.
     pub(super) turn: u8,
 }
 
@@ -110,168 +67,228 @@ pub(super) struct Node {
 pub(super) struct Network {
     pub(super) nodes: Vec<Node>,
     pub(super) lanes: Vec<Lane>,
-    /// Of each lane.
-    pub(super) switches: Vec<Switch>,
-    /// Those of the routers, five a lane, then those of the PEs.
+    /// Those of the routers, then those of the PEs.
     pub(super) queues: Queues,
-    /// Nodes in a row.
-    width: usize,
     /// Input queues of a PE.
     pub(super) inputs: u8,
 }
 
 impl Network {
     /// Takes the lanes out of a band's routers.
-    pub(super) fn new(band: &mut Band, machine: &Machine, routes: &[waferloom_fabric::ColorRoute]) -> Self {
-        let mut nodes = Vec::with_capacity(band.routers.len());
-        let mut lanes: Vec<Lane> = Vec::new();
-        let mut switches = Vec::new();
-        let count = band.routers.iter().map(|r| r.lanes.len()).sum::<usize>();
-        let mut queues = count * 5;
-        for (router, pe) in band.routers.iter_mut().zip(&band.pes) {
-            nodes.push(Node {
-                first_lane: lanes.len() as u32,
+    pub(super) fn new(band: &mut Band, machine: &Machine, routes: &[ColorRoute]) -> Self {
+        let inputs = machine.input_queue_depths.len() as u8;
+        let mut network = Self { nodes: Vec::new(), lanes: Vec::new(), queues: Queues::default(), inputs };
+        for router in &mut band.routers {
+            network.nodes.push(Node {
+                wake: u64::MAX,
+                occupied: 0,
+                first_queue: 0,
+                inputs: 0,
+                first_lane: network.lanes.len() as u32,
                 lanes: router.lanes.len() as u8,
                 turn: 0,
-                occupied: 0,
-                inputs: queues as u32,
-                wake: if pe.class.is_some() { 0 } else { u64::MAX },
             });
-            for state in router.lanes.drain(..) {
-                let input = state.input.map(usize::from).and_then(|q| Some((q, pe.inputs.get(q)?.as_ref()?)));
-                let lane = Lane {
-                    links: state.credits.map(|room| Link { lane: NONE, room: room.into(), given: u64::MAX }),
-                    moved: 0,
-                    input: input.map_or(NONE, |(q, _)| (queues + q) as u32),
-                    capacity: input.map_or(0, |(_, input)| input.capacity as u32),
-                    occupied: 0,
-                    takes: 0,
-                    outputs: PortSet(0),
-                    filters: routes[state.route as usize].filter.is_some(),
-                    plain: false,
-                };
-                lanes.push(lane);
-                switches.push(Switch { state, sent: [0; 5] });
-            }
-            queues += machine.input_queue_depths.len();
+            network.lanes.extend(router.lanes.drain(..).map(|state| Lane {
+                queues: [NONE; 5],
+                links: state.credits.map(|room| Link { queue: NONE, node: NONE, room }),
+                input: NONE,
+                filters: routes[state.route as usize].filter.is_some(),
+                sent: [0; 5],
+                state,
+            }));
         }
-        let (queues, width) = (Queues::new(queues), band.grid.width.into());
-        let inputs = machine.input_queue_depths.len() as u8;
-        let mut network = Self { nodes, lanes, switches, queues, width, inputs };
+        let limit = u32::from(link_room(machine));
+        for node in 0..network.nodes.len() {
+            network.add_router_queues(band, node, routes, limit);
+        }
+        for node in 0..network.nodes.len() {
+            network.add_inputs(band, node);
+        }
         network.connect(band);
         network
     }
 
+    /// The lanes of a node.
+    fn lanes_of(&self, node: usize) -> std::ops::Range<usize> {
+        let Node { first_lane, lanes, .. } = self.nodes[node];
+        first_lane as usize..first_lane as usize + usize::from(lanes)
+    }
+
+    /// Adds a queue for each port of each lane of a node through which something may come.
+    fn add_router_queues(&mut self, band: &Band, node: usize, routes: &[ColorRoute], limit: u32) {
+        let first = self.queues.queues.len();
+        self.nodes[node].first_queue = first as u32;
+        for lane in self.lanes_of(node) {
+            let before = self.queues.queues.len();
+            for (rank, &port) in PORTS.iter().enumerate() {
+                let filler = match port {
+                    Direction::Ramp => Some(node),
+                    _ => self.beside(band, node, port),
+                };
+                let fills = match filler {
+                    _ if port == Direction::Ramp => band.pes[node].class.is_some(),
+                    Some(peer) => self.sends(peer, self.lanes[lane].state.color, port.opposite(), routes),
+                    None => true,
+                };
+                if fills {
+                    self.lanes[lane].queues[rank] = self.queues.queues.len() as u32;
+                    let filler = filler.map_or(NONE, |node| node as u32);
+                    self.queues.queues.push(Queue::new(limit, filler, port));
+                }
+            }
+            let next_turn = (self.queues.queues.len() - first) as u8;
+            self.queues.queues[before..].iter_mut().for_each(|queue| queue.next_turn = next_turn);
+        }
+    }
+
+    /// Whether some position of a colour's switch sends in a direction.
+    fn sends(&self, node: usize, color: u8, direction: Direction, routes: &[ColorRoute]) -> bool {
+        self.lane_of(node, color).is_some_and(|lane| {
+            let positions = &routes[self.lanes[lane].state.route as usize].positions;
+            positions.iter().any(|position| position.tx.contains(direction))
+        })
+    }
+
+    /// Adds a PE's input queues.
+    fn add_inputs(&mut self, band: &Band, node: usize) {
+        let (pe, first) = (&band.pes[node], self.queues.queues.len() as u32);
+        self.nodes[node].inputs = first;
+        self.nodes[node].wake = if pe.class.is_some() { 0 } else { u64::MAX };
+        for queue in 0..usize::from(self.inputs) {
+            let capacity = pe.inputs.get(queue).and_then(Option::as_ref).map_or(0, |input| input.capacity as u32);
+            self.queues.queues.push(Queue::new(capacity, NONE, Direction::Ramp));
+        }
+        for lane in self.lanes_of(node) {
+            let lane = &mut self.lanes[lane];
+            lane.input = lane.state.input.map_or(NONE, |queue| first + u32::from(queue));
+        }
+    }
+
     fn connect(&mut self, band: &Band) {
         for node in 0..self.nodes.len() {
-            let Node { first_lane, lanes, .. } = self.nodes[node];
-            for lane in first_lane as usize..first_lane as usize + usize::from(lanes) {
+            for lane in self.lanes_of(node) {
                 for &direction in &Direction::ALL[..4] {
-                    let color = self.switches[lane].state.color;
-                    let peer = band.neighbour(node, direction).map(|peer| (peer as usize).wrapping_sub(band.first));
-                    let peer = peer.filter(|&peer| peer < self.nodes.len());
-                    if let Some(peer) = peer.and_then(|peer| self.lane_of(peer, color)) {
-                        self.lanes[lane].links[direction as usize].lane = peer as u32;
-                    }
+                    let color = self.lanes[lane].state.color;
+                    let Some(peer) = self.beside(band, node, direction) else { continue };
+                    let queues = self.lane_of(peer, color).map(|lane| self.lanes[lane].queues);
+                    let link = &mut self.lanes[lane].links[direction as usize];
+                    link.node = peer as u32;
+                    link.queue = queues.map_or(NONE, |queues| queues[rank(direction.opposite())]);
                 }
-                self.lanes[lane].follow(&self.switches[lane].state);
+                self.put_in_force(lane);
             }
         }
     }
 
-    /// The node at the other end of a link that does not leave the band.
-    #[inline]
-    pub(super) fn beside(&self, node: usize, direction: Direction) -> usize {
-        match direction {
-            Direction::West => node - 1,
-            Direction::East => node + 1,
-            Direction::North => node - self.width,
-            Direction::South => node + self.width,
-            Direction::Ramp => node,
-        }
+    /// The node beside another one; `None` when it is outside of the band.
+    fn beside(&self, band: &Band, node: usize, direction: Direction) -> Option<usize> {
+        let peer = (band.neighbour(node, direction)? as usize).checked_sub(band.first)?;
+        (peer < self.nodes.len()).then_some(peer)
     }
 
     /// The lane of a colour at a node.
     pub(super) fn lane_of(&self, node: usize, color: u8) -> Option<usize> {
-        let Node { first_lane, lanes, .. } = self.nodes[node];
-        let of_node = first_lane as usize..first_lane as usize + usize::from(lanes);
-        of_node.into_iter().find(|&lane| self.switches[lane].state.color == color)
+        self.lanes_of(node).find(|&lane| self.lanes[lane].state.color == color)
     }
 
     /// An input queue of a PE.
     #[inline]
-    pub(super) fn input(&self, node: usize, queue: u8) -> Option<usize> {
-        (queue < self.inputs).then(|| self.nodes[node].inputs as usize + usize::from(queue))
+    pub(super) fn input(&self, node: usize, queue: u8) -> Option<u32> {
+        (queue < self.inputs).then(|| self.nodes[node].inputs + u32::from(queue))
     }
 
-    /// Wavelets in a lane's queue at the ramp.
-    #[inline]
-    pub(super) fn at_ramp(&self, lane: usize) -> usize {
-        self.queues.len(lane * 5)
+    /// A router's queue at the ramp.
+    pub(super) fn ramp(&self, node: usize, lane: u8) -> u32 {
+        self.lanes[self.nodes[node].first_lane as usize + usize::from(lane)].queues[0]
     }
 
-    /// Puts a wavelet into the queue of a node's lane at a port.
+    /// Puts a wavelet into a queue of a node's router.
     #[inline]
-    pub(super) fn push(&mut self, node: usize, lane: usize, port: Direction, wavelet: Wavelet) {
-        let rank = rank(port);
-        self.queues.push(lane * 5 + rank, wavelet);
-        self.lanes[lane].occupied |= 1 << rank;
+    pub(super) fn push(&mut self, node: usize, queue: u32, wavelet: Wavelet) {
+        self.queues.push(queue, wavelet);
         let node = &mut self.nodes[node];
-        node.occupied |= 1 << (lane as u32 - node.first_lane);
+        node.occupied |= 1 << (queue - node.first_queue);
     }
 
-    /// Takes the head of the queue of a node's lane at a port.
+    /// Takes away the head of a queue of a node's router.
     #[inline]
-    pub(super) fn pop(&mut self, node: usize, lane: usize, port: Direction) -> Option<Wavelet> {
-        let rank = rank(port);
-        let wavelet = self.queues.pop(lane * 5 + rank);
-        if self.queues.len(lane * 5 + rank) == 0 {
-            self.lanes[lane].occupied &= !(1 << rank);
-            if self.lanes[lane].occupied == 0 {
-                let node = &mut self.nodes[node];
-                node.occupied &= !(1 << (lane as u32 - node.first_lane));
-            }
+    pub(super) fn advance(&mut self, node: usize, queue: u32, now: u64) {
+        let ring = &mut self.queues.queues[queue as usize];
+        ring.advance_at(now);
+        if ring.len == 0 {
+            let node = &mut self.nodes[node];
+            node.occupied &= !(1 << (queue - node.first_queue));
         }
-        wavelet
     }
 
     /// Changes a switch, and puts it in force.
     pub(super) fn switch<T>(&mut self, lane: usize, change: impl FnOnce(&mut router::Lane) -> T) -> T {
         self.count(lane);
-        let (lane, state) = (&mut self.lanes[lane], &mut self.switches[lane].state);
-        let result = change(state);
-        lane.follow(state);
+        let result = change(&mut self.lanes[lane].state);
+        self.put_in_force(lane);
         result
     }
 
-    /// Books what a lane has passed on.
+    /// Tells a lane's queues the way of their wavelets.
+    fn put_in_force(&mut self, lane: usize) {
+        let lane = &self.lanes[lane];
+        let (inputs, outputs) = if lane.state.closed { Default::default() } else { lane.state.ports() };
+        let mut links = each_port(outputs).filter(|&out| out != Direction::Ramp);
+        let (link, others) = (links.next(), links.next());
+        let link = link.map(|out| lane.links[out as usize]);
+        let below = outputs.contains(Direction::Ramp).then_some(lane.input);
+        let leads_on = link.is_none_or(|link| link.queue != NONE) && below != Some(NONE);
+        let is_plain = leads_on && others.is_none() && !lane.filters;
+        for &queue in lane.queues.iter().filter(|&&queue| queue != NONE) {
+            let queue = &mut self.queues.queues[queue as usize];
+            queue.outputs = outputs.0;
+            queue.way = if outputs.is_empty() || !inputs.contains(Direction::ALL[usize::from(queue.port)]) {
+                Way::Closed
+            } else if is_plain && queue.filler != NONE {
+                Way::Plain
+            } else {
+                Way::Special
+            };
+            (queue.to, queue.to_node) = link.map_or((NONE, NONE), |link| (link.queue, link.node));
+            queue.below = below.unwrap_or(NONE);
+        }
+    }
+
+    /// Books what a lane's queues have passed on.
     fn count(&mut self, lane: usize) {
-        let (lane, switch) = (&mut self.lanes[lane], &mut self.switches[lane]);
-        let moved = std::mem::take(&mut lane.moved);
-        each_port(lane.outputs).for_each(|out| switch.sent[out as usize] += moved);
+        let lane = &mut self.lanes[lane];
+        for &queue in lane.queues.iter().filter(|&&queue| queue != NONE) {
+            let queue = &mut self.queues.queues[queue as usize];
+            let moved = std::mem::take(&mut queue.moved);
+            each_port(PortSet(queue.outputs)).for_each(|out| lane.sent[out as usize] += moved);
+        }
     }
 
     /// Wavelets in all queues.
     pub(super) fn wavelets(&self) -> usize {
-        (0..self.queues.count()).map(|queue| self.queues.len(queue)).sum()
+        self.queues.queues.iter().map(|queue| queue.len as usize).sum()
     }
 
     /// Gives the lanes back to the routers, with the state of the run's end.
     pub(super) fn restore(mut self, band: &mut Band) {
         for (pe, node) in band.pes.iter_mut().zip(&self.nodes) {
-            for (queue, input) in pe.inputs.iter_mut().enumerate() {
+            for (queue, input) in (node.inputs..).zip(&mut pe.inputs) {
                 if let Some(input) = input {
-                    input.held = self.queues.len(node.inputs as usize + queue);
+                    input.held = self.queues.len(queue) as usize;
                 }
             }
         }
         (0..self.lanes.len()).for_each(|lane| self.count(lane));
-        let mut lanes = self.lanes.into_iter().zip(self.switches);
+        let queues = self.queues.queues;
+        let mut lanes = self.lanes.into_iter();
         for (router, node) in band.routers.iter_mut().zip(&self.nodes) {
-            for (lane, mut switch) in lanes.by_ref().take(node.lanes.into()) {
-                switch.state.credits = lane.links.map(|link| link.room as u16);
-                router.lanes.push(switch.state);
-                (0..5).for_each(|out| router.sent[out] += switch.sent[out]);
+            for mut lane in lanes.by_ref().take(node.lanes.into()) {
+                lane.state.credits = lane.links.map(|link| match queues.get(link.queue as usize) {
+                    Some(queue) => queue.limit.saturating_sub(queue.len) as u16,
+                    None => link.room,
+                });
+                router.lanes.push(lane.state);
+                (0..5).for_each(|out| router.sent[out] += lane.sent[out]);
             }
         }
     }

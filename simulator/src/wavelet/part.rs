@@ -5,7 +5,7 @@
 
 use super::agenda::Agenda;
 use super::execute;
-use super::network::Network;
+use super::network::{Network, rank};
 use super::ports::Ports;
 use super::queues::Wavelet;
 use super::row::Row;
@@ -165,7 +165,8 @@ impl Part {
             let source = &mut self.band.sources[index];
             if let Some((local, lane, port, wavelet)) = source.inject(now) {
                 let lane = self.network.nodes[local].first_lane as usize + lane;
-                self.network.push(local, lane, port, wavelet);
+                let queue = self.network.lanes[lane].queues[rank(port)];
+                self.network.push(local, queue, wavelet);
                 self.agenda.look_next(local);
                 happened = true;
             }
@@ -195,7 +196,8 @@ impl Part {
             match message {
                 Message::Wavelet { port, color, wavelet, .. } => {
                     if let Some(lane) = self.network.lane_of(local, color) {
-                        self.network.push(local, lane, port, wavelet);
+                        let queue = self.network.lanes[lane].queues[rank(port)];
+                        self.network.push(local, queue, wavelet);
                     }
                 }
                 Message::Room { direction, color, .. } => {

@@ -3,7 +3,7 @@
 use super::network::Network;
 use super::queues::Wavelet;
 use crate::machine::pe::Pe;
-use waferloom_fabric::{ColorRoute, Direction};
+use waferloom_fabric::ColorRoute;
 
 /// The ends of the network at a PE.
 pub(super) struct Ports<'a> {
@@ -43,7 +43,11 @@ impl<'a> Ports<'a> {
     /// Whether an output queue takes another wavelet.
     pub(super) fn has_room(&self, pe: &Pe, queue: u8) -> bool {
         let out = pe.outputs.get(queue as usize).and_then(Option::as_ref);
-        out.is_some_and(|out| out.lane.is_some_and(|lane| self.network.at_ramp(self.lane(lane)) < out.capacity))
+        out.is_some_and(|out| {
+            out.lane.is_some_and(|lane| {
+                (self.network.queues.len(self.network.ramp(self.node, lane)) as usize) < out.capacity
+            })
+        })
     }
 
     /// Puts a word into an output queue that has room.
@@ -60,13 +64,8 @@ impl<'a> Ports<'a> {
         if let Some(Some(out)) = pe.outputs.get(queue as usize)
             && let Some(lane) = out.lane
         {
-            self.network.push(self.node, self.lane(lane), Direction::Ramp, wavelet);
+            self.network.push(self.node, self.network.ramp(self.node, lane), wavelet);
         }
-    }
-
-    /// Number of a lane of the router in the network.
-    fn lane(&self, lane: u8) -> usize {
-        self.network.nodes[self.node].first_lane as usize + usize::from(lane)
     }
 
     /// Puts the switch of a colour into a position.
