@@ -85,7 +85,13 @@ impl Agenda {
     pub(super) fn look(&mut self, node: usize, cycle: u64) {
         if cycle <= self.now + 1 {
             self.next.insert(node);
-        } else if cycle < self.now + AHEAD {
+        } else {
+            self.look_later(node, cycle);
+        }
+    }
+
+    fn look_later(&mut self, node: usize, cycle: u64) {
+        if cycle < self.now + AHEAD {
             self.soon[(cycle % AHEAD) as usize].push(node as u32);
         } else {
             self.later.push(Reverse((cycle, node as u32)));

@@ -15,43 +15,36 @@ impl Part {
     pub(super) fn run_router(&mut self, shared: &Shared<'_>, local: usize, now: u64) -> bool {
         let node = &self.network.nodes[local];
         let first = node.first_queue;
-        // Queues of lanes from `turn` on, then those before: lane by lane, each port in turn.
-        let before = node.occupied & ((1 << node.turn) - 1);
-        let (mut bits, mut then) = (node.occupied ^ before, before);
         let (mut used, mut ripe) = (0, u64::MAX);
-        loop {
-            if bits == 0 {
-                (bits, then) = (then, 0);
-                if bits == 0 {
-                    break;
+        for (place, mut bits) in node.arbitration() {
+            while bits != 0 {
+                let number = first + place + bits.trailing_zeros();
+                bits &= bits - 1;
+                let queue = &self.network.queues.queues[number as usize];
+                if queue.way == Way::Closed || queue.outputs & used != 0 {
+                    continue;
                 }
-            }
-            let number = first + bits.trailing_zeros();
-            bits &= bits - 1;
-            let queue = &self.network.queues.queues[number as usize];
-            if queue.way == Way::Closed || queue.outputs & used != 0 {
-                continue;
-            }
-            let (outputs, turn, way) = (queue.outputs, queue.next_turn, queue.way);
-            let head = self.network.queues.head(queue);
-            if head.ready > now {
-                ripe = ripe.min(head.ready);
-                continue;
-            }
-            let moved = if way == Way::Plain && head.is_data() {
-                self.move_plain(shared, local, number, head, now)
-            } else {
-                self.move_any(shared, local, number, head, now)
-            };
-            if moved {
-                if used == 0 {
-                    self.network.nodes[local].turn = turn;
+                let (outputs, turn, way) = (queue.outputs, queue.next_turn, queue.way);
+                let head = self.network.queues.head(queue);
+                if head.ready > now {
+                    ripe = ripe.min(head.ready);
+                    continue;
                 }
-                used |= outputs;
+                let moved = if way == Way::Plain && head.is_data() {
+                    self.move_plain(shared, local, number, head, now)
+                } else {
+                    self.move_any(shared, local, number, head, now)
+                };
+                if moved {
+                    if used == 0 {
+                        self.network.nodes[local].turn = turn;
+                    }
+                    used |= outputs;
+                }
             }
         }
         // What waits for room or for a switch is looked at again when its PE has run, or news come over a link.
-        if self.network.nodes[local].occupied != 0 {
+        if self.network.nodes[local].holds_any() {
             if used != 0 {
                 self.agenda.look_next(local);
             } else if ripe != u64::MAX {

@@ -50,8 +50,8 @@ pub(super) struct Lane {
 pub(super) struct Node {
     /// The next cycle in which the PE is to be looked at; `u64::MAX` until something arrives.
     pub(super) wake: u64,
-    /// Bit of each of its queues that is not empty.
-    pub(super) occupied: u128,
+    /// Bit of each of its queues that is not empty, 64 a word.
+    occupied: [u64; 2],
     /// The router's queues are side by side: lane by lane, in the order of [`PORTS`].
     pub(super) first_queue: u32,
     /// First of the PE's input queues.
@@ -61,6 +61,39 @@ pub(super) struct Node {
     pub(super) lanes: u8,
     /// Queue at which the next arbitration starts: the first of a lane.
     pub(super) turn: u8,
+}
+
+impl Node {
+    /// Whether its router holds a wavelet.
+    #[inline]
+    pub(super) fn holds_any(&self) -> bool {
+        self.occupied[0] | self.occupied[1] != 0
+    }
+
+    #[inline]
+    fn occupy(&mut self, queue: u32) {
+        let place = queue - self.first_queue;
+        self.occupied[place as usize / 64 % 2] |= 1 << (place % 64);
+    }
+
+    #[inline]
+    fn vacate(&mut self, queue: u32) {
+        let place = queue - self.first_queue;
+        self.occupied[place as usize / 64 % 2] &= !(1 << (place % 64));
+    }
+
+    /// Queues that hold something in the order of this cycle's arbitration, lanes from `turn` on, each port in turn: the place of
+    /// the first of 64, and a bit each.
+    #[inline]
+    pub(super) fn arbitration(&self) -> [(u32, u64); 4] {
+        // Places before `turn` in each word.
+        let before = |from: u8| match self.turn.saturating_sub(from) {
+            places @ 0..64 => (1 << places) - 1,
+            _ => u64::MAX,
+        };
+        let ([low, high], before) = (self.occupied, [before(0), before(64)]);
+        [(0, low & !before[0]), (64, high & !before[1]), (0, low & before[0]), (64, high & before[1])]
+    }
 }
 
 /// The network of a band.
@@ -81,7 +114,7 @@ impl Network {
         for router in &mut band.routers {
             network.nodes.push(Node {
                 wake: u64::MAX,
-                occupied: 0,
+                occupied: [0; 2],
                 first_queue: 0,
                 inputs: 0,
                 first_lane: network.lanes.len() as u32,
@@ -126,7 +159,10 @@ impl Network {
                     _ => self.beside(band, node, port),
                 };
                 let fills = match filler {
-                    _ if port == Direction::Ramp => band.pes[node].class.is_some(),
+                    _ if port == Direction::Ramp => {
+                        let here = (lane - self.nodes[node].first_lane as usize) as u8;
+                        band.pes[node].outputs.iter().flatten().any(|out| out.lane == Some(here))
+                    }
                     Some(peer) => self.sends(peer, self.lanes[lane].state.color, port.opposite(), routes),
                     None => true,
                 };
@@ -206,8 +242,7 @@ impl Network {
     #[inline]
     pub(super) fn push(&mut self, node: usize, queue: u32, wavelet: Wavelet) {
         self.queues.push(queue, wavelet);
-        let node = &mut self.nodes[node];
-        node.occupied |= 1 << (queue - node.first_queue);
+        self.nodes[node].occupy(queue);
     }
 
     /// Takes away the head of a queue of a node's router.
@@ -216,8 +251,7 @@ impl Network {
         let ring = &mut self.queues.queues[queue as usize];
         ring.advance_at(now);
         if ring.len == 0 {
-            let node = &mut self.nodes[node];
-            node.occupied &= !(1 << (queue - node.first_queue));
+            self.nodes[node].vacate(queue);
         }
     }
 

@@ -100,7 +100,7 @@ impl Part {
                     self.run_pe(shared, local, now)?;
                     happened = true;
                 }
-                if self.network.nodes[local].occupied != 0 {
+                if self.network.nodes[local].holds_any() {
                     happened |= self.run_router(shared, local, now);
                 }
             }
