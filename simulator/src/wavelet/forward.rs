@@ -86,12 +86,12 @@ impl Part {
         let Queue { outputs, port, filler, .. } = self.network.queues.queues[number as usize];
         let lane = self.lane_of(local, number);
         let queues = &self.network.queues.queues;
-        let has_room = |out: Direction| match out {
-            Direction::Ramp => self.ramp_has_room(shared, lane, head, now),
-            _ => {
-                let link = &self.network.lanes[lane].links[out as usize];
-                queues.get(link.queue as usize).map_or(link.room > 0, |queue| queue.has_room(now))
+        let has_room = |out: Direction| {
+            if out == Direction::Ramp {
+                return self.ramp_has_room(shared, lane, head, now);
             }
+            let link = &self.network.lanes[lane].links[out as usize];
+            queues.get(link.queue as usize).map_or(link.room > 0, |queue| queue.has_room(now))
         };
         if !each_port(PortSet(outputs)).all(has_room) {
             return false;
