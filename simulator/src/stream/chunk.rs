@@ -13,6 +13,15 @@ use waferloom_fabric::Direction;
 /// way needs little memory.
 pub(super) const MOST_AT_ONCE: u64 = 1 << 16;
 
+/// What an instruction can do now.
+#[derive(Clone, Copy)]
+pub(super) struct Possible {
+    /// Elements that have what they need.
+    pub(super) count: u64,
+    /// Their results can go to all their ends at once, along [`Stream::legs`]: the earliest cycle in which the last one can.
+    sent_at: Option<u64>,
+}
+
 /// What a thread did.
 pub(super) enum Outcome {
     /// It ran some elements; the PE's `free` says until when.
@@ -24,13 +33,13 @@ impl Stream<'_> {
     /// Runs as many elements of an instruction as have come and have room, with the datapath for itself alone.
     pub(super) fn chunk(&mut self, pe: usize, work: &mut VectorWork) -> Result<Outcome, Fault> {
         match self.possible(pe, work) {
-            Ok(count) => self.elements(pe, work, count).map(|()| Outcome::Ran),
+            Ok(possible) => self.elements(pe, work, possible).map(|()| Outcome::Ran),
             Err(wait) => Ok(Outcome::Waits(wait)),
         }
     }
 
     /// How many elements of an instruction have what they need, at least the first of them now; or what it waits for.
-    pub(super) fn possible(&mut self, pe: usize, work: &VectorWork) -> Result<u64, Wait> {
+    pub(super) fn possible(&mut self, pe: usize, work: &VectorWork) -> Result<Possible, Wait> {
         let wait = |activity, until| Err(Wait { activity, until });
         if self.now < work.ready {
             return wait(Activity::Busy, work.ready);
@@ -45,16 +54,16 @@ impl Stream<'_> {
                 return wait(Activity::FabricOut, u64::MAX);
             }
         }
+        let mut sent_at = None;
         if let Port::FabOut { queue, .. } = work.dst {
-            let room = self.lane(pe, queue).map_or(0, |lane| self.room(pe, lane, Direction::Ramp as usize, count));
-            count = count.min(room);
+            let ramp = Direction::Ramp as usize;
+            let Some(node) = self.out(pe, queue) else { return wait(Activity::FabricOut, u64::MAX) };
+            sent_at = if self.waits_at(node, ramp) { None } else { self.express(node, ramp, count, 0) };
+            if sent_at.is_none() {
+                count = count.min(self.room(node, ramp, count));
+            }
         }
-        if count == 0 { wait(Activity::FabricOut, u64::MAX) } else { Ok(count) }
-    }
-
-    /// The lane of a PE's output queue at its router.
-    pub(super) fn lane(&self, pe: usize, queue: u8) -> Option<usize> {
-        self.band.pes[pe].outputs.get(queue as usize).and_then(|out| out.as_ref()?.lane).map(usize::from)
+        if count == 0 { wait(Activity::FabricOut, u64::MAX) } else { Ok(Possible { count, sent_at }) }
     }
 
     /// How many elements the sources have wavelets or words for; or when, if that is known, the next one has come.
@@ -65,7 +74,7 @@ impl Stream<'_> {
                 Port::FabIn { queue, .. } => {
                     let same = |p: &&Port| matches!(p, Port::FabIn { queue: q, .. } if q == queue);
                     let earlier = work.srcs[..i].iter().filter(same).count() as u64;
-                    let input = self.inputs[pe].get(*queue as usize);
+                    let input = self.input(pe, *queue);
                     let head = input.and_then(|q| q.head()).filter(|run| run.control == 0).ok_or(u64::MAX)?;
                     let first = if earlier < head.count {
                         head.time(earlier)
@@ -94,8 +103,9 @@ impl Stream<'_> {
     }
 
     /// Runs elements whose wavelets are known and for whose results there is room.
-    pub(super) fn elements(&mut self, pe: usize, work: &mut VectorWork, count: u64) -> Result<(), Fault> {
+    pub(super) fn elements(&mut self, pe: usize, work: &mut VectorWork, possible: Possible) -> Result<(), Fault> {
         let now = self.now;
+        let Possible { count, sent_at } = possible;
         let machine = self.shared.machine;
         let in_memory = element::in_memory(work);
         let mut taken: [Option<Run>; 3] = [None, None, None];
@@ -103,7 +113,8 @@ impl Stream<'_> {
         let mut senders = [None; 3];
         for i in 0..work.arity {
             if let Port::FabIn { queue, .. } = work.srcs[i] {
-                taken[i] = self.inputs[pe][queue as usize].take(count);
+                let queue = self.first_input[pe] as usize + usize::from(queue);
+                taken[i] = self.inputs[queue].take(count, &mut self.payloads);
             }
             if let Some(run) = &taken[i] {
                 last_arrival = last_arrival.max(run.last);
@@ -115,19 +126,34 @@ impl Stream<'_> {
             let (busy, stall) = in_memory_part(state, work, machine, count)?;
             (Sent::Nothing, busy, stall)
         } else {
-            let (data, stall) = values(state, work, machine, &taken, count)?;
+            let (data, stall) = values(state, work, machine, &taken, count, &mut self.payloads)?;
             (data, count, stall)
         };
-        let cycles = (busy + stall).max(last_arrival - now + 1);
-        let waits = if taken.iter().any(Option::is_some) { Activity::FabricIn } else { Activity::Busy };
+        let arrived = (busy + stall).max(last_arrival - now + 1);
+        let cycles = arrived.max((sent_at.unwrap_or(0) + 1).saturating_sub(now));
+        let waits = if cycles > arrived {
+            Activity::FabricOut
+        } else if taken.iter().any(Option::is_some) {
+            Activity::FabricIn
+        } else {
+            Activity::Busy
+        };
         account(&mut self.band.pes[pe], (now, now + cycles), busy, stall, waits);
         self.band.pes[pe].free = now + cycles;
         let delay = 1 + u64::from(machine.ramp_cycles);
+        let times = (now + delay, now + cycles - 1 + delay);
         if let Port::FabOut { queue, .. } = work.dst
-            && let Some(lane) = self.lane(pe, queue)
-            && let Some(run) = data.into_run((now + delay, now + cycles - 1 + delay), Sender::Pe(pe as u32))
+            && let Some(node) = self.out(pe, queue)
+            && let Some(run) = data.into_run(times, Sender::Pe(pe as u32), &mut self.payloads)
         {
-            self.push(pe, lane, Direction::Ramp, run);
+            if sent_at.is_some() {
+                self.bring(&run);
+            } else {
+                self.push(node, Direction::Ramp, run);
+            }
+        }
+        for run in taken.iter().flatten() {
+            self.payloads.release(run.payload);
         }
         self.wake_occupied(pe, now);
         for (sender, cycle) in senders.into_iter().flatten() {

@@ -1,21 +1,66 @@
-//! Runs at the routers, and how much room there is on a way.
+//! Runs at the routers: from hop to hop, where something on the way may hold them up.
 
 use super::Stream;
+use super::calendar::Event;
 use super::host;
+use super::nodes::{End, NONE};
 use super::run::{Run, Sender};
-use crate::machine::operand::Port;
-use crate::machine::router::each_port;
-use waferloom_fabric::{Direction, Filter, SwitchCommand};
+use crate::machine::router::{Lane, each_port};
+use waferloom_fabric::{Direction, SwitchCommand};
 
-/// More wavelets than there ever are.
-const PLENTY: i64 = i64::MAX / 4;
+/// An outgoing link of a router, or its ramp downwards.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Link {
+    /// First cycle in which everything that the link has been given will have crossed.
+    busy: u64,
+    /// Wavelets that have been sent over it.
+    pub(super) sent: u64,
+}
 
 impl Stream<'_> {
+    pub(super) fn lane(&self, node: usize) -> &Lane {
+        let node = &self.nodes.list[node];
+        &self.band.routers[node.router as usize].lanes[node.lane as usize]
+    }
+
+    /// Whether a teardown has closed the route.
+    pub(super) fn closed(&self, node: usize) -> bool {
+        !self.nodes.list[node].determinate && self.lane(node).closed
+    }
+
+    /// Sends a run off from a port: to all its ends at once if that can be, else into the queue there.
+    pub(super) fn send(&mut self, node: usize, port: Direction, run: Run) {
+        if !self.waits_at(node, port as usize) && self.express(node, port as usize, run.count, run.control).is_some() {
+            self.bring(&run);
+        } else {
+            self.push(node, port, run);
+        }
+    }
+
+    /// Whether something waits at a port.
+    pub(super) fn waits_at(&self, node: usize, port: usize) -> bool {
+        self.nodes.list[node].waiting >> port & 1 == 1
+    }
+
     /// Puts a run into a router's queue.
-    pub(super) fn push(&mut self, router: usize, lane: usize, port: Direction, run: Run) {
+    pub(super) fn push(&mut self, node: usize, port: Direction, run: Run) {
+        let slot = &mut self.nodes.list[node];
+        slot.waiting |= 1 << port as u8;
+        slot.queues.get_or_insert_default()[port as usize].push(run);
+        let router = slot.router as usize;
+        self.occupied[router] |= 1 << (slot.lane as usize * 5 + rank(port as usize));
         self.wake_router(router, run.first);
-        self.occupied[router] |= 1 << (lane * 5 + rank(port as usize));
-        self.queues[router][lane][port as usize].push(run);
+    }
+
+    /// When the head of a queue may leave; `None` when the queue is empty.
+    fn due(&self, node: usize, port: usize) -> Option<u64> {
+        let node = &self.nodes.list[node];
+        let due = node.queues.as_ref()?[port].due()?;
+        Some(if node.determinate { due.max(node.free) } else { due })
+    }
+
+    fn head(&self, node: usize, port: usize) -> Option<&Run> {
+        self.nodes.list[node].queues.as_ref()?[port].head()
     }
 
     /// Passes on what can leave a router now, and sets when it is to be looked at again.
@@ -29,22 +74,23 @@ impl Stream<'_> {
             while rest != 0 {
                 let bit = rest.trailing_zeros() as usize;
                 rest &= rest - 1;
-                let (lane, port) = (bit / 5, (bit % 5 + 4) % 5);
-                let state = &self.band.routers[router].lanes[lane];
-                let (rx, tx) = state.ports();
-                if state.closed || rx.0 >> port & 1 == 0 || tx.is_empty() || !self.has_ways(router, lane) {
+                let (node, port) = (self.nodes.at(router, bit / 5), (bit % 5 + 4) % 5);
+                let slot = &self.nodes.list[node];
+                if slot.rx.0 >> port & 1 == 0 || slot.tx.is_empty() || self.closed(node) || !self.has_ways(node) {
                     continue;
                 }
-                let Some(due) = self.queues[router][lane][port].due() else { continue };
+                let Some(due) = self.due(node, port) else { continue };
                 if due > self.now {
                     next = next.min(due);
                     continue;
                 }
+                let Some(&head) = self.head(node, port) else { continue };
                 // What finds no room is looked at again when somebody behind has taken something.
-                let count = self.passes(router, lane, port);
+                let through = self.express(node, port, head.count, head.control).is_some();
+                let count = if through { head.count } else { self.passes(node, head.count) };
                 if count > 0 {
-                    again |= self.forward(router, lane, port, count);
-                    next = next.min(self.queues[router][lane][port].due().unwrap_or(u64::MAX));
+                    again |= self.forward(node, port, count, through);
+                    next = next.min(self.due(node, port).unwrap_or(u64::MAX));
                 }
             }
         }
@@ -54,79 +100,89 @@ impl Stream<'_> {
     }
 
     /// Whether something can take wavelets at each output in force.
-    fn has_ways(&self, router: usize, lane: usize) -> bool {
-        let state = &self.band.routers[router].lanes[lane];
-        each_port(state.ports().1).all(|out| match out {
-            Direction::Ramp => state.input.is_some() || self.drops_all(router, lane),
-            _ => state.credits[out as usize] > 0,
+    fn has_ways(&self, node: usize) -> bool {
+        let slot = &self.nodes.list[node];
+        each_port(slot.tx).all(|out| match out {
+            Direction::Ramp => slot.input != NONE || self.drops_all(node),
+            _ => slot.next[out as usize] != End::Nothing,
         })
     }
 
     /// Whether the head of a lane would be dropped at the ramp in any case. Without a queue that listens nothing else may pass.
-    fn drops_all(&self, router: usize, lane: usize) -> bool {
-        let state = &self.band.routers[router].lanes[lane];
-        let heads = self.queues[router][lane].iter().filter_map(|q| q.head());
+    pub(super) fn drops_all(&self, node: usize) -> bool {
+        let state = self.lane(node);
+        let Some(queues) = &self.nodes.list[node].queues else { return true };
         let dropped = |run: &Run| match run.control {
-            0 => run.words().iter().all(|&word| !state.would_admit(word, self.shared.routes)),
+            0 => run.words(&self.payloads).iter().all(|&word| !state.would_admit(word, self.shared.routes)),
             control => self.shared.controls[control as usize - 1].task.is_none(),
         };
-        heads.into_iter().all(dropped)
+        queues.iter().filter_map(|q| q.head()).all(dropped)
     }
 
-    /// How many of the wavelets at the head of a queue the ways in force have room for.
-    fn passes(&mut self, router: usize, lane: usize, port: usize) -> u64 {
-        let Some(head) = self.queues[router][lane][port].head() else { return 0 };
-        let mut count = head.count as i64;
-        self.search += 1;
-        self.need = count;
-        for out in each_port(self.band.routers[router].lanes[lane].ports().1) {
-            if out != Direction::Ramp || !self.drops_all(router, lane) {
-                count = count.min(self.room_behind(router, lane, out, 0));
-            }
-        }
-        count.max(0) as u64
-    }
-
-    /// Sends wavelets at the head of a queue on; says whether the switch has moved.
-    fn forward(&mut self, router: usize, lane: usize, port: usize, count: u64) -> bool {
-        let queue = &mut self.queues[router][lane][port];
-        let Some(due) = queue.due() else { return false };
-        let Some(mut run) = queue.take(count) else { return false };
-        if queue.head().is_none() {
+    /// Sends wavelets at the head of a queue on, to the ends of the way that has been found or only to the next routers; says
+    /// whether the switch has moved.
+    fn forward(&mut self, node: usize, port: usize, count: u64, through: bool) -> bool {
+        let Some(due) = self.due(node, port) else { return false };
+        let slot = &mut self.nodes.list[node];
+        let (router, lane, tx) = (slot.router as usize, slot.lane as usize, slot.tx);
+        let Some(queue) = slot.queues.as_mut().map(|queues| &mut queues[port]) else { return false };
+        let Some(mut run) = queue.take(count, &mut self.payloads) else { return false };
+        let is_empty = queue.head().is_none();
+        let first = due.max(self.now);
+        if is_empty {
+            slot.waiting &= !(1 << port);
             self.occupied[router] &= !(1 << (lane * 5 + rank(port)));
         }
-        let tx = self.band.routers[router].lanes[lane].ports().1;
-        let first = due.max(self.now);
-        let mut last = run.last.max(first + run.count - 1);
-        for out in each_port(tx) {
-            last = last.max(self.occupy_link(router, lane, out, first, run.count));
-        }
-        self.queues[router][lane][port].free = last + 1;
-        let command = self.command(&run);
-        let from = Direction::ALL[port];
-        if from != Direction::Ramp
-            && let Some(before) = self.band.neighbour(router, from)
-        {
+        if let Some(before) = self.band.neighbour(router, Direction::ALL[port]) {
             self.wake_occupied(before as usize, first + 1);
         }
         self.tell(run.sender, first + u64::from(run.hops) + 1);
-        run.hops = run.hops.saturating_add(1);
-        let state = &mut self.band.routers[router];
-        for out in each_port(tx) {
-            state.sent[out as usize] += run.count;
+        run.first = first;
+        run.last = run.last.max(first + run.count - 1);
+        if through {
+            self.bring(&run);
+            return run.control != 0;
         }
-        let mut moved = false;
-        if let Some(command) = command {
-            moved = true;
-            if state.lanes[lane].obey(command, self.shared.routes) {
-                self.band.pes[router].teardowns |= 1 << self.band.routers[router].lanes[lane].color;
-                self.wake_pe(router, first + 1);
+        for out in each_port(tx) {
+            self.links[router][out as usize].sent += run.count;
+            run.last = run.last.max(self.occupy_link(node, out, first, run.count));
+        }
+        let slot = &mut self.nodes.list[node];
+        slot.free = run.last + 1;
+        if let Some(queues) = &mut slot.queues {
+            queues[port].free = run.last + 1;
+        }
+        let command = (run.control != 0).then(|| self.command(run.control, run.hops));
+        run.hops = run.hops.saturating_add(1);
+        if let Some(command) = command
+            && self.obey(node, command, first)
+        {
+            self.band.pes[router].teardowns |= 1 << self.lane(node).color;
+            self.wake_pe(router, first + 1);
+        }
+        self.pass_on(node, tx, &run);
+        command.is_some()
+    }
+
+    /// Brings a run that leaves a router to the other ends of its links, and down the ramp.
+    fn pass_on(&mut self, node: usize, tx: waferloom_fabric::PortSet, run: &Run) {
+        let (hop, ramp) = (u64::from(self.shared.machine.hop_cycles), u64::from(self.shared.machine.ramp_cycles));
+        let arriving = run.at(run.first + hop, run.last + hop);
+        for out in each_port(tx) {
+            if out == Direction::Ramp {
+                self.deliver_down(node, &run.at(run.first + ramp, run.last + ramp));
+                continue;
+            }
+            match self.nodes.list[node].next[out as usize] {
+                End::Node(next) => {
+                    self.payloads.share(run.payload);
+                    self.push(next as usize, out.opposite(), arriving);
+                }
+                End::Sink(sink) => host::receive(&mut self.band.sinks[sink as usize], &arriving, &self.payloads),
+                End::Nothing => {}
             }
         }
-        for out in each_port(tx) {
-            self.deliver(router, lane, out, &run.at(first, last));
-        }
-        moved
+        self.payloads.release(run.payload);
     }
 
     /// Lets a router that holds something look for room again.
@@ -136,25 +192,34 @@ impl Stream<'_> {
         }
     }
 
+    pub(super) fn wake_router(&mut self, router: usize, cycle: u64) {
+        if cycle < self.router_wakes[router] {
+            self.router_wakes[router] = cycle;
+            self.calendar.push(cycle, Event::Router(router as u32));
+        }
+    }
+
     /// Books wavelets on a link from a cycle on; gives the earliest cycle in which the last one can cross it.
     ///
     /// With others on the link, each gets at least half of it.
-    fn occupy_link(&mut self, router: usize, lane: usize, out: Direction, first: u64, count: u64) -> u64 {
-        let color = self.band.routers[router].lanes[lane].color;
-        let sink = self.band.sink_at.get(&(router as u32, out as u8, color));
-        let interval = sink.map_or(1, |&sink| self.band.sinks[sink].interval);
-        let busy = &mut self.links[router][out as usize];
+    pub(super) fn occupy_link(&mut self, node: usize, out: Direction, first: u64, count: u64) -> u64 {
+        let node = &self.nodes.list[node];
+        let sink = match node.next.get(out as usize) {
+            Some(End::Sink(sink)) => Some(*sink as usize),
+            _ => None,
+        };
+        let interval = sink.map_or(1, |sink| self.band.sinks[sink].interval);
+        let busy = &mut self.links[node.router as usize][out as usize].busy;
         let shared = *busy > first && sink.is_none();
         *busy = (*busy).max(first) + count * interval;
         let end = *busy - interval;
         if shared { end.min(first + 2 * count - 1) } else { end }
     }
 
-    /// What a control wavelet tells the next switch.
-    fn command(&self, run: &Run) -> Option<SwitchCommand> {
-        let control = self.shared.controls.get(usize::from(run.control).checked_sub(1)?)?;
-        let command = control.commands.get(usize::from(run.hops)).or(control.commands.last());
-        Some(command.copied().unwrap_or(SwitchCommand::Nop))
+    /// What a control wavelet tells the switch that it comes to after some hops.
+    pub(super) fn command(&self, control: u16, hops: u16) -> SwitchCommand {
+        let commands = &self.shared.controls[control as usize - 1].commands;
+        commands.get(usize::from(hops)).or(commands.last()).copied().unwrap_or(SwitchCommand::Nop)
     }
 
     /// Lets a sender that waits for room look for it again.
@@ -166,197 +231,50 @@ impl Stream<'_> {
         }
     }
 
-    /// Brings a run to the other end of a link, or down the ramp; `run` has the times at which it leaves the router.
-    fn deliver(&mut self, router: usize, lane: usize, out: Direction, run: &Run) {
-        if out == Direction::Ramp {
-            return self.deliver_down(router, lane, run);
-        }
-        let color = self.band.routers[router].lanes[lane].color;
-        let hop = u64::from(self.shared.machine.hop_cycles);
-        let arriving = run.at(run.first + hop, run.last + hop);
-        if let Some(to) = self.band.neighbour(router, out) {
-            if let Some(lane) = self.band.routers[to as usize].lane_of(color) {
-                self.push(to as usize, lane, out.opposite(), arriving);
-            }
-        } else if let Some(&sink) = self.band.sink_at.get(&(router as u32, out as u8, color)) {
-            host::receive(&mut self.band.sinks[sink], &arriving);
-        }
-    }
-
     /// Puts what the filter lets through into the PE's input queue.
-    fn deliver_down(&mut self, router: usize, lane: usize, run: &Run) {
-        let state = &mut self.band.routers[router].lanes[lane];
-        let Some(input) = state.input else { return };
-        let ramp = u64::from(self.shared.machine.ramp_cycles);
-        let arriving = run.at(run.first + ramp, run.last + ramp);
-        let kept = if run.control != 0 {
-            self.shared.controls[run.control as usize - 1].task.is_some().then_some(arriving)
-        } else if self.shared.routes[state.route as usize].filter.is_none() {
-            Some(arriving)
+    pub(super) fn deliver_down(&mut self, node: usize, arriving: &Run) {
+        let slot = &self.nodes.list[node];
+        let (router, input) = (slot.router as usize, slot.input);
+        if input == NONE {
+            return;
+        }
+        let kept = if arriving.control != 0 {
+            self.shared.controls[arriving.control as usize - 1].task.is_some().then_some(*arriving)
+        } else if slot.filtered {
+            self.filter(node, arriving)
         } else {
-            let admitted: Vec<(u64, u32)> = (0..run.count)
-                .zip(run.words())
-                .filter(|&(_, &word)| state.admit(word, self.shared.routes))
-                .map(|(i, &word)| (arriving.time(i), word))
-                .collect();
-            let times = admitted.first().zip(admitted.last()).map(|(a, b)| (a.0, b.0));
-            let words = admitted.into_iter().map(|(_, word)| word).collect();
-            times.map(|times| Run { hops: run.hops, ..Run::new(words, times, 0, run.sender) })
+            Some(*arriving)
         };
-        if let Some(kept) = kept {
+        let Some(kept) = kept else { return };
+        if kept.payload == arriving.payload {
+            self.payloads.share(kept.payload);
+        }
+        self.inputs[input as usize].push(kept);
+        if self.listens[router] >> (input - self.first_input[router]) & 1 == 1 {
             self.wake_pe(router, kept.first);
-            self.inputs[router][input as usize].push(kept);
         }
     }
 
-    /// How many more wavelets a router's queue may be given: what it and the queues behind it hold, and what the instructions
-    /// at the ends of the way are going to take by themselves.
-    pub(super) fn room(&mut self, router: usize, lane: usize, port: usize, need: u64) -> u64 {
-        self.search += 1;
-        self.need = need.min(PLENTY as u64) as i64;
-        self.room_at(router, lane, port, 0).max(0) as u64
-    }
-
-    /// Whether the queue at the other end of a link is not full.
-    pub(super) fn link_has_room(&mut self, router: usize, lane: usize, out: Direction) -> bool {
-        self.search += 1;
-        self.need = 1;
-        self.room_behind(router, lane, out, 0) > 0
-    }
-
-    /// Room in a queue and behind it; more than is needed is not counted.
-    fn room_at(&mut self, router: usize, lane: usize, port: usize, depth: usize) -> i64 {
-        let machine = self.shared.machine;
-        let state = &self.band.routers[router].lanes[lane];
-        let capacity = if port == Direction::Ramp as usize {
-            let here = |out: &&crate::machine::pe::OutputQueue| out.lane == Some(lane as u8);
-            self.band.pes[router].outputs.iter().flatten().find(here).map_or(0, |out| out.capacity as i64)
-        } else {
-            i64::from(machine.router_queue_depth) + i64::from(machine.hop_cycles) - 1
-        };
-        let (rx, tx) = state.ports();
-        let queue = &self.queues[router][lane][port];
-        let (held, controls) = (queue.wavelets as i64, queue.controls);
-        // What stands behind a control wavelet may find another switch position than the one in force.
-        let open = !state.closed && rx.0 >> port & 1 == 1 && !tx.is_empty() && controls == 0;
-        let open = open && depth <= self.queues.len() && capacity - held < self.need;
-        let mut behind = if open { PLENTY } else { 0 };
-        if behind != 0 {
-            for out in each_port(tx) {
-                behind = behind.min(self.room_behind(router, lane, out, depth + 1));
+    /// The wavelets of a run that a filter lets through.
+    fn filter(&mut self, node: usize, arriving: &Run) -> Option<Run> {
+        let slot = &self.nodes.list[node];
+        let state = &mut self.band.routers[slot.router as usize].lanes[slot.lane as usize];
+        let mut words = self.payloads.empty();
+        let mut times = None;
+        for (i, &word) in (0..).zip(arriving.words(&self.payloads)) {
+            if state.admit(word, self.shared.routes) {
+                let time = arriving.time(i);
+                times = Some(times.map_or((time, time), |(first, _)| (first, time)));
+                words.push(word);
             }
         }
-        (capacity + behind.max(0) - held).max(0)
+        let (count, times) = (words.len(), times?);
+        let payload = self.payloads.keep(words);
+        Some(Run { hops: arriving.hops, ..Run::new(payload, count, times, 0, arriving.sender) })
     }
-
-    fn room_behind(&mut self, router: usize, lane: usize, out: Direction, depth: usize) -> i64 {
-        if out == Direction::Ramp {
-            return self.room_below(router, lane, depth);
-        }
-        let state = &self.band.routers[router].lanes[lane];
-        let color = state.color;
-        if state.credits[out as usize] == 0 {
-            return 0;
-        }
-        let Some(to) = self.band.neighbour(router, out) else { return PLENTY };
-        let lane = self.band.routers[to as usize].lane_of(color);
-        lane.map_or(0, |lane| self.room_at(to as usize, lane, out.opposite() as usize, depth))
-    }
-
-    /// How many wavelets may go down a ramp.
-    fn room_below(&mut self, router: usize, lane: usize, depth: usize) -> i64 {
-        let state = &self.band.routers[router].lanes[lane];
-        let filter = self.shared.routes[state.route as usize].filter;
-        let seen = u64::from(state.filtered);
-        let input = state.input;
-        let Some(Some(capacity)) = input.map(|q| self.band.pes[router].inputs[q as usize].as_ref().map(|q| q.capacity))
-        else {
-            return if filter.is_some() { PLENTY } else { 0 };
-        };
-        let queue = input.unwrap_or(0);
-        let held = self.inputs[router][queue as usize].held(self.now) as i64;
-        let room = capacity as i64 + self.promise(router, queue, depth) - held;
-        match filter {
-            None => room,
-            // Which wavelets it lets through nobody knows before they are there.
-            Some(Filter::Range { .. }) => PLENTY,
-            Some(Filter::Count { first, pass, period }) => {
-                count_room(room.max(0) as u64, seen, first.into(), pass.into(), period.into()).min(PLENTY as u64) as i64
-            }
-        }
-    }
-
-    /// Wavelets that the instruction at work on an input queue will take without anything else happening.
-    fn promise(&mut self, pe: usize, queue: u8, depth: usize) -> i64 {
-        if self.seen[pe] == self.search || depth > self.queues.len() {
-            return 0;
-        }
-        self.seen[pe] = self.search;
-        let state = &self.band.pes[pe];
-        // Threads that share the datapath take turns: how fast it goes shows only then.
-        if usize::from(state.running.is_some()) + state.microthreads.iter().flatten().count() > 1 {
-            return 0;
-        }
-        let takes = |port: &Port| matches!(port, Port::FabIn { queue: q, .. } if *q == queue);
-        let work = state.main.iter().chain(state.microthreads.iter().flatten());
-        let Some(work) = work.into_iter().find(|work| work.srcs[..work.arity].iter().any(takes)) else { return 0 };
-        // The main thread may have run ahead of the clock.
-        if work.ready > self.now + u64::from(self.shared.machine.vector_startup_cycles) {
-            return 0;
-        }
-        let mut promise = work.remaining as i64;
-        for port in &work.srcs[..work.arity] {
-            match port {
-                Port::FabIn { queue: other, .. } if *other != queue => {
-                    promise = promise.min(self.inputs[pe][*other as usize].wavelets as i64);
-                }
-                Port::Fifo { .. } => promise = 0,
-                _ => {}
-            }
-        }
-        match work.dst {
-            Port::FabOut { queue, .. } => match state.outputs.get(queue as usize).and_then(|o| o.as_ref()?.lane) {
-                Some(lane) => promise.min(self.room_at(pe, lane as usize, Direction::Ramp as usize, depth + 1)),
-                None => 0,
-            },
-            Port::Fifo { .. } => 0,
-            _ => promise,
-        }
-    }
-}
-
-/// How many wavelets may arrive at a filter that counts until one too many has passed it.
-fn count_room(room: u64, seen: u64, first: u64, pass: u64, period: u64) -> u64 {
-    let period = period.max(1);
-    let pass = pass.min(period.saturating_sub(first));
-    if pass == 0 {
-        return PLENTY as u64;
-    }
-    // Up to the next period, then whole periods, then the part of one.
-    let passed = seen.saturating_sub(first).min(pass);
-    let total = passed + room;
-    let (whole, part) = (total / pass, total % pass);
-    (whole * period + first + part).saturating_sub(seen)
 }
 
 /// Place of a port among those of its lane that want the same output, as in the `wavelet` engine.
 fn rank(port: usize) -> usize {
     (port + 1) % 5
-}
-
-#[cfg(test)]
-mod tests {
-    use super::count_room;
-
-    #[test]
-    fn a_filter_takes_what_it_drops_and_what_there_is_room_for() {
-        // Of 10 wavelets, numbers 2 to 4 pass. With room for 2, the wavelets 0, 1, 2, 3 may come: 4 of them.
-        assert_eq!(count_room(2, 0, 2, 3, 10), 4);
-        // With room for 3: all of this period, and the two that are dropped of the next one.
-        assert_eq!(count_room(3, 0, 2, 3, 10), 12);
-        // In the middle, after wavelet 3: one passes, then 7 are dropped until wavelet 2 of the next period, which waits.
-        assert_eq!(count_room(1, 4, 2, 3, 10), 8);
-        // Without room only those that are dropped may come.
-        assert_eq!(count_room(0, 5, 2, 3, 10), 7);
-    }
 }

@@ -17,53 +17,64 @@
 //!
 //! The state of PEs and routers, and the code's decoding, are shared with the `wavelet` engine; its queues are not used.
 
+mod calendar;
 mod chunk;
+mod express;
 mod fabric;
 mod host;
+mod nodes;
+mod payload;
 mod pe;
+mod room;
 mod run;
 mod turns;
 mod values;
 
 use crate::machine::band::{Band, PlacedFault};
 use crate::machine::collect::collect;
+use crate::machine::pe::InputQueue;
 use crate::machine::setup::Fabric;
 use crate::machine::stall;
 use crate::machine::steps::Shared;
 use crate::{Options, Progress, SimulateError};
+use calendar::{Calendar, Event};
+use express::Leg;
+use fabric::Link;
+use nodes::{NONE, Node, Nodes};
+use payload::Payloads;
 use run::Queue;
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use waferloom_fabric::{HostTensor, Program};
 
 /// Events between two looks at the progress bar and at the wish to stop.
 const REPORT_EVERY: u64 = 4096;
 
-/// What is looked at; within a cycle in this order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Event {
-    Pe(u32),
-    Router(u32),
-    Source(u32),
-}
-
 /// The state of a simulation.
 struct Stream<'a> {
     shared: Shared<'a>,
     /// PEs, routers and links to the host.
     band: Band,
-    /// Runs at the routers: by router, lane and port.
-    queues: Vec<Vec<[Queue; 5]>>,
-    /// Bit `lane * 5 + port` of a router: that queue is not empty.
+    payloads: Payloads,
+    /// Colours at routers, and the runs that wait there.
+    nodes: Nodes,
+    /// Bit `lane * 5 + port` of a router: something waits there.
     occupied: Vec<u128>,
-    /// By router and direction: first cycle in which everything that the link has been given will have crossed.
-    links: Vec<[u64; 5]>,
-    /// Runs at the PEs: by PE and input queue.
-    inputs: Vec<Vec<Queue>>,
+    /// By router and direction.
+    links: Vec<[Link; 5]>,
+    /// Wavelets that a link and the queue at its end hold.
+    link_capacity: u64,
+    /// The input queues of all PEs.
+    inputs: Vec<Queue>,
+    /// By PE: its first input queue; and, at the end, how many there are.
+    first_input: Vec<u32>,
+    /// The nodes of the output queues of all PEs, or [`NONE`]; each PE has as many as the machine.
+    outputs: Vec<u32>,
+    /// Bits of the input queues in which a wavelet is news to a PE.
+    listens: Vec<u32>,
     /// PEs of which a thread waits for room on its way.
     lacks_room: Vec<bool>,
-    events: BinaryHeap<Reverse<(u64, Event)>>,
+    calendar: Calendar,
     /// The event of a router that counts; others are stale.
     router_wakes: Vec<u64>,
     source_wakes: Vec<u64>,
@@ -71,8 +82,8 @@ struct Stream<'a> {
     /// Marks PEs that a search for room has been at.
     seen: Vec<u64>,
     search: u64,
-    /// Room that a search looks for; it ends when it has found as much.
-    need: i64,
+    /// The way that [`Stream::express`] has found.
+    legs: Vec<Leg>,
 }
 
 /// Runs a program.
@@ -105,8 +116,9 @@ pub(crate) fn run(
     let mut bands = bands;
     bands[0].finish(cycles);
     let waiting = |queues: &[Queue]| queues.iter().map(|q| q.wavelets).sum::<u64>();
-    let routers: u64 = stream.queues.iter().flatten().map(|ports| waiting(ports)).sum();
-    let inputs: u64 = stream.inputs.iter().map(|queues| waiting(queues)).sum();
+    let routers: u64 =
+        stream.nodes.list.iter().filter_map(|n| n.queues.as_ref()).map(|ports| waiting(&ports[..])).sum();
+    let inputs = waiting(&stream.inputs);
     let host: u64 = bands[0].sources.iter().map(|s| (s.data.len() - s.next) as u64).sum();
     Ok(collect(program, &fabric, bands, cycles, routers + inputs + host))
 }
@@ -121,19 +133,38 @@ enum Stop {
 impl<'a> Stream<'a> {
     fn new(shared: Shared<'a>, band: Band) -> Self {
         let pes = band.pes.len();
+        let machine = shared.machine;
+        let (mut inputs, mut first_input) = (Vec::new(), vec![0]);
+        for pe in &band.pes {
+            let bound = pe.inputs.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+            let capacity = |queue: &Option<InputQueue>| queue.as_ref().map_or(0, |q| q.capacity as u64);
+            inputs.extend(pe.inputs[..bound].iter().map(|queue| Queue::with_capacity(capacity(queue))));
+            first_input.push(inputs.len() as u32);
+        }
+        let nodes = Nodes::new(&shared, &band, &first_input);
+        let mut outputs = Vec::with_capacity(pes * machine.output_queue_depths.len());
+        for (router, pe) in band.pes.iter().enumerate() {
+            let lanes = (0..machine.output_queue_depths.len()).map(|queue| pe.outputs.get(queue)?.as_ref()?.lane);
+            outputs.extend(lanes.map(|lane| lane.map_or(NONE, |lane| nodes.at(router, lane.into()) as u32)));
+        }
         let mut stream = Self {
-            queues: band.routers.iter().map(|r| vec![Default::default(); r.lanes.len()]).collect(),
+            payloads: Payloads::default(),
+            nodes,
             occupied: vec![0; pes],
-            links: vec![[0; 5]; pes],
-            inputs: band.pes.iter().map(|pe| vec![Queue::default(); pe.inputs.len()]).collect(),
+            links: vec![Default::default(); pes],
+            link_capacity: u64::from(machine.router_queue_depth) + u64::from(machine.hop_cycles) - 1,
+            inputs,
+            first_input,
+            outputs,
+            listens: vec![u32::MAX; pes],
             lacks_room: vec![false; pes],
-            events: BinaryHeap::new(),
+            calendar: Calendar::new(),
             router_wakes: vec![u64::MAX; pes],
             source_wakes: vec![u64::MAX; band.sources.len()],
             now: 0,
             seen: vec![0; pes],
             search: 0,
-            need: 0,
+            legs: Vec::new(),
             shared,
             band,
         };
@@ -149,31 +180,23 @@ impl<'a> Stream<'a> {
         stream
     }
 
-    fn wake_pe(&mut self, pe: usize, cycle: u64) {
-        if cycle < self.band.pes[pe].wake {
-            self.band.pes[pe].wake = cycle;
-            self.events.push(Reverse((cycle, Event::Pe(pe as u32))));
-        }
+    /// An input queue of a PE.
+    fn input(&self, pe: usize, queue: u8) -> Option<&Queue> {
+        let index = self.first_input[pe] + u32::from(queue);
+        (index < self.first_input[pe + 1]).then(|| &self.inputs[index as usize])
     }
 
-    fn wake_router(&mut self, router: usize, cycle: u64) {
-        if cycle < self.router_wakes[router] {
-            self.router_wakes[router] = cycle;
-            self.events.push(Reverse((cycle, Event::Router(router as u32))));
-        }
-    }
-
-    fn wake_source(&mut self, source: usize, cycle: u64) {
-        if cycle < self.source_wakes[source] {
-            self.source_wakes[source] = cycle;
-            self.events.push(Reverse((cycle, Event::Source(source as u32))));
-        }
+    /// The node into which an output queue of a PE leads.
+    fn out(&self, pe: usize, queue: u8) -> Option<usize> {
+        let queues = self.shared.machine.output_queue_depths.len();
+        let node = self.outputs[pe * queues..(pe + 1) * queues].get(queue as usize);
+        node.filter(|&&node| node != NONE).map(|&node| node as usize)
     }
 
     /// Handles events until there are no more.
     fn events(&mut self, options: &Options<'_>) -> Result<(), Stop> {
         let mut handled = 0u64;
-        while let Some(Reverse((cycle, event))) = self.events.pop() {
+        while let Some((cycle, event)) = self.calendar.pop() {
             let wake = match event {
                 Event::Pe(pe) => &mut self.band.pes[pe as usize].wake,
                 Event::Router(router) => &mut self.router_wakes[router as usize],
@@ -209,23 +232,26 @@ impl<'a> Stream<'a> {
         Ok(())
     }
 
-    /// Shows in the queues of the `wavelet` engine what waits where, for the message about a deadlock.
+    /// Shows in the state that both engines share what has been sent and what waits where, for the report and for the message
+    /// about a deadlock.
     fn mirror(&mut self) {
-        for (pe, queues) in self.inputs.iter().enumerate() {
+        for (router, links) in self.band.routers.iter_mut().zip(&self.links) {
+            router.sent = links.map(|link| link.sent);
+        }
+        for pe in 0..self.band.pes.len() {
+            let queues = &self.inputs[self.first_input[pe] as usize..self.first_input[pe + 1] as usize];
             for (input, queue) in self.band.pes[pe].inputs.iter_mut().zip(queues) {
                 if let (Some(input), Some(head)) = (input, queue.head()) {
                     input.wavelets.push_back((head.first, 0, head.control));
                 }
             }
         }
-        for router in 0..self.queues.len() {
-            for lane in 0..self.queues[router].len() {
-                for direction in &waferloom_fabric::Direction::ALL[..4] {
-                    if self.band.routers[router].lanes[lane].credits[*direction as usize] > 0
-                        && !self.link_has_room(router, lane, *direction)
-                    {
-                        self.band.routers[router].lanes[lane].credits[*direction as usize] = 0;
-                    }
+        for node in 0..self.nodes.list.len() {
+            let Node { router, lane, .. } = self.nodes.list[node];
+            for direction in &waferloom_fabric::Direction::ALL[..4] {
+                let credits = self.band.routers[router as usize].lanes[lane as usize].credits[*direction as usize];
+                if credits > 0 && !self.link_has_room(node, *direction) {
+                    self.band.routers[router as usize].lanes[lane as usize].credits[*direction as usize] = 0;
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! Threads and tasks of a PE.
 
 use super::Stream;
+use super::calendar::Event;
 use super::chunk::{MOST_AT_ONCE, Outcome};
 use super::run::{Run, Sender};
 use crate::machine::band::close_span;
@@ -9,12 +10,25 @@ use crate::machine::element::{self, Fault, Wait};
 use crate::machine::operand::Port;
 use crate::machine::pe::{Activity, InOperator, Pe, Running};
 use crate::machine::{bulk, steps as execute};
+use std::ops::Range;
 use waferloom_fabric::{Direction, Dtype, Machine};
 
 /// Steps that are done at one go; then it is seen whether the run is to be stopped.
 const MOST_STEPS: u32 = 4096;
 
 impl Stream<'_> {
+    pub(super) fn wake_pe(&mut self, pe: usize, cycle: u64) {
+        if cycle < self.band.pes[pe].wake {
+            self.band.pes[pe].wake = cycle;
+            self.calendar.push(cycle, Event::Pe(pe as u32));
+        }
+    }
+
+    /// The input queues of a PE.
+    pub(super) fn queues(&self, pe: usize) -> Range<usize> {
+        self.first_input[pe] as usize..self.first_input[pe + 1] as usize
+    }
+
     /// Lets the threads of a PE do what they can now, and sets when it is to be looked at again.
     pub(super) fn run_pe(&mut self, pe: usize, limit: u64) -> Result<(), Fault> {
         let Some(class) = self.band.pes[pe].class else { return Ok(()) };
@@ -29,7 +43,9 @@ impl Stream<'_> {
         let tasks = &self.shared.classes[class as usize].tasks;
         let alone = self.band.pes[pe].microthreads.iter().all(Option::is_none);
         let wait = if alone { self.main_thread(pe, tasks, limit)? } else { self.threads(pe, tasks)? };
-        let arrival = self.inputs[pe].iter().filter_map(|q| q.head()).map(|run| run.first).filter(|&first| first > now);
+        let queues = self.queues(pe);
+        let arrival =
+            self.inputs[queues].iter().filter_map(|q| q.head()).map(|run| run.first).filter(|&first| first > now);
         let mut until = arrival.min().unwrap_or(u64::MAX).min(wait.map_or(u64::MAX, |w| w.until));
         let state = &mut self.band.pes[pe];
         if state.free > now {
@@ -48,16 +64,17 @@ impl Stream<'_> {
 
     /// Takes control wavelets from the heads of the input queues.
     fn take_controls(&mut self, pe: usize) {
-        for queue in 0..self.inputs[pe].len() {
-            while let Some(head) = self.inputs[pe][queue].head()
+        for queue in self.queues(pe) {
+            while let Some(head) = self.inputs[queue].head()
                 && head.control != 0
                 && head.first <= self.now
-                && let Some(run) = self.inputs[pe][queue].take(1)
+                && let Some(run) = self.inputs[queue].take(1, &mut self.payloads)
             {
                 self.wake_occupied(pe, self.now);
                 self.tell(run.sender, self.now + u64::from(run.hops));
                 let task = self.shared.controls[run.control as usize - 1].task;
-                let payload = run.words().first().copied().unwrap_or(0);
+                let payload = run.words(&self.payloads).first().copied().unwrap_or(0);
+                self.payloads.release(run.payload);
                 self.band.pes[pe].controls.extend(task.map(|task| (task, payload)));
             }
         }
@@ -149,6 +166,9 @@ impl Stream<'_> {
                 if let Some(lane) = router.lane_of(*color) {
                     router.lanes[lane].set_position(*position, self.shared.routes);
                     router.lanes[lane].closed = false;
+                    let ports = router.lanes[lane].ports();
+                    let node = self.nodes.at(pe, lane);
+                    (self.nodes.list[node].rx, self.nodes.list[node].tx) = ports;
                     self.wake_router(pe, self.now);
                 }
                 running.step += 1;
@@ -174,15 +194,17 @@ impl Stream<'_> {
     }
 
     fn start_task(&mut self, pe: usize, tasks: &[TaskCode]) -> bool {
-        let (now, inputs) = (self.now, &mut self.inputs[pe]);
+        let (now, queues) = (self.now, self.queues(pe));
+        let (inputs, payloads) = (&mut self.inputs[queues], &mut self.payloads);
         let mut taken = None;
         let started = execute::start_task(tasks, &mut self.band.pes[pe], |_, queue| {
             let queue = inputs.get_mut(queue as usize)?;
             queue.head().filter(|run| run.control == 0 && run.first <= now)?;
-            taken = queue.take(1);
-            taken.as_ref()?.words().first().copied()
+            taken = queue.take(1, payloads);
+            taken.as_ref()?.words(payloads).first().copied()
         });
         if let Some(run) = taken {
+            self.payloads.release(run.payload);
             self.wake_occupied(pe, now);
             self.tell(run.sender, now + u64::from(run.hops));
         }
@@ -205,14 +227,15 @@ impl Stream<'_> {
     /// Puts a control wavelet into an output queue, if it has room.
     fn send_control(&mut self, pe: usize, queue: u8, payload: u32, control: u16) -> bool {
         let port = Port::FabOut { queue, dtype: Dtype::I32 };
-        let lane = self.band.pes[pe].outputs.get(queue as usize).and_then(|out| out.as_ref()?.lane);
-        let Some(lane) = lane.map(usize::from) else { return false };
-        if execute::taken(&self.band.pes[pe], &port, true) || self.room(pe, lane, Direction::Ramp as usize, 1) == 0 {
+        let Some(node) = self.out(pe, queue) else { return false };
+        if execute::taken(&self.band.pes[pe], &port, true) || self.room(node, Direction::Ramp as usize, 1) == 0 {
             return false;
         }
         let ready = self.now + 1 + u64::from(self.shared.machine.ramp_cycles);
-        let run = Run::new(vec![payload], (ready, ready), control, Sender::Pe(pe as u32));
-        self.push(pe, lane, Direction::Ramp, run);
+        let mut words = self.payloads.empty();
+        words.push(payload);
+        let payload = self.payloads.keep(words);
+        self.send(node, Direction::Ramp, Run::new(payload, 1, (ready, ready), control, Sender::Pe(pe as u32)));
         true
     }
 

@@ -1,7 +1,7 @@
 //! A run of wavelets, and the queue in which runs wait.
 
+use super::payload::{Payload, Payloads};
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 /// Who sent a run: the index of a PE, or of a source of the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,10 +11,11 @@ pub(super) enum Sender {
 }
 
 /// Wavelets of one colour that follow each other at a steady pace; or a single control wavelet.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Run {
-    pub(super) data: Arc<Vec<u32>>,
-    pub(super) start: usize,
+    pub(super) payload: Payload,
+    /// Its first word in the payload.
+    pub(super) start: u32,
     /// Wavelets, at least 1.
     pub(super) count: u64,
     /// Cycle in which the first one may move on.
@@ -29,15 +30,14 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// A run of all the words.
-    pub(super) fn new(data: Vec<u32>, (first, last): (u64, u64), control: u16, sender: Sender) -> Self {
-        let count = data.len() as u64;
-        Self { data: Arc::new(data), start: 0, count, first, last, control, hops: 0, sender }
+    /// A run of `count` words, all that the payload has.
+    pub(super) fn new(payload: Payload, count: usize, (first, last): (u64, u64), control: u16, sender: Sender) -> Self {
+        Self { payload, start: 0, count: count as u64, first, last, control, hops: 0, sender }
     }
 
     /// Its words.
-    pub(super) fn words(&self) -> &[u32] {
-        &self.data[self.start..self.start + self.count as usize]
+    pub(super) fn words<'p>(&self, payloads: &'p Payloads) -> &'p [u32] {
+        &payloads.words(self.payload)[self.start as usize..self.start as usize + self.count as usize]
     }
 
     /// When a wavelet may move on.
@@ -47,19 +47,19 @@ impl Run {
 
     /// The same wavelets at another time.
     pub(super) fn at(&self, first: u64, last: u64) -> Self {
-        Self { first, last: last.max(first), ..self.clone() }
+        Self { first, last: last.max(first), ..*self }
     }
 
     /// The first `count` of them.
-    pub(super) fn head(&self, count: u64) -> Self {
+    fn head(&self, count: u64) -> Self {
         let count = count.min(self.count);
-        Self { count, last: self.time(count - 1), ..self.clone() }
+        Self { count, last: self.time(count - 1), ..*self }
     }
 
     /// Drops the first `count` of them, which are fewer than all.
     fn skip(&mut self, count: u64) {
         self.first = self.time(count);
-        self.start += count as usize;
+        self.start += count as u32;
         self.count -= count;
     }
 }
@@ -76,9 +76,20 @@ pub(super) struct Queue {
     pub(super) free: u64,
     /// Wavelets that a thread is still at taking, and the cycle in which it will have.
     taking: (u64, u64),
+    /// Wavelets that it has room for.
+    pub(super) capacity: u64,
+    /// Wavelets that have been taken from it.
+    pub(super) taken: u64,
+    /// Wavelets that will have been taken from it without anything else happening, as far as that has been worked out.
+    pub(super) promised: u64,
 }
 
 impl Queue {
+    /// An empty queue with room for so many wavelets.
+    pub(super) fn with_capacity(capacity: u64) -> Self {
+        Self { capacity, ..Self::default() }
+    }
+
     pub(super) fn push(&mut self, run: Run) {
         self.wavelets += run.count;
         self.controls += u32::from(run.control != 0);
@@ -94,25 +105,45 @@ impl Queue {
         self.runs.get(1)
     }
 
-    /// Takes the first `count` wavelets of the head, or all that it has.
-    pub(super) fn take(&mut self, count: u64) -> Option<Run> {
+    /// Data wavelets that stand before any control wavelet.
+    pub(super) fn data(&self) -> u64 {
+        if self.controls == 0 {
+            return self.wavelets;
+        }
+        self.runs.iter().take_while(|run| run.control == 0).map(|run| run.count).sum()
+    }
+
+    /// The run in which a wavelet is, and its place there.
+    pub(super) fn nth(&self, mut index: u64) -> Option<(&Run, u64)> {
+        for run in &self.runs {
+            if index < run.count {
+                return Some((run, index));
+            }
+            index -= run.count;
+        }
+        None
+    }
+
+    /// Takes the first `count` wavelets of the head, or all that it has. Its payload is to be released.
+    pub(super) fn take(&mut self, count: u64, payloads: &mut Payloads) -> Option<Run> {
         let head = self.runs.front_mut()?;
         let taken = if count < head.count {
             let taken = head.head(count);
             head.skip(count);
+            payloads.share(taken.payload);
             taken
         } else {
             self.runs.pop_front()?
         };
         self.wavelets -= taken.count;
+        self.taken += taken.count;
         self.controls -= u32::from(taken.control != 0);
         Some(taken)
     }
 
-    /// As [`Queue::take`], by a thread that takes the last of them in a later cycle.
-    pub(super) fn take_until(&mut self, count: u64, cycle: u64) -> Option<Run> {
+    /// A thread is at taking so many of its wavelets until a cycle.
+    pub(super) fn until(&mut self, count: u64, cycle: u64) {
         self.taking = (count, cycle);
-        self.take(count)
     }
 
     /// Wavelets that it holds in a cycle.
@@ -133,14 +164,18 @@ mod tests {
     #[test]
     fn a_run_is_cut_where_its_wavelets_are() {
         // Five wavelets in cycles 10, 12, 14, 16, 18.
+        let mut payloads = Payloads::default();
         let mut queue = Queue::default();
-        queue.push(Run::new(vec![1, 2, 3, 4, 5], (10, 18), 0, Sender::Pe(0)));
-        let taken = queue.take(2).expect("five are there");
-        assert_eq!((taken.words(), taken.first, taken.last), (&[1, 2][..], 10, 12));
+        let payload = payloads.keep(vec![1, 2, 3, 4, 5]);
+        queue.push(Run::new(payload, 5, (10, 18), 0, Sender::Pe(0)));
+        let taken = queue.take(2, &mut payloads).expect("five are there");
+        assert_eq!((taken.words(&payloads), taken.first, taken.last), (&[1, 2][..], 10, 12));
+        payloads.release(taken.payload);
         let rest = queue.head().expect("three are left");
-        assert_eq!((rest.words(), rest.first, rest.time(1), rest.last), (&[3, 4, 5][..], 14, 16, 18));
+        assert_eq!((rest.words(&payloads), rest.first, rest.time(1), rest.last), (&[3, 4, 5][..], 14, 16, 18));
         assert_eq!(queue.wavelets, 3);
-        assert_eq!(queue.take(9).map(|run| run.count), Some(3));
-        assert_eq!((queue.wavelets, queue.due()), (0, None));
+        let rest = queue.take(9, &mut payloads).expect("three are left");
+        assert_eq!((queue.wavelets, queue.due(), rest.count), (0, None, 3));
+        assert_eq!(payloads.take(rest.payload), Some(vec![1, 2, 3, 4, 5]));
     }
 }

@@ -1,6 +1,7 @@
 //! Threads that share a datapath: an element each in turn, as in the `wavelet` engine, for some cycles at a go.
 
 use super::Stream;
+use super::chunk::MOST_AT_ONCE;
 use super::pe::{Main, account};
 use super::run::{Run, Sender};
 use crate::machine::decode::TaskCode;
@@ -11,7 +12,7 @@ use crate::machine::pe::{Activity, Pe, VectorWork};
 use waferloom_fabric::Direction;
 
 /// Cycles after which a PE looks at what has come in the meantime.
-const MOST_CYCLES: u64 = 8;
+const MOST_CYCLES: u64 = 2;
 
 /// An instruction in its turns.
 struct Turn {
@@ -130,15 +131,24 @@ impl Stream<'_> {
 
     /// As [`Stream::possible`], with what comes later as well.
     fn possible_soon(&mut self, pe: usize, work: &VectorWork) -> u64 {
-        let now = self.now;
-        let arrivals = work.srcs[..work.arity].iter().filter_map(|port| match port {
-            Port::FabIn { queue, .. } => self.inputs[pe][*queue as usize].head().map(|run| run.first),
-            _ => None,
-        });
-        self.now = arrivals.max().unwrap_or(now).max(now).max(work.ready);
-        let possible = self.possible(pe, work);
-        self.now = now;
-        possible.map_or(0, |count| if has_twins(work) { count.min(1) } else { count })
+        let is_fifo = |port: &Port| matches!(port, Port::Fifo { .. });
+        if work.srcs[..work.arity].iter().chain([&work.dst]).any(is_fifo) {
+            return self.possible(pe, work).map_or(0, |possible| possible.count.min(1));
+        }
+        let mut count = work.remaining.min(MOST_AT_ONCE);
+        for port in &work.srcs[..work.arity] {
+            let Port::FabIn { queue, .. } = port else { continue };
+            count = count.min(self.input(pe, *queue).map_or(0, |q| q.data()));
+        }
+        let twins = twins(work);
+        if twins > 1 {
+            count = u64::from(count >= twins);
+        }
+        if let Port::FabOut { queue, .. } = work.dst {
+            let room = self.out(pe, queue).map_or(0, |node| self.room(node, Direction::Ramp as usize, count));
+            count = count.min(room);
+        }
+        count
     }
 
     /// Takes turns until the main thread's comes, an instruction ends, or enough cycles have passed.
@@ -149,6 +159,11 @@ impl Stream<'_> {
         let mut at = 0;
         let mut idle_from = now;
         while time < now + MOST_CYCLES && !list.is_empty() {
+            // What comes down the ramp, and room, may be known no longer than the ramp takes.
+            let starves = |turn: &Turn| turn.done >= turn.possible && turn.work.remaining > 0;
+            if time >= now + u64::from(self.shared.machine.ramp_cycles).max(1) && list.iter().any(starves) {
+                break;
+            }
             let runnable = (0..list.len()).map(|i| (at + i) % list.len()).find(|&i| self.runs_at(pe, &list[i], time));
             let Some(index) = runnable else {
                 if !main_waits {
@@ -189,8 +204,8 @@ impl Stream<'_> {
         for (i, port) in turn.work.srcs[..turn.work.arity].iter().enumerate() {
             match port {
                 Port::FabIn { queue, .. } => {
-                    let head = self.inputs[pe][*queue as usize].head();
-                    if turn.done < turn.possible && head.is_none_or(|run| run.time(turn.done) > time) {
+                    let next = self.input(pe, *queue).and_then(|q| q.nth(turn.done));
+                    if turn.done < turn.possible && next.is_none_or(|(run, place)| run.time(place) > time) {
                         return false;
                     }
                 }
@@ -219,21 +234,17 @@ impl Stream<'_> {
     /// Runs what a thread does in a cycle; gives its cycles.
     fn one(&mut self, pe: usize, turn: &mut Turn, time: u64) -> Result<u64, Fault> {
         let machine = self.shared.machine;
-        let inputs = &self.inputs[pe];
+        let (first, inputs, payloads) = (self.first_input[pe] as usize, &self.inputs, &self.payloads);
         let Turn { work, words, done, .. } = turn;
         let lanes = if element::in_memory(work) { u64::from(work.lanes).max(1).min(work.remaining) } else { 1 };
-        let twins = has_twins(work);
+        let twins = twins(work) > 1;
         let mut worst = 0;
         for _ in 0..lanes {
             let index = *done;
             let take = |_: &mut Pe, source: usize, queue: u8| {
                 let index = index + if twins { source as u64 } else { 0 };
-                let head = inputs[queue as usize].head();
-                let rest = index.saturating_sub(head.map_or(0, |run| run.count));
-                let run =
-                    if head.is_some_and(|run| index < run.count) { head } else { inputs[queue as usize].second() };
-                let place = if head.is_some_and(|run| index < run.count) { index } else { rest };
-                run.and_then(|run| run.words().get(place as usize)).copied().unwrap_or(0)
+                let found = inputs[first + queue as usize].nth(index);
+                found.and_then(|(run, place)| run.words(payloads).get(place as usize)).copied().unwrap_or(0)
             };
             let (operands, stall) = element::read_sources(&mut self.band.pes[pe], work, machine, take)?;
             let result = numerics::apply(work.op, operands);
@@ -259,32 +270,36 @@ impl Stream<'_> {
             return;
         }
         for port in &turn.work.srcs[..turn.work.arity] {
-            if let Port::FabIn { queue, .. } = port
-                && let Some(run) = self.inputs[pe][*queue as usize].take_until(turn.done, turn.last)
+            let Port::FabIn { queue, .. } = port else { continue };
+            let queue = self.first_input[pe] as usize + usize::from(*queue);
+            self.inputs[queue].until(turn.done, turn.last);
+            let mut left = turn.done;
+            while left > 0
+                && let Some(run) = self.inputs[queue].take(left, &mut self.payloads)
             {
-                self.wake_occupied(pe, turn.last);
+                left -= run.count;
+                self.payloads.release(run.payload);
                 self.tell(run.sender, turn.last + u64::from(run.hops));
             }
+            self.wake_occupied(pe, turn.last);
         }
         if let Port::FabOut { queue, .. } = turn.work.dst
-            && let Some(lane) = self.lane(pe, queue)
+            && let Some(node) = self.out(pe, queue)
         {
             let delay = 1 + u64::from(self.shared.machine.ramp_cycles);
             let times = (turn.first + delay, turn.last + delay);
-            let run = Run::new(turn.words.clone(), times, 0, Sender::Pe(pe as u32));
-            self.push(pe, lane, Direction::Ramp, run);
+            let payload = self.payloads.keep(turn.words.clone());
+            self.send(node, Direction::Ramp, Run::new(payload, turn.words.len(), times, 0, Sender::Pe(pe as u32)));
         }
     }
 }
 
-/// Whether two sources read the same queue.
-fn has_twins(work: &VectorWork) -> bool {
-    let queues = work.srcs[..work.arity].iter().filter_map(|port| match port {
-        Port::FabIn { queue, .. } => Some(*queue),
-        _ => None,
-    });
-    let queues: Vec<u8> = queues.collect();
-    queues.iter().enumerate().any(|(i, q)| queues[..i].contains(q))
+/// How many sources read the same queue, at the most.
+fn twins(work: &VectorWork) -> u64 {
+    let same =
+        |a: &Port, b: &Port| matches!((a, b), (Port::FabIn { queue: a, .. }, Port::FabIn { queue: b, .. }) if a == b);
+    let sources = &work.srcs[..work.arity];
+    sources.iter().map(|a| sources.iter().filter(|b| same(a, b)).count() as u64).max().unwrap_or(0)
 }
 
 /// Adds what another thread waits for: the soonest end counts, and work under way before room before wavelets.

@@ -1,5 +1,6 @@
 //! The numbers of some elements of an instruction at once.
 
+use super::payload::Payloads;
 use super::run::{Run, Sender};
 use crate::machine::bulk;
 use crate::machine::element::{self, Fault};
@@ -19,11 +20,17 @@ pub(super) enum Sent {
 
 impl Sent {
     /// The run that it becomes.
-    pub(super) fn into_run(self, times: (u64, u64), sender: Sender) -> Option<Run> {
+    pub(super) fn into_run(self, times: (u64, u64), sender: Sender, payloads: &mut Payloads) -> Option<Run> {
         match self {
             Sent::Nothing => None,
-            Sent::New(words) => Some(Run::new(words, times, 0, sender)),
-            Sent::Same(run) => Some(Run { hops: 0, sender, ..run.at(times.0, times.1) }),
+            Sent::New(words) => {
+                let count = words.len();
+                Some(Run::new(payloads.keep(words), count, times, 0, sender))
+            }
+            Sent::Same(run) => {
+                payloads.share(run.payload);
+                Some(Run { hops: 0, sender, ..run.at(times.0, times.1) })
+            }
         }
     }
 }
@@ -69,16 +76,17 @@ pub(super) fn values(
     machine: &Machine,
     taken: &[Option<Run>; 3],
     count: u64,
+    payloads: &mut Payloads,
 ) -> Result<(Sent, u64), Fault> {
-    if let Some(sent) = fast(pe, work, taken, count) {
+    if let Some(sent) = fast(pe, work, taken, count, payloads) {
         work.remaining -= count;
         return Ok((sent, 0));
     }
-    let mut sent = Vec::new();
+    let mut sent = payloads.empty();
     let mut stall = 0;
     for element in 0..count as usize {
         let take = |_: &mut Pe, source: usize, _: u8| {
-            taken[source].as_ref().and_then(|run| run.words().get(element)).copied().unwrap_or(0)
+            taken[source].as_ref().and_then(|run| run.words(payloads).get(element)).copied().unwrap_or(0)
         };
         let (operands, wait) = element::read_sources(pe, work, machine, take)?;
         let result = numerics::apply(work.op, operands);
@@ -95,18 +103,18 @@ pub(super) fn values(
 }
 
 /// Moves of words and sums of floats in whole rows; `None`, with nothing done, for everything else.
-fn fast(pe: &mut Pe, work: &mut VectorWork, taken: &[Option<Run>; 3], count: u64) -> Option<Sent> {
+fn fast(pe: &mut Pe, work: &mut VectorWork, taken: &[Option<Run>; 3], count: u64, payloads: &Payloads) -> Option<Sent> {
     let word = |port: &Port| port.bytes() == Some(4) || matches!(port, Port::Null | Port::Scalar(_));
     if !work.srcs[..work.arity].iter().chain([&work.dst]).all(word) {
         return None;
     }
     match work.op {
-        VectorOp::Mov => fast_move(pe, work, taken, count),
-        VectorOp::Add => fast_floats(pe, work, taken, count, numerics::sum),
-        VectorOp::Sub => fast_floats(pe, work, taken, count, numerics::difference),
-        VectorOp::Mul => fast_floats(pe, work, taken, count, numerics::product),
-        VectorOp::Max => fast_floats(pe, work, taken, count, numerics::largest),
-        VectorOp::Min => fast_floats(pe, work, taken, count, numerics::smallest),
+        VectorOp::Mov => fast_move(pe, work, taken, count, payloads),
+        VectorOp::Add => fast_floats(pe, work, taken, count, payloads, numerics::sum),
+        VectorOp::Sub => fast_floats(pe, work, taken, count, payloads, numerics::difference),
+        VectorOp::Mul => fast_floats(pe, work, taken, count, payloads, numerics::product),
+        VectorOp::Max => fast_floats(pe, work, taken, count, payloads, numerics::largest),
+        VectorOp::Min => fast_floats(pe, work, taken, count, payloads, numerics::smallest),
         _ => None,
     }
 }
@@ -118,11 +126,11 @@ enum Floats {
 }
 
 /// The next singles of a source whose elements lie side by side.
-fn floats(pe: &Pe, port: &Port, run: Option<&Run>, count: u64) -> Option<Floats> {
+fn floats(pe: &Pe, port: &Port, run: Option<&Run>, count: u64, payloads: &Payloads) -> Option<Floats> {
     match (port, run) {
         (Port::Scalar(Element::Float(number)), _) => Some(Floats::One(*number)),
         (Port::FabIn { dtype: Dtype::F32, .. }, Some(run)) => {
-            Some(Floats::Many(run.words().iter().map(|&bits| f32::from_bits(bits)).collect()))
+            Some(Floats::Many(run.words(payloads).iter().map(|&bits| f32::from_bits(bits)).collect()))
         }
         (Port::Memory(cursor), _) => {
             let bytes = pe.memory.get(row(cursor, count)?)?;
@@ -145,6 +153,7 @@ fn fast_floats(
     work: &mut VectorWork,
     taken: &[Option<Run>; 3],
     count: u64,
+    payloads: &Payloads,
     operation: impl Fn(f32, f32) -> f32,
 ) -> Option<Sent> {
     let target = match &work.dst {
@@ -163,8 +172,10 @@ fn fast_floats(
             return None;
         }
     }
-    let sources =
-        (floats(pe, &work.srcs[0], taken[0].as_ref(), count)?, floats(pe, &work.srcs[1], taken[1].as_ref(), count)?);
+    let sources = (
+        floats(pe, &work.srcs[0], taken[0].as_ref(), count, payloads)?,
+        floats(pe, &work.srcs[1], taken[1].as_ref(), count, payloads)?,
+    );
     let results: Vec<u32> = match &sources {
         (Floats::Many(a), Floats::Many(b)) => a.iter().zip(b).map(|(&a, &b)| operation(a, b).to_bits()).collect(),
         (Floats::Many(a), Floats::One(b)) => a.iter().map(|&a| operation(a, *b).to_bits()).collect(),
@@ -190,18 +201,22 @@ fn cursor(port: &Port) -> Option<&Cursor> {
     }
 }
 
-fn fast_move(pe: &mut Pe, work: &mut VectorWork, taken: &[Option<Run>; 3], count: u64) -> Option<Sent> {
+fn fast_move(
+    pe: &mut Pe,
+    work: &mut VectorWork,
+    taken: &[Option<Run>; 3],
+    count: u64,
+    payloads: &Payloads,
+) -> Option<Sent> {
     let bytes = count as usize * 4;
     match (&mut work.srcs[0], &mut work.dst, &taken[0]) {
-        (Port::FabIn { dtype: a, .. }, Port::FabOut { dtype: b, .. }, Some(run)) if a == b => {
-            Some(Sent::Same(run.clone()))
-        }
+        (Port::FabIn { dtype: a, .. }, Port::FabOut { dtype: b, .. }, Some(run)) if a == b => Some(Sent::Same(*run)),
         (Port::FabIn { dtype, .. }, Port::Memory(cursor), Some(run))
             if *dtype == cursor.dtype && cursor.row_step() == 4 && cursor.row_rest() >= count =>
         {
             let start = usize::try_from(cursor.address()).ok().filter(|at| at.is_multiple_of(4))?;
             let slots = pe.memory.get_mut(start..start.checked_add(bytes)?)?;
-            for (slot, word) in slots.chunks_exact_mut(4).zip(run.words()) {
+            for (slot, word) in slots.chunks_exact_mut(4).zip(run.words(payloads)) {
                 slot.copy_from_slice(&word.to_le_bytes());
             }
             cursor.advance_in_row(count);

@@ -1,0 +1,244 @@
+//! The ways of each colour: what lies behind each output of a router, and on which ways a run may be brought to its ends at
+//! once.
+
+use super::run::Queue;
+use crate::machine::band::Band;
+use crate::machine::decode::Step;
+use crate::machine::steps::Shared;
+use waferloom_fabric::{ColorRoute, Direction, PortSet, SwitchCommand};
+
+/// No node, no input queue.
+pub(super) const NONE: u32 = u32::MAX;
+
+/// What lies at the other end of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Nothing,
+    Node(u32),
+    /// A sink of the host.
+    Sink(u32),
+}
+
+/// A colour at a router: a lane of it.
+pub(super) struct Node {
+    pub(super) router: u32,
+    pub(super) lane: u8,
+    /// The ports in force.
+    pub(super) rx: PortSet,
+    pub(super) tx: PortSet,
+    /// What its position is, and what may come in, depends on the order of what came in before, and on nothing else.
+    ///
+    /// Then runs may be moved on in any order in which they can be moved, as in a Kahn process network: nobody can tell.
+    pub(super) determinate: bool,
+    /// A filter stands before the ramp.
+    pub(super) filtered: bool,
+    /// Outputs that other colours use as well, and those to the host: what crosses them is booked.
+    pub(super) booked: PortSet,
+    /// Ports at which something waits.
+    pub(super) waiting: u8,
+    /// The input queue below the ramp, or [`NONE`].
+    pub(super) input: u32,
+    /// Room in the output queue above the ramp.
+    pub(super) ramp_capacity: u64,
+    pub(super) next: [End; 4],
+    /// First cycle in which the next wavelet of a determinate node may leave.
+    pub(super) free: u64,
+    /// The search that has been here last.
+    pub(super) seen: u64,
+    /// What waits at each port; there is none before something does.
+    pub(super) queues: Option<Box<[Queue; 5]>>,
+}
+
+/// All nodes.
+pub(super) struct Nodes {
+    pub(super) list: Vec<Node>,
+    /// The first node of each router; its lanes follow each other.
+    first: Vec<u32>,
+}
+
+impl Nodes {
+    /// `inputs`: first input queue of each PE.
+    pub(super) fn new(shared: &Shared<'_>, band: &Band, inputs: &[u32]) -> Self {
+        let mut nodes = Self { list: Vec::new(), first: Vec::new() };
+        for (router, state) in band.routers.iter().enumerate() {
+            nodes.first.push(nodes.list.len() as u32);
+            for (lane, state) in state.lanes.iter().enumerate() {
+                let (rx, tx) = state.ports();
+                let above = band.pes[router].outputs.iter().flatten().find(|out| out.lane == Some(lane as u8));
+                nodes.list.push(Node {
+                    router: router as u32,
+                    lane: lane as u8,
+                    rx,
+                    tx,
+                    determinate: true,
+                    filtered: shared.routes[state.route as usize].filter.is_some(),
+                    booked: PortSet::default(),
+                    waiting: 0,
+                    input: state.input.map_or(NONE, |queue| inputs[router] + u32::from(queue)),
+                    ramp_capacity: above.map_or(0, |out| out.capacity as u64),
+                    next: [End::Nothing; 4],
+                    free: 0,
+                    seen: 0,
+                    queues: None,
+                });
+            }
+        }
+        nodes.link(band);
+        nodes.find_shared_links(shared, band);
+        nodes.find_determinate(shared, band);
+        nodes
+    }
+
+    /// The node of a router's lane.
+    pub(super) fn at(&self, router: usize, lane: usize) -> usize {
+        self.first[router] as usize + lane
+    }
+
+    /// Fills in what lies behind each output.
+    fn link(&mut self, band: &Band) {
+        // By colour, for all routers: its node.
+        let mut by_color: Vec<Vec<u32>> = Vec::new();
+        for (router, state) in band.routers.iter().enumerate() {
+            for (lane, state) in state.lanes.iter().enumerate() {
+                let color = usize::from(state.color);
+                if by_color.len() <= color {
+                    by_color.resize(color + 1, Vec::new());
+                }
+                by_color[color].resize(band.routers.len(), NONE);
+                by_color[color][router] = self.at(router, lane) as u32;
+            }
+        }
+        for node in &mut self.list {
+            let color = band.routers[node.router as usize].lanes[node.lane as usize].color;
+            for direction in &Direction::ALL[..4] {
+                let out = *direction as usize;
+                node.next[out] = match band.neighbour(node.router as usize, *direction) {
+                    Some(to) => match by_color[usize::from(color)][to as usize] {
+                        NONE => End::Nothing,
+                        next => End::Node(next),
+                    },
+                    None => {
+                        let sink = band.sink_at.get(&(node.router, out as u8, color));
+                        sink.map_or(End::Nothing, |&sink| End::Sink(sink as u32))
+                    }
+                };
+            }
+        }
+    }
+
+    fn route<'s>(&self, shared: &Shared<'s>, band: &Band, node: usize) -> &'s ColorRoute {
+        let Node { router, lane, .. } = self.list[node];
+        &shared.routes[band.routers[router as usize].lanes[lane as usize].route as usize]
+    }
+
+    fn find_shared_links(&mut self, shared: &Shared<'_>, band: &Band) {
+        for router in 0..band.routers.len() {
+            let nodes = self.at(router, 0)..self.at(router, band.routers[router].lanes.len());
+            let (mut once, mut twice) = (0, 0);
+            for node in nodes.clone() {
+                let used = outputs(self.route(shared, band, node));
+                twice |= once & used;
+                once |= used;
+            }
+            for node in nodes {
+                let sinks = (0..4).filter(|&out| matches!(self.list[node].next[out], End::Sink(_)));
+                let sinks = sinks.fold(0, |set, out| set | 1 << out);
+                self.list[node].booked = PortSet(twice | sinks);
+            }
+        }
+    }
+
+    /// Finds the nodes whose switches nothing moves but what comes in, one port at a time.
+    fn find_determinate(&mut self, shared: &Shared<'_>, band: &Band) {
+        let live = self.live_ports(shared, band);
+        let mut open = Vec::new();
+        for (node, live) in live.iter().enumerate() {
+            let merges = self.route(shared, band, node).positions.iter().any(|p| (p.rx.0 & live).count_ones() > 1);
+            if merges {
+                open.push(node);
+            }
+        }
+        self.moved_by_code(shared, band, &mut open);
+        // What is connected with such a node is like it.
+        for &node in &open {
+            self.list[node].determinate = false;
+        }
+        while let Some(node) = open.pop() {
+            let used = outputs(self.route(shared, band, node));
+            for direction in &Direction::ALL[..4] {
+                let out = *direction as usize;
+                let End::Node(next) = self.list[node].next[out] else { continue };
+                let back = outputs(self.route(shared, band, next as usize)) >> (direction.opposite() as u8) & 1;
+                if (used >> out & 1 | back) == 1 && self.list[next as usize].determinate {
+                    self.list[next as usize].determinate = false;
+                    open.push(next as usize);
+                }
+            }
+        }
+    }
+
+    /// By node: the ports at which something may come in, whatever positions the switches are in.
+    fn live_ports(&self, shared: &Shared<'_>, band: &Band) -> Vec<u8> {
+        let mut live = vec![0u8; self.list.len()];
+        let ramps = band.pes.iter().enumerate().flat_map(|(router, pe)| {
+            let lanes = pe.outputs.iter().flatten().filter_map(|out| out.lane);
+            lanes.map(move |lane| (self.at(router, lane.into()), Direction::Ramp as usize))
+        });
+        let edges = band.sources.iter().map(|s| (self.at(s.local, s.lane), s.direction as usize));
+        let mut open: Vec<(usize, usize)> = ramps.chain(edges).collect();
+        for &(node, port) in &open {
+            live[node] |= 1 << port;
+        }
+        while let Some((node, port)) = open.pop() {
+            let positions = &self.route(shared, band, node).positions;
+            let used = positions.iter().filter(|p| p.rx.0 >> port & 1 == 1).fold(0, |set, p| set | p.tx.0);
+            for direction in Direction::ALL[..4].iter().filter(|d| used >> **d as u8 & 1 == 1) {
+                let End::Node(next) = self.list[node].next[*direction as usize] else { continue };
+                let port = direction.opposite() as usize;
+                if live[next as usize] >> port & 1 == 0 {
+                    live[next as usize] |= 1 << port;
+                    open.push((next as usize, port));
+                }
+            }
+        }
+        live
+    }
+
+    /// Adds nodes whose switches the code sets at a time of its own, and those that a teardown may close.
+    fn moved_by_code(&self, shared: &Shared<'_>, band: &Band, open: &mut Vec<usize>) {
+        let movers: Vec<(Vec<u8>, Vec<u8>)> = shared.classes.iter().map(|class| movers(shared, &class.tasks)).collect();
+        for (router, pe) in band.pes.iter().enumerate() {
+            let Some(class) = pe.class else { continue };
+            let (colors, queues) = &movers[class as usize];
+            let set = colors.iter().filter_map(|&color| band.routers[router].lane_of(color));
+            let closed = queues.iter().filter_map(|&queue| pe.outputs.get(queue as usize)?.as_ref()?.lane);
+            open.extend(set.chain(closed.map(usize::from)).map(|lane| self.at(router, lane)));
+        }
+    }
+}
+
+/// All outputs of a route's positions.
+fn outputs(route: &ColorRoute) -> u8 {
+    route.positions.iter().fold(0, |set, p| set | p.tx.0)
+}
+
+/// Colours of which the code sets positions, and output queues into which it puts teardowns.
+fn movers(shared: &Shared<'_>, tasks: &[crate::machine::decode::TaskCode]) -> (Vec<u8>, Vec<u8>) {
+    let (mut colors, mut queues) = (Vec::new(), Vec::new());
+    for step in tasks.iter().flat_map(|task| &task.steps) {
+        match step {
+            Step::SetPosition { color, .. } => colors.push(*color),
+            Step::SendControl { queue, control, .. }
+                if shared.controls[*control as usize].commands.contains(&SwitchCommand::Teardown) =>
+            {
+                queues.push(*queue);
+            }
+            _ => {}
+        }
+    }
+    for list in [&mut colors, &mut queues] {
+        list.sort_unstable();
+        list.dedup();
+    }
+    (colors, queues)
+}

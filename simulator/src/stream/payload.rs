@@ -1,0 +1,87 @@
+//! The words of wavelets on their way.
+
+/// A list of words that runs share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Payload(u32);
+
+/// Words, and how many runs still need them.
+#[derive(Debug, Default)]
+struct Buffer {
+    words: Vec<u32>,
+    users: u32,
+}
+
+/// All words on their way. Lists that nobody needs any more are used again with their memory.
+#[derive(Debug, Default)]
+pub(super) struct Payloads {
+    buffers: Vec<Buffer>,
+    /// Buffers without users.
+    unused: Vec<u32>,
+    /// Lists to be filled again.
+    spare: Vec<Vec<u32>>,
+}
+
+impl Payloads {
+    /// An empty list.
+    pub(super) fn empty(&mut self) -> Vec<u32> {
+        let mut words = self.spare.pop().unwrap_or_default();
+        words.clear();
+        words
+    }
+
+    /// Keeps words for one run.
+    pub(super) fn keep(&mut self, words: Vec<u32>) -> Payload {
+        let index = self.unused.pop().unwrap_or_else(|| {
+            self.buffers.push(Buffer::default());
+            self.buffers.len() as u32 - 1
+        });
+        self.buffers[index as usize] = Buffer { words, users: 1 };
+        Payload(index)
+    }
+
+    pub(super) fn words(&self, payload: Payload) -> &[u32] {
+        &self.buffers[payload.0 as usize].words
+    }
+
+    /// Another run needs the words.
+    pub(super) fn share(&mut self, payload: Payload) {
+        self.buffers[payload.0 as usize].users += 1;
+    }
+
+    /// A run does not need them any more.
+    pub(super) fn release(&mut self, payload: Payload) {
+        if let Some(words) = self.take(payload) {
+            self.spare.push(words);
+        }
+    }
+
+    /// As [`Payloads::release`]; gives the words when it was the last that needed them.
+    pub(super) fn take(&mut self, payload: Payload) -> Option<Vec<u32>> {
+        let buffer = &mut self.buffers[payload.0 as usize];
+        buffer.users -= 1;
+        (buffer.users == 0).then(|| {
+            self.unused.push(payload.0);
+            std::mem::take(&mut buffer.words)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_stay_until_nobody_needs_them() {
+        let mut payloads = Payloads::default();
+        let first = payloads.keep(vec![1, 2]);
+        payloads.share(first);
+        payloads.release(first);
+        assert_eq!(payloads.words(first), [1, 2]);
+        assert_eq!(payloads.take(first), Some(vec![1, 2]));
+        // Its place is used again.
+        let second = payloads.keep(vec![3]);
+        assert_eq!((second, payloads.words(second)), (first, &[3][..]));
+        payloads.release(second);
+        assert!(payloads.empty().is_empty());
+    }
+}
