@@ -174,7 +174,7 @@ pub enum SimulateError {
     /// Nothing can move any more, and not everything is done.
     #[error("deadlock in cycle {cycle}: nothing can move any more{waits}")]
     Deadlock {
-        /// The last cycle in which something moved.
+        /// The cycle from which on nothing can move.
         cycle: u64,
         /// Who waits for what, a line each.
         waits: String,

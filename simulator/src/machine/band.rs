@@ -3,27 +3,9 @@
 use super::element::Fault;
 use super::host::{Sink, Source};
 use super::pe::{InOperator, Pe};
-use super::router::{Router, Wavelet};
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use super::router::Router;
+use std::collections::BTreeMap;
 use waferloom_fabric::{Direction, Extent};
-
-/// What crosses a link at the end of a cycle.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Message {
-    /// A wavelet for the queue at `port` of a router.
-    Wavelet { to: u32, port: Direction, color: u8, wavelet: Wavelet },
-    /// Room for one more wavelet at the other end of a router's outgoing link.
-    Credit { to: u32, direction: Direction, color: u8 },
-}
-
-impl Message {
-    pub(crate) fn to(&self) -> usize {
-        match self {
-            Message::Wavelet { to, .. } | Message::Credit { to, .. } => *to as usize,
-        }
-    }
-}
 
 /// An operator's time in one band.
 #[derive(Clone, Copy, Debug)]
@@ -60,21 +42,11 @@ pub(crate) struct Band {
     pub(crate) first: usize,
     pub(crate) pes: Vec<Pe>,
     pub(crate) routers: Vec<Router>,
-    /// PEs to look at: (cycle, local index); entries that do not fit the PE's `wake` are stale.
-    pub(crate) due: BinaryHeap<Reverse<(u64, u32)>>,
-    /// PEs to look at in the cycle after `now`, which most are: they need no order.
-    pub(crate) soon: Vec<u32>,
-    /// The cycle at hand.
-    pub(crate) now: u64,
-    pub(crate) active: Vec<u32>,
     pub(crate) sources: Vec<Source>,
     pub(crate) sinks: Vec<Sink>,
     pub(crate) source_at: BTreeMap<Link, usize>,
     pub(crate) sink_at: BTreeMap<Link, usize>,
     pub(crate) spans: Vec<Span>,
-    /// Messages of this cycle for the band's own routers, and for the bands above and below.
-    pub(crate) inner: Vec<Message>,
-    pub(crate) outer: Vec<Message>,
 }
 
 /// A fault and where it happened.
@@ -87,17 +59,6 @@ impl Band {
     /// Global index of a local one.
     pub(crate) fn global(&self, local: usize) -> usize {
         self.first + local
-    }
-
-    pub(crate) fn schedule(&mut self, local: usize, cycle: u64) {
-        if cycle < self.pes[local].wake {
-            self.pes[local].wake = cycle;
-            if cycle == self.now + 1 {
-                self.soon.push(local as u32);
-            } else {
-                self.due.push(Reverse((cycle, local as u32)));
-            }
-        }
     }
 
     /// Index of the PE at the other end of a link.

@@ -205,6 +205,7 @@ fn count_stalls(banks: &Banks, sources: &[Port], count: u64, stalls: &mut Stalls
 }
 
 /// Reads bits; 16-bit types fill the low half.
+#[inline]
 pub(crate) fn load(memory: &[u8], at: usize, dtype: Dtype) -> u32 {
     match dtype.bytes() {
         4 => memory.get(at..at + 4).map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])),
@@ -213,6 +214,7 @@ pub(crate) fn load(memory: &[u8], at: usize, dtype: Dtype) -> u32 {
 }
 
 /// Writes the low bits.
+#[inline]
 pub(crate) fn store(memory: &mut [u8], at: usize, dtype: Dtype, bits: u32) {
     let bytes = dtype.bytes() as usize;
     if let Some(slot) = memory.get_mut(at..at + bytes) {

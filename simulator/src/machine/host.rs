@@ -1,6 +1,5 @@
 //! The host's side of the fabric's edge: streams of wavelets in and out, and their conversion from and to tensors.
 
-use super::router::Wavelet;
 use crate::SimulateError;
 use waferloom_fabric::{Coord, Direction, Dtype, HostData, HostTensor, Port, Readback};
 
@@ -23,28 +22,6 @@ pub(crate) struct Source {
     pub(crate) earliest: u64,
 }
 
-impl Source {
-    /// The wavelet of this cycle, if any: (router, lane, port, wavelet).
-    pub(crate) fn inject(&mut self, now: u64) -> Option<(usize, usize, Direction, Wavelet)> {
-        if now < self.earliest || self.credits == 0 {
-            return None;
-        }
-        let data = *self.data.get(self.next)?;
-        if self.next.is_multiple_of(self.item_wavelets) {
-            self.item_starts.push(now);
-        }
-        self.next += 1;
-        self.credits -= 1;
-        self.earliest = now + self.interval;
-        Some((self.local, self.lane, self.direction, Wavelet { ready: now + 1, data, control: 0, hop: 0 }))
-    }
-
-    /// When it can send next by itself.
-    pub(crate) fn next(&self, now: u64) -> u64 {
-        if self.next < self.data.len() && self.credits > 0 && self.earliest > now { self.earliest } else { u64::MAX }
-    }
-}
-
 /// A link over which the host receives.
 #[derive(Debug)]
 pub(crate) struct Sink {
@@ -62,33 +39,6 @@ pub(crate) struct Sink {
     pub(crate) restore_at: Option<u64>,
     /// Cycle in which the last wavelet was there.
     pub(crate) last: u64,
-}
-
-impl Sink {
-    /// Takes a wavelet from the link; a control wavelet ends here without a trace.
-    pub(crate) fn receive(&mut self, wavelet: &Wavelet, ready: u64) {
-        if wavelet.control == 0 {
-            self.data.push(wavelet.data);
-            if self.data.len().is_multiple_of(self.item_wavelets) {
-                self.item_ends.push(ready);
-            }
-        }
-        self.last = ready;
-        self.restore_at = Some(ready - 1 + self.interval);
-    }
-
-    /// Whether the link is free again.
-    pub(crate) fn restore(&mut self, now: u64) -> bool {
-        let free = self.restore_at.is_some_and(|at| at <= now + 1);
-        if free {
-            self.restore_at = None;
-        }
-        free
-    }
-
-    pub(crate) fn next(&self, now: u64) -> u64 {
-        self.restore_at.map_or(u64::MAX, |at| at.saturating_sub(1).max(now + 1))
-    }
 }
 
 /// The shape of the host's tensor: that of an item's, behind the number of items when there are several.

@@ -105,36 +105,43 @@ fn binary_float(op: VectorOp, a: f32, b: f32) -> Element {
 }
 
 /// The one NaN that arithmetic gives: which of several the host would choose is up to it.
+#[inline]
 pub(crate) fn one_nan(x: f32) -> f32 {
     if x.is_nan() { f32::NAN } else { x }
 }
 
 /// `a + b`.
+#[inline]
 pub(crate) fn sum(a: f32, b: f32) -> f32 {
     one_nan(a + b)
 }
 
 /// `a - b`.
+#[inline]
 pub(crate) fn difference(a: f32, b: f32) -> f32 {
     one_nan(a - b)
 }
 
 /// `a * b`.
+#[inline]
 pub(crate) fn product(a: f32, b: f32) -> f32 {
     one_nan(a * b)
 }
 
 /// `a + b * c` with one rounding.
+#[inline]
 pub(crate) fn multiply_add(a: f32, b: f32, c: f32) -> f32 {
     one_nan(b.mul_add(c, a))
 }
 
 /// The larger number; a NaN wins.
+#[inline]
 pub(crate) fn largest(a: f32, b: f32) -> f32 {
     if a.is_nan() || b.is_nan() { f32::NAN } else { a.max(b) }
 }
 
 /// The smaller number; a NaN wins.
+#[inline]
 pub(crate) fn smallest(a: f32, b: f32) -> f32 {
     if a.is_nan() || b.is_nan() { f32::NAN } else { a.min(b) }
 }

@@ -28,8 +28,8 @@ pub(crate) struct InputQueue {
     pub(crate) color: u8,
     /// Wavelets that the router may put in: the queue's depth and the ramp's pipeline.
     pub(crate) capacity: usize,
-    /// (first cycle in which it can be taken, data, 0 or 1 + index of a control).
-    pub(crate) wavelets: VecDeque<(u64, u32, u16)>,
+    /// Wavelets in it when a run has ended, for messages.
+    pub(crate) held: usize,
 }
 
 /// An output queue of a PE: its wavelets lie in the router's queue at the ramp.
@@ -148,6 +148,7 @@ impl Default for Place {
 
 impl Pe {
     /// Books the cycles up to `now` on what the PE was doing.
+    #[inline]
     pub(crate) fn account(&mut self, now: u64) {
         let cycles = now.saturating_sub(self.accounted);
         *match self.activity {
@@ -160,6 +161,7 @@ impl Pe {
     }
 
     /// Books work of the datapath from `now` on: busy cycles and, after them, waits for memory.
+    #[inline]
     pub(crate) fn work(&mut self, now: u64, busy: u64, memory: u64) {
         self.account(now);
         self.counters.busy += busy;
@@ -170,6 +172,7 @@ impl Pe {
     }
 
     /// Reads `bytes` (2 or 4) from memory; `None` outside of it or unaligned.
+    #[inline]
     pub(crate) fn read(&self, address: i64, bytes: u32) -> Option<u32> {
         let start = usize::try_from(address).ok()?;
         if !start.is_multiple_of(bytes as usize) {
@@ -184,6 +187,7 @@ impl Pe {
     }
 
     /// Writes the low `bytes` (2 or 4) of a word to memory; `None` outside of it or unaligned.
+    #[inline]
     pub(crate) fn write(&mut self, address: i64, bytes: u32, bits: u32) -> Option<()> {
         let start = usize::try_from(address).ok()?;
         if !start.is_multiple_of(bytes as usize) {

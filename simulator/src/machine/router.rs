@@ -1,20 +1,6 @@
-//! A router: per colour a switch and a queue at each input port.
+//! A router: a switch per colour.
 
-use std::collections::VecDeque;
 use waferloom_fabric::{ColorRoute, Direction, Filter, PortSet, SwitchCommand};
-
-/// A wavelet in a queue.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Wavelet {
-    /// First cycle in which it may move on.
-    pub(crate) ready: u64,
-    /// 32 bits of data, or the payload of a control wavelet.
-    pub(crate) data: u32,
-    /// 0 for data, else 1 + index into the controls of the run.
-    pub(crate) control: u16,
-    /// Routers that have obeyed it.
-    pub(crate) hop: u8,
-}
 
 /// One colour at one router.
 #[derive(Clone, Debug)]
@@ -31,8 +17,6 @@ pub(crate) struct Lane {
     pub(crate) closed: bool,
     /// Wavelets that the filter has seen.
     pub(crate) filtered: u32,
-    /// One queue per input port, in the order of [`Direction::ALL`].
-    pub(crate) queues: [VecDeque<Wavelet>; 5],
     /// Room in the queue at the other end of each outgoing link.
     pub(crate) credits: [u16; 4],
 }
@@ -41,12 +25,6 @@ pub(crate) struct Lane {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Router {
     pub(crate) lanes: Vec<Lane>,
-    /// Bit `lane * 5 + port`: that queue is not empty.
-    pub(crate) occupied: u128,
-    /// Lane at which the next arbitration starts.
-    pub(crate) turn: u8,
-    /// Whether the router is in the band's list of active ones. One that nothing can leave is not, until something changes.
-    pub(crate) active: bool,
     /// Wavelets sent, by direction.
     pub(crate) sent: [u64; 5],
 }
@@ -63,7 +41,6 @@ impl Lane {
             ports: Default::default(),
             closed: false,
             filtered: 0,
-            queues: std::array::from_fn(|_| VecDeque::new()),
             credits: [0; 4],
         };
         lane.set_position(route.start, routes);
@@ -124,71 +101,15 @@ impl Lane {
     }
 }
 
-/// Place of a port among those of its lane that want the same output in the same cycle: the ramp first, then west, east,
-/// north, south. Which one a real router prefers is not published; a program that relies on it is warned by the verifier.
-fn rank(port: usize) -> usize {
-    (port + 1) % 5
-}
-
 impl Router {
     /// The lane of a colour.
     pub(crate) fn lane_of(&self, color: u8) -> Option<usize> {
         self.lanes.iter().position(|l| l.color == color)
     }
-
-    /// Puts a wavelet into a queue.
-    pub(crate) fn push(&mut self, lane: usize, port: Direction, wavelet: Wavelet) {
-        self.lanes[lane].queues[port as usize].push_back(wavelet);
-        self.occupied |= 1 << (lane * 5 + rank(port as usize));
-    }
-
-    /// Takes the head of a queue.
-    pub(crate) fn pop(&mut self, lane: usize, port: usize) -> Option<Wavelet> {
-        let queue = &mut self.lanes[lane].queues[port];
-        let wavelet = queue.pop_front();
-        if queue.is_empty() {
-            self.occupied &= !(1 << (lane * 5 + rank(port)));
-        }
-        wavelet
-    }
-
-    /// Whether a wavelet will be able to move by the passing of time alone.
-    pub(crate) fn ripens(&self, now: u64) -> bool {
-        self.arbitration()
-            .any(|(lane, port)| self.lanes[lane].queues[port].front().is_some_and(|head| head.ready > now))
-    }
-
-    /// Queues that hold something, in the order of this cycle's arbitration: lanes from `turn` on, each port in turn.
-    pub(crate) fn arbitration(&self) -> Arbitration {
-        let before = (1u128 << (u32::from(self.turn) * 5)) - 1;
-        Arbitration { first: self.occupied & !before, then: self.occupied & before }
-    }
-}
-
-/// The (lane, port) of queues to ask, see [`Router::arbitration`].
-#[derive(Clone, Debug)]
-pub(crate) struct Arbitration {
-    first: u128,
-    then: u128,
-}
-
-impl Iterator for Arbitration {
-    type Item = (usize, usize);
-
-    fn next(&mut self) -> Option<(usize, usize)> {
-        if self.first == 0 {
-            (self.first, self.then) = (self.then, 0);
-        }
-        if self.first == 0 {
-            return None;
-        }
-        let bit = self.first.trailing_zeros() as usize;
-        self.first &= self.first - 1;
-        Some((bit / 5, (bit % 5 + 4) % 5))
-    }
 }
 
 /// The ports of a set, in their order.
+#[inline]
 pub(crate) fn each_port(set: PortSet) -> impl Iterator<Item = Direction> + Clone {
     let mut rest = set.0 & 0x1F;
     std::iter::from_fn(move || {

@@ -8,11 +8,11 @@ use super::router::{Lane, Router};
 use super::steps::Shared;
 use super::unknown::{self, Unknown};
 use crate::{Engine, Options, SimulateError};
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::BTreeMap;
 use std::path::Path;
 use waferloom_fabric::{ColorRef, Control, Coord, Direction, HostTensor, Port, PortKind, Program};
 
-/// Lanes that fit the bit mask of a router's queues.
+/// Lanes whose queues, one per port, fit a bit mask.
 const MOST_LANES: usize = 128 / 5;
 
 /// A program made ready to run.
@@ -110,28 +110,14 @@ impl<'a> Fabric<'a> {
                 first,
                 pes: pes.by_ref().take(size).collect(),
                 routers: routers.by_ref().take(size).collect(),
-                due: BinaryHeap::new(),
-                soon: Vec::new(),
-                now: 0,
-                active: Vec::new(),
                 sources: Vec::new(),
                 sinks: Vec::new(),
                 source_at: BTreeMap::new(),
                 sink_at: BTreeMap::new(),
                 spans: vec![Span::default(); self.program.operators.len()],
-                inner: Vec::new(),
-                outer: Vec::new(),
             });
         }
         self.attach_ports(&mut bands)?;
-        for band in &mut bands {
-            for local in 0..band.pes.len() {
-                band.pes[local].wake = u64::MAX;
-                if band.pes[local].class.is_some() {
-                    band.schedule(local, 0);
-                }
-            }
-        }
         Ok(bands)
     }
 
@@ -207,7 +193,7 @@ impl<'a> Fabric<'a> {
         for binding in &class.input_queues {
             // The ramp's pipeline holds wavelets beside the queue.
             let capacity = usize::from(machine.input_queue_depths[binding.queue as usize]) + ramp;
-            let queue = InputQueue { color: color(binding.color), capacity, wavelets: VecDeque::new() };
+            let queue = InputQueue { color: color(binding.color), capacity, held: 0 };
             pe.inputs[binding.queue as usize] = Some(queue);
         }
         pe.outputs = vec![None; machine.output_queue_depths.len()];

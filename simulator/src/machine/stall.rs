@@ -76,7 +76,7 @@ fn wait(band: &Band, local: usize, work: &VectorWork) -> String {
         match port {
             Port::FabIn { queue, .. } => {
                 let input = pe.inputs.get(*queue as usize).and_then(Option::as_ref);
-                if input.is_none_or(|q| q.wavelets.is_empty()) {
+                if input.is_none_or(|q| q.held == 0) {
                     let color = input.map_or("no colour".into(), |q| format!("colour c{}", q.color));
                     return format!("waits for {} more wavelets of {color} in input queue {queue}", work.remaining);
                 }

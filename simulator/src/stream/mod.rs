@@ -241,8 +241,8 @@ impl<'a> Stream<'a> {
         for pe in 0..self.band.pes.len() {
             let queues = &self.inputs[self.first_input[pe] as usize..self.first_input[pe + 1] as usize];
             for (input, queue) in self.band.pes[pe].inputs.iter_mut().zip(queues) {
-                if let (Some(input), Some(head)) = (input, queue.head()) {
-                    input.wavelets.push_back((head.first, 0, head.control));
+                if let (Some(input), Some(_)) = (input, queue.head()) {
+                    input.held = 1;
                 }
             }
         }

@@ -112,15 +112,12 @@ impl Nodes {
             let color = band.routers[node.router as usize].lanes[node.lane as usize].color;
             for direction in &Direction::ALL[..4] {
                 let out = *direction as usize;
-                node.next[out] = match band.neighbour(node.router as usize, *direction) {
-                    Some(to) => match by_color[usize::from(color)][to as usize] {
-                        NONE => End::Nothing,
-                        next => End::Node(next),
-                    },
-                    None => {
-                        let sink = band.sink_at.get(&(node.router, out as u8, color));
-                        sink.map_or(End::Nothing, |&sink| End::Sink(sink as u32))
-                    }
+                let sink = band.sink_at.get(&(node.router, out as u8, color));
+                let neighbour = band.neighbour(node.router as usize, *direction);
+                node.next[out] = match neighbour.map(|to| by_color[usize::from(color)][to as usize]) {
+                    Some(NONE) => End::Nothing,
+                    Some(next) => End::Node(next),
+                    None => sink.map_or(End::Nothing, |&sink| End::Sink(sink as u32)),
                 };
             }
         }

@@ -4,7 +4,7 @@ use super::Stream;
 use super::chunk::MOST_AT_ONCE;
 use super::payload::Payload;
 use super::pe::{Main, account};
-use super::run::{Run, Sender};
+use super::run::{Queue, Run, Sender};
 use crate::machine::decode::TaskCode;
 use crate::machine::element::{self, Fault, Wait};
 use crate::machine::numerics;
@@ -151,7 +151,7 @@ impl Stream<'_> {
         let mut count = work.remaining.min(MOST_AT_ONCE);
         for port in &work.srcs[..work.arity] {
             let Port::FabIn { queue, .. } = port else { continue };
-            count = count.min(self.input(pe, *queue).map_or(0, |q| q.data()));
+            count = count.min(self.input(pe, *queue).map_or(0, Queue::data));
         }
         let twins = twins(work);
         if twins > 1 {

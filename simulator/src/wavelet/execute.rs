@@ -1,12 +1,13 @@
 //! A compute element's cycle: which thread runs, and what its next step does.
 
 use super::element;
+use super::ports::Ports;
+use super::queues::Wavelet;
 use crate::machine::bulk;
 use crate::machine::decode::{Step, TaskCode};
 use crate::machine::element::{Fault, Wait, in_memory};
 use crate::machine::operand::Port;
 use crate::machine::pe::{Activity, Pe, Running, VectorWork};
-use crate::machine::router::Router;
 use crate::machine::steps::{Shared, complete, local_step, prepare, start_task, taken, value};
 use waferloom_fabric::Machine;
 
@@ -24,29 +25,27 @@ enum Turn {
 }
 
 /// Reports a change of operator: (operator, cycle).
-pub(crate) type OnMark<'a> = &'a mut dyn FnMut(&mut Pe, u32, u64);
+pub(super) type OnMark<'a> = &'a mut dyn FnMut(&mut Pe, u32, u64);
 
-/// Lets a PE use its datapath in cycle `now`, and sets when it is to be looked at again.
-pub(crate) fn cycle(
+/// Lets a PE use its datapath in cycle `now`; gives the cycle in which it is to be looked at again, `u64::MAX` for never.
+pub(super) fn cycle(
     shared: &Shared<'_>,
     pe: &mut Pe,
-    router: &mut Router,
+    ports: &mut Ports<'_>,
     now: u64,
     on_mark: OnMark<'_>,
-) -> Result<(), Fault> {
-    let Some(class) = pe.class else { return Ok(()) };
+) -> Result<u64, Fault> {
+    let Some(class) = pe.class else { return Ok(u64::MAX) };
     if now < pe.free {
-        pe.wake = pe.free;
-        return Ok(());
+        return Ok(pe.free);
     }
     pe.account(now);
-    take_controls(shared, pe, now);
+    take_controls(shared, pe, ports, now);
     let tasks = &shared.classes[class as usize].tasks;
-    if pe.running.is_none() && start_task(tasks, pe, |pe, queue| take_word(pe, queue, now)) {
+    if pe.running.is_none() && start_task(tasks, pe, |_, queue| take_word(ports, queue, now)) {
         pe.work(now, u64::from(shared.machine.task_switch_cycles), 0);
         if pe.free > now {
-            pe.wake = pe.free;
-            return Ok(());
+            return Ok(pe.free);
         }
     }
     let threads = 1 + pe.microthreads.len();
@@ -59,15 +58,14 @@ pub(crate) fn cycle(
             continue;
         }
         let turn = match thread {
-            0 => main_thread(shared, tasks, pe, router, now, on_mark)?,
-            _ => microthread(shared, pe, router, thread - 1, now)?,
+            0 => main_thread(shared, tasks, pe, ports, now, on_mark)?,
+            _ => microthread(shared, pe, ports, thread - 1, now)?,
         };
         match turn {
             Turn::Ran => {
                 pe.turn = (thread + 1) % threads;
                 pe.activity = Activity::Idle;
-                pe.wake = pe.free.max(now + 1);
-                return Ok(());
+                return Ok(pe.free.max(now + 1));
             }
             Turn::Waits(wait) => {
                 let first = waiting.get_or_insert(wait);
@@ -83,24 +81,21 @@ pub(crate) fn cycle(
             Turn::Nothing => {}
         }
     }
-    let heads = pe.inputs.iter().flatten().filter_map(|q| q.wavelets.front()).map(|&(ready, ..)| ready);
-    let arrival = heads.filter(|&ready| ready > now).min().unwrap_or(u64::MAX);
     pe.activity = waiting.map_or(Activity::Idle, |w| w.activity);
-    pe.wake = waiting.map_or(u64::MAX, |w| w.until).min(arrival);
-    Ok(())
+    Ok(waiting.map_or(u64::MAX, |w| w.until).min(ports.next_arrival(now)))
 }
 
 /// Takes control wavelets from the heads of the input queues.
-fn take_controls(shared: &Shared<'_>, pe: &mut Pe, now: u64) {
+fn take_controls(shared: &Shared<'_>, pe: &mut Pe, ports: &mut Ports<'_>, now: u64) {
     if shared.controls.iter().all(|c| c.task.is_none()) {
         return;
     }
-    for queue in pe.inputs.iter_mut().flatten() {
-        while let Some(&(ready, payload, control @ 1..)) = queue.wavelets.front() {
+    for queue in 0..pe.inputs.len() as u8 {
+        while let Some(&Wavelet { ready, data: payload, control: control @ 1.., .. }) = ports.front(queue) {
             if ready > now {
                 break;
             }
-            queue.wavelets.pop_front();
+            ports.pop(queue);
             if let Some(task) = shared.controls[control as usize - 1].task {
                 pe.controls.push_back((task, payload));
             }
@@ -109,24 +104,24 @@ fn take_controls(shared: &Shared<'_>, pe: &mut Pe, now: u64) {
 }
 
 /// The data wavelet at the head of an input queue, if it is there now.
-fn take_word(pe: &mut Pe, queue: u8, now: u64) -> Option<u32> {
-    let input = pe.inputs.get_mut(queue as usize)?.as_mut()?;
-    match input.wavelets.front() {
-        Some(&(ready, data, 0)) if ready <= now => {
-            input.wavelets.pop_front();
-            Some(data)
-        }
-        _ => None,
-    }
+fn take_word(ports: &mut Ports<'_>, queue: u8, now: u64) -> Option<u32> {
+    let arrived = ports.front(queue).is_some_and(|head| head.control == 0 && head.ready <= now);
+    if arrived { ports.pop(queue).map(|wavelet| wavelet.data) } else { None }
 }
 
-fn microthread(shared: &Shared<'_>, pe: &mut Pe, router: &mut Router, thread: usize, now: u64) -> Result<Turn, Fault> {
+fn microthread(
+    shared: &Shared<'_>,
+    pe: &mut Pe,
+    ports: &mut Ports<'_>,
+    thread: usize,
+    now: u64,
+) -> Result<Turn, Fault> {
     let Some(mut work) = pe.microthreads[thread].take() else { return Ok(Turn::Nothing) };
-    if let Some(wait) = element::waits(pe, router, &work, now) {
+    if let Some(wait) = element::waits(pe, ports, &work, now) {
         pe.microthreads[thread] = Some(work);
         return Ok(Turn::Waits(wait));
     }
-    elements(shared, pe, router, &mut work, now)?;
+    elements(shared, pe, ports, &mut work, now)?;
     if work.remaining > 0 {
         pe.microthreads[thread] = Some(work);
     } else if let Some(then) = work.then {
@@ -139,14 +134,14 @@ fn microthread(shared: &Shared<'_>, pe: &mut Pe, router: &mut Router, thread: us
 fn elements(
     shared: &Shared<'_>,
     pe: &mut Pe,
-    router: &mut Router,
+    ports: &mut Ports<'_>,
     work: &mut VectorWork,
     now: u64,
 ) -> Result<(), Fault> {
     let count = if in_memory(work) { u64::from(work.lanes).min(work.remaining) } else { 1 };
     let mut stall = 0;
     for _ in 0..count {
-        stall = stall.max(element::run(pe, router, work, shared.machine, now)?);
+        stall = stall.max(element::run(pe, ports, work, shared.machine)?);
     }
     pe.work(now, 1, u64::from(stall));
     Ok(())
@@ -156,16 +151,16 @@ fn main_thread(
     shared: &Shared<'_>,
     tasks: &[TaskCode],
     pe: &mut Pe,
-    router: &mut Router,
+    ports: &mut Ports<'_>,
     now: u64,
     on_mark: OnMark<'_>,
 ) -> Result<Turn, Fault> {
     if let Some(mut work) = pe.main.take() {
-        if let Some(wait) = element::waits(pe, router, &work, now) {
+        if let Some(wait) = element::waits(pe, ports, &work, now) {
             pe.main = Some(work);
             return Ok(Turn::Waits(wait));
         }
-        elements(shared, pe, router, &mut work, now)?;
+        elements(shared, pe, ports, &mut work, now)?;
         if work.remaining > 0 {
             pe.main = Some(work);
         }
@@ -190,7 +185,7 @@ fn main_thread(
                 pe.running = None;
                 pe.last = pe.last.max(now);
                 // Another task may be ready: look again at once.
-                return Ok(if start_task(tasks, pe, |pe, queue| take_word(pe, queue, now)) {
+                return Ok(if start_task(tasks, pe, |_, queue| take_word(ports, queue, now)) {
                     pe.work(now, u64::from(shared.machine.task_switch_cycles), 0);
                     Turn::Ran
                 } else {
@@ -199,7 +194,7 @@ fn main_thread(
             }
             step => {
                 pe.running = Some(running);
-                return timed_step(shared, pe, router, step, running, now);
+                return timed_step(shared, pe, ports, step, running, now);
             }
         }
     }
@@ -209,14 +204,14 @@ fn main_thread(
 fn timed_step(
     shared: &Shared<'_>,
     pe: &mut Pe,
-    router: &mut Router,
+    ports: &mut Ports<'_>,
     step: &Step,
     mut running: Running,
     now: u64,
 ) -> Result<Turn, Fault> {
     let machine = shared.machine;
     if let Step::Vector { .. } = step {
-        return vector(shared, pe, router, step, running, now);
+        return vector(shared, pe, ports, step, running, now);
     }
     if let Some((cycles, next)) = local_step(machine, pe, step, running.step, now)? {
         pe.work(now, u64::from(cycles), 0);
@@ -227,17 +222,14 @@ fn timed_step(
     match step {
         Step::SendControl { queue, control, payload } => {
             let port = Port::FabOut { queue: *queue, dtype: waferloom_fabric::Dtype::I32 };
-            if taken(pe, &port, true) || !element::has_room(pe, router, *queue) {
+            if taken(pe, &port, true) || !ports.has_room(pe, *queue) {
                 return Ok(Turn::Waits(Wait { activity: Activity::FabricOut, until: u64::MAX }));
             }
             let payload = value(pe, *payload) as u32 & 0xFFFF;
-            element::send(pe, router, *queue, machine, now, payload, control + 1);
+            ports.send(pe, *queue, payload, control + 1);
         }
         Step::SetPosition { color, position } => {
-            if let Some(lane) = router.lane_of(*color) {
-                router.lanes[lane].set_position(*position, shared.routes);
-                router.lanes[lane].closed = false;
-            }
+            ports.set_position(*color, *position, shared.routes);
         }
         _ => {}
     }
@@ -251,7 +243,7 @@ fn timed_step(
 fn vector(
     shared: &Shared<'_>,
     pe: &mut Pe,
-    router: &mut Router,
+    ports: &mut Ports<'_>,
     step: &Step,
     mut running: Running,
     now: u64,
@@ -286,14 +278,14 @@ fn vector(
         // Nothing can come between: all elements at once.
         let (busy, stall) = match bulk::run(&mut pe.memory, &mut work, machine) {
             Some(cycles) => cycles,
-            None => one_by_one(pe, router, &mut work, machine, now)?,
+            None => one_by_one(pe, ports, &mut work, machine)?,
         };
         pe.work(now, startup + busy, stall);
     } else {
         work.ready = now + startup;
         running = issued;
         pe.running = Some(running);
-        let wait = element::waits(pe, router, &work, now);
+        let wait = element::waits(pe, ports, &work, now);
         pe.main = Some(Box::new(work));
         return match wait {
             Some(wait) => Ok(Turn::Waits(wait)),
@@ -307,16 +299,15 @@ fn vector(
 /// Runs the elements of an instruction over memory; gives busy cycles and waits for memory.
 fn one_by_one(
     pe: &mut Pe,
-    router: &mut Router,
+    ports: &mut Ports<'_>,
     work: &mut VectorWork,
     machine: &Machine,
-    now: u64,
 ) -> Result<(u64, u64), Fault> {
     let (mut busy, mut stall) = (0, 0);
     while work.remaining > 0 {
         let mut worst = 0;
         for _ in 0..u64::from(work.lanes).min(work.remaining) {
-            worst = worst.max(element::run(pe, router, work, machine, now)?);
+            worst = worst.max(element::run(pe, ports, work, machine)?);
         }
         busy += 1;
         stall += u64::from(worst);

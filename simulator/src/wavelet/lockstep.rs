@@ -1,8 +1,10 @@
 //! The bands in step: one host thread a band, one meeting a cycle.
 
-use crate::machine::band::{Band, Message, PlacedFault};
+use super::part::{Message, Part};
+use crate::machine::band::{Band, PlacedFault};
 use crate::machine::setup::Fabric;
 use crate::machine::stall;
+use crate::machine::steps::Shared;
 use crate::{Options, Progress, SimulateError};
 use crossbeam::utils::{Backoff, CachePadded};
 use std::sync::Mutex;
@@ -11,28 +13,31 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 /// Cycles between two looks at the progress bar and at the wish to stop.
 const REPORT_EVERY: u64 = 4096;
 
-/// Runs until nothing can happen any more; gives the bands and the last cycle looked at.
-pub(crate) fn run(fabric: &Fabric<'_>, options: &Options<'_>) -> Result<(Vec<Band>, u64), SimulateError> {
+/// Runs until nothing can happen any more; gives the bands, how many wavelets nobody has taken, and the cycle in which
+/// it stopped.
+pub(super) fn run(fabric: &Fabric<'_>, options: &Options<'_>) -> Result<(Vec<Band>, u64, u64), SimulateError> {
     let rows = usize::from(fabric.program.grid.height).max(1);
     let threads = match options.threads {
         // One thread: a meeting a cycle costs more than a second thread gains on grids that this engine is for.
         0 => 1,
         n => n.min(rows),
     };
-    let mut bands = fabric.bands(threads)?;
+    let shared = fabric.shared();
+    let mut parts: Vec<Part> = fabric.bands(threads)?.into_iter().map(|band| Part::new(band, &shared)).collect();
     let meeting = Meeting::new(threads, options);
     if threads == 1 {
-        band_loop(fabric, &meeting, &mut bands[0], 0);
+        part_loop(&shared, &meeting, &mut parts[0], 0);
     } else {
         std::thread::scope(|scope| {
-            for (index, band) in bands.iter_mut().enumerate() {
-                let meeting = &meeting;
-                scope.spawn(move || band_loop(fabric, meeting, band, index));
+            for (index, part) in parts.iter_mut().enumerate() {
+                let (meeting, shared) = (&meeting, &shared);
+                scope.spawn(move || part_loop(shared, meeting, part, index));
             }
         });
     }
     let end = meeting.end.load(Ordering::Acquire);
     let faults = meeting.faults.into_inner().unwrap_or_default();
+    let (bands, waiting): (Vec<Band>, Vec<usize>) = parts.into_iter().map(Part::finish).unzip();
     // The first in the order of PEs, at every number of threads: all bands stop after the same cycle.
     if let Some(fault) = faults.into_iter().min_by_key(|f| f.pe) {
         return Err(stall::fault(fabric, &bands, fault, end));
@@ -40,7 +45,7 @@ pub(crate) fn run(fabric: &Fabric<'_>, options: &Options<'_>) -> Result<(Vec<Ban
     match meeting.stop.load(Ordering::Acquire) {
         STOP_CANCELLED => Err(SimulateError::Cancelled { cycle: end }),
         STOP_LIMIT => Err(SimulateError::CycleLimit { cycles: end }),
-        _ => Ok((bands, end)),
+        _ => Ok((bands, waiting.into_iter().sum::<usize>() as u64, end)),
     }
 }
 
@@ -81,11 +86,17 @@ impl<'a> Meeting<'a> {
         }
     }
 
-    /// Waits until all bands are here.
-    fn meet(&self) {
-        if self.threads == 1 {
-            return;
-        }
+    /// Waits until all bands are here; gives the first of their next events.
+    fn meet(&self, turn: usize, next: u64) -> u64 {
+        self.next[turn % 3].fetch_min(next, Ordering::AcqRel);
+        self.wait_for_all();
+        let next = self.next[turn % 3].load(Ordering::Acquire);
+        // Everyone has read the slot of the turn before by now.
+        self.next[(turn + 2) % 3].store(u64::MAX, Ordering::Release);
+        next
+    }
+
+    fn wait_for_all(&self) {
         let round = self.round.load(Ordering::Acquire);
         if self.arrived.fetch_add(1, Ordering::AcqRel) + 1 == self.threads {
             self.arrived.store(0, Ordering::Release);
@@ -99,12 +110,9 @@ impl<'a> Meeting<'a> {
         }
     }
 
-    fn post(&self, turn: usize, band: &mut Band, index: usize) {
-        for message in band.outer.drain(..) {
-            let up = match &message {
-                Message::Wavelet { to, .. } | Message::Credit { to, .. } => (*to as usize) < band.first,
-            };
-            let neighbour = if up { index - 1 } else { index + 1 };
+    fn post(&self, turn: usize, part: &mut Part, index: usize) {
+        for message in part.messages.drain(..) {
+            let neighbour = if message.to() < part.band.first { index - 1 } else { index + 1 };
             if let Ok(mut letters) = self.mail[turn % 2][neighbour].lock() {
                 letters.push(message);
             }
@@ -123,13 +131,16 @@ impl<'a> Meeting<'a> {
     }
 }
 
-fn band_loop(fabric: &Fabric<'_>, meeting: &Meeting<'_>, band: &mut Band, index: usize) {
-    let shared = fabric.shared();
-    let mut now = 0;
-    let mut reported = 0;
+fn part_loop(shared: &Shared<'_>, meeting: &Meeting<'_>, part: &mut Part, index: usize) {
+    let (mut now, mut reported) = (0, 0);
+    // The first cycle after the last one in which something happened.
+    let mut idle_from = 0;
     for turn in 0.. {
-        let mut next = match band.cycle(&shared, now) {
-            Ok(happened) => band.next_event(now, happened),
+        let mut next = match part.cycle(shared, now) {
+            Ok(happened) => {
+                idle_from = if happened { now + 1 } else { idle_from };
+                part.next_event(now, happened)
+            }
             Err(fault) => {
                 if let Ok(mut faults) = meeting.faults.lock() {
                     faults.push(fault);
@@ -138,34 +149,29 @@ fn band_loop(fabric: &Fabric<'_>, meeting: &Meeting<'_>, band: &mut Band, index:
                 0
             }
         };
-        let inner = std::mem::take(&mut band.inner);
-        if !(inner.is_empty() && band.outer.is_empty()) {
-            next = next.min(now + 1);
-        }
-        meeting.post(turn, band, index);
-        if index == 0 && now >= reported + REPORT_EVERY {
+        meeting.post(turn, part, index);
+        if now >= reported + REPORT_EVERY {
             reported = now;
-            meeting.housekeeping(now);
-            if meeting.stop.load(Ordering::Acquire) != 0 {
-                next = 0;
+            let received = part.band.sinks.iter().map(|s| s.data.len() as u64).sum();
+            meeting.received[index].store(received, Ordering::Relaxed);
+            if index == 0 {
+                meeting.housekeeping(now);
+                if meeting.stop.load(Ordering::Acquire) != 0 {
+                    next = 0;
+                }
             }
         }
         if index == 0 && meeting.options.max_cycles.is_some_and(|limit| now >= limit) {
             meeting.stop.store(STOP_LIMIT, Ordering::Release);
             next = 0;
         }
-        meeting.next[turn % 3].fetch_min(next, Ordering::AcqRel);
-        let received = band.sinks.iter().map(|s| s.data.len() as u64).sum();
-        meeting.received[index].store(received, Ordering::Relaxed);
-        meeting.meet();
-        let next = meeting.next[turn % 3].load(Ordering::Acquire);
-        // Everyone has read the slot of the turn before by now.
-        meeting.next[(turn + 2) % 3].store(u64::MAX, Ordering::Release);
-        let letters = meeting.mail[turn % 2][index].lock().map(|mut l| std::mem::take(&mut *l)).unwrap_or_default();
-        band.receive(inner);
-        band.receive(letters);
+        if meeting.threads > 1 {
+            next = meeting.meet(turn, next);
+            let letters = meeting.mail[turn % 2][index].lock().map(|mut l| std::mem::take(&mut *l)).unwrap_or_default();
+            part.receive(letters);
+        }
         if next == 0 || next == u64::MAX {
-            meeting.end.store(now, Ordering::Release);
+            meeting.end.fetch_max(if next == 0 { now } else { idle_from }, Ordering::AcqRel);
             return;
         }
         now = next;

@@ -1,25 +1,34 @@
 //! The `wavelet` engine: every wavelet at every router, cycle by cycle.
 //!
-//! A cycle has two halves. First every PE that is due uses its datapath and every router moves what it can, judged by the
-//! state at the end of the cycle before; then what crossed a link arrives. The grid is cut into bands of rows, one a host
-//! thread; they meet once a cycle to exchange what crossed between them.
+//! In a cycle each node (a PE and its router) that is on the agenda does what it can: first the PE uses its datapath, then the
+//! router moves what was ready when the cycle began. The grid is cut into bands of rows, one a host thread; they meet once a
+//! cycle to exchange what crosses between them.
 //!
-//! - [`band`]: one cycle of a band: PEs, routers, host
-//! - [`execute`], [`element`]: a compute element's cycle
+//! - [`part`]: one cycle of a band; [`agenda`]: which nodes are looked at in it
+//! - [`execute`], [`element`], [`ports`]: a PE's cycle; [`row`]: what most of its cycles are
+//! - [`forward`]: a router's cycle; [`network`], [`queues`]: all routers and queues of a band
+//! - [`host`]: streams over the edge
 //! - [`lockstep`]: the bands in step
 //!
-//! The state and the numbers are in [`crate::machine`].
+//! The state of PEs and switches, and the numbers, are in [`crate::machine`].
 
-mod band;
+mod agenda;
 mod element;
 mod execute;
+mod forward;
+mod host;
 mod lockstep;
+mod network;
+mod part;
+mod ports;
+mod queues;
+mod row;
 
 use crate::machine::band::Band;
 use crate::machine::collect::collect;
 use crate::machine::{setup, stall};
 use crate::{Options, Run, SimulateError};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use waferloom_fabric::{HostTensor, Program};
 
 /// Runs a program.
@@ -29,7 +38,7 @@ pub(crate) fn run(
     options: &Options<'_>,
 ) -> Result<Run, SimulateError> {
     let fabric = setup::Fabric::new(program, inputs, options)?;
-    let (mut bands, end) = lockstep::run(&fabric, options)?;
+    let (mut bands, waiting, end) = lockstep::run(&fabric, options)?;
     let complete = bands.iter().flat_map(|b| &b.sinks).all(|s| s.data.len() >= s.expected);
     if !complete || bands.iter().any(stall::has_unfinished_work) {
         return Err(stall::deadlock(program, &fabric, &bands, end));
@@ -39,22 +48,7 @@ pub(crate) fn run(
     for band in &mut bands {
         band.finish(cycles);
     }
-    let leftover_wavelets = leftover(&bands);
-    Ok(collect(program, &fabric, bands, cycles, leftover_wavelets))
-}
-
-/// Wavelets that nobody has taken.
-fn leftover(bands: &[Band]) -> u64 {
-    bands
-        .iter()
-        .map(|b| {
-            let routers =
-                b.routers.iter().flat_map(|r| &r.lanes).flat_map(|l| &l.queues).map(VecDeque::len).sum::<usize>();
-            let queues = b.pes.iter().flat_map(|p| p.inputs.iter().flatten()).map(|q| q.wavelets.len()).sum::<usize>();
-            let host = b.sources.iter().map(|s| s.data.len() - s.next).sum::<usize>();
-            (routers + queues + host) as u64
-        })
-        .sum()
+    Ok(collect(program, &fabric, bands, cycles, waiting))
 }
 
 #[cfg(test)]
