@@ -311,8 +311,8 @@ pub(crate) struct EngineArgs {
     /// Host threads of the wavelet engine; 0 lets it choose. Results are the same at any number
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) threads: usize,
-    /// Only the time: no outputs, everything else is the same. The stream engine then leaves out floating-point numbers, and
-    /// refuses programs whose time depends on them
+    /// Only the time: no outputs, everything else is the same. The stream engine then leaves out what depends on weights, and
+    /// refuses programs whose time does
     #[arg(long)]
     pub(crate) no_numerics: bool,
     /// Stop, with exit code 3, after so many cycles of one run

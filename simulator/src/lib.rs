@@ -42,8 +42,8 @@ pub struct Options<'a> {
     pub engine: Engine,
     /// Host threads of the wavelet engine; 0 lets it choose. The stream engine runs on one.
     pub threads: usize,
-    /// Only the time counts: the run has no outputs, all else is the same. The stream engine then leaves out floating-point
-    /// numbers, and refuses programs whose time depends on them; the wavelet engine computes them all the same.
+    /// Only the time counts: the run has no outputs, all else is the same. The stream engine then leaves out all
+    /// that depends on floating-point constants, and refuses programs whose time does; the wavelet engine leaves out nothing.
     pub timing_only: bool,
     /// Folder to which the paths of constants in files are relative; the current one when there is none.
     pub base_dir: Option<&'a Path>,

@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use waferloom_fabric::text::parse;
-use waferloom_fabric::{HostTensor, Port, PortKind, Program, Region, verify};
+use waferloom_fabric::{Extent, HostTensor, Port, PortKind, Program, Region, verify};
 use waferloom_simulator::{Engine, Options, Run, SimulateError, simulate};
 
 /// Cycles after which a random program is stopped.
@@ -306,9 +306,11 @@ fn without_races(text: &str) -> String {
     calm.replace("r1 = clock", "r1 = add 1, 2")
 }
 
-/// The words of every PE's buffer, as results.
+/// The words of every PE's buffer, as results; numbers that a run without numerics does not know lie at its start.
 fn with_results(text: &str, program: &Program) -> Program {
     let mut text = text.to_string();
+    let Extent { width, height } = program.grid;
+    let _ = write!(text, "\nconst w : f32[4] at 0 origin 0,0 on {width}x{height} = [0.5, -2.0, 1.0, 3.0]");
     for at in Region::all(program.grid).coords() {
         let (x, y) = (at.x, at.y);
         let _ = write!(text, "\nresult y{x}_{y} : i32[256] at 0 origin {x},{y} on 1x1");

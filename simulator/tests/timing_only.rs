@@ -70,7 +70,7 @@ fn a_number_may_pass_through_a_register() {
 }
 
 #[test]
-fn what_floats_decide_is_refused() {
+fn what_weights_decide_is_refused() {
     let cases = [
         ("r1 = load f32 [4] r1 = shr r1, 28 loop r2 in r1 { r3 = add r2, 1 }", "the length of a loop"),
         (
@@ -81,6 +81,7 @@ fn what_floats_decide_is_refused() {
             "mov [20 : i32 ; 1] <- [4 : f32 ; 1] r1 = load i32 [20] mov [32 : f32 ; r1] <- f32 1.0",
             "the shape of an operand",
         ),
+        ("r2 = load f32 [4] mov [20 : i32 ; 1] <- i32 r2 r1 = load i32 [20] if r1 == 1 { r3 = add 2, 1 }", "a branch"),
         ("mov [20 : i32 ; 1] <- [0 : i32 ; 1] r1 = load i32 [20] r1 = and r1, 4 r2 = load i32 [r1 + 8]", "an address"),
     ];
     for (code, why) in cases {
@@ -100,13 +101,16 @@ class first { in q0 = c0 out q2 = c1 buffer all at 0 bytes 64 scratch
 class second { in q1 = c1 buffer all at 0 bytes 64 scratch task 4 word data q1 { r2 = add r2, 1 store r2 -> i32 [4] } }
 place first at 0,0
 place second at 1,0
+const w : f32[1] at 8 origin 0,0 on 1x1 = [7.0]
 input n : i32[1] on 1x1 edge WEST at 0,0 color c0
 result y : i32[1] at 4 origin 1,0 on 1x1";
     let count = |n| [("n", HostData::I64(vec![n]))];
     let run = same(&text.replace("VALUE", "i32[r1] <- i32 7"), &count(5));
     assert_eq!(run.outputs["y"].data, HostData::I64(vec![5]));
-    let floats = text.replace("VALUE", "f32[r1] <- f32 7.0");
-    refused(&floats, &count(5), "a word that starts a task");
+    // What floats that are no weights decide, too.
+    same(&text.replace("VALUE", "f32[r1] <- f32 7.0"), &count(5));
+    let weights = text.replace("VALUE", "f32[r1] <- [8 : f32 ; r1:0]");
+    refused(&weights, &count(5), "a word that starts a task");
 }
 
 #[test]
@@ -118,7 +122,8 @@ class first { out q2 = c1 buffer all at 0 bytes 64 scratch task 8 main local act
 class second { in q1 = c1 buffer all at 0 bytes 64 scratch task 8 main local activated { mov [0 : i32 ; 2] <- in q1 i32[2] } }
 place first at 0,0
 place second at 1,0
+const w : f32[2] at 8 origin 0,0 on 1x1 = [0.0, 0.0]
 result y : i32[2] at 0 origin 1,0 on 1x1";
     same(&text.replace("VALUE", "i32[2] <- i32 7"), &[]);
-    refused(&text.replace("VALUE", "f32[2] <- f32 0.0"), &[], "what a filter lets through");
+    refused(&text.replace("VALUE", "f32[2] <- [8 : f32 ; 2]"), &[], "what a filter lets through");
 }

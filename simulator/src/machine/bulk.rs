@@ -367,6 +367,7 @@ mod tests {
                 then: None,
                 at: (0, 0),
                 lanes: machine.lanes_32,
+                unknown: false,
             };
             for unused in &mut work.srcs[op.arity()..] {
                 *unused = Port::Null;
@@ -411,6 +412,7 @@ mod tests {
                 then: None,
                 at: (0, 0),
                 lanes: 1,
+                unknown: false,
             };
             run(&mut [0; 80], &mut work, &machine)
         };

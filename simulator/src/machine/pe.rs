@@ -20,6 +20,8 @@ pub(crate) struct VectorWork {
     pub(crate) at: (u16, u32),
     /// Elements that may run in one cycle.
     pub(crate) lanes: u32,
+    /// In a run for the time alone: an operand is a number that nobody computed.
+    pub(crate) unknown: bool,
 }
 
 /// An input queue of a PE.

@@ -233,5 +233,6 @@ pub(crate) fn prepare(
         then: None,
         at: (running.task, running.step),
         lanes,
+        unknown: pe.unknown.operand,
     })
 }

@@ -1,8 +1,7 @@
 //! Runs for the time alone: what is known without floating-point arithmetic is computed, what is not is marked.
 //!
-//! The rule. A number is *unknown* when it is the result of a vector instruction that has a floating-point operand or
-//! destination, when it was worked out from an unknown number, or when it is a floating-point constant. All other numbers
-//! (tables, counters, indices, whatever the host sends) are those of a run with numbers. Time depends on numbers in four ways
+//! The rule. A number is *unknown* when it is a floating-point constant (a weight), or was worked out from an unknown number. All
+//! other numbers (tables, counters, indices, whatever the host sends) are those of a run with numbers. Time depends on numbers in four ways
 //! only: through lengths, strides and addresses of operands, through branches and loops, through wavelets that start a task,
 //! and through filters by value. So a run is stopped where one of these would take an unknown number; one that comes to its
 //! end took the cycles that it takes with numbers. Bank conflicts depend on addresses, never on contents.
@@ -25,12 +24,14 @@ pub(crate) struct Unknown {
     bits: Vec<u64>,
     /// A bit for each register.
     registers: u64,
+    /// Whether an operand of the vector instruction at hand is the number in an unknown register.
+    pub(crate) operand: bool,
 }
 
 impl Unknown {
     /// Marks for so many bytes, none set.
     pub(crate) fn new(bytes: usize) -> Self {
-        Self { bits: vec![0; bytes.div_ceil(128)], registers: 0 }
+        Self { bits: vec![0; bytes.div_ceil(128)], registers: 0, operand: false }
     }
 
     /// Whether a byte range holds something unknown.
@@ -104,10 +105,9 @@ pub(crate) fn step(pe: &mut Pe, step: &Step) -> Result<(), Fault> {
                 Operand::FabIn { len, .. } | Operand::FabOut { len, .. } | Operand::Fifo { len, .. } => {
                     known(&[*len], "the length of an operand")
                 }
-                // The result of floating-point arithmetic is unknown in any case.
-                Operand::Scalar { value, dtype } if !dtype.is_float() => known(&[*value], "an integer operand"),
                 Operand::Scalar { .. } | Operand::Null => Ok(()),
             })?;
+            pe.unknown.operand = srcs.iter().any(|o| matches!(o, Operand::Scalar { value, .. } if has(*value)));
             None
         }
         _ => None,
@@ -140,23 +140,16 @@ pub(crate) fn filtered_by_value(routes: &[ColorRoute]) -> u64 {
 /// The fault of a run that needs a number that it does not have.
 pub(crate) fn needed(what: &str) -> Fault {
     Fault(format!(
-        "{what} depends on floating-point numbers, and with it the time: this program cannot be run without numerics"
+        "{what} depends on floating-point constants, and with it the time: this program cannot be run without numerics"
     ))
 }
 
 /// Whether the results of the next elements of an instruction are unknown. `runs`: whether what its sources receive is.
 pub(crate) fn is_unknown(pe: &Pe, work: &VectorWork, count: u64, runs: [bool; 3]) -> bool {
-    let float = |port: &Port| match port {
-        Port::Memory(cursor) => cursor.dtype.is_float(),
-        Port::FabIn { dtype, .. } | Port::FabOut { dtype, .. } | Port::Fifo { dtype, .. } => dtype.is_float(),
-        Port::Scalar(element) => element.is_float(),
-        Port::Null => false,
-    };
-    let sources = &work.srcs[..work.arity];
-    if float(&work.dst) || sources.iter().any(float) || runs.contains(&true) {
+    if work.unknown || runs.contains(&true) {
         return true;
     }
-    sources.iter().any(|port| match port {
+    work.srcs[..work.arity].iter().any(|port| match port {
         Port::Memory(cursor) => rows(cursor, count).any(|(start, bytes)| pe.unknown.any(start, bytes)),
         Port::Fifo { fifo, .. } => {
             pe.fifos.get(*fifo as usize).is_some_and(|f| pe.unknown.any(f.address as usize, f.words as usize * 4))
