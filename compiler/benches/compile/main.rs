@@ -18,6 +18,14 @@ fn wide_50m(bencher: Bencher) {
     compile(bencher, sizes, (96, 96));
 }
 
+/// 53 million parameters in twelve layers of width 512, as Nucleotide Transformer v2 has them, with 512 tokens, in f16 on 128x128
+/// PEs.
+#[divan::bench(sample_count = 5, sample_size = 1)]
+fn deep_50m(bencher: Bencher) {
+    let sizes = Encoder { words: 4107, layers: 12, width: 512, heads: 16, inner: 3072, tokens: 512 };
+    compile(bencher, sizes, (128, 128));
+}
+
 fn compile(bencher: Bencher, sizes: Encoder, (width, height): (u16, u16)) {
     let graph = sizes.graph();
     let machine = Machine::builtin("wse2").expect("a built-in machine");

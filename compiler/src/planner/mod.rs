@@ -13,6 +13,7 @@ use crate::cut::{self, Part};
 use crate::plan::Alternative;
 use crate::{CompileError, Options};
 use petgraph::graph::NodeIndex;
+use rayon::prelude::*;
 use search::{Span, Table};
 use waferloom_fabric::Extent;
 use waferloom_models::Graph;
@@ -175,12 +176,18 @@ struct Search<'a> {
     cuts: Vec<usize>,
     /// Columns of a unit of width.
     unit: u16,
-    /// For each width (in units, from 1), sums over the nodes before each place.
-    sums: Vec<Vec<Sums>>,
-    /// For each width, cycles of the values that flow over each cut, and their bytes.
-    flows: Vec<Vec<Sums>>,
-    /// For each width, the most working memory of the nodes: (between two places) is asked from the list.
-    working_bytes: Vec<Vec<u64>>,
+    /// For each width, in units, from 1.
+    widths: Vec<Width>,
+}
+
+/// Cycles and bytes on rectangles of one width.
+struct Width {
+    /// Sums over the nodes before each place.
+    sums: Vec<Sums>,
+    /// Cycles of the values that flow over each cut, and their bytes.
+    flows: Vec<Sums>,
+    /// Working memory of each node.
+    working_bytes: Vec<u64>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -199,40 +206,20 @@ impl<'a> Search<'a> {
         let cuts = places(graph, crossing, nodes.len());
         let unit = options.grid.width.div_ceil(MOST_WIDTHS);
         let units = options.grid.width / unit;
-        let mut search = Self { options, cuts, unit, sums: Vec::new(), flows: Vec::new(), working_bytes: Vec::new() };
-        for width in 1..=units {
-            let grid = Extent { width: width * unit, ..options.grid };
-            let (mut sums, mut working) = (vec![Sums::default()], Vec::new());
-            for &id in nodes {
-                // Other constants, such as masks, may be those of many nodes.
-                let holds_weights = matches!(graph.node(id).op, Op::MatMul | Op::Gather { .. });
-                let (cost, before) = (node_cost(graph, id, grid, options)?, sums[sums.len() - 1]);
-                sums.push(Sums {
-                    cycles: before.cycles + cost.cycles,
-                    bytes: before.bytes + if holds_weights { cost.constant_bytes } else { 0 },
-                });
-                working.push(cost.activation_bytes);
-            }
-            let flow = |&place: &usize| {
-                let values = &crossing[place];
-                let cycles = values.iter().map(|&id| handoff_cycles(graph, id, grid, options)).sum();
-                let bytes = values.iter().map(|&id| value_bytes(graph, id, grid, options)).sum();
-                Sums { cycles, bytes }
-            };
-            let flows = search.cuts.iter().map(flow).collect();
-            search.sums.push(sums);
-            search.flows.push(flows);
-            search.working_bytes.push(working);
-        }
-        Ok(search)
+        let width = |unit_count: u16| {
+            let grid = Extent { width: unit_count * unit, ..options.grid };
+            Width::new(graph, nodes, crossing, &cuts, grid, options)
+        };
+        let widths = (1..=units).into_par_iter().map(width).collect::<Result<_, _>>()?;
+        Ok(Self { options, cuts, unit, widths })
     }
 
     /// Cycles of a stage between two cuts; `None` where its weights and working memory are sure not to fit. Code and tables
     /// are not counted: layers may share them.
     fn stage_cycles(&self, from: usize, to: usize, units: usize) -> Option<u64> {
         let (first, end) = (self.cuts[from], self.cuts[to]);
-        let (sums, flows) = (&self.sums[units - 1], &self.flows[units - 1]);
-        let working = self.working_bytes[units - 1][first..end].iter().max().copied().unwrap_or(0);
+        let Width { sums, flows, working_bytes } = &self.widths[units - 1];
+        let working = working_bytes[first..end].iter().max().copied().unwrap_or(0);
         let bytes = sums[end].bytes - sums[first].bytes + working.max(flows[from].bytes).max(flows[to].bytes);
         let fits = bytes <= u64::from(self.options.machine.sram_bytes);
         fits.then(|| sums[end].cycles - sums[first].cycles + flows[from].cycles + flows[to].cycles)
@@ -240,7 +227,8 @@ impl<'a> Search<'a> {
 
     /// The best choice of each number of stages.
     fn choices(&self, most: u16) -> Vec<Choice> {
-        let table = Table::new(self.cuts.len(), self.sums.len(), |from, to, units| self.stage_cycles(from, to, units));
+        let table =
+            Table::new(self.cuts.len(), self.widths.len(), |from, to, units| self.stage_cycles(from, to, units));
         let solutions = table.solve(self.options.objective, most.into());
         solutions.into_iter().flatten().map(|spans| self.choice(&spans)).collect()
     }
@@ -257,6 +245,37 @@ impl<'a> Search<'a> {
         }
         let cycles: Vec<u64> = spans.iter().map(|span| span.cycles).collect();
         Choice { stages, estimate: estimate(&cycles) }
+    }
+}
+
+impl Width {
+    fn new(
+        graph: &Graph,
+        nodes: &[NodeIndex],
+        crossing: &[Vec<NodeIndex>],
+        cuts: &[usize],
+        grid: Extent,
+        options: &Options,
+    ) -> Result<Self, CompileError> {
+        let (mut sums, mut working_bytes) = (vec![Sums::default()], Vec::new());
+        for &id in nodes {
+            // Other constants, such as masks, may be those of many nodes.
+            let holds_weights = matches!(graph.node(id).op, Op::MatMul | Op::Gather { .. });
+            let (cost, before) = (node_cost(graph, id, grid, options)?, sums[sums.len() - 1]);
+            sums.push(Sums {
+                cycles: before.cycles + cost.cycles,
+                bytes: before.bytes + if holds_weights { cost.constant_bytes } else { 0 },
+            });
+            working_bytes.push(cost.activation_bytes);
+        }
+        let flow = |&place: &usize| {
+            let values = &crossing[place];
+            let cycles = values.iter().map(|&id| handoff_cycles(graph, id, grid, options)).sum();
+            let bytes = values.iter().map(|&id| value_bytes(graph, id, grid, options)).sum();
+            Sums { cycles, bytes }
+        };
+        let flows = cuts.iter().map(flow).collect();
+        Ok(Self { sums, flows, working_bytes })
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{Relayout, Step, Words};
 use crate::cost;
 use crate::mesh::{Axis, input};
+use rayon::prelude::*;
 use waferloom_fabric::{Dtype, Machine};
 
 impl Relayout {
@@ -12,13 +13,14 @@ impl Relayout {
     }
 
     fn step_cycles(&self, step: &Step, machine: &Machine, dtype: Dtype) -> u64 {
-        let works = (0..self.grid.pes()).map(|pe| works(step, pe, machine, dtype));
+        let pes = (0..self.grid.pes()).into_par_iter();
+        let works: Vec<Vec<Work>> = pes.map(|pe| works(step, pe, machine, dtype)).collect();
         let Some(axis) = step.axis else {
-            return works.map(|own| own.iter().map(|work| work.1).sum()).max().unwrap_or(0);
+            return works.iter().map(|own| own.iter().map(|work| work.1).sum()).max().unwrap_or(0);
         };
         let count = if axis == Axis::X { self.grid.height } else { self.grid.width };
         let mut lines: Vec<Vec<Vec<Work>>> = vec![Vec::new(); usize::from(count)];
-        for (i, works) in works.enumerate() {
+        for (i, works) in works.into_iter().enumerate() {
             let at = self.grid.coord(i);
             lines[usize::from(if axis == Axis::X { at.y } else { at.x })].push(works);
         }

@@ -70,13 +70,14 @@ struct Need {
 fn needs(source: &Distribution, target: &Distribution, map: &[u32]) -> Vec<Vec<Need>> {
     let homes = homes(source);
     let of_pe = |at: Coord| {
-        let wanted = target.tile_indices(at.x, at.y).into_iter().enumerate();
-        let found = wanted.filter_map(|(offset, index)| {
+        let wanted = target.tile_indices(at.x, at.y);
+        let mut needs = Vec::with_capacity(wanted.len());
+        needs.extend(wanted.into_iter().enumerate().filter_map(|(offset, index)| {
             let from = map[index?];
             let (column, row, from) = *homes.get(from as usize).filter(|_| from != NOWHERE)?;
             Some(Need { column: column.unwrap_or(at.x), row: row.unwrap_or(at.y), from, to: offset as u32 })
-        });
-        found.collect()
+        }));
+        needs
     };
     (0..source.grid.pes()).into_par_iter().map(|i| of_pe(source.grid.coord(i))).collect()
 }
@@ -177,7 +178,7 @@ fn step(
     }
     let first = (0..roots).find(|&root| wanted.iter().any(|line| line[root as usize])).unwrap_or(0);
     let (rank, runs) = best_runs(takes);
-    let lists = runs.iter().map(|runs| list(runs, rank)).collect();
+    let lists = runs.par_iter().map(|runs| list(runs, rank)).collect();
     let words = if axis.is_none() { Words::Even(0) } else { words(grid, axis, first, &wanted, size, dtype) };
     Step { axis, first, roots, rank, words, lists }
 }

@@ -1,5 +1,7 @@
 //! Elements to copy, joined to boxes: the fewer numbers steer a copy, the faster it is.
 
+use rayon::prelude::*;
+
 /// A copy of a box of elements: from `source` on to `target` on, over up to three dimensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Run {
@@ -83,9 +85,9 @@ fn join(runs: impl IntoIterator<Item = Run>, dim: usize) -> Vec<Run> {
 /// that rank.
 pub(super) fn best_runs(singles: Vec<Vec<Run>>) -> (usize, Vec<Vec<Run>>) {
     let mut ranked: Vec<Vec<Vec<Run>>> = Vec::with_capacity(MAX_RANK);
-    ranked.push(singles.into_iter().map(|runs| join(runs, 0)).collect());
+    ranked.push(singles.into_par_iter().map(|runs| join(runs, 0)).collect());
     for dim in 1..MAX_RANK {
-        ranked.push(ranked[dim - 1].iter().map(|runs| join(runs.iter().copied(), dim)).collect());
+        ranked.push(ranked[dim - 1].par_iter().map(|runs| join(runs.iter().copied(), dim)).collect());
     }
     let cost = |rank: usize, pes: &[Vec<Run>]| pes.iter().map(Vec::len).max().unwrap_or(0) * run_overhead(rank);
     let best = ranked.into_iter().enumerate().map(|(dim, pes)| (dim + 1, pes));

@@ -39,8 +39,24 @@ pub(crate) fn run(memory: &mut [u8], work: &mut VectorWork, machine: &Machine) -
     if let Some(done) = nest::run(memory, work, machine) {
         return Some(done);
     }
+    let bytes = memory.len();
+    walk(bytes, work, machine, |op, target, sources, count| compute(memory, op, target, sources, count))
+}
+
+/// As [`run`] over so many bytes of memory, but computes nothing.
+pub(crate) fn pass(bytes: usize, work: &mut VectorWork, machine: &Machine) -> Option<(u64, u64)> {
+    walk(bytes, work, machine, |_, _, _, _| {})
+}
+
+/// Goes through the segments of what remains of an instruction.
+fn walk(
+    bytes: usize,
+    work: &mut VectorWork,
+    machine: &Machine,
+    mut compute: impl FnMut(VectorOp, Option<Place>, [Source; 3], u64),
+) -> Option<(u64, u64)> {
     let inside = |port: &Port| match port {
-        Port::Memory(cursor) => cursor.fits(memory.len()),
+        Port::Memory(cursor) => cursor.fits(bytes),
         Port::Scalar(_) | Port::Null => true,
         _ => false,
     };
@@ -62,7 +78,7 @@ pub(crate) fn run(memory: &mut [u8], work: &mut VectorWork, machine: &Machine) -
         });
         let target = cursor(dst).map(place);
         count_stalls(&banks, &srcs[..work.arity], count, &mut stalls);
-        compute(memory, work.op, target, sources, count);
+        compute(work.op, target, sources, count);
         for port in work.srcs.iter_mut().chain([&mut work.dst]) {
             if let Port::Memory(cursor) = port {
                 cursor.advance_in_row(count);
@@ -392,6 +408,7 @@ mod tests {
                 then: None,
                 at: (0, 0),
                 lanes: machine.lanes_32,
+                unknown: false,
             };
             for unused in &mut work.srcs[op.arity()..] {
                 *unused = Port::Null;
@@ -436,6 +453,7 @@ mod tests {
                 then: None,
                 at: (0, 0),
                 lanes: 1,
+                unknown: false,
             };
             run(&mut [0; 80], &mut work, &machine)
         };

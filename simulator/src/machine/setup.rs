@@ -6,13 +6,19 @@ use super::host::{self, Sink, Source};
 use super::pe::{FifoState, InputQueue, OutputQueue, Pe, Place};
 use super::router::{Lane, Router};
 use super::steps::Shared;
-use crate::{Options, SimulateError};
+use super::unknown::{self, Unknown};
+use crate::{Engine, Options, SimulateError};
 use std::collections::BTreeMap;
 use std::path::Path;
-use waferloom_fabric::{ColorRef, Control, Coord, Direction, HostTensor, Port, PortKind, Program};
+use waferloom_fabric::{ColorRef, Control, Coord, Direction, HostTensor, Machine, Port, PortKind, Program};
 
 /// Lanes whose queues, one per port, fit a bit mask.
 const MOST_LANES: usize = 128 / 5;
+
+/// Wavelets that a link takes: what the queue at its other end holds, and those under way.
+pub(crate) fn link_room(machine: &Machine) -> u16 {
+    machine.router_queue_depth.saturating_add(machine.hop_cycles as u16 - 1)
+}
 
 /// A program made ready to run.
 pub(crate) struct Fabric<'a> {
@@ -21,6 +27,10 @@ pub(crate) struct Fabric<'a> {
     controls: Vec<Control>,
     inputs: &'a BTreeMap<String, HostTensor>,
     base_dir: &'a Path,
+    /// Whether the run is for the time alone, on an engine that can do without numbers.
+    pub(crate) without_numbers: bool,
+    /// Whether the host gets its tensors.
+    pub(crate) gives_outputs: bool,
 }
 
 fn invalid(message: String) -> SimulateError {
@@ -48,7 +58,15 @@ impl<'a> Fabric<'a> {
             let known: Vec<&str> = ports().map(|p| p.name.as_str()).collect();
             return Err(SimulateError::InputUnknown { name: name.clone(), known: known.join(", ") });
         }
-        Ok(Self { program, classes, controls, inputs, base_dir: options.base_dir.unwrap_or(Path::new(".")) })
+        Ok(Self {
+            program,
+            classes,
+            controls,
+            inputs,
+            base_dir: options.base_dir.unwrap_or(Path::new(".")),
+            without_numbers: options.timing_only && options.engine == Engine::Stream,
+            gives_outputs: !options.timing_only,
+        })
     }
 
     /// What all PEs share.
@@ -59,6 +77,8 @@ impl<'a> Fabric<'a> {
             routes: &self.program.routes,
             controls: &self.controls,
             operators: self.program.operators.len(),
+            without_numbers: self.without_numbers,
+            by_value: unknown::filtered_by_value(&self.program.routes),
         }
     }
 
@@ -122,8 +142,7 @@ impl<'a> Fabric<'a> {
                 router.lanes.push(Lane::new(index, &self.program.routes));
             }
         }
-        // A link has as much room as the queue at its other end, and the wavelets under way on it.
-        let room = machine.router_queue_depth.saturating_add(machine.hop_cycles as u16 - 1);
+        let room = link_room(machine);
         for index in 0..routers.len() {
             for lane in 0..routers[index].lanes.len() {
                 let color = routers[index].lanes[lane].color;
@@ -164,6 +183,9 @@ impl<'a> Fabric<'a> {
         let fifo_end = class.fifos.iter().map(|f| f.address.saturating_add(f.words.saturating_mul(4))).max();
         let data = class.data_bytes().max(fifo_end.unwrap_or(0));
         pe.memory = vec![0; data as usize];
+        if self.without_numbers {
+            pe.unknown = Unknown::new(data as usize);
+        }
         pe.fifos =
             class.fifos.iter().map(|f| FifoState { address: f.address, words: f.words, head: 0, filled: 0 }).collect();
         let color = |color: ColorRef| match color {
@@ -192,6 +214,14 @@ impl<'a> Fabric<'a> {
         for constant in &self.program.constants {
             let bad = |why: String| invalid(format!("constant `{}`: {why}", constant.name));
             let size = constant.dtype.bytes() as usize;
+            if self.without_numbers && constant.dtype.is_float() {
+                let (tiles, bytes) = (constant.distribution.grid, constant.distribution.tile_elements() * size);
+                for (x, y) in (0..tiles.height).flat_map(|y| (0..tiles.width).map(move |x| (x, y))) {
+                    let at = Coord { x: constant.origin.x + x, y: constant.origin.y + y };
+                    pes[grid.index(at)].unknown.set(constant.address as usize, bytes, true);
+                }
+                continue;
+            }
             let expected = (constant.distribution.elements() * size) as u64;
             let bytes = constant.payload.load(self.base_dir, expected).map_err(|e| bad(e.to_string()))?;
             let tiles = constant.distribution.grid;

@@ -1,149 +1,172 @@
 //! A router's cycle: what leaves which queue, and where it goes.
 
-use super::network::{Lane, NONE, PORTS};
+use super::network::Lane;
 use super::part::{Message, Part};
-use super::queues::Wavelet;
+use super::queues::{NONE, Queue, Wavelet, Way};
 use crate::machine::router::each_port;
 use crate::machine::steps::Shared;
 use waferloom_fabric::{Direction, PortSet, SwitchCommand};
 
-/// A queue of a router.
-#[derive(Clone, Copy)]
-struct Place {
-    /// The router's node.
-    local: usize,
-    lane: usize,
-    queue: usize,
-    port: Direction,
-}
+/// The ramp's bit in a set of ports.
+const RAMP: u8 = 1 << Direction::Ramp as u8;
 
 impl Part {
     /// Moves what can move in one router; says whether anything did.
     pub(super) fn run_router(&mut self, shared: &Shared<'_>, local: usize, now: u64) -> bool {
-        let mut used = 0u8;
-        let mut moved = false;
-        let mut ripe = u64::MAX;
         let node = &self.network.nodes[local];
-        let (first, lanes) = (node.first_lane as usize, node.lanes);
-        for bit in node.arbitration() {
-            let place = Place { local, lane: first + bit / 5, queue: first * 5 + bit, port: PORTS[bit % 5] };
-            let Some(&head) = self.network.queues.front(place.queue) else { continue };
-            if head.ready > now {
-                ripe = ripe.min(head.ready);
-                continue;
+        let first = node.first_queue;
+        let (mut used, mut ripe) = (0, u64::MAX);
+        for (place, mut bits) in node.arbitration() {
+            while bits != 0 {
+                let number = first + place + bits.trailing_zeros();
+                bits &= bits - 1;
+                let queue = &self.network.queues.queues[number as usize];
+                if queue.way == Way::Closed || queue.outputs & used != 0 {
+                    continue;
+                }
+                let (outputs, turn, way) = (queue.outputs, queue.next_turn, queue.way);
+                let head = self.network.queues.head(queue);
+                if head.ready > now {
+                    ripe = ripe.min(head.ready);
+                    continue;
+                }
+                let moved = if way == Way::Plain && head.is_data() {
+                    self.move_plain(shared, local, number, head, now)
+                } else {
+                    self.move_any(shared, local, number, head, now)
+                };
+                if moved {
+                    if used == 0 {
+                        self.network.nodes[local].turn = turn;
+                    }
+                    used |= outputs;
+                }
             }
-            let tx = self.outputs(shared, place, &head, used);
-            if tx.is_empty() {
-                continue;
-            }
-            used |= tx.0;
-            if !moved {
-                let next = (bit / 5) as u8 + 1;
-                self.network.nodes[local].turn = if next < lanes { next } else { 0 };
-            }
-            moved = true;
-            self.forward(shared, place, tx, now);
         }
         // What waits for room or for a switch is looked at again when its PE has run, or news come over a link.
-        if self.network.nodes[local].occupied != 0 {
-            if moved {
+        if self.network.nodes[local].holds_any() {
+            if used != 0 {
                 self.agenda.look_next(local);
             } else if ripe != u64::MAX {
                 self.agenda.look(local, ripe);
             }
         }
-        moved
+        used != 0
     }
 
-    /// The outputs that the head of a queue takes in this cycle; none if it cannot move.
-    fn outputs(&self, shared: &Shared<'_>, place: Place, head: &Wavelet, used: u8) -> PortSet {
-        let lane = &self.network.lanes[place.lane];
-        let tx = lane.outputs;
-        if !lane.inputs.contains(place.port) || tx.0 & used != 0 {
-            return PortSet(0);
+    /// Moves the data wavelet at the head of a queue with a plain way, if there is room.
+    #[inline]
+    fn move_plain(&mut self, shared: &Shared<'_>, local: usize, number: u32, head: Wavelet, now: u64) -> bool {
+        let queues = &self.network.queues.queues;
+        let Queue { to, to_node, below, filler, port, .. } = queues[number as usize];
+        if to != NONE && !queues[to as usize].has_room(now) || below != NONE && !queues[below as usize].has_room(now) {
+            return false;
         }
-        let has_room = |out| match out {
-            Direction::Ramp => self.ramp_has_room(shared, place.lane, head),
-            _ => lane.links[out as usize].room > 0,
-        };
-        if each_port(tx).all(has_room) { tx } else { PortSet(0) }
-    }
-
-    fn ramp_has_room(&self, shared: &Shared<'_>, lane: usize, head: &Wavelet) -> bool {
-        let Lane { input, capacity, filters, .. } = self.network.lanes[lane];
-        let dropped = match head.control {
-            0 => filters && !self.network.switches[lane].state.would_admit(head.data, shared.routes),
-            control => shared.controls[control as usize - 1].task.is_none(),
-        };
-        dropped || input != NONE && self.network.queues.len(input as usize) < capacity as usize
-    }
-
-    /// Sends the head of a queue on; its outputs have room.
-    fn forward(&mut self, shared: &Shared<'_>, place: Place, tx: PortSet, now: u64) {
-        let Place { local, lane, queue, .. } = place;
-        let Some(mut wavelet) = self.network.pop(local, queue) else { return };
-        self.network.passed(lane);
-        self.give_back(place, now);
-        if wavelet.control != 0 {
-            self.obey(shared, place, &mut wavelet, now);
+        self.network.advance(local, number, now);
+        if to != NONE {
+            let ready = now + u64::from(shared.machine.hop_cycles);
+            self.network.push(to_node as usize, to, head.at(ready));
+            self.agenda.look(to_node as usize, ready);
         }
-        for out in each_port(tx) {
+        if port == Direction::Ramp as u8 {
+            self.schedule(local, now + 1);
+        } else {
+            self.agenda.look_next(filler as usize);
+        }
+        if below != NONE {
+            let ready = now + u64::from(shared.machine.ramp_cycles);
+            self.network.queues.push(below, head.at(ready));
+            self.schedule(local, ready);
+        }
+        true
+    }
+
+    /// Moves the head of any queue, if there is room.
+    fn move_any(&mut self, shared: &Shared<'_>, local: usize, number: u32, mut head: Wavelet, now: u64) -> bool {
+        let Queue { outputs, port, filler, .. } = self.network.queues.queues[number as usize];
+        let lane = self.lane_of(local, number);
+        let queues = &self.network.queues.queues;
+        let has_room = |out: Direction| {
             if out == Direction::Ramp {
-                wavelet.ready = now + u64::from(shared.machine.ramp_cycles);
-                self.deliver(shared, local, lane, wavelet);
-                continue;
+                return self.ramp_has_room(shared, lane, head, now);
             }
-            wavelet.ready = now + u64::from(shared.machine.hop_cycles);
+            let link = &self.network.lanes[lane].links[out as usize];
+            queues.get(link.queue as usize).map_or(link.room > 0, |queue| queue.has_room(now))
+        };
+        if !each_port(PortSet(outputs)).all(has_room) {
+            return false;
+        }
+        self.network.advance(local, number, now);
+        if port == Direction::Ramp as u8 {
+            self.schedule(local, now + 1);
+        } else if filler != NONE {
+            self.agenda.look_next(filler as usize);
+        } else {
+            self.give_back_outside(local, lane, Direction::ALL[usize::from(port)]);
+        }
+        if let Some(control) = head.control_index() {
+            self.obey(shared, (local, lane), control, head.hops(), now);
+            head = head.after_hop();
+        }
+        let ready = now + u64::from(shared.machine.hop_cycles);
+        for out in each_port(PortSet(outputs & !RAMP)) {
             let link = &mut self.network.lanes[lane].links[out as usize];
-            link.room -= 1;
-            let to = link.queue;
-            if to == NONE {
-                self.leave(place, out, wavelet);
+            let (queue, peer) = (link.queue, link.node as usize);
+            if queue == NONE {
+                link.room -= 1;
+                self.leave(local, lane, out, head.at(ready));
             } else {
-                let peer = self.network.beside(local, out);
-                self.network.push(peer, to as usize, wavelet);
-                self.agenda.look(peer, wavelet.ready);
+                self.network.push(peer, queue, head.at(ready));
+                self.agenda.look(peer, ready);
             }
         }
+        if outputs & RAMP != 0 {
+            self.deliver(shared, local, lane, head.at(now + u64::from(shared.machine.ramp_cycles)));
+        }
+        true
     }
 
-    /// Lets the switch obey a control wavelet.
-    fn obey(&mut self, shared: &Shared<'_>, Place { local, lane, .. }: Place, wavelet: &mut Wavelet, now: u64) {
-        let commands = &shared.controls[wavelet.control as usize - 1].commands;
-        let command = commands.get(wavelet.hop as usize).or(commands.last()).copied().unwrap_or(SwitchCommand::Nop);
-        wavelet.hop = wavelet.hop.saturating_add(1);
+    /// The lane of a queue of a router.
+    fn lane_of(&self, local: usize, number: u32) -> usize {
+        let first = self.network.nodes[local].first_lane as usize;
+        let lanes = &self.network.lanes[first..];
+        first + lanes.iter().position(|lane| lane.queues.contains(&number)).unwrap_or(0)
+    }
+
+    fn ramp_has_room(&self, shared: &Shared<'_>, lane: usize, head: Wavelet, now: u64) -> bool {
+        let Lane { input, filters, ref state, .. } = self.network.lanes[lane];
+        let has_room = input != NONE && self.network.queues.queues[input as usize].has_room(now);
+        has_room
+            || match head.control_index() {
+                None => filters && !state.would_admit(head.word(), shared.routes),
+                Some(control) => shared.controls[control].task.is_none(),
+            }
+    }
+
+    /// Lets the switch of a lane obey a control wavelet, which `hops` routers have obeyed before.
+    fn obey(&mut self, shared: &Shared<'_>, (local, lane): (usize, usize), control: usize, hops: usize, now: u64) {
+        let commands = &shared.controls[control].commands;
+        let command = commands.get(hops).or(commands.last()).copied().unwrap_or(SwitchCommand::Nop);
         if self.network.switch(lane, |state| state.obey(command, shared.routes)) {
-            self.band.pes[local].teardowns |= 1 << self.network.switches[lane].state.color;
+            self.band.pes[local].teardowns |= 1 << self.network.lanes[lane].state.color;
             self.schedule(local, now + 1);
         }
     }
 
     /// Brings a wavelet over a link that leaves the part.
-    fn leave(&mut self, Place { local, lane, .. }: Place, out: Direction, wavelet: Wavelet) {
-        let color = self.network.switches[lane].state.color;
+    fn leave(&mut self, local: usize, lane: usize, out: Direction, wavelet: Wavelet) {
+        let color = self.network.lanes[lane].state.color;
         if let Some(to) = self.band.neighbour(local, out) {
             self.messages.push(Message::Wavelet { to, port: out.opposite(), color, wavelet });
         } else if let Some(&sink) = self.band.sink_at.get(&(self.band.global(local) as u32, out as u8, color)) {
-            self.band.sinks[sink].receive(&wavelet, wavelet.ready);
+            self.band.sinks[sink].receive(wavelet);
             self.sinks.push(sink);
         }
     }
 
-    /// Tells whoever fills a queue that it has room again.
-    fn give_back(&mut self, Place { local, lane, queue, port }: Place, now: u64) {
-        if port == Direction::Ramp {
-            return self.schedule(local, now + 1);
-        }
-        let filler = self.network.queues.filler(queue);
-        if filler != NONE {
-            self.network.free(filler);
-            let peer = self.network.beside(local, port);
-            if self.network.nodes[peer].occupied != 0 {
-                self.agenda.look_next(peer);
-            }
-            return;
-        }
-        let color = self.network.switches[lane].state.color;
+    /// Tells another part, or the host, that the queue that it fills has room again.
+    fn give_back_outside(&mut self, local: usize, lane: usize, port: Direction) {
+        let color = self.network.lanes[lane].state.color;
         if let Some(to) = self.band.neighbour(local, port) {
             self.messages.push(Message::Room { to, direction: port.opposite(), color });
         } else if let Some(&source) = self.band.source_at.get(&(self.band.global(local) as u32, port as u8, color)) {
@@ -153,13 +176,13 @@ impl Part {
 
     /// Puts a wavelet into the PE's input queue, unless the filter or the lack of a task drops it.
     fn deliver(&mut self, shared: &Shared<'_>, local: usize, lane: usize, wavelet: Wavelet) {
-        let Lane { input, filters, .. } = self.network.lanes[lane];
-        let wanted = match wavelet.control {
-            0 => !filters || self.network.switches[lane].state.admit(wavelet.data, shared.routes),
-            control => shared.controls[control as usize - 1].task.is_some(),
+        let Lane { input, filters, ref mut state, .. } = self.network.lanes[lane];
+        let wanted = match wavelet.control_index() {
+            None => !filters || state.admit(wavelet.word(), shared.routes),
+            Some(control) => shared.controls[control].task.is_some(),
         };
         if wanted && input != NONE {
-            self.network.queues.push(input as usize, wavelet);
+            self.network.queues.push(input, wavelet);
             self.schedule(local, wavelet.ready);
         }
     }

@@ -100,13 +100,12 @@ impl Part {
                     self.run_pe(shared, local, now)?;
                     happened = true;
                 }
-                if self.network.nodes[local].occupied != 0 {
+                if self.network.nodes[local].holds_any() {
                     happened |= self.run_router(shared, local, now);
                 }
             }
         }
         happened |= self.run_host(now);
-        self.network.end_cycle();
         Ok(happened)
     }
 
@@ -165,7 +164,8 @@ impl Part {
         sources.retain(|&index| {
             let source = &mut self.band.sources[index];
             if let Some((local, lane, port, wavelet)) = source.inject(now) {
-                let queue = self.network.nodes[local].first_queue() + lane * 5 + rank(port);
+                let lane = self.network.nodes[local].first_lane as usize + lane;
+                let queue = self.network.lanes[lane].queues[rank(port)];
                 self.network.push(local, queue, wavelet);
                 self.agenda.look_next(local);
                 happened = true;
@@ -195,7 +195,8 @@ impl Part {
             let local = message.to() - self.band.first;
             match message {
                 Message::Wavelet { port, color, wavelet, .. } => {
-                    if let Some(queue) = self.network.queue_of(local, color, port) {
+                    if let Some(lane) = self.network.lane_of(local, color) {
+                        let queue = self.network.lanes[lane].queues[rank(port)];
                         self.network.push(local, queue, wavelet);
                     }
                 }

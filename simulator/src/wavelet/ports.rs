@@ -44,17 +44,27 @@ impl<'a> Ports<'a> {
     pub(super) fn has_room(&self, pe: &Pe, queue: u8) -> bool {
         let out = pe.outputs.get(queue as usize).and_then(Option::as_ref);
         out.is_some_and(|out| {
-            out.lane.is_some_and(|lane| self.network.queues.len(self.network.ramp(self.node, lane)) < out.capacity)
+            out.lane.is_some_and(|lane| {
+                (self.network.queues.len(self.network.ramp(self.node, lane)) as usize) < out.capacity
+            })
         })
     }
 
-    /// Puts a wavelet into an output queue that has room.
-    pub(super) fn send(&mut self, pe: &Pe, queue: u8, data: u32, control: u16) {
+    /// Puts a word into an output queue that has room.
+    pub(super) fn send(&mut self, pe: &Pe, queue: u8, word: u32) {
+        self.push(pe, queue, Wavelet::data(self.departs, word));
+    }
+
+    /// Puts a control wavelet, 1 + its index, into an output queue that has room.
+    pub(super) fn send_control(&mut self, pe: &Pe, queue: u8, control: u16, payload: u32) {
+        self.push(pe, queue, Wavelet::control(self.departs, control, payload));
+    }
+
+    fn push(&mut self, pe: &Pe, queue: u8, wavelet: Wavelet) {
         if let Some(Some(out)) = pe.outputs.get(queue as usize)
             && let Some(lane) = out.lane
         {
-            let queue = self.network.ramp(self.node, lane);
-            self.network.push(self.node, queue, Wavelet { ready: self.departs, data, control, hop: 0 });
+            self.network.push(self.node, self.network.ramp(self.node, lane), wavelet);
         }
     }
 

@@ -1,114 +1,228 @@
-//! Queues of wavelets: rings in one allocation.
+//! Queues of wavelets: rings in one allocation, each with what the router has to know of its wavelets' way.
 
-/// A wavelet in a queue.
+use waferloom_fabric::Direction;
+
+/// A wavelet in a queue: two words, which are moved as they are.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Wavelet {
     /// First cycle in which it may move on.
     pub(super) ready: u64,
-    /// 32 bits of data, or the payload of a control wavelet.
-    pub(super) data: u32,
-    /// 0 for data, else 1 + index into the controls of the run.
-    pub(super) control: u16,
-    /// Routers that have obeyed it.
-    pub(super) hop: u8,
+    /// From the lowest bit: 32 bits of data or the payload of a control wavelet; 16 bits that are 0 for data, else 1 + index
+    /// into the controls of the run; 8 bits that count the routers that have obeyed it.
+    bits: u64,
 }
 
-/// Slots of a ring when it gets its first wavelet; how full it may get is up to who puts wavelets in.
+impl Wavelet {
+    /// A data wavelet.
+    #[inline]
+    pub(super) fn data(ready: u64, data: u32) -> Self {
+        Self { ready, bits: data.into() }
+    }
+
+    /// A control wavelet: `control` is 1 + its index.
+    pub(super) fn control(ready: u64, control: u16, payload: u32) -> Self {
+        Self { ready, bits: u64::from(payload) | u64::from(control) << 32 }
+    }
+
+    /// The same, to move on in another cycle.
+    #[inline]
+    pub(super) fn at(self, ready: u64) -> Self {
+        Self { ready, ..self }
+    }
+
+    /// Its data or payload.
+    #[inline]
+    pub(super) fn word(self) -> u32 {
+        self.bits as u32
+    }
+
+    /// Whether it is a data wavelet.
+    #[inline]
+    pub(super) fn is_data(self) -> bool {
+        self.bits >> 32 == 0
+    }
+
+    /// The index of a control wavelet among the controls.
+    #[inline]
+    pub(super) fn control_index(self) -> Option<usize> {
+        usize::from((self.bits >> 32) as u16).checked_sub(1)
+    }
+
+    /// Routers that have obeyed it.
+    pub(super) fn hops(self) -> usize {
+        (self.bits >> 48) as usize
+    }
+
+    /// The same after another router.
+    pub(super) fn after_hop(self) -> Self {
+        let hops = (self.hops() + 1).min(usize::from(u8::MAX)) as u64;
+        Self { bits: self.bits & 0xFFFF_FFFF_FFFF | hops << 48, ..self }
+    }
+}
+
+/// No such queue or node.
+pub(super) const NONE: u32 = u32::MAX;
+
+/// Slots of a queue when it gets its first wavelet.
 const FIRST_SLOTS: u32 = 4;
 
-#[derive(Clone, Copy, Debug)]
-struct Ring {
-    /// See [`Queues::filler`].
-    filler: u32,
+/// What a router does with the wavelets of a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// The switch does not take them, or a teardown has closed the route.
+    Closed,
+    /// Data go to `to` and `below`, where they exist, and nowhere else.
+    Plain,
+    /// What comes and goes otherwise: outside of the band, over several links, through a filter.
+    Special,
+}
+
+/// A queue at a router's port, or of a PE.
+#[derive(Clone, Debug)]
+pub(super) struct Queue {
+    /// The ring: its first slot and how many it has, a power of two or 0 before the first wavelet.
     start: u32,
-    /// A power of two, or 0 before the first wavelet.
     slots: u32,
     head: u32,
-    len: u32,
+    pub(super) len: u32,
+    /// Wavelets that may be in it.
+    pub(super) limit: u32,
+    /// The node whose router or PE fills it; `NONE` when that is outside of the band.
+    pub(super) filler: u32,
+    /// The cycle in which a router took the head last: whoever fills the queue sees the room from the next cycle on.
+    taken: u64,
+    /// Wavelets that a router has taken since the way changed.
+    pub(super) moved: u64,
+    /// The queue at the other end of the way's only link, and its node.
+    pub(super) to: u32,
+    pub(super) to_node: u32,
+    /// The queue of the PE below.
+    pub(super) below: u32,
+    /// The way's outputs, as the bits of a set of ports.
+    pub(super) outputs: u8,
+    pub(super) way: Way,
+    /// Its port, as a number of `Direction::ALL`.
+    pub(super) port: u8,
+    /// Place of the first queue of the lane after this one's: there the next arbitration starts when this is the first to move.
+    pub(super) next_turn: u8,
+}
+
+impl Queue {
+    /// An empty queue whose way is closed, for at most `limit` wavelets of a node through a port.
+    pub(super) fn new(limit: u32, filler: u32, port: Direction) -> Self {
+        Self {
+            start: 0,
+            slots: 0,
+            head: 0,
+            len: 0,
+            limit,
+            filler,
+            taken: u64::MAX,
+            moved: 0,
+            to: NONE,
+            to_node: NONE,
+            below: NONE,
+            outputs: 0,
+            way: Way::Closed,
+            port: port as u8,
+            next_turn: 0,
+        }
+    }
+
+    /// Whether a router may put in a wavelet in cycle `now`.
+    #[inline]
+    pub(super) fn has_room(&self, now: u64) -> bool {
+        self.len + u32::from(self.taken == now) < self.limit
+    }
+
+    /// Takes the head away.
+    #[inline]
+    pub(super) fn advance(&mut self) {
+        self.head = self.head.wrapping_add(1);
+        self.len -= 1;
+    }
+
+    /// Takes the head away in a router's cycle.
+    #[inline]
+    pub(super) fn advance_at(&mut self, now: u64) {
+        self.advance();
+        self.taken = now;
+        self.moved += 1;
+    }
+
+    /// The slot of the wavelet with so many before it.
+    #[inline]
+    fn slot(&self, place: u32) -> usize {
+        (self.start + (self.head.wrapping_add(place) & self.slots.wrapping_sub(1))) as usize
+    }
 }
 
 /// Many queues, known by their number.
 #[derive(Debug, Default)]
 pub(super) struct Queues {
-    rings: Vec<Ring>,
+    pub(super) queues: Vec<Queue>,
     slots: Vec<Wavelet>,
 }
 
 impl Queues {
-    /// Empty queues.
-    pub(super) fn new(count: usize) -> Self {
-        Self { rings: vec![Ring { filler: u32::MAX, start: 0, slots: 0, head: 0, len: 0 }; count], slots: Vec::new() }
-    }
-
-    /// How many queues there are.
-    pub(super) fn count(&self) -> usize {
-        self.rings.len()
-    }
-
     /// Wavelets in a queue.
     #[inline]
-    pub(super) fn len(&self, queue: usize) -> usize {
-        self.rings[queue].len as usize
+    pub(super) fn len(&self, queue: u32) -> u32 {
+        self.queues[queue as usize].len
     }
 
     /// The wavelet with so many before it.
     #[inline]
-    pub(super) fn get(&self, queue: usize, place: usize) -> Option<&Wavelet> {
-        let ring = &self.rings[queue];
-        if place >= ring.len as usize {
-            return None;
-        }
-        self.slots.get((ring.start + (ring.head.wrapping_add(place as u32) & (ring.slots - 1))) as usize)
+    pub(super) fn get(&self, queue: u32, place: usize) -> Option<&Wavelet> {
+        let queue = &self.queues[queue as usize];
+        if place < queue.len as usize { self.slots.get(queue.slot(place as u32)) } else { None }
     }
 
     /// The wavelet at the head.
     #[inline]
-    pub(super) fn front(&self, queue: usize) -> Option<&Wavelet> {
+    pub(super) fn front(&self, queue: u32) -> Option<&Wavelet> {
         self.get(queue, 0)
     }
 
-    /// Who fills a queue: a number of the caller's.
+    /// The wavelet at the head of a queue that is not empty.
     #[inline]
-    pub(super) fn filler(&self, queue: usize) -> u32 {
-        self.rings[queue].filler
+    pub(super) fn head(&self, queue: &Queue) -> Wavelet {
+        self.slots.get(queue.slot(0)).copied().unwrap_or_default()
     }
 
-    pub(super) fn set_filler(&mut self, queue: usize, filler: u32) {
-        self.rings[queue].filler = filler;
-    }
-
+    /// Adds a wavelet.
     #[inline]
-    pub(super) fn push(&mut self, queue: usize, wavelet: Wavelet) {
-        if self.rings[queue].len == self.rings[queue].slots {
-            self.grow(queue);
+    pub(super) fn push(&mut self, queue: u32, wavelet: Wavelet) {
+        let ring = &mut self.queues[queue as usize];
+        if ring.len == ring.slots {
+            return self.grow(queue, wavelet);
         }
-        let ring = &mut self.rings[queue];
-        let slot = ring.start + (ring.head.wrapping_add(ring.len) & (ring.slots - 1));
+        let slot = ring.slot(ring.len);
         ring.len += 1;
-        self.slots[slot as usize] = wavelet;
+        self.slots[slot] = wavelet;
     }
 
+    /// Takes the head.
     #[inline]
-    pub(super) fn pop(&mut self, queue: usize) -> Option<Wavelet> {
+    pub(super) fn pop(&mut self, queue: u32) -> Option<Wavelet> {
         let wavelet = *self.front(queue)?;
-        let ring = &mut self.rings[queue];
-        ring.head = ring.head.wrapping_add(1);
-        ring.len -= 1;
+        self.queues[queue as usize].advance();
         Some(wavelet)
     }
 
-    /// Moves a queue to the end of the slots, with twice as many; those that it leaves stay unused.
+    /// Moves a queue to the end of the slots, with twice as many, and adds a wavelet; those that it leaves stay unused.
     #[cold]
-    fn grow(&mut self, queue: usize) {
-        let ring = self.rings[queue];
-        let start = self.slots.len() as u32;
-        let slots = (ring.slots * 2).max(FIRST_SLOTS);
-        for place in 0..ring.len as usize {
+    fn grow(&mut self, queue: u32, wavelet: Wavelet) {
+        let start = self.slots.len();
+        let (old, len) = (self.queues[queue as usize].slots, self.queues[queue as usize].len);
+        for place in 0..len as usize {
             let wavelet = self.get(queue, place).copied().unwrap_or_default();
             self.slots.push(wavelet);
         }
-        self.slots.resize((start + slots) as usize, Wavelet::default());
-        self.rings[queue] = Ring { start, slots, head: 0, ..ring };
+        self.slots.push(wavelet);
+        let ring = &mut self.queues[queue as usize];
+        (ring.start, ring.slots, ring.head, ring.len) = (start as u32, (old * 2).max(FIRST_SLOTS), 0, len + 1);
+        self.slots.resize(start + ring.slots as usize, Wavelet::default());
     }
 }
 
@@ -121,19 +235,19 @@ mod tests {
     proptest! {
         /// Two queues, so that one grows past the other.
         #[test]
-        fn they_give_what_was_put_in_in_its_order(steps in prop::collection::vec((0..2usize, any::<bool>()), 0..200)) {
-            let mut queues = Queues::new(2);
+        fn they_give_what_was_put_in_in_its_order(steps in prop::collection::vec((0..2u32, any::<bool>()), 0..200)) {
+            let mut queues = Queues { queues: vec![Queue::new(9, NONE, Direction::Ramp); 2], ..Queues::default() };
             let mut expected = [VecDeque::new(), VecDeque::new()];
             for (number, (queue, push)) in steps.into_iter().enumerate() {
                 if push {
-                    queues.push(queue, Wavelet { data: number as u32, ..Wavelet::default() });
-                    expected[queue].push_back(number as u32);
+                    queues.push(queue, Wavelet::data(0, number as u32));
+                    expected[queue as usize].push_back(number as u32);
                 } else {
-                    prop_assert_eq!(queues.pop(queue).map(|w| w.data), expected[queue].pop_front());
+                    prop_assert_eq!(queues.pop(queue).map(Wavelet::word), expected[queue as usize].pop_front());
                 }
-                prop_assert_eq!(queues.len(queue), expected[queue].len());
-                for place in 0..=expected[queue].len() {
-                    prop_assert_eq!(queues.get(queue, place).map(|w| w.data), expected[queue].get(place).copied());
+                prop_assert_eq!(queues.len(queue) as usize, expected[queue as usize].len());
+                for place in 0..=expected[queue as usize].len() {
+                    prop_assert_eq!(queues.get(queue, place).map(|w| w.word()), expected[queue as usize].get(place).copied());
                 }
             }
         }

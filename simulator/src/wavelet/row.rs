@@ -4,8 +4,8 @@
 //! Such a row is taken out of the instruction, runs an element a cycle, and is put back when it is done. What an element does,
 //! waits for and costs is what [`super::element`] says for any.
 
-use super::network::{NONE, Network};
-use super::queues::Wavelet;
+use super::network::Network;
+use super::queues::{NONE, Wavelet};
 use crate::machine::bulk::{load, store};
 use crate::machine::numerics;
 use crate::machine::operand::{Cursor, Port};
@@ -50,7 +50,7 @@ pub(super) struct Row {
     ready: u64,
     /// The PE's input queue; `NONE` when there is none.
     input: u32,
-    /// The router's queue at the ramp and what it may hold; `NONE` when there is none.
+    /// The router's queue at the ramp, and what it may hold; `NONE` when there is none.
     output: u32,
     capacity: u32,
     op: VectorOp,
@@ -102,7 +102,7 @@ impl Row {
         for (i, port) in work.srcs[..work.arity].iter().enumerate() {
             row.operands[i] = match port {
                 Port::FabIn { queue, .. } if row.input == NONE => {
-                    row.input = network.input(node, *queue)? as u32;
+                    row.input = network.input(node, *queue)?;
                     Source::Input
                 }
                 Port::Memory(cursor) if !row.operands[..i].contains(&Source::Memory) => {
@@ -120,7 +120,7 @@ impl Row {
         match &work.dst {
             Port::FabOut { queue, .. } => {
                 let out = pe.outputs.get(*queue as usize)?.as_ref()?;
-                row.output = network.ramp(node, out.lane?) as u32;
+                row.output = network.ramp(node, out.lane?);
                 row.capacity = out.capacity as u32;
             }
             Port::Memory(cursor) => row.target = Some(place(cursor)),
@@ -141,24 +141,24 @@ impl Row {
         }
         let mut word = 0;
         if self.input != NONE {
-            match network.queues.front(self.input as usize) {
-                Some(head) if head.ready <= now => word = head.data,
+            match network.queues.front(self.input) {
+                Some(head) if head.ready <= now => word = head.word(),
                 head => {
                     pe.activity = Activity::FabricIn;
                     return head.map_or(u64::MAX, |head| head.ready);
                 }
             }
         }
-        if self.output != NONE && network.queues.len(self.output as usize) >= self.capacity as usize {
+        if self.output != NONE && network.queues.len(self.output) >= self.capacity {
             pe.activity = Activity::FabricOut;
             return u64::MAX;
         }
         if self.input != NONE {
-            network.queues.pop(self.input as usize);
+            network.queues.queues[self.input as usize].advance();
         }
         let result = self.element(&mut pe.memory, word);
         if self.output != NONE {
-            network.push(node, self.output as usize, Wavelet { ready: departs, data: result, control: 0, hop: 0 });
+            network.push(node, self.output, Wavelet::data(departs, result));
         }
         self.left -= 1;
         self.done += 1;
