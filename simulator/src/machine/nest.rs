@@ -325,11 +325,11 @@ impl Nest {
                         (Operand::Target, Operand::Row(b), Operand::Number(c)) => {
                             each(row, Old, Row(b), Number(c), operation);
                         }
-                        (Operand::Row(a), Operand::Row(b), Operand::Number(_)) => {
-                            each(row, Row(a), Row(b), Number(0.0), operation);
+                        (Operand::Row(a), Operand::Row(b), Operand::Number(c)) => {
+                            each(row, Row(a), Row(b), Number(c), operation);
                         }
-                        (Operand::Row(a), Operand::Number(b), Operand::Number(_)) => {
-                            each(row, Row(a), Number(b), Number(0.0), operation);
+                        (Operand::Row(a), Operand::Number(b), Operand::Number(c)) => {
+                            each(row, Row(a), Number(b), Number(c), operation);
                         }
                         _ => each(row, Any(a), Any(b), Any(c), operation),
                     }
@@ -385,5 +385,95 @@ fn each(row: &mut [[u8; 4]], a: impl Get, b: impl Get, c: impl Get, operation: i
     for (i, slot) in row.iter_mut().enumerate() {
         let old = f32::from_le_bytes(*slot);
         *slot = operation(a.get(i, old), b.get(i, old), c.get(i, old)).to_le_bytes();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::element;
+    use super::super::operand::Values;
+    use super::super::pe::Pe;
+    use super::*;
+    use proptest::prelude::*;
+    use waferloom_fabric::code::{Dim, MemDsd};
+    use waferloom_fabric::{Operand, Value};
+
+    /// Bytes that each operand has for itself: three rows of four, with strides of at most 12 and 2, end at 31 elements.
+    const REGION: i32 = 128;
+    const OPS: [VectorOp; 7] =
+        [VectorOp::Mov, VectorOp::Mac, VectorOp::Add, VectorOp::Sub, VectorOp::Mul, VectorOp::Max, VectorOp::Min];
+
+    fn vector(region: i32, dims: [(i32, i32); 2]) -> Port {
+        let dim = |(len, stride)| Dim { len: Value::Imm(len), stride: Value::Imm(stride) };
+        let dsd =
+            MemDsd { base: Value::Imm(region * REGION), offset: 0, dtype: Dtype::F32, dims: dims.map(dim).to_vec() };
+        Port::resolve(&Operand::Mem(dsd), &Values { registers: &[], params: &[] }).0
+    }
+
+    fn strides() -> impl Strategy<Value = (i32, i32)> {
+        (0..13, 0..3)
+    }
+
+    /// Ordinary numbers, zeros of both signs, infinities and NaNs.
+    fn number() -> impl Strategy<Value = f32> {
+        let special = vec![0.0, -0.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::from_bits(0xFFC1_2345), 1e-42];
+        prop_oneof![6 => -9.0..9.0f32, 1 => prop::sample::select(special)]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 4000, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_nest_does_what_single_elements_do(
+            op in prop::sample::select(OPS.to_vec()),
+            (rows, columns) in (1..4, 1..5),
+            target in strides(),
+            sources in prop::collection::vec((strides(), prop::option::of(number())), 3),
+            in_place in any::<bool>(),
+            lanes in 1..3u32,
+            numbers in prop::collection::vec(number(), 4 * REGION as usize / 4),
+        ) {
+            let machine = Machine::builtin("wse2").expect("a built-in machine");
+            let dims = |(outer, inner)| [(rows, outer), (columns, inner)];
+            let dst = vector(0, dims(target));
+            let mut srcs = [Port::Null, Port::Null, Port::Null];
+            for (i, (strides, number)) in sources.iter().take(op.arity()).enumerate() {
+                srcs[i] = match number {
+                    _ if i == 0 && in_place && op != VectorOp::Mov => dst.clone(),
+                    Some(number) => Port::Scalar(Element::Float(*number)),
+                    None => vector(i as i32 + 1, dims(*strides)),
+                };
+            }
+            let mut work = VectorWork {
+                op,
+                dst,
+                srcs,
+                arity: op.arity(),
+                remaining: (rows * columns) as u64,
+                ready: 0,
+                then: None,
+                at: (0, 0),
+                lanes,
+                unknown: false,
+            };
+            let mut memory: Vec<u8> = numbers.iter().flat_map(|x| x.to_bits().to_le_bytes()).collect();
+            let mut pe = Pe { memory: memory.clone(), ..Pe::default() };
+            let (mut single, mut busy, mut stall) = (work.clone(), 0, 0);
+            while single.remaining > 0 {
+                let mut worst = 0;
+                for _ in 0..u64::from(lanes).min(single.remaining) {
+                    let (operands, waits) =
+                        element::read_sources(&mut pe, &mut single, &machine, |_, _, _| 0).expect("inside of memory");
+                    let result = numerics::apply(single.op, operands);
+                    element::write_result(&mut pe, &mut single, result).expect("inside of memory");
+                    single.remaining -= 1;
+                    worst = worst.max(waits);
+                }
+                busy += 1;
+                stall += u64::from(worst);
+            }
+            prop_assert_eq!(run(&mut memory, &mut work, &machine), Some((busy, stall)));
+            prop_assert_eq!(memory, pe.memory);
+        }
     }
 }
