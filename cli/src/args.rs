@@ -104,7 +104,7 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) output: OutputArgs,
     /// Hold the outputs against those of an npz file; exit 1 when they differ
-    #[arg(long, value_name = "F.npz", help_heading = "Comparison")]
+    #[arg(long, value_name = "F.npz", help_heading = "Comparison", conflicts_with = "no_numerics")]
     pub(crate) expect: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) tolerance: ToleranceArgs,
@@ -145,7 +145,7 @@ pub(crate) struct SimulateArgs {
     #[command(flatten)]
     pub(crate) output: OutputArgs,
     /// Hold the outputs against those of an npz file; exit 1 when they differ
-    #[arg(long, value_name = "F.npz", help_heading = "Comparison")]
+    #[arg(long, value_name = "F.npz", help_heading = "Comparison", conflicts_with = "no_numerics")]
     pub(crate) expect: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) tolerance: ToleranceArgs,
@@ -161,7 +161,7 @@ pub(crate) struct VerifyArgs {
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
     /// The expected outputs, one entry a name
-    #[arg(long, value_name = "F.npz", help_heading = "Comparison")]
+    #[arg(long, value_name = "F.npz", help_heading = "Comparison", conflicts_with = "no_numerics")]
     pub(crate) expect: PathBuf,
     #[command(flatten)]
     pub(crate) tolerance: ToleranceArgs,
@@ -311,6 +311,10 @@ pub(crate) struct EngineArgs {
     /// Host threads of the wavelet engine; 0 lets it choose. Results are the same at any number
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) threads: usize,
+    /// Only the time: no outputs, everything else is the same. The stream engine then leaves out what depends on weights, and
+    /// refuses programs whose time does
+    #[arg(long)]
+    pub(crate) no_numerics: bool,
     /// Stop, with exit code 3, after so many cycles of one run
     #[arg(long, value_name = "N")]
     pub(crate) max_cycles: Option<u64>,
@@ -321,7 +325,7 @@ pub(crate) struct EngineArgs {
 #[command(next_help_heading = "Results")]
 pub(crate) struct OutputArgs {
     /// Write the output tensors
-    #[arg(long, value_name = "F.npz")]
+    #[arg(long, value_name = "F.npz", conflicts_with = "no_numerics")]
     pub(crate) out: Option<PathBuf>,
     /// Write the report as JSON (docs/report.md explains it)
     #[arg(long, value_name = "F.json")]

@@ -67,6 +67,7 @@ pub(crate) fn run(
         let options = waferloom_simulator::Options {
             engine: engine.engine.simulated(),
             threads: engine.threads,
+            timing_only: engine.no_numerics,
             base_dir,
             max_cycles: engine.max_cycles,
             progress: Some(&say),

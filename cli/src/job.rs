@@ -67,6 +67,9 @@ impl Job<'_> {
             items *= u64::from(self.program.items);
             notes.push(format!("the same input {} times, one behind another", self.program.items));
         }
+        if self.engine.no_numerics {
+            notes.push("no outputs: --no-numerics computes the time alone".into());
+        }
         let sequence = work.sequence.clone();
         let results = execute::run(self.program, work, self.engine, self.base_dir, &mut clock, progress)?;
         let outputs = results.outputs;

@@ -230,6 +230,10 @@ fn the_stream_engine_gives_the_same_outputs() {
             simulate(&program, &inputs, &options).unwrap_or_else(|e| panic!("{name} {engine:?}: {e}"))
         });
         assert_eq!(wavelet.outputs, stream.outputs, "{name}");
+        let timed = waferloom_simulator::Options { engine: Engine::Stream, timing_only: true, ..Default::default() };
+        let timed = simulate(&program, &inputs, &timed).unwrap_or_else(|e| panic!("{name} without numerics: {e}"));
+        let outputs = stream.outputs.clone();
+        assert_eq!(waferloom_simulator::Run { outputs, ..timed }, stream, "{name} without numerics");
         let ratio = stream.cycles as f64 / wavelet.cycles as f64;
         println!("{name}: {} and {} cycles, ratio {ratio:.3}", wavelet.cycles, stream.cycles);
         assert!((0.9..=1.1).contains(&ratio), "{name}: {} and {} cycles", wavelet.cycles, stream.cycles);

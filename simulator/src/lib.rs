@@ -42,6 +42,9 @@ pub struct Options<'a> {
     pub engine: Engine,
     /// Host threads of the wavelet engine; 0 lets it choose. The stream engine runs on one.
     pub threads: usize,
+    /// Only the time counts: the run has no outputs, all else is the same. The stream engine then leaves out all
+    /// that depends on floating-point constants, and refuses programs whose time does; the wavelet engine leaves out nothing.
+    pub timing_only: bool,
     /// Folder to which the paths of constants in files are relative; the current one when there is none.
     pub base_dir: Option<&'a Path>,
     /// Stop with an error after so many cycles.
@@ -64,7 +67,7 @@ pub struct Progress {
 /// What a run gave.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run {
-    /// The tensors of the output ports, and those that were read back from SRAM.
+    /// The tensors of the output ports, and those that were read back from SRAM; none of a run for the time alone.
     pub outputs: BTreeMap<String, HostTensor>,
     /// Cycles until the last PE was done and the last output had arrived.
     pub cycles: u64,

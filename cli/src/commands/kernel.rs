@@ -56,6 +56,7 @@ fn one(
     let options = Options {
         engine: args.engine.engine.simulated(),
         threads: args.engine.threads,
+        timing_only: args.engine.no_numerics,
         base_dir: None,
         max_cycles: args.engine.max_cycles,
         progress: Some(&say),

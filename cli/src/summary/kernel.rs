@@ -40,8 +40,13 @@ pub(crate) fn one(m: &Measurement, machine: &Machine) -> String {
     let off = format!("{:+.1} %", 100.0 * m.estimate_error());
     line(&mut out, "estimate", &format!("{} cycles ({off})", grouped(m.estimate_cycles)));
     resources(&mut out, &m.report);
-    let (absolute, relative) = (m.max_abs_error, m.max_rel_error);
-    line(&mut out, "error", &format!("max {absolute:.1e} absolute, {relative:.1e} of the largest element"));
+    let error = match (m.max_abs_error, m.max_rel_error) {
+        (Some(absolute), Some(relative)) => {
+            format!("max {absolute:.1e} absolute, {relative:.1e} of the largest element")
+        }
+        _ => "unknown: --no-numerics computes the time alone".into(),
+    };
+    line(&mut out, "error", &error);
     line(&mut out, "host time", &duration(m.report.host_seconds.compile + m.report.host_seconds.simulate));
     out
 }
@@ -64,7 +69,7 @@ pub(crate) fn sweep(names: &[&str], points: &[Point]) -> String {
                     format!("{:+.1} %", 100.0 * m.estimate_error()),
                     percent(m.report.utilisation.busy),
                     format!("{:.3}", m.report.links.peak_load),
-                    format!("{:.1e}", m.max_rel_error),
+                    m.max_rel_error.map_or("-".into(), |error| format!("{error:.1e}")),
                 ]);
             }
             Err(error) => {

@@ -79,3 +79,15 @@ fn the_published_rows_hold() {
     assert!(rows.iter().all(|r| r["verdict"] != "fails" && !r["source"].as_str().unwrap().is_empty()));
     assert_eq!(rows[0]["points"].as_array().unwrap().len(), 5 * 6);
 }
+
+#[test]
+fn the_time_alone_has_no_outputs_and_the_same_report() {
+    let bench = Bench::new();
+    let run = |more: &str| json(&bench.run(&format!("kernel gemm --set p=3 --engine stream --json {more}")));
+    let (with, without) = (run(""), run("--no-numerics"));
+    for key in ["/cycles", "/report/links", "/report/utilisation", "/report/heaviest_pes", "/report/flops"] {
+        assert_eq!(with.pointer(key), without.pointer(key), "{key}");
+    }
+    assert!(with["max_abs_error"].is_number() && without["max_abs_error"].is_null());
+    bench.refuses("simulate p.wlt --no-numerics --out out.npz", &["--no-numerics", "--out"]);
+}

@@ -44,6 +44,7 @@ pub enum Kind {
 pub struct Settings {
     kernel: &'static Kernel,
     values: BTreeMap<&'static str, String>,
+    reference: bool,
 }
 
 impl Settings {
@@ -62,7 +63,18 @@ impl Settings {
             parameter.check(value)?;
             values.insert(parameter.name, value.clone());
         }
-        Ok(Self { kernel, values })
+        Ok(Self { kernel, values, reference: true })
+    }
+
+    /// The same for an instance whose results nobody looks at.
+    #[must_use]
+    pub fn without_reference(self) -> Self {
+        Self { reference: false, ..self }
+    }
+
+    /// Whether the instance is to say what its results must be. A kernel may leave that out only when it takes long.
+    pub fn wants_reference(&self) -> bool {
+        self.reference
     }
 
     /// The name of the kernel.

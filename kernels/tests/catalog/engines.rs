@@ -2,7 +2,7 @@
 
 use super::estimates::SWEEPS;
 use super::instance;
-use waferloom_simulator::{Engine, Options, simulate};
+use waferloom_simulator::{Engine, Options, Run, simulate};
 
 #[test]
 fn engines_agree_on_every_kernel() {
@@ -15,6 +15,10 @@ fn engines_agree_on_every_kernel() {
         });
         assert_eq!(wavelet.outputs, stream.outputs, "{name} {settings}");
         assert_eq!(wavelet.links, stream.links, "{name} {settings}");
+        let timed = Options { engine: Engine::Stream, timing_only: true, ..Options::default() };
+        let timed = simulate(&instance.program, &instance.inputs, &timed).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert!(timed.outputs.is_empty());
+        assert_eq!(Run { outputs: stream.outputs.clone(), ..timed }, stream, "{name} {settings}: without numerics");
         let ratio = stream.cycles as f64 / wavelet.cycles as f64;
         let line = format!("{name} {settings}: {} and {} cycles, ratio {ratio:.3}", wavelet.cycles, stream.cycles);
         println!("{line}");

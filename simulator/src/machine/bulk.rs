@@ -35,8 +35,24 @@ impl Place {
 ///
 /// `None`, with nothing done, when an access would fail: element by element finds out which.
 pub(crate) fn run(memory: &mut [u8], work: &mut VectorWork, machine: &Machine) -> Option<(u64, u64)> {
+    let bytes = memory.len();
+    walk(bytes, work, machine, |op, target, sources, count| compute(memory, op, target, sources, count))
+}
+
+/// As [`run`] over so many bytes of memory, but computes nothing.
+pub(crate) fn pass(bytes: usize, work: &mut VectorWork, machine: &Machine) -> Option<(u64, u64)> {
+    walk(bytes, work, machine, |_, _, _, _| {})
+}
+
+/// Goes through the segments of what remains of an instruction.
+fn walk(
+    bytes: usize,
+    work: &mut VectorWork,
+    machine: &Machine,
+    mut compute: impl FnMut(VectorOp, Option<Place>, [Source; 3], u64),
+) -> Option<(u64, u64)> {
     let inside = |port: &Port| match port {
-        Port::Memory(cursor) => cursor.fits(memory.len()),
+        Port::Memory(cursor) => cursor.fits(bytes),
         Port::Scalar(_) | Port::Null => true,
         _ => false,
     };
@@ -58,7 +74,7 @@ pub(crate) fn run(memory: &mut [u8], work: &mut VectorWork, machine: &Machine) -
         });
         let target = cursor(dst).map(place);
         count_stalls(&banks, &srcs[..work.arity], count, &mut stalls);
-        compute(memory, work.op, target, sources, count);
+        compute(work.op, target, sources, count);
         for port in work.srcs.iter_mut().chain([&mut work.dst]) {
             if let Port::Memory(cursor) = port {
                 cursor.advance_in_row(count);
@@ -351,6 +367,7 @@ mod tests {
                 then: None,
                 at: (0, 0),
                 lanes: machine.lanes_32,
+                unknown: false,
             };
             for unused in &mut work.srcs[op.arity()..] {
                 *unused = Port::Null;
@@ -395,6 +412,7 @@ mod tests {
                 then: None,
                 at: (0, 0),
                 lanes: 1,
+                unknown: false,
             };
             run(&mut [0; 80], &mut work, &machine)
         };

@@ -6,6 +6,7 @@
 //! - [`pe`], [`router`], [`host`]: its parts
 //! - [`decode`], [`steps`]: code
 //! - [`operand`], [`element`], [`bulk`], [`floats`], [`numerics`]: vector instructions over memory
+//! - [`unknown`]: which numbers a run for the time alone has
 //! - [`collect`]: what a run gave
 //! - [`stall`]: who waits for what when nothing moves any more
 
@@ -23,3 +24,4 @@ pub(crate) mod router;
 pub(crate) mod setup;
 pub(crate) mod stall;
 pub(crate) mod steps;
+pub(crate) mod unknown;

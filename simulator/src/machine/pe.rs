@@ -1,6 +1,7 @@
 //! The state of a compute element: memory, registers, queues, tasks and threads.
 
 use super::operand::Port;
+use super::unknown::Unknown;
 use std::collections::VecDeque;
 use waferloom_fabric::{Completion, Coord, VectorOp};
 
@@ -19,6 +20,8 @@ pub(crate) struct VectorWork {
     pub(crate) at: (u16, u32),
     /// Elements that may run in one cycle.
     pub(crate) lanes: u32,
+    /// In a run for the time alone: an operand is a number that nobody computed.
+    pub(crate) unknown: bool,
 }
 
 /// An input queue of a PE.
@@ -89,6 +92,8 @@ pub(crate) struct Pe {
     /// Index of the class; `None` runs nothing.
     pub(crate) class: Option<u16>,
     pub(crate) memory: Vec<u8>,
+    /// What of it holds nothing, in a run for the time alone.
+    pub(crate) unknown: Unknown,
     pub(crate) registers: Vec<i32>,
     pub(crate) params: Vec<i32>,
     pub(crate) inputs: Vec<Option<InputQueue>>,

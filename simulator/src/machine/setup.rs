@@ -6,7 +6,8 @@ use super::host::{self, Sink, Source};
 use super::pe::{FifoState, InputQueue, OutputQueue, Pe, Place};
 use super::router::{Lane, Router};
 use super::steps::Shared;
-use crate::{Options, SimulateError};
+use super::unknown::{self, Unknown};
+use crate::{Engine, Options, SimulateError};
 use std::collections::BTreeMap;
 use std::path::Path;
 use waferloom_fabric::{ColorRef, Control, Coord, Direction, HostTensor, Port, PortKind, Program};
@@ -21,6 +22,10 @@ pub(crate) struct Fabric<'a> {
     controls: Vec<Control>,
     inputs: &'a BTreeMap<String, HostTensor>,
     base_dir: &'a Path,
+    /// Whether the run is for the time alone, on an engine that can do without numbers.
+    pub(crate) without_numbers: bool,
+    /// Whether the host gets its tensors.
+    pub(crate) gives_outputs: bool,
 }
 
 fn invalid(message: String) -> SimulateError {
@@ -48,7 +53,15 @@ impl<'a> Fabric<'a> {
             let known: Vec<&str> = ports().map(|p| p.name.as_str()).collect();
             return Err(SimulateError::InputUnknown { name: name.clone(), known: known.join(", ") });
         }
-        Ok(Self { program, classes, controls, inputs, base_dir: options.base_dir.unwrap_or(Path::new(".")) })
+        Ok(Self {
+            program,
+            classes,
+            controls,
+            inputs,
+            base_dir: options.base_dir.unwrap_or(Path::new(".")),
+            without_numbers: options.timing_only && options.engine == Engine::Stream,
+            gives_outputs: !options.timing_only,
+        })
     }
 
     /// What all PEs share.
@@ -59,6 +72,8 @@ impl<'a> Fabric<'a> {
             routes: &self.program.routes,
             controls: &self.controls,
             operators: self.program.operators.len(),
+            without_numbers: self.without_numbers,
+            by_value: unknown::filtered_by_value(&self.program.routes),
         }
     }
 
@@ -164,6 +179,9 @@ impl<'a> Fabric<'a> {
         let fifo_end = class.fifos.iter().map(|f| f.address.saturating_add(f.words.saturating_mul(4))).max();
         let data = class.data_bytes().max(fifo_end.unwrap_or(0));
         pe.memory = vec![0; data as usize];
+        if self.without_numbers {
+            pe.unknown = Unknown::new(data as usize);
+        }
         pe.fifos =
             class.fifos.iter().map(|f| FifoState { address: f.address, words: f.words, head: 0, filled: 0 }).collect();
         let color = |color: ColorRef| match color {
@@ -192,6 +210,14 @@ impl<'a> Fabric<'a> {
         for constant in &self.program.constants {
             let bad = |why: String| invalid(format!("constant `{}`: {why}", constant.name));
             let size = constant.dtype.bytes() as usize;
+            if self.without_numbers && constant.dtype.is_float() {
+                let (tiles, bytes) = (constant.distribution.grid, constant.distribution.tile_elements() * size);
+                for (x, y) in (0..tiles.height).flat_map(|y| (0..tiles.width).map(move |x| (x, y))) {
+                    let at = Coord { x: constant.origin.x + x, y: constant.origin.y + y };
+                    pes[grid.index(at)].unknown.set(constant.address as usize, bytes, true);
+                }
+                continue;
+            }
             let expected = (constant.distribution.elements() * size) as u64;
             let bytes = constant.payload.load(self.base_dir, expected).map_err(|e| bad(e.to_string()))?;
             let tiles = constant.distribution.grid;

@@ -16,6 +16,10 @@ pub(crate) struct Shared<'a> {
     pub(crate) controls: &'a [waferloom_fabric::Control],
     /// How many operators the program lists.
     pub(crate) operators: usize,
+    /// Whether the run is for the time alone: see [`unknown`].
+    pub(crate) without_numbers: bool,
+    /// Colours that some router filters by value, a bit each.
+    pub(crate) by_value: u64,
 }
 
 /// Picks the next task: control tasks in the order of arrival, then teardowns, then the lowest id that can run.
@@ -229,5 +233,6 @@ pub(crate) fn prepare(
         then: None,
         at: (running.task, running.step),
         lanes,
+        unknown: pe.unknown.operand,
     })
 }

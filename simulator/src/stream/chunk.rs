@@ -3,10 +3,11 @@
 use super::Stream;
 use super::pe::account;
 use super::run::{Run, Sender};
-use super::values::{Sent, in_memory_part, values};
+use super::values::{Sent, in_memory_part, in_memory_part_timed, values, values_timed};
 use crate::machine::element::{self, Fault, Wait};
 use crate::machine::operand::Port;
 use crate::machine::pe::{Activity, VectorWork};
+use crate::machine::unknown;
 use waferloom_fabric::Direction;
 
 /// Elements that are run in one go. Longer instructions are cut, so that a run can be stopped within them and what is under
@@ -102,6 +103,13 @@ impl Stream<'_> {
         Ok(count)
     }
 
+    /// A filter by value would have to look at words that nobody computed.
+    pub(super) fn refuse_filter_by_value(&self, pe: usize, queue: u8, unknown: bool) -> Result<(), Fault> {
+        let output = self.band.pes[pe].outputs.get(usize::from(queue)).copied().flatten();
+        let filtered = output.is_some_and(|out| self.shared.by_value >> out.color & 1 == 1);
+        if unknown && filtered { Err(unknown::needed("what a filter lets through")) } else { Ok(()) }
+    }
+
     /// Runs elements whose wavelets are known and for whose results there is room.
     pub(super) fn elements(&mut self, pe: usize, work: &mut VectorWork, possible: Possible) -> Result<(), Fault> {
         let now = self.now;
@@ -122,10 +130,13 @@ impl Stream<'_> {
             }
         }
         let state = &mut self.band.pes[pe];
+        let without_numbers = self.shared.without_numbers;
         let (data, busy, stall) = if in_memory {
-            let (busy, stall) = in_memory_part(state, work, machine, count)?;
+            let part = if without_numbers { in_memory_part_timed } else { in_memory_part };
+            let (busy, stall) = part(state, work, machine, count)?;
             (Sent::Nothing, busy, stall)
         } else {
+            let values = if without_numbers { values_timed } else { values };
             let (data, stall) = values(state, work, machine, &taken, count, &mut self.payloads)?;
             (data, count, stall)
         };
@@ -146,6 +157,7 @@ impl Stream<'_> {
             && let Some(node) = self.out(pe, queue)
             && let Some(run) = data.into_run(times, Sender::Pe(pe as u32), &mut self.payloads)
         {
+            self.refuse_filter_by_value(pe, queue, run.is_unknown())?;
             if sent_at.is_some() {
                 self.bring(&run);
             } else {

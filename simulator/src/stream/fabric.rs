@@ -4,6 +4,7 @@ use super::Stream;
 use super::calendar::Event;
 use super::host;
 use super::nodes::{End, NONE};
+use super::payload::Payload;
 use super::run::{Run, Sender};
 use crate::machine::router::{Lane, each_port};
 use waferloom_fabric::{Direction, SwitchCommand};
@@ -113,7 +114,12 @@ impl Stream<'_> {
         let state = self.lane(node);
         let Some(queues) = &self.nodes.list[node].queues else { return true };
         let dropped = |run: &Run| match run.control {
-            0 => run.words(&self.payloads).iter().all(|&word| !state.would_admit(word, self.shared.routes)),
+            0 => {
+                let words = run.words(&self.payloads);
+                // Nothing unknown comes to a filter by value.
+                let word = |i: u64| words.get(i as usize).copied().unwrap_or(0);
+                (0..run.count).all(|i| !state.would_admit(word(i), self.shared.routes))
+            }
             control => self.shared.controls[control as usize - 1].task.is_none(),
         };
         queues.iter().filter_map(|q| q.head()).all(dropped)
@@ -261,7 +267,10 @@ impl Stream<'_> {
         let state = &mut self.band.routers[slot.router as usize].lanes[slot.lane as usize];
         let mut words = self.payloads.empty();
         let mut times = None;
-        for (i, &word) in (0..).zip(arriving.words(&self.payloads)) {
+        let all = arriving.words(&self.payloads);
+        for i in 0..arriving.count {
+            // Nothing unknown comes to a filter by value.
+            let word = all.get(i as usize).copied().unwrap_or(0);
             if state.admit(word, self.shared.routes) {
                 let time = arriving.time(i);
                 times = Some(times.map_or((time, time), |(first, _)| (first, time)));
@@ -269,7 +278,7 @@ impl Stream<'_> {
             }
         }
         let (count, times) = (words.len(), times?);
-        let payload = self.payloads.keep(words);
+        let payload = if arriving.is_unknown() { Payload::UNKNOWN } else { self.payloads.keep(words) };
         Some(Run { hops: arriving.hops, ..Run::new(payload, count, times, 0, arriving.sender) })
     }
 }

@@ -57,6 +57,8 @@ pub(super) fn receive(sink: &mut Sink, run: &Run, payloads: &Payloads) {
     if run.control == 0 {
         let before = sink.data.len();
         sink.data.extend_from_slice(run.words(payloads));
+        // What is unknown counts all the same.
+        sink.data.resize(before + run.count as usize, 0);
         for end in before + 1..=sink.data.len() {
             if end.is_multiple_of(sink.item_wavelets) {
                 sink.item_ends.push(run.time((end - before - 1) as u64));

@@ -4,6 +4,11 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Payload(u32);
 
+impl Payload {
+    /// Words that nobody computed, in a run for the time alone.
+    pub(super) const UNKNOWN: Self = Self(u32::MAX);
+}
+
 /// Words, and how many runs still need them.
 #[derive(Debug, Default)]
 struct Buffer {
@@ -39,13 +44,16 @@ impl Payloads {
         Payload(index)
     }
 
+    /// The words; none when they are unknown.
     pub(super) fn words(&self, payload: Payload) -> &[u32] {
-        &self.buffers[payload.0 as usize].words
+        self.buffers.get(payload.0 as usize).map_or(&[], |buffer| &buffer.words)
     }
 
     /// Another run needs the words.
     pub(super) fn share(&mut self, payload: Payload) {
-        self.buffers[payload.0 as usize].users += 1;
+        if let Some(buffer) = self.buffers.get_mut(payload.0 as usize) {
+            buffer.users += 1;
+        }
     }
 
     /// A run does not need them any more.
@@ -57,7 +65,7 @@ impl Payloads {
 
     /// As [`Payloads::release`]; gives the words when it was the last that needed them.
     pub(super) fn take(&mut self, payload: Payload) -> Option<Vec<u32>> {
-        let buffer = &mut self.buffers[payload.0 as usize];
+        let buffer = self.buffers.get_mut(payload.0 as usize)?;
         buffer.users -= 1;
         (buffer.users == 0).then(|| {
             self.unused.push(payload.0);

@@ -9,7 +9,7 @@ use crate::machine::decode::{Step, TaskCode};
 use crate::machine::element::{self, Fault, Wait};
 use crate::machine::operand::Port;
 use crate::machine::pe::{Activity, InOperator, Pe, Running};
-use crate::machine::{bulk, steps as execute};
+use crate::machine::{bulk, steps as execute, unknown};
 use std::ops::Range;
 use waferloom_fabric::{Direction, Dtype, Machine};
 
@@ -132,12 +132,16 @@ impl Stream<'_> {
             if time > self.now {
                 return Ok(Main::Later);
             }
-            if !self.start_task(pe, tasks) {
+            if !self.start_task(pe, tasks)? {
                 return Ok(Main::Ends);
             }
             return Ok(self.book(pe, time, u64::from(machine.task_switch_cycles)));
         };
-        match &tasks[running.task as usize].steps[running.step as usize] {
+        let step = &tasks[running.task as usize].steps[running.step as usize];
+        if self.shared.without_numbers {
+            unknown::step(&mut self.band.pes[pe], step)?;
+        }
+        match step {
             Step::Mark { operator, plus } => {
                 let operator = i64::from(*operator) + i64::from(execute::value(&self.band.pes[pe], *plus));
                 self.mark(pe, operator, time)?;
@@ -193,7 +197,7 @@ impl Stream<'_> {
         Main::Took(cycles)
     }
 
-    fn start_task(&mut self, pe: usize, tasks: &[TaskCode]) -> bool {
+    fn start_task(&mut self, pe: usize, tasks: &[TaskCode]) -> Result<bool, Fault> {
         let (now, queues) = (self.now, self.queues(pe));
         let (inputs, payloads) = (&mut self.inputs[queues], &mut self.payloads);
         let mut taken = None;
@@ -201,14 +205,18 @@ impl Stream<'_> {
             let queue = inputs.get_mut(queue as usize)?;
             queue.head().filter(|run| run.control == 0 && run.first <= now)?;
             taken = queue.take(1, payloads);
-            taken.as_ref()?.words(payloads).first().copied()
+            Some(taken.as_ref()?.words(payloads).first().copied().unwrap_or(0))
         });
         if let Some(run) = taken {
+            if run.is_unknown() {
+                return Err(unknown::needed("a word that starts a task"));
+            }
+            unknown::word_has_come(&mut self.band.pes[pe]);
             self.payloads.release(run.payload);
             self.wake_occupied(pe, now);
             self.tell(run.sender, now + u64::from(run.hops));
         }
-        started
+        Ok(started)
     }
 
     fn mark(&mut self, pe: usize, operator: i64, time: u64) -> Result<(), Fault> {
@@ -278,7 +286,11 @@ impl Stream<'_> {
         if element::in_memory(&work)
             && work.remaining <= MOST_AT_ONCE
             && state.microthreads.iter().all(Option::is_none)
-            && let Some((busy, stall)) = bulk::run(&mut state.memory, &mut work, machine)
+            && let Some((busy, stall)) = if self.shared.without_numbers {
+                unknown::in_memory(state, &mut work, machine)
+            } else {
+                bulk::run(&mut state.memory, &mut work, machine)
+            }
         {
             let cycles = startup + busy + stall;
             account(state, (time, time + cycles), startup + busy, stall, Activity::Busy);

@@ -35,9 +35,14 @@ impl Run {
         Self { payload, start: 0, count: count as u64, first, last, control, hops: 0, sender }
     }
 
-    /// Its words.
+    /// Its words; none when they are unknown.
     pub(super) fn words<'p>(&self, payloads: &'p Payloads) -> &'p [u32] {
-        &payloads.words(self.payload)[self.start as usize..self.start as usize + self.count as usize]
+        payloads.words(self.payload).get(self.start as usize..self.start as usize + self.count as usize).unwrap_or(&[])
+    }
+
+    /// Whether nobody computed its words.
+    pub(super) fn is_unknown(&self) -> bool {
+        self.payload == Payload::UNKNOWN
     }
 
     /// When a wavelet may move on.

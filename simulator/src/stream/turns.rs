@@ -2,6 +2,7 @@
 
 use super::Stream;
 use super::chunk::MOST_AT_ONCE;
+use super::payload::Payload;
 use super::pe::{Main, account};
 use super::run::{Queue, Run, Sender};
 use crate::machine::decode::TaskCode;
@@ -9,6 +10,7 @@ use crate::machine::element::{self, Fault, Wait};
 use crate::machine::numerics;
 use crate::machine::operand::Port;
 use crate::machine::pe::{Activity, Pe, VectorWork};
+use crate::machine::unknown;
 use waferloom_fabric::Direction;
 
 /// Cycles after which a PE looks at what has come in the meantime.
@@ -26,6 +28,8 @@ struct Turn {
     last: u64,
     /// What it sends.
     words: Vec<u32>,
+    /// Whether any of that is unknown.
+    unknown: bool,
 }
 
 impl Stream<'_> {
@@ -109,7 +113,16 @@ impl Stream<'_> {
             }
             if let Some(work) = self.take_work(pe, thread) {
                 let possible = self.possible_soon(pe, &work);
-                list.push(Turn { thread, work, possible, done: 0, first: 0, last: 0, words: Vec::new() });
+                list.push(Turn {
+                    thread,
+                    work,
+                    possible,
+                    done: 0,
+                    first: 0,
+                    last: 0,
+                    words: Vec::new(),
+                    unknown: false,
+                });
             }
         }
         if let [only] = list.as_slice()
@@ -235,12 +248,26 @@ impl Stream<'_> {
     fn one(&mut self, pe: usize, turn: &mut Turn, time: u64) -> Result<u64, Fault> {
         let machine = self.shared.machine;
         let (first, inputs, payloads) = (self.first_input[pe] as usize, &self.inputs, &self.payloads);
-        let Turn { work, words, done, .. } = turn;
+        let Turn { work, words, done, unknown, .. } = turn;
+        let without_numbers = self.shared.without_numbers;
         let lanes = if element::in_memory(work) { u64::from(work.lanes).max(1).min(work.remaining) } else { 1 };
         let twins = twins(work) > 1;
         let mut worst = 0;
         for _ in 0..lanes {
             let index = *done;
+            if without_numbers {
+                let run = |source: usize| match work.srcs[source] {
+                    Port::FabIn { queue, .. } => {
+                        let index = index + if twins { source as u64 } else { 0 };
+                        inputs[first + queue as usize].nth(index).is_some_and(|(run, _)| run.is_unknown())
+                    }
+                    _ => false,
+                };
+                let state = &mut self.band.pes[pe];
+                let result = unknown::is_unknown(state, work, 1, [0, 1, 2].map(run));
+                unknown::mark(state, &work.dst, 1, result);
+                *unknown |= result;
+            }
             let take = |_: &mut Pe, source: usize, queue: u8| {
                 let index = index + if twins { source as u64 } else { 0 };
                 let found = inputs[first + queue as usize].nth(index);
@@ -288,7 +315,7 @@ impl Stream<'_> {
         {
             let delay = 1 + u64::from(self.shared.machine.ramp_cycles);
             let times = (turn.first + delay, turn.last + delay);
-            let payload = self.payloads.keep(turn.words.clone());
+            let payload = if turn.unknown { Payload::UNKNOWN } else { self.payloads.keep(turn.words.clone()) };
             self.send(node, Direction::Ramp, Run::new(payload, turn.words.len(), times, 0, Sender::Pe(pe as u32)));
         }
     }

@@ -1,12 +1,13 @@
 //! The numbers of some elements of an instruction at once.
 
-use super::payload::Payloads;
+use super::payload::{Payload, Payloads};
 use super::run::{Run, Sender};
 use crate::machine::bulk;
 use crate::machine::element::{self, Fault};
 use crate::machine::numerics::{self, Element};
 use crate::machine::operand::{Cursor, Port};
 use crate::machine::pe::{Pe, VectorWork};
+use crate::machine::unknown;
 use std::ops::Range;
 use waferloom_fabric::{Dtype, Machine, VectorOp};
 
@@ -14,6 +15,8 @@ use waferloom_fabric::{Dtype, Machine, VectorOp};
 pub(super) enum Sent {
     Nothing,
     New(Vec<u32>),
+    /// So many words that nobody computed.
+    Unknown(usize),
     /// The wavelets of a run as they came.
     Same(Run),
 }
@@ -27,6 +30,7 @@ impl Sent {
                 let count = words.len();
                 Some(Run::new(payloads.keep(words), count, times, 0, sender))
             }
+            Sent::Unknown(count) => Some(Run::new(Payload::UNKNOWN, count, times, 0, sender)),
             Sent::Same(run) => {
                 payloads.share(run.payload);
                 Some(Run { hops: 0, sender, ..run.at(times.0, times.1) })
@@ -50,6 +54,57 @@ pub(super) fn in_memory_part(
     };
     work.remaining = rest;
     done
+}
+
+/// The same in a run for the time alone.
+pub(super) fn in_memory_part_timed(
+    pe: &mut Pe,
+    work: &mut VectorWork,
+    machine: &Machine,
+    count: u64,
+) -> Result<(u64, u64), Fault> {
+    let rest = work.remaining - count;
+    work.remaining = count;
+    let unknown = unknown::is_unknown(pe, work, count, [false; 3]);
+    let target = work.dst.clone();
+    let done = match unknown::in_memory(pe, work, machine) {
+        Some(done) => Ok(done),
+        None => one_by_one(pe, work, machine),
+    };
+    unknown::mark(pe, &target, count, unknown);
+    work.remaining = rest;
+    done
+}
+
+/// As [`values`] in a run for the time alone.
+pub(super) fn values_timed(
+    pe: &mut Pe,
+    work: &mut VectorWork,
+    machine: &Machine,
+    taken: &[Option<Run>; 3],
+    count: u64,
+    payloads: &mut Payloads,
+) -> Result<(Sent, u64), Fault> {
+    let runs = [&taken[0], &taken[1], &taken[2]].map(|run| run.as_ref().is_some_and(Run::is_unknown));
+    let unknown = unknown::is_unknown(pe, work, count, runs);
+    let target = work.dst.clone();
+    let passed = if unknown { unknown::pass(pe, work, machine, count) } else { None };
+    unknown::mark(pe, &target, count, unknown);
+    let (sent, stall) = match passed {
+        Some(stall) => (Sent::Unknown(count as usize), stall),
+        None => values(pe, work, machine, taken, count, payloads)?,
+    };
+    let sends = matches!(target, Port::FabOut { .. });
+    Ok((
+        if unknown && sends {
+            Sent::Unknown(count as usize)
+        } else if sends {
+            sent
+        } else {
+            Sent::Nothing
+        },
+        stall,
+    ))
 }
 
 /// The same element by element, which finds out what access fails.

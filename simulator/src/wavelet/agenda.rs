@@ -6,36 +6,43 @@ use std::collections::BinaryHeap;
 /// Cycles ahead for which there is a list each; what is later lies in a heap.
 const AHEAD: u64 = 256;
 
-/// A set of nodes: a bit each, and a bit for each word of these that is not 0.
+/// Nodes of a block.
+const BLOCK: usize = 64;
+
+/// A set of nodes: a byte each, and one for each block with a node. Bytes are written without being read, which bits are not.
 #[derive(Debug)]
 struct Set {
-    words: Vec<u64>,
-    used: Vec<u64>,
+    nodes: Vec<u8>,
+    blocks: Vec<u8>,
 }
 
 impl Set {
     fn new(nodes: usize) -> Self {
-        let words = nodes.div_ceil(64);
-        Self { words: vec![0; words], used: vec![0; words.div_ceil(64)] }
+        let blocks = nodes.div_ceil(BLOCK);
+        Self { nodes: vec![0; blocks * BLOCK], blocks: vec![0; blocks.next_multiple_of(8)] }
     }
 
     #[inline]
     fn insert(&mut self, node: usize) {
-        let word = node / 64;
-        self.words[word] |= 1 << (node % 64);
-        self.used[word / 64] |= 1 << (word % 64);
+        self.nodes[node] = 1;
+        self.blocks[node / BLOCK] = 1;
     }
 
-    fn is_empty(&self) -> bool {
-        self.used.iter().all(|&used| used == 0)
+    /// The first block from a given one on that has a node.
+    fn find(&self, from: usize) -> Option<usize> {
+        Some(from + self.blocks.get(from..)?.iter().position(|&block| block != 0)?)
     }
 
-    /// Takes the 64 nodes around the first one: the number of the first of the 64, and a bit each.
-    fn take(&mut self) -> Option<(usize, u64)> {
-        let place = self.used.iter().position(|&used| used != 0)?;
-        let word = place * 64 + self.used[place].trailing_zeros() as usize;
-        self.used[place] &= self.used[place] - 1;
-        Some((word * 64, std::mem::take(&mut self.words[word])))
+    /// Takes the nodes of a block: a bit each.
+    fn take(&mut self, block: usize) -> u64 {
+        self.blocks[block] = 0;
+        let mut bits = 0;
+        for (i, bytes) in self.nodes[block * BLOCK..][..BLOCK].as_chunks_mut::<8>().0.iter_mut().enumerate() {
+            // The product brings the lowest bit of each byte into the highest byte.
+            let eight = u64::from_le_bytes(std::mem::take(bytes)).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+            bits |= eight << (i * 8);
+        }
+        bits
     }
 }
 
@@ -45,6 +52,8 @@ pub(super) struct Agenda {
     /// The cycle at hand.
     now: u64,
     today: Set,
+    /// Blocks before this one have been taken.
+    block: usize,
     /// Of the cycle after `now`, which most are.
     next: Set,
     /// By cycle modulo [`AHEAD`].
@@ -58,6 +67,7 @@ impl Agenda {
         Self {
             now: 0,
             today: Set::new(nodes),
+            block: 0,
             next: Set::new(nodes),
             soon: vec![Vec::new(); AHEAD as usize],
             later: BinaryHeap::new(),
@@ -92,7 +102,7 @@ impl Agenda {
         if cycle == self.now {
             return;
         }
-        self.now = cycle;
+        (self.now, self.block) = (cycle, 0);
         std::mem::swap(&mut self.today, &mut self.next);
         for node in self.soon[(cycle % AHEAD) as usize].drain(..) {
             self.today.insert(node as usize);
@@ -107,12 +117,14 @@ impl Agenda {
 
     /// Takes up to 64 nodes of the cycle at hand, in the order of their numbers: the number of the first, and a bit each.
     pub(super) fn take(&mut self) -> Option<(usize, u64)> {
-        self.today.take()
+        let block = self.today.find(self.block)?;
+        self.block = block + 1;
+        Some((block * BLOCK, self.today.take(block)))
     }
 
     /// The next cycle with an entry; `u64::MAX` when there is none.
     pub(super) fn next_cycle(&self) -> u64 {
-        if !self.next.is_empty() {
+        if self.next.find(0).is_some() {
             return self.now + 1;
         }
         let listed = |cycle: &u64| !self.soon[(*cycle % AHEAD) as usize].is_empty();

@@ -19,12 +19,10 @@ pub(super) fn waits(pe: &Pe, ports: &Ports<'_>, work: &VectorWork, now: u64) -> 
                 // Two sources may read the same queue: each takes a wavelet.
                 let same = |p: &&Port| matches!(p, Port::FabIn { queue: q, .. } if q == queue);
                 let earlier = if i == 0 { 0 } else { work.srcs[..i].iter().filter(same).count() };
-                match ports.get(*queue, earlier) {
-                    Some(&Wavelet { ready, control: 0, .. }) if ready <= now => {}
-                    Some(&Wavelet { ready, control: 0, .. }) => {
-                        return Some(Wait { activity: Activity::FabricIn, until: ready });
-                    }
-                    _ => return Some(Wait { activity: Activity::FabricIn, until: u64::MAX }),
+                let wavelet = ports.get(*queue, earlier).filter(|wavelet| wavelet.control_index().is_none());
+                let until = wavelet.map_or(u64::MAX, |wavelet| wavelet.ready);
+                if until > now {
+                    return Some(Wait { activity: Activity::FabricIn, until });
                 }
             }
             Port::Fifo { fifo, .. } => {
@@ -61,7 +59,7 @@ fn move_word(pe: &mut Pe, ports: &mut Ports<'_>, work: &mut VectorWork) -> Resul
     match (&mut work.srcs[0], &mut work.dst) {
         (Port::FabIn { queue: from, dtype: a }, Port::FabOut { queue: to, dtype: b }) if word(*a) && a == b => {
             let bits = take(ports, *from);
-            ports.send(pe, *to, bits, 0);
+            ports.send(pe, *to, bits);
         }
         (Port::FabIn { queue, dtype }, Port::Memory(cursor)) if word(*dtype) && *dtype == cursor.dtype => {
             let (bits, address) = (take(ports, *queue), cursor.address());
@@ -71,7 +69,7 @@ fn move_word(pe: &mut Pe, ports: &mut Ports<'_>, work: &mut VectorWork) -> Resul
         (Port::Memory(cursor), Port::FabOut { queue, dtype }) if word(*dtype) && *dtype == cursor.dtype => {
             let bits = read(pe, cursor.address(), 4)?;
             cursor.advance();
-            ports.send(pe, *queue, bits, 0);
+            ports.send(pe, *queue, bits);
         }
         _ => return Ok(false),
     }
@@ -80,14 +78,14 @@ fn move_word(pe: &mut Pe, ports: &mut Ports<'_>, work: &mut VectorWork) -> Resul
 
 /// The next wavelet of an input queue that has one.
 fn take(ports: &mut Ports<'_>, queue: u8) -> u32 {
-    ports.pop(queue).map_or(0, |wavelet| wavelet.data)
+    ports.pop(queue).map_or(0, Wavelet::word)
 }
 
 fn run_any(pe: &mut Pe, ports: &mut Ports<'_>, work: &mut VectorWork, machine: &Machine) -> Result<u32, Fault> {
     let (values, stall) = read_sources(pe, work, machine, |_, _, queue| take(ports, queue))?;
     let result = numerics::apply(work.op, values);
     if let Port::FabOut { queue, dtype } = &work.dst {
-        ports.send(pe, *queue, result.to_bits(*dtype), 0);
+        ports.send(pe, *queue, result.to_bits(*dtype));
     } else {
         write_result(pe, work, result)?;
     }

@@ -91,13 +91,13 @@ fn take_controls(shared: &Shared<'_>, pe: &mut Pe, ports: &mut Ports<'_>, now: u
         return;
     }
     for queue in 0..pe.inputs.len() as u8 {
-        while let Some(&Wavelet { ready, data: payload, control: control @ 1.., .. }) = ports.front(queue) {
-            if ready > now {
-                break;
-            }
+        while let Some(&head) = ports.front(queue)
+            && let Some(control) = head.control_index()
+            && head.ready <= now
+        {
             ports.pop(queue);
-            if let Some(task) = shared.controls[control as usize - 1].task {
-                pe.controls.push_back((task, payload));
+            if let Some(task) = shared.controls[control].task {
+                pe.controls.push_back((task, head.word()));
             }
         }
     }
@@ -105,8 +105,8 @@ fn take_controls(shared: &Shared<'_>, pe: &mut Pe, ports: &mut Ports<'_>, now: u
 
 /// The data wavelet at the head of an input queue, if it is there now.
 fn take_word(ports: &mut Ports<'_>, queue: u8, now: u64) -> Option<u32> {
-    let arrived = ports.front(queue).is_some_and(|head| head.control == 0 && head.ready <= now);
-    if arrived { ports.pop(queue).map(|wavelet| wavelet.data) } else { None }
+    let arrived = ports.front(queue).is_some_and(|head| head.control_index().is_none() && head.ready <= now);
+    if arrived { ports.pop(queue).map(Wavelet::word) } else { None }
 }
 
 fn microthread(
@@ -226,7 +226,7 @@ fn timed_step(
                 return Ok(Turn::Waits(Wait { activity: Activity::FabricOut, until: u64::MAX }));
             }
             let payload = value(pe, *payload) as u32 & 0xFFFF;
-            ports.send(pe, *queue, payload, control + 1);
+            ports.send_control(pe, *queue, control + 1, payload);
         }
         Step::SetPosition { color, position } => {
             ports.set_position(*color, *position, shared.routes);

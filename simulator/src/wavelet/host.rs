@@ -17,7 +17,7 @@ impl Source {
         self.next += 1;
         self.credits -= 1;
         self.earliest = now + self.interval;
-        Some((self.local, self.lane, self.direction, Wavelet { ready: now + 1, data, control: 0, hop: 0 }))
+        Some((self.local, self.lane, self.direction, Wavelet::data(now + 1, data)))
     }
 
     /// When it can send next by itself.
@@ -28,9 +28,10 @@ impl Source {
 
 impl Sink {
     /// Takes a wavelet from the link; a control wavelet ends here without a trace.
-    pub(super) fn receive(&mut self, wavelet: &Wavelet, ready: u64) {
-        if wavelet.control == 0 {
-            self.data.push(wavelet.data);
+    pub(super) fn receive(&mut self, wavelet: Wavelet) {
+        let ready = wavelet.ready;
+        if wavelet.control_index().is_none() {
+            self.data.push(wavelet.word());
             if self.data.len().is_multiple_of(self.item_wavelets) {
                 self.item_ends.push(ready);
             }

@@ -15,35 +15,71 @@ pub(super) const PORTS: [Direction; 5] =
     [Direction::Ramp, Direction::West, Direction::East, Direction::North, Direction::South];
 
 /// Place of a port among [`PORTS`].
+#[inline]
 pub(super) fn rank(port: Direction) -> usize {
     (port as usize + 1) % 5
 }
 
-/// A link that leaves a lane.
+/// A link of a lane.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Link {
-    /// The queue at its other end; `NONE` outside of the band.
-    pub(super) queue: u32,
-    /// Room in that queue.
+    /// The colour's lane at its other end; `NONE` outside of the band.
+    pub(super) lane: u32,
+    /// Room in the queue at its other end.
     pub(super) room: u32,
+    /// The cycle in which some of the room was given back last: that is to be had from the next cycle on.
+    given: u64,
+}
+
+impl Link {
+    /// Whether it takes a wavelet in cycle `now`.
+    #[inline]
+    pub(super) fn has_room(&self, now: u64) -> bool {
+        self.room > u32::from(self.given == now)
+    }
+
+    /// Gives back the room of a wavelet that leaves the queue in cycle `now`.
+    #[inline]
+    pub(super) fn give_back(&mut self, now: u64) {
+        self.room += 1;
+        self.given = now;
+    }
 }
 
 /// One colour at one router: what is looked at for every wavelet.
 #[derive(Clone, Debug)]
-#[repr(align(64))]
 pub(super) struct Lane {
     /// By direction.
     pub(super) links: [Link; 4],
     /// Wavelets that it has passed on since its outputs changed.
-    moved: u64,
+    pub(super) moved: u64,
     /// The PE's input queue that listens, and its capacity; `NONE` when there is none.
     pub(super) input: u32,
     pub(super) capacity: u32,
-    /// The ports in force: none when a teardown has closed the route.
-    pub(super) inputs: PortSet,
+    /// Bit `rank`: that queue is not empty.
+    pub(super) occupied: u8,
+    /// Bit `rank`: the switch takes wavelets from that queue, and has somewhere to send them.
+    pub(super) takes: u8,
+    /// The outputs in force.
     pub(super) outputs: PortSet,
     /// Whether the route has a filter.
     pub(super) filters: bool,
+    /// Whether data wavelets go to other nodes of the band and to the PE, all of them.
+    pub(super) plain: bool,
+}
+
+impl Lane {
+    /// Puts the ports of a switch in force: none when a teardown has closed the route.
+    fn follow(&mut self, state: &router::Lane) {
+        let (inputs, outputs) = if state.closed { Default::default() } else { state.ports() };
+        self.outputs = outputs;
+        self.takes = if outputs.is_empty() { 0 } else { each_port(inputs).map(|port| 1 << rank(port)).sum() };
+        let leads_on = |out| match out {
+            Direction::Ramp => self.input != NONE,
+            _ => self.links[out as usize].lane != NONE,
+        };
+        self.plain = !self.filters && each_port(outputs).all(leads_on);
+    }
 }
 
 /// One colour at one router: what is looked at now and then.
@@ -57,40 +93,17 @@ pub(super) struct Switch {
 /// A PE's place in the network: its router.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
+    /// The next cycle in which the PE is to be looked at; `u64::MAX` until something arrives.
+    pub(super) wake: u64,
     /// Its lanes are side by side.
     pub(super) first_lane: u32,
+    /// First of the PE's input queues.
+    inputs: u32,
+    /// Bit of each lane with a queue that is not empty.
+    pub(super) occupied: u32,
     pub(super) lanes: u8,
     /// Lane at which the next arbitration starts.
     pub(super) turn: u8,
-    /// Bit `lane * 5 + rank`: that queue is not empty.
-    pub(super) occupied: u128,
-    /// First of the PE's input queues.
-    pub(super) inputs: u32,
-    /// The next cycle in which the PE is to be looked at; `u64::MAX` until something arrives.
-    pub(super) wake: u64,
-}
-
-impl Node {
-    /// The first of the router's queues.
-    #[inline]
-    pub(super) fn first_queue(&self) -> usize {
-        self.first_lane as usize * 5
-    }
-
-    /// Queues that hold something, in the order of this cycle's arbitration: lanes from `turn` on, each port in turn.
-    #[inline]
-    pub(super) fn arbitration(&self) -> impl Iterator<Item = usize> + use<> {
-        let before = (1u128 << (u32::from(self.turn) * 5)) - 1;
-        let (mut bits, mut then) = (self.occupied & !before, self.occupied & before);
-        std::iter::from_fn(move || {
-            if bits == 0 {
-                (bits, then) = (then, 0);
-            }
-            let bit = bits.trailing_zeros();
-            bits &= bits.checked_sub(1)?;
-            Some(bit as usize)
-        })
-    }
 }
 
 /// The network of a band.
@@ -105,8 +118,6 @@ pub(super) struct Network {
     width: usize,
     /// Input queues of a PE.
     pub(super) inputs: u8,
-    /// Links, `lane * 4 + direction`, that have room for one more wavelet from the next cycle on.
-    freed: Vec<u32>,
 }
 
 impl Network {
@@ -128,42 +139,42 @@ impl Network {
             });
             for state in router.lanes.drain(..) {
                 let input = state.input.map(usize::from).and_then(|q| Some((q, pe.inputs.get(q)?.as_ref()?)));
-                let (inputs, outputs) = state.ports();
-                lanes.push(Lane {
-                    links: state.credits.map(|room| Link { queue: NONE, room: room.into() }),
+                let lane = Lane {
+                    links: state.credits.map(|room| Link { lane: NONE, room: room.into(), given: u64::MAX }),
                     moved: 0,
                     input: input.map_or(NONE, |(q, _)| (queues + q) as u32),
                     capacity: input.map_or(0, |(_, input)| input.capacity as u32),
-                    inputs,
-                    outputs,
+                    occupied: 0,
+                    takes: 0,
+                    outputs: PortSet(0),
                     filters: routes[state.route as usize].filter.is_some(),
-                });
+                    plain: false,
+                };
+                lanes.push(lane);
                 switches.push(Switch { state, sent: [0; 5] });
             }
             queues += machine.input_queue_depths.len();
         }
         let (queues, width) = (Queues::new(queues), band.grid.width.into());
         let inputs = machine.input_queue_depths.len() as u8;
-        let mut network = Self { nodes, lanes, switches, queues, width, inputs, freed: Vec::new() };
+        let mut network = Self { nodes, lanes, switches, queues, width, inputs };
         network.connect(band);
         network
     }
 
     fn connect(&mut self, band: &Band) {
-        for local in 0..self.nodes.len() {
-            for lane in self.nodes[local].first_lane..self.nodes[local].first_lane + u32::from(self.nodes[local].lanes)
-            {
+        for node in 0..self.nodes.len() {
+            let Node { first_lane, lanes, .. } = self.nodes[node];
+            for lane in first_lane as usize..first_lane as usize + usize::from(lanes) {
                 for &direction in &Direction::ALL[..4] {
-                    let peer =
-                        band.neighbour(local, direction).and_then(|peer| (peer as usize).checked_sub(band.first));
-                    let color = self.switches[lane as usize].state.color;
-                    let queue = peer.filter(|&peer| peer < self.nodes.len());
-                    let queue = queue.and_then(|peer| self.queue_of(peer, color, direction.opposite()));
-                    if let Some(queue) = queue {
-                        self.lanes[lane as usize].links[direction as usize].queue = queue as u32;
-                        self.queues.set_filler(queue, lane * 4 + direction as u32);
+                    let color = self.switches[lane].state.color;
+                    let peer = band.neighbour(node, direction).map(|peer| (peer as usize).wrapping_sub(band.first));
+                    let peer = peer.filter(|&peer| peer < self.nodes.len());
+                    if let Some(peer) = peer.and_then(|peer| self.lane_of(peer, color)) {
+                        self.lanes[lane].links[direction as usize].lane = peer as u32;
                     }
                 }
+                self.lanes[lane].follow(&self.switches[lane].state);
             }
         }
     }
@@ -187,38 +198,39 @@ impl Network {
         of_node.into_iter().find(|&lane| self.switches[lane].state.color == color)
     }
 
-    /// The queue of a colour at a port of a node.
-    pub(super) fn queue_of(&self, node: usize, color: u8, port: Direction) -> Option<usize> {
-        Some(self.lane_of(node, color)? * 5 + rank(port))
-    }
-
     /// An input queue of a PE.
     #[inline]
     pub(super) fn input(&self, node: usize, queue: u8) -> Option<usize> {
         (queue < self.inputs).then(|| self.nodes[node].inputs as usize + usize::from(queue))
     }
 
-    /// A router's queue at the ramp.
+    /// Wavelets in a lane's queue at the ramp.
     #[inline]
-    pub(super) fn ramp(&self, node: usize, lane: u8) -> usize {
-        self.nodes[node].first_queue() + usize::from(lane) * 5
+    pub(super) fn at_ramp(&self, lane: usize) -> usize {
+        self.queues.len(lane * 5)
     }
 
-    /// Puts a wavelet into a queue of a router.
+    /// Puts a wavelet into the queue of a node's lane at a port.
     #[inline]
-    pub(super) fn push(&mut self, node: usize, queue: usize, wavelet: Wavelet) {
-        self.queues.push(queue, wavelet);
+    pub(super) fn push(&mut self, node: usize, lane: usize, port: Direction, wavelet: Wavelet) {
+        let rank = rank(port);
+        self.queues.push(lane * 5 + rank, wavelet);
+        self.lanes[lane].occupied |= 1 << rank;
         let node = &mut self.nodes[node];
-        node.occupied |= 1 << (queue - node.first_queue());
+        node.occupied |= 1 << (lane as u32 - node.first_lane);
     }
 
-    /// Takes the head of a queue of a router.
+    /// Takes the head of the queue of a node's lane at a port.
     #[inline]
-    pub(super) fn pop(&mut self, node: usize, queue: usize) -> Option<Wavelet> {
-        let wavelet = self.queues.pop(queue);
-        if self.queues.len(queue) == 0 {
-            let node = &mut self.nodes[node];
-            node.occupied &= !(1 << (queue - node.first_queue()));
+    pub(super) fn pop(&mut self, node: usize, lane: usize, port: Direction) -> Option<Wavelet> {
+        let rank = rank(port);
+        let wavelet = self.queues.pop(lane * 5 + rank);
+        if self.queues.len(lane * 5 + rank) == 0 {
+            self.lanes[lane].occupied &= !(1 << rank);
+            if self.lanes[lane].occupied == 0 {
+                let node = &mut self.nodes[node];
+                node.occupied &= !(1 << (lane as u32 - node.first_lane));
+            }
         }
         wavelet
     }
@@ -228,14 +240,8 @@ impl Network {
         self.count(lane);
         let (lane, state) = (&mut self.lanes[lane], &mut self.switches[lane].state);
         let result = change(state);
-        (lane.inputs, lane.outputs) = if state.closed { Default::default() } else { state.ports() };
+        lane.follow(state);
         result
-    }
-
-    /// Notes that a lane has passed on a wavelet.
-    #[inline]
-    pub(super) fn passed(&mut self, lane: usize) {
-        self.lanes[lane].moved += 1;
     }
 
     /// Books what a lane has passed on.
@@ -243,19 +249,6 @@ impl Network {
         let (lane, switch) = (&mut self.lanes[lane], &mut self.switches[lane]);
         let moved = std::mem::take(&mut lane.moved);
         each_port(lane.outputs).for_each(|out| switch.sent[out as usize] += moved);
-    }
-
-    /// Gives a link room for one more wavelet, from the next cycle on.
-    #[inline]
-    pub(super) fn free(&mut self, link: u32) {
-        self.freed.push(link);
-    }
-
-    /// Ends a cycle: what has been freed in it is to be had.
-    pub(super) fn end_cycle(&mut self) {
-        for link in self.freed.drain(..) {
-            self.lanes[link as usize / 4].links[link as usize % 4].room += 1;
-        }
     }
 
     /// Wavelets in all queues.

@@ -5,7 +5,7 @@
 
 use super::agenda::Agenda;
 use super::execute;
-use super::network::{Network, rank};
+use super::network::Network;
 use super::ports::Ports;
 use super::queues::Wavelet;
 use super::row::Row;
@@ -106,7 +106,6 @@ impl Part {
             }
         }
         happened |= self.run_host(now);
-        self.network.end_cycle();
         Ok(happened)
     }
 
@@ -165,8 +164,8 @@ impl Part {
         sources.retain(|&index| {
             let source = &mut self.band.sources[index];
             if let Some((local, lane, port, wavelet)) = source.inject(now) {
-                let queue = self.network.nodes[local].first_queue() + lane * 5 + rank(port);
-                self.network.push(local, queue, wavelet);
+                let lane = self.network.nodes[local].first_lane as usize + lane;
+                self.network.push(local, lane, port, wavelet);
                 self.agenda.look_next(local);
                 happened = true;
             }
@@ -195,8 +194,8 @@ impl Part {
             let local = message.to() - self.band.first;
             match message {
                 Message::Wavelet { port, color, wavelet, .. } => {
-                    if let Some(queue) = self.network.queue_of(local, color, port) {
-                        self.network.push(local, queue, wavelet);
+                    if let Some(lane) = self.network.lane_of(local, color) {
+                        self.network.push(local, lane, port, wavelet);
                     }
                 }
                 Message::Room { direction, color, .. } => {

@@ -3,7 +3,7 @@
 use super::network::Network;
 use super::queues::Wavelet;
 use crate::machine::pe::Pe;
-use waferloom_fabric::ColorRoute;
+use waferloom_fabric::{ColorRoute, Direction};
 
 /// The ends of the network at a PE.
 pub(super) struct Ports<'a> {
@@ -43,19 +43,30 @@ impl<'a> Ports<'a> {
     /// Whether an output queue takes another wavelet.
     pub(super) fn has_room(&self, pe: &Pe, queue: u8) -> bool {
         let out = pe.outputs.get(queue as usize).and_then(Option::as_ref);
-        out.is_some_and(|out| {
-            out.lane.is_some_and(|lane| self.network.queues.len(self.network.ramp(self.node, lane)) < out.capacity)
-        })
+        out.is_some_and(|out| out.lane.is_some_and(|lane| self.network.at_ramp(self.lane(lane)) < out.capacity))
     }
 
-    /// Puts a wavelet into an output queue that has room.
-    pub(super) fn send(&mut self, pe: &Pe, queue: u8, data: u32, control: u16) {
+    /// Puts a word into an output queue that has room.
+    pub(super) fn send(&mut self, pe: &Pe, queue: u8, word: u32) {
+        self.push(pe, queue, Wavelet::data(self.departs, word));
+    }
+
+    /// Puts a control wavelet, 1 + its index, into an output queue that has room.
+    pub(super) fn send_control(&mut self, pe: &Pe, queue: u8, control: u16, payload: u32) {
+        self.push(pe, queue, Wavelet::control(self.departs, control, payload));
+    }
+
+    fn push(&mut self, pe: &Pe, queue: u8, wavelet: Wavelet) {
         if let Some(Some(out)) = pe.outputs.get(queue as usize)
             && let Some(lane) = out.lane
         {
-            let queue = self.network.ramp(self.node, lane);
-            self.network.push(self.node, queue, Wavelet { ready: self.departs, data, control, hop: 0 });
+            self.network.push(self.node, self.lane(lane), Direction::Ramp, wavelet);
         }
+    }
+
+    /// Number of a lane of the router in the network.
+    fn lane(&self, lane: u8) -> usize {
+        self.network.nodes[self.node].first_lane as usize + usize::from(lane)
     }
 
     /// Puts the switch of a colour into a position.

@@ -1,25 +1,62 @@
 //! Queues of wavelets: rings in one allocation.
 
-/// A wavelet in a queue.
+/// A wavelet in a queue: two words, which are moved as they are.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Wavelet {
     /// First cycle in which it may move on.
     pub(super) ready: u64,
-    /// 32 bits of data, or the payload of a control wavelet.
-    pub(super) data: u32,
-    /// 0 for data, else 1 + index into the controls of the run.
-    pub(super) control: u16,
+    /// From the lowest bit: 32 bits of data or the payload of a control wavelet; 16 bits that are 0 for data, else 1 + index
+    /// into the controls of the run; 8 bits that count the routers that have obeyed it.
+    bits: u64,
+}
+
+impl Wavelet {
+    /// A data wavelet.
+    #[inline]
+    pub(super) fn data(ready: u64, data: u32) -> Self {
+        Self { ready, bits: data.into() }
+    }
+
+    /// A control wavelet: `control` is 1 + its index.
+    pub(super) fn control(ready: u64, control: u16, payload: u32) -> Self {
+        Self { ready, bits: u64::from(payload) | u64::from(control) << 32 }
+    }
+
+    /// The same, to move on in another cycle.
+    #[inline]
+    pub(super) fn at(self, ready: u64) -> Self {
+        Self { ready, ..self }
+    }
+
+    /// Its data or payload.
+    #[inline]
+    pub(super) fn word(self) -> u32 {
+        self.bits as u32
+    }
+
+    /// The index of a control wavelet among the controls.
+    #[inline]
+    pub(super) fn control_index(self) -> Option<usize> {
+        usize::from((self.bits >> 32) as u16).checked_sub(1)
+    }
+
     /// Routers that have obeyed it.
-    pub(super) hop: u8,
+    pub(super) fn hops(self) -> usize {
+        (self.bits >> 48) as usize
+    }
+
+    /// The same after another router.
+    pub(super) fn after_hop(self) -> Self {
+        let hops = (self.hops() + 1).min(usize::from(u8::MAX)) as u64;
+        Self { bits: self.bits & 0xFFFF_FFFF_FFFF | hops << 48, ..self }
+    }
 }
 
 /// Slots of a ring when it gets its first wavelet; how full it may get is up to who puts wavelets in.
 const FIRST_SLOTS: u32 = 4;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Ring {
-    /// See [`Queues::filler`].
-    filler: u32,
     start: u32,
     /// A power of two, or 0 before the first wavelet.
     slots: u32,
@@ -37,7 +74,7 @@ pub(super) struct Queues {
 impl Queues {
     /// Empty queues.
     pub(super) fn new(count: usize) -> Self {
-        Self { rings: vec![Ring { filler: u32::MAX, start: 0, slots: 0, head: 0, len: 0 }; count], slots: Vec::new() }
+        Self { rings: vec![Ring::default(); count], slots: Vec::new() }
     }
 
     /// How many queues there are.
@@ -67,16 +104,7 @@ impl Queues {
         self.get(queue, 0)
     }
 
-    /// Who fills a queue: a number of the caller's.
-    #[inline]
-    pub(super) fn filler(&self, queue: usize) -> u32 {
-        self.rings[queue].filler
-    }
-
-    pub(super) fn set_filler(&mut self, queue: usize, filler: u32) {
-        self.rings[queue].filler = filler;
-    }
-
+    /// Adds a wavelet.
     #[inline]
     pub(super) fn push(&mut self, queue: usize, wavelet: Wavelet) {
         if self.rings[queue].len == self.rings[queue].slots {
@@ -88,12 +116,20 @@ impl Queues {
         self.slots[slot as usize] = wavelet;
     }
 
+    /// Takes the head away; says whether another one follows.
     #[inline]
-    pub(super) fn pop(&mut self, queue: usize) -> Option<Wavelet> {
-        let wavelet = *self.front(queue)?;
+    pub(super) fn advance(&mut self, queue: usize) -> bool {
         let ring = &mut self.rings[queue];
         ring.head = ring.head.wrapping_add(1);
         ring.len -= 1;
+        ring.len > 0
+    }
+
+    /// Takes the head.
+    #[inline]
+    pub(super) fn pop(&mut self, queue: usize) -> Option<Wavelet> {
+        let wavelet = *self.front(queue)?;
+        self.advance(queue);
         Some(wavelet)
     }
 
@@ -108,7 +144,7 @@ impl Queues {
             self.slots.push(wavelet);
         }
         self.slots.resize((start + slots) as usize, Wavelet::default());
-        self.rings[queue] = Ring { start, slots, head: 0, ..ring };
+        self.rings[queue] = Ring { start, slots, head: 0, len: ring.len };
     }
 }
 
@@ -126,14 +162,14 @@ mod tests {
             let mut expected = [VecDeque::new(), VecDeque::new()];
             for (number, (queue, push)) in steps.into_iter().enumerate() {
                 if push {
-                    queues.push(queue, Wavelet { data: number as u32, ..Wavelet::default() });
+                    queues.push(queue, Wavelet::data(0, number as u32));
                     expected[queue].push_back(number as u32);
                 } else {
-                    prop_assert_eq!(queues.pop(queue).map(|w| w.data), expected[queue].pop_front());
+                    prop_assert_eq!(queues.pop(queue).map(Wavelet::word), expected[queue].pop_front());
                 }
                 prop_assert_eq!(queues.len(queue), expected[queue].len());
                 for place in 0..=expected[queue].len() {
-                    prop_assert_eq!(queues.get(queue, place).map(|w| w.data), expected[queue].get(place).copied());
+                    prop_assert_eq!(queues.get(queue, place).map(|w| w.word()), expected[queue].get(place).copied());
                 }
             }
         }

@@ -10,7 +10,7 @@ use crate::machine::bulk::{load, store};
 use crate::machine::numerics;
 use crate::machine::operand::{Cursor, Port};
 use crate::machine::pe::{Activity, Pe, VectorWork};
-use waferloom_fabric::{Dtype, VectorOp};
+use waferloom_fabric::{Direction, Dtype, VectorOp};
 
 /// Fewer elements are not worth the trouble.
 const FEWEST: u64 = 2;
@@ -50,7 +50,7 @@ pub(super) struct Row {
     ready: u64,
     /// The PE's input queue; `NONE` when there is none.
     input: u32,
-    /// The router's queue at the ramp and what it may hold; `NONE` when there is none.
+    /// The lane, and what its queue at the ramp may hold; `NONE` when there is none.
     output: u32,
     capacity: u32,
     op: VectorOp,
@@ -120,7 +120,7 @@ impl Row {
         match &work.dst {
             Port::FabOut { queue, .. } => {
                 let out = pe.outputs.get(*queue as usize)?.as_ref()?;
-                row.output = network.ramp(node, out.lane?) as u32;
+                row.output = network.nodes[node].first_lane + u32::from(out.lane?);
                 row.capacity = out.capacity as u32;
             }
             Port::Memory(cursor) => row.target = Some(place(cursor)),
@@ -142,23 +142,23 @@ impl Row {
         let mut word = 0;
         if self.input != NONE {
             match network.queues.front(self.input as usize) {
-                Some(head) if head.ready <= now => word = head.data,
+                Some(head) if head.ready <= now => word = head.word(),
                 head => {
                     pe.activity = Activity::FabricIn;
                     return head.map_or(u64::MAX, |head| head.ready);
                 }
             }
         }
-        if self.output != NONE && network.queues.len(self.output as usize) >= self.capacity as usize {
+        if self.output != NONE && network.at_ramp(self.output as usize) >= self.capacity as usize {
             pe.activity = Activity::FabricOut;
             return u64::MAX;
         }
         if self.input != NONE {
-            network.queues.pop(self.input as usize);
+            network.queues.advance(self.input as usize);
         }
         let result = self.element(&mut pe.memory, word);
         if self.output != NONE {
-            network.push(node, self.output as usize, Wavelet { ready: departs, data: result, control: 0, hop: 0 });
+            network.push(node, self.output as usize, Direction::Ramp, Wavelet::data(departs, result));
         }
         self.left -= 1;
         self.done += 1;

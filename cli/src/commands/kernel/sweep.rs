@@ -89,7 +89,7 @@ fn csv(names: &[&str], points: &[Point]) -> String {
                 m.report.utilisation.busy.to_string(),
                 m.report.links.peak_load.to_string(),
                 m.report.sram.peak_bytes.to_string(),
-                m.max_abs_error.to_string(),
+                m.max_abs_error.map(|error| error.to_string()).unwrap_or_default(),
                 String::new(),
             ]),
             Err(error) => {

@@ -1,0 +1,258 @@
+//! Runs for the time alone: what is known without floating-point arithmetic is computed, what is not is marked.
+//!
+//! The rule. A number is *unknown* when it is a floating-point constant (a weight), or was worked out from an unknown number. All
+//! other numbers (tables, counters, indices, whatever the host sends) are those of a run with numbers. Time depends on numbers in four ways
+//! only: through lengths, strides and addresses of operands, through branches and loops, through wavelets that start a task,
+//! and through filters by value. So a run is stopped where one of these would take an unknown number; one that comes to its
+//! end took the cycles that it takes with numbers. Bank conflicts depend on addresses, never on contents.
+//!
+//! Marks are kept for each register, for each half-word of a PE's memory, and for whole runs of wavelets: what is marked too much
+//! stops a run too early, but never lets one pass.
+
+use super::bulk;
+use super::decode::Step;
+use super::element::{self, Fault};
+use super::operand::{Cursor, Port};
+use super::pe::{Pe, VectorWork};
+use super::steps;
+use waferloom_fabric::{ColorRoute, Filter, Machine, Operand, Value};
+
+/// The half-words of a PE's memory, and the registers, that hold unknown numbers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Unknown {
+    /// A bit for each half-word; empty in a run with numbers.
+    bits: Vec<u64>,
+    /// A bit for each register.
+    registers: u64,
+    /// Whether an operand of the vector instruction at hand is the number in an unknown register.
+    pub(crate) operand: bool,
+}
+
+impl Unknown {
+    /// Marks for so many bytes, none set.
+    pub(crate) fn new(bytes: usize) -> Self {
+        Self { bits: vec![0; bytes.div_ceil(128)], registers: 0, operand: false }
+    }
+
+    /// Whether a byte range holds something unknown.
+    pub(crate) fn any(&self, start: usize, bytes: usize) -> bool {
+        let mut found = false;
+        self.words(start, bytes, |word, mask| found |= word & mask != 0);
+        found
+    }
+
+    /// Sets or clears the marks of a byte range. Nothing happens outside of memory.
+    pub(crate) fn set(&mut self, start: usize, bytes: usize, unknown: bool) {
+        let (first, last) = (start / 2, (start + bytes).div_ceil(2));
+        for index in first / 64..last.div_ceil(64) {
+            let mask = mask(index, first, last);
+            let Some(word) = self.bits.get_mut(index) else { return };
+            *word = if unknown { *word | mask } else { *word & !mask };
+        }
+    }
+
+    fn words(&self, start: usize, bytes: usize, mut see: impl FnMut(u64, u64)) {
+        let (first, last) = (start / 2, (start + bytes).div_ceil(2));
+        for index in first / 64..last.div_ceil(64) {
+            let Some(word) = self.bits.get(index) else { return };
+            see(*word, mask(index, first, last));
+        }
+    }
+}
+
+/// Bits of the 64 from `index * 64` on that lie in `first..last`.
+fn mask(index: usize, first: usize, last: usize) -> u64 {
+    let (low, high) = (first.saturating_sub(index * 64), (last - index * 64).min(64));
+    if high > low { (u64::MAX >> (64 - (high - low))) << low } else { 0 }
+}
+
+/// Before a step of the code: refuses one whose time depends on something unknown, and marks what it leaves in registers and
+/// memory, unless it is a vector instruction.
+pub(crate) fn step(pe: &mut Pe, step: &Step) -> Result<(), Fault> {
+    let has = |value: Value| matches!(value, Value::Reg(r) if is_set(pe.unknown.registers, r));
+    let known = |values: &[Value], what: &str| if values.iter().any(|&v| has(v)) { Err(needed(what)) } else { Ok(()) };
+    let written = match step {
+        Step::Scalar { dst, a, b, .. } => Some((*dst, has(*a) || has(*b))),
+        Step::Load { dst, dtype, base, offset } => {
+            known(&[*base], "an address")?;
+            let address = i64::from(steps::value(pe, *base)) + i64::from(*offset);
+            let start = usize::try_from(address).unwrap_or(usize::MAX / 2);
+            Some((*dst, pe.unknown.any(start, dtype.bytes() as usize)))
+        }
+        Step::Store { src, dtype, base, offset } => {
+            known(&[*base], "an address")?;
+            let unknown = has(*src);
+            let address = i64::from(steps::value(pe, *base)) + i64::from(*offset);
+            let start = usize::try_from(address).unwrap_or(usize::MAX / 2);
+            pe.unknown.set(start, dtype.bytes() as usize, unknown);
+            None
+        }
+        Step::ReadClock { dst } => Some((*dst, false)),
+        Step::LoopEnter { counter, count, .. } => {
+            known(&[*count], "the length of a loop")?;
+            Some((*counter, false))
+        }
+        Step::LoopNext { counter, .. } => Some((*counter, false)),
+        Step::Branch { a, b, .. } => known(&[*a, *b], "a branch").map(|()| None)?,
+        Step::SendControl { payload, .. } => known(&[*payload], "what a control wavelet carries").map(|()| None)?,
+        Step::Mark { plus, .. } => known(&[*plus], "which operator runs").map(|()| None)?,
+        Step::Vector { dst, srcs, .. } => {
+            srcs.iter().chain([dst]).try_for_each(|operand| match operand {
+                Operand::Mem(dsd) => {
+                    known(&[dsd.base], "an address")?;
+                    dsd.dims.iter().try_for_each(|dim| known(&[dim.len, dim.stride], "the shape of an operand"))
+                }
+                Operand::FabIn { len, .. } | Operand::FabOut { len, .. } | Operand::Fifo { len, .. } => {
+                    known(&[*len], "the length of an operand")
+                }
+                Operand::Scalar { .. } | Operand::Null => Ok(()),
+            })?;
+            pe.unknown.operand = srcs.iter().any(|o| matches!(o, Operand::Scalar { value, .. } if has(*value)));
+            None
+        }
+        _ => None,
+    };
+    if let Some((register, unknown)) = written {
+        let bit = 1u64.checked_shl(register.into()).unwrap_or(0);
+        if unknown && bit == 0 {
+            return Err(needed("a register"));
+        }
+        pe.unknown.registers = if unknown { pe.unknown.registers | bit } else { pe.unknown.registers & !bit };
+    }
+    Ok(())
+}
+
+fn is_set(registers: u64, register: u8) -> bool {
+    registers.checked_shr(register.into()).unwrap_or(0) & 1 == 1
+}
+
+/// A task has begun that finds a word in register 0.
+pub(crate) fn word_has_come(pe: &mut Pe) {
+    pe.unknown.registers &= !1;
+}
+
+/// Colours that some router filters by value, a bit each.
+pub(crate) fn filtered_by_value(routes: &[ColorRoute]) -> u64 {
+    let by_value = routes.iter().filter(|route| matches!(route.filter, Some(Filter::Range { .. })));
+    by_value.fold(0, |colors, route| colors | 1u64.checked_shl(route.color.0.into()).unwrap_or(0))
+}
+
+/// The fault of a run that needs a number that it does not have.
+pub(crate) fn needed(what: &str) -> Fault {
+    Fault(format!(
+        "{what} depends on floating-point constants, and with it the time: this program cannot be run without numerics"
+    ))
+}
+
+/// Whether the results of the next elements of an instruction are unknown. `runs`: whether what its sources receive is.
+pub(crate) fn is_unknown(pe: &Pe, work: &VectorWork, count: u64, runs: [bool; 3]) -> bool {
+    if work.unknown || runs.contains(&true) {
+        return true;
+    }
+    work.srcs[..work.arity].iter().any(|port| match port {
+        Port::Memory(cursor) => rows(cursor, count).any(|(start, bytes)| pe.unknown.any(start, bytes)),
+        Port::Fifo { fifo, .. } => {
+            pe.fifos.get(*fifo as usize).is_some_and(|f| pe.unknown.any(f.address as usize, f.words as usize * 4))
+        }
+        _ => false,
+    })
+}
+
+/// Marks where the next elements of a destination lie as unknown or known.
+pub(crate) fn mark(pe: &mut Pe, target: &Port, count: u64, unknown: bool) {
+    match target {
+        Port::Memory(cursor) => rows(cursor, count).for_each(|(start, bytes)| pe.unknown.set(start, bytes, unknown)),
+        Port::Fifo { fifo, .. } => {
+            if let Some(f) = pe.fifos.get(*fifo as usize) {
+                let slot = (u64::from(f.head) + u64::from(f.filled)) % u64::from(f.words.max(1));
+                pe.unknown.set(f.address as usize + slot as usize * 4, 4, unknown);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Byte ranges that the next elements lie in, those of a dense row in one.
+fn rows(cursor: &Cursor, count: u64) -> impl Iterator<Item = (usize, usize)> + use<> {
+    let mut cursor = cursor.clone();
+    let mut left = count;
+    std::iter::from_fn(move || {
+        if left == 0 {
+            return None;
+        }
+        let size = i64::from(cursor.dtype.bytes());
+        let step = cursor.row_step();
+        let dense = step == size || step == 0;
+        let count = if dense { cursor.row_rest().min(left) } else { 1 };
+        let bytes = if step == 0 { size } else { size * count as i64 };
+        let start = cursor.address();
+        cursor.advance_in_row(count);
+        left -= count;
+        // What lies outside of memory is a fault when it is read or written.
+        Some((usize::try_from(start).unwrap_or(usize::MAX / 2), bytes as usize))
+    })
+}
+
+/// Passes over elements whose results are unknown: the cursors move, nothing is computed. Gives the waits for memory.
+/// `None`, with nothing done, where only the element by element way knows what happens.
+pub(crate) fn pass(pe: &Pe, work: &mut VectorWork, machine: &Machine, count: u64) -> Option<u64> {
+    let memory = pe.memory.len();
+    let inside = |cursor: &Cursor| {
+        let size = cursor.dtype.bytes() as usize;
+        rows(cursor, count).all(|(start, bytes)| start.is_multiple_of(size) && start + bytes <= memory)
+    };
+    let passable = |port: &Port| match port {
+        Port::Memory(cursor) => inside(cursor),
+        Port::Fifo { .. } => false,
+        _ => true,
+    };
+    let sources = &work.srcs[..work.arity];
+    let is_source = |port: &Port| !matches!(port, Port::FabOut { .. } | Port::Null);
+    let is_target = !matches!(work.dst, Port::FabIn { .. } | Port::Scalar(_));
+    if !is_target || !sources.iter().all(is_source) || !sources.iter().chain([&work.dst]).all(passable) {
+        return None;
+    }
+    let reads = sources.iter().filter(|port| matches!(port, Port::Memory(_))).count();
+    let mut left = count;
+    let mut stall = 0;
+    while left > 0 {
+        let rest = |port: &Port| if let Port::Memory(cursor) = port { cursor.row_rest() } else { u64::MAX };
+        // A single operand is read without a wait.
+        let part = if reads < 2 {
+            work.srcs[..work.arity].iter().chain([&work.dst]).map(rest).fold(left, u64::min)
+        } else {
+            let mut addresses = [0; 3];
+            let mut found = 0;
+            for port in &work.srcs[..work.arity] {
+                if let Port::Memory(cursor) = port
+                    && !cursor.held()
+                {
+                    addresses[found] = cursor.address();
+                    found += 1;
+                }
+            }
+            stall += u64::from(element::memory_stall(&addresses[..found], machine));
+            1
+        };
+        let arity = work.arity;
+        for port in work.srcs[..arity].iter_mut().chain([&mut work.dst]) {
+            if let Port::Memory(cursor) = port {
+                cursor.advance_in_row(part);
+            }
+        }
+        left -= part;
+    }
+    work.remaining -= count;
+    Some(stall)
+}
+
+/// What remains of an instruction over memory, with its cycles and waits as [`bulk::run`] gives them; computed only where
+/// the result is known.
+pub(crate) fn in_memory(pe: &mut Pe, work: &mut VectorWork, machine: &Machine) -> Option<(u64, u64)> {
+    let unknown = is_unknown(pe, work, work.remaining, [false; 3]);
+    let (target, count) = (work.dst.clone(), work.remaining);
+    let done =
+        if unknown { bulk::pass(pe.memory.len(), work, machine) } else { bulk::run(&mut pe.memory, work, machine) }?;
+    mark(pe, &target, count, unknown);
+    Some(done)
+}
