@@ -126,11 +126,11 @@ pub fn emit(code: &mut Code, mesh: &Mesh, shape: &Attention, memory: &Memory) {
         let result = part(memory.result, head_elements);
         start(code, shape, &work, queries);
         code.repeat(blocks, |code, root| {
-            let (place, flag) = (code.register(), code.register());
-            let last = line::equal(code, flag, root, Value::Imm(blocks as i32 - 1));
+            let place = code.register();
+            let last = [(root, Value::Imm(blocks as i32 - 1))];
             let words = shape.keys_values(0).words().into();
-            let turn = Turn { axis: Axis::X, root, last, source, panel: memory.panel.into(), words };
-            line::turn(code, mesh, &turn, place);
+            let turn = Turn { axis: Axis::X, root, last: &last, panel: memory.panel.into(), words };
+            line::turn(code, mesh, &turn, place, |_| source);
             let x = mesh.position(Axis::X);
             if shape.causal {
                 // Blocks behind the PE's own have nothing that its queries see.

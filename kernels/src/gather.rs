@@ -29,18 +29,12 @@ pub fn emit(code: &mut Code, mesh: &Mesh, shape: &Gather, dst: Tile, table: Tile
     crate::matmul::clear(code, dst);
     let turns = if shape.split { shape.table_rows.div_ceil(shape.tile_rows) } else { 1 };
     code.repeat(turns, |code, root| {
-        let (place, flag) = (code.register(), code.register());
+        let place = code.register();
         if shape.split {
-            let last = line::equal(code, flag, root, Value::Imm(turns as i32 - 1));
-            let turn = Turn {
-                axis: Axis::Y,
-                root,
-                last,
-                source: table.address.into(),
-                panel: panel.into(),
-                words: table.words().into(),
-            };
-            line::turn(code, mesh, &turn, place);
+            let last = [(root, Value::Imm(turns as i32 - 1))];
+            let words = table.words().into();
+            let turn = Turn { axis: Axis::Y, root, last: &last, panel: panel.into(), words };
+            line::turn(code, mesh, &turn, place, |_| table.address.into());
         } else {
             code.set(place, table.address);
         }

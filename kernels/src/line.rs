@@ -20,28 +20,28 @@ fn queues(axis: Axis) -> (u8, u8) {
 
 /// One turn of a broadcast.
 #[derive(Clone, Copy, Debug)]
-pub struct Turn {
+pub struct Turn<'a> {
     /// Along which axis.
     pub axis: Axis,
     /// Position of the root in its line.
     pub root: Value,
-    /// Whether this is the last turn of a series; known here or only when the code runs (1 for yes).
-    pub last: Value,
-    /// Address of the tile at the root.
-    pub source: Value,
-    /// Address of the buffer that receives it elsewhere.
+    /// The turn is the last of a series when one of these pairs is equal; only the root looks.
+    pub last: &'a [(Value, Value)],
+    /// Address of the buffer that receives the tile elsewhere.
     pub panel: Value,
     /// Words of the tile; may be 0.
     pub words: Value,
 }
 
-/// Emits one turn. Afterwards `place` holds the address at which the tile lies: its own at the root, the panel elsewhere.
+/// Emits one turn. `source` gives, with code that only the root runs, the address of its tile. Afterwards `place` holds the
+/// address at which the tile lies: its own at the root, the panel elsewhere.
 ///
 /// A series of turns must go through the roots 0, 1, 2, … without a gap, those that [`skip`] has passed over left out, and its
 /// last turn must say so.
-pub fn turn(code: &mut Code, mesh: &Mesh, turn: &Turn, place: Reg) {
+pub fn turn(code: &mut Code, mesh: &Mesh, turn: &Turn<'_>, place: Reg, source: impl FnOnce(&mut Code) -> Value) {
     if mesh.size(turn.axis) == 1 {
-        return code.set(place, turn.source);
+        let source = source(code);
+        return code.set(place, source);
     }
     let (queue_in, queue_out) = queues(turn.axis);
     code.branch(
@@ -49,21 +49,26 @@ pub fn turn(code: &mut Code, mesh: &Mesh, turn: &Turn, place: Reg) {
         turn.root,
         mesh.position(turn.axis),
         |code| {
-            code.mov(words_out(queue_out, turn.words), words_at(turn.source, turn.words));
-            code.branch(
-                Compare::Eq,
-                turn.last,
-                1,
-                |code| code.send_control(queue_out, control(&[SwitchCommand::Reset])),
-                |code| code.send_control(queue_out, control(&HAND_ON)),
-            );
-            code.set(place, turn.source);
+            let source = source(code);
+            code.mov(words_out(queue_out, turn.words), words_at(source, turn.words));
+            end_turn(code, queue_out, turn.last);
+            code.set(place, source);
         },
         |code| {
             code.mov(words_at(turn.panel, turn.words), words_in(queue_in, turn.words));
             code.set(place, turn.panel);
         },
     );
+}
+
+/// The control wavelet behind a root's tile: the line stands as it started when one of the pairs is equal, else the next PE
+/// becomes the root.
+pub(crate) fn end_turn(code: &mut Code, queue_out: u8, last: &[(Value, Value)]) {
+    let Some((&(a, b), others)) = last.split_first() else {
+        return code.send_control(queue_out, control(&HAND_ON));
+    };
+    let reset = |code: &mut Code| code.send_control(queue_out, control(&[SwitchCommand::Reset]));
+    code.branch(Compare::Eq, a, b, reset, |code| end_turn(code, queue_out, others));
 }
 
 /// Begins a series of turns at the root `first`: those before it only hand the turn on, each as soon as its switch lets it.
@@ -80,13 +85,4 @@ const HAND_ON: [SwitchCommand; 3] = [SwitchCommand::Advance, SwitchCommand::Adva
 
 pub(crate) fn control(commands: &[SwitchCommand]) -> Control {
     Control { commands: commands.to_vec(), task: None, payload: Value::Imm(0) }
-}
-
-/// Sets `flag` to 1 when `a` equals `b`, else to 0, or gives the answer at once when both are known.
-pub fn equal(code: &mut Code, flag: Reg, a: Value, b: Value) -> Value {
-    if let (Value::Imm(a), Value::Imm(b)) = (a, b) {
-        return Value::Imm(i32::from(a == b));
-    }
-    code.branch(Compare::Eq, a, b, |code| code.set(flag, 1), |code| code.set(flag, 0));
-    flag.into()
 }

@@ -95,18 +95,21 @@ pub fn emit(code: &mut Code, mesh: &Mesh, shape: &MatMul, left: Tile, right: Til
     let panels = [panels[0] + shifts[0], panels[1] + shifts[1]];
     // Who has all of the inner dimension walks along it.
     let left_row = if shape.left_split { shape.block } else { shape.inner };
+    let height = mesh.size(Axis::Y);
     code.scope(|code| {
-        let (root_y, slot) = (code.register(), code.register());
-        code.set(root_y, 0);
-        code.set(slot, 0);
+        let rounds = (blocks > height).then(|| Rounds { root: code.register(), slot: code.register(), height });
+        if let Some(rounds) = rounds {
+            code.set(rounds.root, 0);
+            code.set(rounds.slot, 0);
+        }
         code.repeat(blocks, |code, block| {
-            let last_flag = code.register();
-            let last = line::equal(code, last_flag, block, Value::Imm(blocks as i32 - 1));
-            let left_at = fetch_left(code, mesh, shape, left, panels[0], block, last);
-            let right_at = fetch_right(code, mesh, shape, right, panels[1], Turned { block, root_y, slot, last });
-            let depth = block_depth(code, shape, last);
+            let left_at = fetch_left(code, mesh, shape, left, panels[0], block);
+            let right_at = fetch_right(code, mesh, shape, right, panels[1], block, rounds);
+            let depth = block_depth(code, shape, block);
             multiply(code, shape, left.dtype, order, accumulator, [left_at, right_at], left_row, depth);
-            next_slot(code, mesh, shape, root_y, slot);
+            if let Some(rounds) = rounds {
+                rounds.next(code);
+            }
         });
     });
 }
@@ -123,121 +126,97 @@ fn own_block(code: &mut Code, tile: Tile, block: Value, elements: u32) -> Value 
     place.into()
 }
 
-/// Where the turn of the right operand stands: block, root row, its slot of blocks, whether the series ends.
+/// On a mesh with more blocks than rows the turns of the right operand's roots go around.
 #[derive(Clone, Copy)]
-struct Turned {
-    block: Value,
-    root_y: Reg,
+struct Rounds {
+    /// Row of the root.
+    root: Reg,
+    /// Its slot: a block of its tile.
     slot: Reg,
-    last: Value,
+    /// Rows of the mesh.
+    height: u32,
 }
 
-fn fetch_left(
+impl Rounds {
+    fn next(self, code: &mut Code) {
+        code.scalar(ScalarOp::Add, self.root, self.root, 1);
+        let around = |code: &mut Code| {
+            code.set(self.root, 0);
+            code.scalar(ScalarOp::Add, self.slot, self.slot, 1);
+        };
+        code.branch(Compare::Eq, self.root, self.height as i32, around, |_| ());
+    }
+}
+
+fn fetch_left(code: &mut Code, mesh: &Mesh, shape: &MatMul, tile: Tile, panel: u32, block: Value) -> Value {
+    if !shape.left_split {
+        return own_block(code, tile, block, shape.block);
+    }
+    let place = code.register();
+    let last = [(block, Value::Imm(shape.blocks() as i32 - 1))];
+    let turn = Turn { axis: Axis::X, root: block, last: &last, panel: panel.into(), words: tile.words().into() };
+    line::turn(code, mesh, &turn, place, |_| Value::Imm(tile.address as i32));
+    place.into()
+}
+
+/// The right operand's blocks lie in slots of `block` rows. With one matrix a block is contiguous and travels from where it
+/// lies; with more the root gathers it from its matrices first.
+fn fetch_right(
     code: &mut Code,
     mesh: &Mesh,
     shape: &MatMul,
     tile: Tile,
     panel: u32,
     block: Value,
-    last: Value,
+    rounds: Option<Rounds>,
 ) -> Value {
-    if !shape.left_split {
-        return own_block(code, tile, block, shape.block);
-    }
-    let place = code.register();
-    let turn = Turn {
-        axis: Axis::X,
-        root: block,
-        last,
-        source: Value::Imm(tile.address as i32),
-        panel: panel.into(),
-        words: tile.words().into(),
-    };
-    line::turn(code, mesh, &turn, place);
-    place.into()
-}
-
-/// The right operand's blocks lie in slots of `block` rows. With one matrix a block is contiguous and travels from where it
-/// lies; with more the root gathers it from its matrices first.
-fn fetch_right(code: &mut Code, mesh: &Mesh, shape: &MatMul, tile: Tile, panel: u32, at: Turned) -> Value {
     if !shape.right_split {
-        return own_block(code, tile, at.block, shape.block * shape.columns);
+        return own_block(code, tile, block, shape.block * shape.columns);
     }
     let place = code.register();
-    let source = code.register();
     let block_bytes = shape.block * shape.columns * tile.dtype.bytes();
-    code.scalar(ScalarOp::Mul, source, at.slot, block_bytes);
-    code.scalar(ScalarOp::Add, source, source, tile.address);
-    let several = shape.matrices[1] > 1 && shape.right_rows > shape.block;
-    if several {
-        code.branch(
-            Compare::Eq,
-            at.root_y,
-            mesh.position(Axis::Y),
-            |code| {
-                let row =
-                    [(shape.matrices[1].into(), (shape.right_rows * shape.columns * tile.dtype.bytes() / 4).into())];
-                let words = Value::from(block_bytes / 4);
-                let from = memory(source, 0, Dtype::I32, &[row[0], (words, 1.into())]);
-                let to = memory(panel, 0, Dtype::I32, &[(shape.matrices[1].into(), words), (words, 1.into())]);
-                code.mov(to, from);
-                code.set(source, panel);
-            },
-            |_| (),
-        );
-    }
-    // On a mesh with more blocks than rows the turns go around; each round but the last ends with its own reset.
-    let round_end = round_end(code, mesh, shape, at);
-    let turn = Turn {
-        axis: Axis::Y,
-        root: at.root_y.into(),
-        last: round_end,
-        source: source.into(),
-        panel: panel.into(),
-        words: (block_bytes * shape.matrices[1]).div_ceil(4).into(),
+    let source = |code: &mut Code| {
+        let source = rounds.map_or(Value::Imm(tile.address as i32), |rounds| {
+            let source = code.register();
+            code.scalar(ScalarOp::Mul, source, rounds.slot, block_bytes);
+            code.scalar(ScalarOp::Add, source, source, tile.address);
+            source.into()
+        });
+        if shape.matrices[1] == 1 || shape.right_rows == shape.block {
+            return source;
+        }
+        let matrices = Value::from(shape.matrices[1]);
+        let words = Value::from(block_bytes / 4);
+        let apart = Value::from(shape.right_rows * shape.columns * tile.dtype.bytes() / 4);
+        let from = memory(source, 0, Dtype::I32, &[(matrices, apart), (words, 1.into())]);
+        code.mov(memory(panel, 0, Dtype::I32, &[(matrices, words), (words, 1.into())]), from);
+        panel.into()
     };
-    line::turn(code, mesh, &turn, place);
+    // Each round but the last ends with its own reset.
+    let end = (block, Value::Imm(shape.blocks() as i32 - 1));
+    let (root, last) = match rounds {
+        None => (block, vec![end]),
+        Some(rounds) => {
+            let root = Value::from(rounds.root);
+            (root, vec![end, (root, Value::Imm(rounds.height as i32 - 1))])
+        }
+    };
+    let words = (block_bytes * shape.matrices[1]).div_ceil(4).into();
+    line::turn(code, mesh, &Turn { axis: Axis::Y, root, last: &last, panel: panel.into(), words }, place, source);
     place.into()
-}
-
-fn round_end(code: &mut Code, mesh: &Mesh, shape: &MatMul, at: Turned) -> Value {
-    let height = mesh.size(Axis::Y);
-    if shape.blocks() <= height {
-        return at.last;
-    }
-    let flag = code.register();
-    code.set(flag, at.last);
-    code.branch(Compare::Eq, at.root_y, (height - 1) as i32, |code| code.set(flag, 1), |_| ());
-    flag.into()
 }
 
 /// Inner indices of the block at hand: the last block may be short.
-fn block_depth(code: &mut Code, shape: &MatMul, last: Value) -> Value {
-    let short = shape.inner - (shape.blocks() - 1) * shape.block;
+fn block_depth(code: &mut Code, shape: &MatMul, block: Value) -> Value {
+    let last = shape.blocks() - 1;
+    let short = shape.inner - last * shape.block;
     if short == shape.block {
         return shape.block.into();
     }
     let depth = code.register();
     code.set(depth, shape.block);
-    code.branch(Compare::Eq, last, 1, |code| code.set(depth, short), |_| ());
+    code.branch(Compare::Eq, block, last as i32, |code| code.set(depth, short), |_| ());
     depth.into()
-}
-
-fn next_slot(code: &mut Code, mesh: &Mesh, shape: &MatMul, root_y: Reg, slot: Reg) {
-    let height = mesh.size(Axis::Y);
-    code.scalar(ScalarOp::Add, root_y, root_y, 1);
-    if shape.blocks() > height {
-        code.branch(
-            Compare::Eq,
-            root_y,
-            height as i32,
-            |code| {
-                code.set(root_y, 0);
-                code.scalar(ScalarOp::Add, slot, slot, 1);
-            },
-            |_| (),
-        );
-    }
 }
 
 /// Which of the two innermost loops of a block runs inside; the order of accumulation is the same.

@@ -114,17 +114,11 @@ pub fn all_reduce(code: &mut Code, mesh: &Mesh, axis: Axis, combine: Combine, ad
             );
         },
     );
-    let turn = Turn {
-        axis,
-        root: Value::Imm(0),
-        last: Value::Imm(1),
-        source: address.into(),
-        panel: address.into(),
-        words: count.into(),
-    };
+    let last = [(Value::Imm(0), Value::Imm(0))];
+    let turn = Turn { axis, root: Value::Imm(0), last: &last, panel: address.into(), words: count.into() };
     code.scope(|code| {
         let place = code.register();
-        line::turn(code, mesh, &turn, place);
+        line::turn(code, mesh, &turn, place, |_| address.into());
     });
 }
 

@@ -246,18 +246,18 @@ fn emit_step(code: &mut Code, mesh: &Mesh, step: &Step, dtype: Dtype, [from, to,
         match step.axis {
             None => code.set(place, from),
             Some(axis) => {
-                let (words, flag) = (code.register(), code.register());
                 let words = match step.words {
                     Words::Even(words) => i32::from(words).into(),
                     Words::Uneven(_) => {
+                        let words = code.register();
                         code.scalar(ScalarOp::Shl, words, turn, 1);
                         code.load_u16(words, words, tables[1] as i32);
                         words.into()
                     }
                 };
-                let last = line::equal(code, flag, root, Value::Imm(step.roots as i32 - 1));
-                let turn = Turn { axis, root, last, source: from.into(), panel: panel.into(), words };
-                line::turn(code, mesh, &turn, place);
+                let last = [(root, Value::Imm(step.roots as i32 - 1))];
+                let turn = Turn { axis, root, last: &last, panel: panel.into(), words };
+                line::turn(code, mesh, &turn, place, |_| from.into());
             }
         }
         code.branch(Compare::Eq, list.root, root, |code| list.copy_runs(code, place, to, dtype, step.rank), |_| {});

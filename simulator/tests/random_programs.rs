@@ -287,6 +287,35 @@ fn random_programs_end_the_same_at_every_number_of_threads() {
     }
 }
 
+/// A program whose control wavelets start tasks is simulated element by element: one that would send them, but never does, has
+/// to end as the same program without.
+#[test]
+fn rows_of_elements_do_what_single_ones_do() {
+    let mut runner = TestRunner::new_with_rng(
+        Config { cases: Config::default().cases.max(400), failure_persistence: None, ..Config::default() },
+        proptest::test_runner::TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha),
+    );
+    let compared = Cell::new(0);
+    let result = runner.run(&program(), |text| {
+        let never = "task 14 never local { control q2 [nop] task 12 payload 0 }";
+        let single = text.replace("task 12 command", &format!("{never}\ntask 12 command"));
+        let [rows, single] = [&text, &single].map(|text| parse(text).map(|program| (inputs(&program), program)));
+        let ((inputs, rows), (_, single)) =
+            rows.and_then(|rows| Ok((rows, single?))).map_err(|e| TestCaseError::fail(format!("{e}\n{text}")))?;
+        if !verify(&rows).has_errors() && !verify(&single).has_errors() {
+            let [rows, single] = [rows, single].map(|program| outcome(&program, &inputs, 1));
+            prop_assert_eq!(rows.1, single.1, "{}", text);
+            if rows.1 == Kind::Done {
+                prop_assert_eq!(rows.0, single.0, "{}", text);
+                compared.set(compared.get() + u32::from(!text.contains("] task 12 payload")));
+            }
+        }
+        Ok(())
+    });
+    result.unwrap_or_else(|e| panic!("{e}"));
+    assert!(compared.get() >= 50, "only {} programs may have rows", compared.get());
+}
+
 /// The program without what makes memory depend on times: instructions beside the main thread, and the clock. (Tasks that the
 /// host's words start are a third race.)
 fn without_races(text: &str) -> String {

@@ -14,7 +14,7 @@ pub(super) fn gather(clock: Clock<'_>, pes: u64, shape: &Gather, alike: bool, dt
     let turns = if shape.split { u64::from(shape.table_rows.div_ceil(shape.tile_rows.max(1))) } else { 1 };
     let words = (u64::from(shape.tile_rows) * columns * u64::from(dtype.bytes())).div_ceil(4);
     let turn = match (shape.split, pes) {
-        (true, 2..) => clock.turn(words) + clock.branches(2) + clock.scalars(1),
+        (true, 2..) => clock.turn(words) + clock.branches(1),
         _ => clock.scalars(1),
     };
     let look = clock.branches(4) + clock.scalars(3);

@@ -17,7 +17,7 @@ pub(super) fn summa(clock: Clock<'_>, grid: Extent, shape: &MatMul, dtype: Dtype
     }
     let blocks = u64::from(shape.blocks());
     let (width, height) = (u64::from(grid.width), u64::from(grid.height));
-    let mut block = clock.branches(2) + clock.scalars(2) + multiply_issue(clock, shape);
+    let mut block = clock.branches(1) + multiply_issue(clock, shape);
     block += if shape.left_split { line(clock, width, left_words(shape, dtype)) } else { clock.scalars(2) };
     block += if shape.right_split { right_block(clock, height, shape, dtype) } else { clock.scalars(2) };
     let lag = u64::from(clock.machine.hop_cycles) * (width + height - 2);
@@ -53,9 +53,9 @@ fn right_block(clock: Clock<'_>, pes: u64, shape: &MatMul, dtype: Dtype) -> u64 
     let elements = u64::from(shape.matrices[1]) * u64::from(shape.block) * u64::from(shape.columns);
     let words = (elements * u64::from(dtype.bytes())).div_ceil(4);
     let gathered = shape.matrices[1] > 1 && shape.right_rows > shape.block;
-    let gather = if gathered { clock.branches(1) + clock.vector(words, &[Dtype::I32]) } else { 0 };
-    let around = if u64::from(shape.blocks()) > pes { clock.branches(2) + clock.scalars(1) } else { 0 };
-    clock.scalars(2) + gather + around + line(clock, pes, words)
+    let gather = if gathered { clock.vector(words, &[Dtype::I32]) } else { 0 };
+    let around = if u64::from(shape.blocks()) > pes { clock.branches(2) + clock.scalars(3) } else { 0 };
+    gather + around + line(clock, pes, words)
 }
 
 /// The vector instructions of a block, without their elements: one, or one a turn of the loops over batch dimensions.

@@ -235,7 +235,7 @@ impl Series<'_> {
 
     fn cost(self, clock: Clock<'_>) -> Movement {
         let (roots, most, wanted) = (self.roots(), self.most(), self.wanted());
-        let silent = clock.branches(4) + clock.scalars(3);
+        let silent = clock.branches(3) + clock.scalars(2);
         let cycles = roots * silent
             + wanted * clock.words(self.words)
             + copies(clock, most, self.elements, self.dtype)

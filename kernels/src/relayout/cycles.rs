@@ -82,9 +82,9 @@ impl Line<'_> {
     /// take.
     fn turn(&self, root: usize, words: u64, ready: &mut [u64], rest: &mut [&[Work]]) {
         let (scalar, branch) = (u64::from(self.machine.scalar_cycles), u64::from(self.machine.branch_cycles));
-        // Is it the last root, the PE's own turn? And of the root's number and words, what the code does not know.
+        // Is it the PE's own turn? And of the root's number and words, what the code does not know.
         let looked_up = if matches!(self.step.words, Words::Even(_)) { 0 } else { 2 };
-        let steering = 2 * branch + (1 + looked_up + u64::from(self.step.first > 0)) * scalar;
+        let steering = branch + (looked_up + u64::from(self.step.first > 0)) * scalar;
         let issue = steering + if words == 0 { 0 } else { cost::startup(self.machine) };
         let sent = ready[root] + issue;
         let mut left = sent + words;

@@ -29,9 +29,9 @@ pub(crate) struct VectorWork {
 pub(crate) struct InputQueue {
     pub(crate) color: u8,
     /// Wavelets that the router may put in: the queue's depth and the ramp's pipeline.
-    pub(crate) capacity: usize,
+    pub(crate) capacity: u32,
     /// Wavelets in it when a run has ended, for messages.
-    pub(crate) held: usize,
+    pub(crate) held: u32,
 }
 
 /// An output queue of a PE: its wavelets lie in the router's queue at the ramp.
@@ -40,7 +40,7 @@ pub(crate) struct OutputQueue {
     pub(crate) color: u8,
     /// Index of the colour's lane in the router; `None` when the colour has no route here.
     pub(crate) lane: Option<u8>,
-    pub(crate) capacity: usize,
+    pub(crate) capacity: u32,
 }
 
 /// A circular buffer at work.
@@ -110,6 +110,8 @@ pub(crate) struct Pe {
     pub(crate) loops: Vec<(i32, i32)>,
     /// The main thread's vector instruction.
     pub(crate) main: Option<Box<VectorWork>>,
+    /// The main thread's next vector instruction, when it waits for another one to let go of a queue or a microthread.
+    pub(crate) pending: Option<Box<VectorWork>>,
     pub(crate) microthreads: Vec<Option<Box<VectorWork>>>,
     /// First cycle in which the datapath is free.
     pub(crate) free: u64,

@@ -192,17 +192,18 @@ impl<'a> Fabric<'a> {
             ColorRef::Fixed(color) => color.0,
             ColorRef::Param(p) => pe.params.get(p as usize).copied().unwrap_or(0) as u8,
         };
-        let ramp = machine.ramp_cycles as usize;
+        let ramp = machine.ramp_cycles;
         pe.inputs = vec![None; machine.input_queue_depths.len()];
         for binding in &class.input_queues {
             // The ramp's pipeline holds wavelets beside the queue.
-            let capacity = usize::from(machine.input_queue_depths[binding.queue as usize]) + ramp;
+            let capacity = u32::from(machine.input_queue_depths[binding.queue as usize]).saturating_add(ramp);
             let queue = InputQueue { color: color(binding.color), capacity, held: 0 };
             pe.inputs[binding.queue as usize] = Some(queue);
         }
         pe.outputs = vec![None; machine.output_queue_depths.len()];
         for binding in &class.output_queues {
-            let capacity = usize::from(machine.output_queue_depths[binding.queue as usize]) + ramp + 1;
+            let depth = u32::from(machine.output_queue_depths[binding.queue as usize]);
+            let capacity = depth.saturating_add(ramp).saturating_add(1);
             let color = color(binding.color);
             let lane = router.lane_of(color).map(|l| l as u8);
             pe.outputs[binding.queue as usize] = Some(OutputQueue { color, lane, capacity });

@@ -191,7 +191,7 @@ impl Network {
         self.nodes[node].inputs = first;
         self.nodes[node].wake = if pe.class.is_some() { 0 } else { u64::MAX };
         for queue in 0..usize::from(self.inputs) {
-            let capacity = pe.inputs.get(queue).and_then(Option::as_ref).map_or(0, |input| input.capacity as u32);
+            let capacity = pe.inputs.get(queue).and_then(Option::as_ref).map_or(0, |input| input.capacity);
             self.queues.queues.push(Queue::new(capacity, NONE, Direction::Ramp));
         }
         for lane in self.lanes_of(node) {
@@ -308,7 +308,7 @@ impl Network {
         for (pe, node) in band.pes.iter_mut().zip(&self.nodes) {
             for (queue, input) in (node.inputs..).zip(&mut pe.inputs) {
                 if let Some(input) = input {
-                    input.held = self.queues.len(queue) as usize;
+                    input.held = self.queues.len(queue);
                 }
             }
         }

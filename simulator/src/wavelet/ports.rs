@@ -44,9 +44,7 @@ impl<'a> Ports<'a> {
     pub(super) fn has_room(&self, pe: &Pe, queue: u8) -> bool {
         let out = pe.outputs.get(queue as usize).and_then(Option::as_ref);
         out.is_some_and(|out| {
-            out.lane.is_some_and(|lane| {
-                (self.network.queues.len(self.network.ramp(self.node, lane)) as usize) < out.capacity
-            })
+            out.lane.is_some_and(|lane| self.network.queues.len(self.network.ramp(self.node, lane)) < out.capacity)
         })
     }
 

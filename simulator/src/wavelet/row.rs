@@ -121,7 +121,7 @@ impl Row {
             Port::FabOut { queue, .. } => {
                 let out = pe.outputs.get(*queue as usize)?.as_ref()?;
                 row.output = network.ramp(node, out.lane?);
-                row.capacity = out.capacity as u32;
+                row.capacity = out.capacity;
             }
             Port::Memory(cursor) => row.target = Some(place(cursor)),
             Port::Null => {}

@@ -7,10 +7,10 @@
 use super::super::sketch::Sketch;
 use super::local::{Shape, Side};
 use crate::code::{Code, Reg, words_in, words_out};
-use crate::line::equal;
+use crate::line::end_turn;
 use crate::mesh::{Axis, Mesh};
 use crate::mesh::{COLUMN, ROW, input, output};
-use waferloom_fabric::{BufferKind, ColorRef, Compare, Control, Machine, Region, ScalarOp, SwitchCommand, Value};
+use waferloom_fabric::{BufferKind, ColorRef, Compare, Machine, Region, ScalarOp, Value};
 
 /// An operand: the line along which it is broadcast, and where it lies.
 struct Panel {
@@ -85,12 +85,13 @@ fn steps(code: &mut Code, shape: &Shape, left: &Panel, right: &Panel, c: u32) {
     code.set(root_y, 0);
     code.set(own_b, right.own);
     code.repeat(blocks, |code, block| {
-        let flag = code.register();
-        let last = equal(code, flag, block, Value::Imm(blocks as i32 - 1));
         let (at_a, at_b) = (code.register(), code.register());
-        turn(code, shape, left, [block, last], Value::from(left.own), at_a);
-        let round_end = round_end(code, shape, root_y, last);
-        turn(code, shape, right, [root_y.into(), round_end], own_b.into(), at_b);
+        let end = (block, Value::Imm(blocks as i32 - 1));
+        turn(code, shape, left, block, &[end], Value::from(left.own), at_a);
+        // With more blocks than rows the roots of B start again: each round ends with its own reset.
+        let round_end = (root_y.into(), Value::Imm(i32::from(shape.grid.height) - 1));
+        let ends = if shape.slots() == 1 { vec![end] } else { vec![end, round_end] };
+        turn(code, shape, right, root_y.into(), &ends, own_b.into(), at_b);
         shape.multiply(code, c, at_a, at_b);
         if shape.grid.height == 1 {
             code.scalar(ScalarOp::Add, own_b, own_b, shape.tile_bytes(Side::B));
@@ -98,17 +99,6 @@ fn steps(code: &mut Code, shape: &Shape, left: &Panel, right: &Panel, c: u32) {
             next_root(code, shape, root_y, own_b, right.pes);
         }
     });
-}
-
-/// Whether the roots of B start again behind this one: with more blocks than rows, each round ends with its own reset.
-fn round_end(code: &mut Code, shape: &Shape, root: Reg, last: Value) -> Value {
-    if shape.slots() == 1 || shape.grid.height == 1 {
-        return last;
-    }
-    let flag = code.register();
-    code.set(flag, last);
-    code.branch(Compare::Eq, root, u32::from(shape.grid.height) - 1, |code| code.set(flag, 1), |_| ());
-    flag.into()
 }
 
 /// B's blocks are dealt to the rows in turn.
@@ -129,26 +119,18 @@ fn next_root(code: &mut Code, shape: &Shape, root: Reg, own: Reg, pes: u32) {
 }
 
 /// One broadcast, and the address at which its tile then lies. See [`crate::line::turn`] for the control wavelets.
-fn turn(code: &mut Code, shape: &Shape, panel: &Panel, [root, last]: [Value; 2], own: Value, at: Reg) {
-    use SwitchCommand::{Advance, Nop, Reset};
+fn turn(code: &mut Code, shape: &Shape, panel: &Panel, root: Value, last: &[(Value, Value)], own: Value, at: Reg) {
     if panel.pes == 1 {
         return code.set(at, own);
     }
     let words = shape.travel_words(panel.side);
-    let control = |commands: &[_]| Control { commands: commands.to_vec(), task: None, payload: Value::Imm(0) };
     code.branch(
         Compare::Eq,
         root,
         panel.position,
         |code| {
             code.mov(words_out(panel.queue_out, words), shape.words(panel.side, own));
-            code.branch(
-                Compare::Eq,
-                last,
-                1,
-                |code| code.send_control(panel.queue_out, control(&[Reset])),
-                |code| code.send_control(panel.queue_out, control(&[Advance, Advance, Nop])),
-            );
+            end_turn(code, panel.queue_out, last);
             code.set(at, own);
         },
         |code| {
@@ -158,9 +140,9 @@ fn turn(code: &mut Code, shape: &Shape, panel: &Panel, [root, last]: [Value; 2],
     );
 }
 
-/// Scalar instructions of a step: the loop, the flag of the last step, two branches on the root, four registers, a control
+/// Scalar instructions of a step: the loop, two branches on the root and one on the last step, three registers, a control
 /// wavelet, the next root.
-const SCALARS: u64 = 11;
+const SCALARS: u64 = 9;
 
 /// Cycles by the closed form of `docs/cost-model.md`: the roots of B need A's block first, and the next root needs both, so
 /// a step holds two sends one after another with the way to the neighbour behind each.
