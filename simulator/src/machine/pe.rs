@@ -110,6 +110,8 @@ pub(crate) struct Pe {
     pub(crate) loops: Vec<(i32, i32)>,
     /// The main thread's vector instruction.
     pub(crate) main: Option<Box<VectorWork>>,
+    /// The main thread's next vector instruction, when it waits for another one to let go of a queue or a microthread.
+    pub(crate) pending: Option<Box<VectorWork>>,
     pub(crate) microthreads: Vec<Option<Box<VectorWork>>>,
     /// First cycle in which the datapath is free.
     pub(crate) free: u64,

@@ -204,8 +204,8 @@ pub(crate) fn prepare(
     }
     let (dst, mut length) = Port::resolve(dst, &values);
     let mut ports = [Port::Null, Port::Null, Port::Null];
-    let mut widths = vec![dst.bytes()];
-    for (slot, operand) in ports.iter_mut().zip(srcs) {
+    let mut widths = [dst.bytes(), None, None, None];
+    for ((slot, width), operand) in ports.iter_mut().zip(&mut widths[1..]).zip(srcs) {
         let (port, len) = Port::resolve(operand, &values);
         if let (Some(a), Some(b)) = (length, len)
             && a != b
@@ -213,7 +213,7 @@ pub(crate) fn prepare(
             return Err(Fault(format!("operands of {a} and {b} elements in one instruction")));
         }
         length = length.or(len);
-        widths.push(port.bytes());
+        *width = port.bytes();
         *slot = port;
     }
     let has = |bytes: u32| widths.iter().flatten().any(|&w| w == bytes);

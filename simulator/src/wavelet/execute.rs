@@ -10,6 +10,7 @@ use crate::machine::operand::Port;
 use crate::machine::pe::{Activity, Pe, Running, VectorWork};
 use crate::machine::steps::{Shared, complete, local_step, prepare, start_task, taken, value};
 use waferloom_fabric::Machine;
+use waferloom_fabric::code::Async;
 
 /// Elements that are run in one go. Longer instructions go cycle by cycle, so that a run can be stopped within them.
 const MOST_AT_ONCE: u64 = 1 << 20;
@@ -250,9 +251,15 @@ fn vector(
 ) -> Result<Turn, Fault> {
     let Step::Vector { op, dst, srcs, run_async } = step else { return Ok(Turn::Nothing) };
     let machine = shared.machine;
-    let mut work = prepare(pe, machine, *op, dst, srcs, running)?;
-    if work.srcs[..work.arity].iter().any(|port| taken(pe, port, false)) || taken(pe, &work.dst, true) {
-        let activity = if matches!(work.dst, Port::FabOut { .. }) { Activity::FabricOut } else { Activity::FabricIn };
+    if let Some(activity) = pe.pending.as_ref().and_then(|pending| waits_for_others(pe, pending, *run_async)) {
+        return Ok(Turn::Waits(Wait { activity, until: u64::MAX }));
+    }
+    let mut work = match pe.pending.take() {
+        Some(pending) => *pending,
+        None => prepare(pe, machine, *op, dst, srcs, running)?,
+    };
+    if let Some(activity) = waits_for_others(pe, &work, *run_async) {
+        pe.pending = Some(Box::new(work));
         return Ok(Turn::Waits(Wait { activity, until: u64::MAX }));
     }
     let startup = u64::from(machine.vector_startup_cycles);
@@ -267,9 +274,6 @@ fn vector(
         let Some(slot) = pe.microthreads.get_mut(run_async.microthread as usize) else {
             return Err(Fault(format!("no microthread {}", run_async.microthread)));
         };
-        if slot.is_some() {
-            return Ok(Turn::Waits(Wait { activity: Activity::FabricIn, until: u64::MAX }));
-        }
         work.ready = now + scalar + startup;
         work.then = run_async.then;
         *slot = Some(Box::new(work));
@@ -294,6 +298,15 @@ fn vector(
     }
     pe.running = Some(issued);
     Ok(Turn::Ran)
+}
+
+/// What an instruction waits for while others hold its queues or its microthread; `None` when it can be issued.
+fn waits_for_others(pe: &Pe, work: &VectorWork, run_async: Option<Async>) -> Option<Activity> {
+    if work.srcs[..work.arity].iter().any(|port| taken(pe, port, false)) || taken(pe, &work.dst, true) {
+        return Some(if matches!(work.dst, Port::FabOut { .. }) { Activity::FabricOut } else { Activity::FabricIn });
+    }
+    let microthread = run_async.and_then(|run_async| pe.microthreads.get(usize::from(run_async.microthread)));
+    (work.remaining > 0 && microthread.is_some_and(Option::is_some)).then_some(Activity::FabricIn)
 }
 
 /// Runs the elements of an instruction over memory; gives busy cycles and waits for memory.
