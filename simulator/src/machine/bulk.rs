@@ -4,6 +4,7 @@
 //! The operands' innermost dimensions cut an instruction into segments: in a segment every address is affine.
 
 use super::floats;
+use super::nest;
 use super::numerics::{self, Element};
 use super::operand::{Cursor, Port};
 use super::pe::VectorWork;
@@ -35,6 +36,9 @@ impl Place {
 ///
 /// `None`, with nothing done, when an access would fail: element by element finds out which.
 pub(crate) fn run(memory: &mut [u8], work: &mut VectorWork, machine: &Machine) -> Option<(u64, u64)> {
+    if let Some(done) = nest::run(memory, work, machine) {
+        return Some(done);
+    }
     let bytes = memory.len();
     walk(bytes, work, machine, |op, target, sources, count| compute(memory, op, target, sources, count))
 }
@@ -62,7 +66,7 @@ fn walk(
     }
     let banks = Banks::new(machine);
     let lanes = u64::from(work.lanes).max(1);
-    let mut stalls = Stalls { lanes, in_group: 0, worst: 0, total: 0 };
+    let mut stalls = Stalls::new(lanes);
     let busy = work.remaining.div_ceil(lanes);
     while work.remaining > 0 {
         let VectorWork { srcs, dst, .. } = &*work;
@@ -97,7 +101,7 @@ fn place(cursor: &Cursor) -> Place {
 }
 
 /// Waits for memory, added up over groups of elements that share a cycle: the longest of a group counts.
-struct Stalls {
+pub(crate) struct Stalls {
     lanes: u64,
     in_group: u64,
     worst: u64,
@@ -105,6 +109,10 @@ struct Stalls {
 }
 
 impl Stalls {
+    pub(crate) fn new(lanes: u64) -> Self {
+        Self { lanes, in_group: 0, worst: 0, total: 0 }
+    }
+
     fn push(&mut self, stall: u64) {
         self.worst = self.worst.max(stall);
         self.in_group += 1;
@@ -126,13 +134,13 @@ impl Stalls {
         }
     }
 
-    fn finish(self) -> u64 {
+    pub(crate) fn finish(self) -> u64 {
         self.total + self.worst
     }
 }
 
 /// How reads of memory get into each other's way.
-struct Banks {
+pub(crate) struct Banks {
     reads_per_cycle: u64,
     count: u32,
     modulo: u32,
@@ -141,10 +149,15 @@ struct Banks {
 }
 
 impl Banks {
-    fn new(machine: &Machine) -> Self {
+    pub(crate) fn new(machine: &Machine) -> Self {
         let (count, modulo) = (machine.sram_banks, machine.bank_conflict_modulo);
         let mask = (count.is_power_of_two() && modulo.is_power_of_two()).then(|| count.min(modulo) - 1);
         Self { reads_per_cycle: machine.sram_reads_per_cycle.into(), count, modulo, mask }
+    }
+
+    /// Whether an element with a single read never waits.
+    pub(crate) fn single_reads_are_free(&self) -> bool {
+        self.reads_per_cycle > 0
     }
 
     /// Whether reads of two 64-bit words collide.
@@ -185,6 +198,28 @@ fn count_stalls(banks: &Banks, sources: &[Port], count: u64, stalls: &mut Stalls
         }
     }
     stalls.push(banks.stall(&reads[..first]));
+    count_moving(banks, &moving[..streams], count, stalls);
+}
+
+/// The same of a row from its first element on; `reads` are the addresses and steps of the sources in memory.
+pub(crate) fn collisions(banks: &Banks, reads: &[(i64, i64)], count: u64, stalls: &mut Stalls) {
+    let mut first = [0; 3];
+    let mut moving = [(0, 0); 3];
+    let mut streams = 0;
+    for (slot, &(at, step)) in first.iter_mut().zip(reads) {
+        *slot = at;
+        if step != 0 {
+            moving[streams] = (at, step);
+            streams += 1;
+        }
+    }
+    stalls.push(banks.stall(&first[..reads.len()]));
+    count_moving(banks, &moving[..streams], count, stalls);
+}
+
+/// Waits of the elements behind a segment's first one.
+fn count_moving(banks: &Banks, moving: &[(i64, i64)], count: u64, stalls: &mut Stalls) {
+    let streams = moving.len();
     let ports = (streams as u64).div_ceil(banks.reads_per_cycle).saturating_sub(1);
     if ports > 0 || streams < 2 {
         return stalls.push_many(ports, count - 1);
@@ -200,7 +235,13 @@ fn count_stalls(banks: &Banks, sources: &[Port], count: u64, stalls: &mut Stalls
     } else if streams == 2 {
         (1..count as i64).for_each(|i| stalls.push(collides(i)));
     } else {
-        (1..count as i64).for_each(|i| stalls.push(banks.stall(&moving.map(|(at, step)| at + i * step))));
+        let mut places = [0; 3];
+        for i in 1..count as i64 {
+            for (place, (at, step)) in places.iter_mut().zip(moving) {
+                *place = at + i * step;
+            }
+            stalls.push(banks.stall(&places[..streams]));
+        }
     }
 }
 

@@ -17,6 +17,7 @@ pub(crate) mod decode;
 pub(crate) mod element;
 mod floats;
 pub(crate) mod host;
+mod nest;
 pub(crate) mod numerics;
 pub(crate) mod operand;
 pub(crate) mod pe;

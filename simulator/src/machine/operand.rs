@@ -25,9 +25,10 @@ impl Values<'_> {
 pub(crate) struct Cursor {
     pub(crate) dtype: Dtype,
     address: i64,
-    /// Length, stride in bytes and index of each dimension, the innermost first.
-    dims: [(u32, i64, u32); 4],
-    rank: usize,
+    /// Length, stride in bytes and index of each dimension, the innermost first. A stride that does not fit leads out of any
+    /// memory, as the largest does.
+    dims: [(u32, i32, u32); 4],
+    rank: u8,
 }
 
 impl Cursor {
@@ -41,9 +42,24 @@ impl Cursor {
         self.dims[0].1 == 0 && self.dims[0].2 != 0
     }
 
+    /// Lengths of its dimensions, the innermost first; 1 for those that it does not have.
+    pub(crate) fn lens(&self) -> [u32; 4] {
+        self.dims.map(|(len, ..)| len)
+    }
+
+    /// Bytes from an element to the next one of each dimension.
+    pub(crate) fn steps(&self) -> [i64; 4] {
+        self.dims.map(|(_, stride, _)| i64::from(stride))
+    }
+
+    /// Whether it has not moved yet.
+    pub(crate) fn is_new(&self) -> bool {
+        self.dims.iter().all(|&(_, _, index)| index == 0)
+    }
+
     /// Bytes from an element to the next one of its row (the innermost dimension).
     pub(crate) fn row_step(&self) -> i64 {
-        self.dims[0].1
+        self.dims[0].1.into()
     }
 
     /// Elements that are left in the row, the current one included.
@@ -55,7 +71,7 @@ impl Cursor {
     pub(crate) fn advance_in_row(&mut self, count: u64) {
         let before = count as u32 - 1;
         self.dims[0].2 += before;
-        self.address += self.dims[0].1 * i64::from(before);
+        self.address += self.row_step() * i64::from(before);
         self.advance();
     }
 
@@ -72,13 +88,13 @@ impl Cursor {
     }
 
     pub(crate) fn advance(&mut self) {
-        for (len, stride, index) in &mut self.dims[..self.rank] {
+        for (len, stride, index) in &mut self.dims[..self.rank.into()] {
             *index += 1;
-            self.address += *stride;
+            self.address += i64::from(*stride);
             if *index < *len {
                 return;
             }
-            self.address -= *stride * i64::from(*len);
+            self.address -= i64::from(*stride) * i64::from(*len);
             *index = 0;
         }
     }
@@ -107,11 +123,11 @@ impl Port {
                 for (slot, dim) in dims.iter_mut().zip(dsd.dims.iter().rev()) {
                     let len = values.get(dim.len).max(0) as u32;
                     let stride = i64::from(values.get(dim.stride)) * i64::from(dsd.dtype.bytes());
-                    *slot = (len, stride, 0);
+                    *slot = (len, stride.clamp(i32::MIN.into(), i32::MAX.into()) as i32, 0);
                     total = total.saturating_mul(u64::from(len));
                 }
                 let address = i64::from(values.get(dsd.base)) + i64::from(dsd.offset);
-                (Port::Memory(Cursor { dtype: dsd.dtype, address, dims, rank }), Some(total))
+                (Port::Memory(Cursor { dtype: dsd.dtype, address, dims, rank: rank as u8 }), Some(total))
             }
             Operand::FabIn { queue, dtype, len } => (Port::FabIn { queue: *queue, dtype: *dtype }, length(*len)),
             Operand::FabOut { queue, dtype, len } => (Port::FabOut { queue: *queue, dtype: *dtype }, length(*len)),

@@ -72,6 +72,10 @@ struct Stream<'a> {
     outputs: Vec<u32>,
     /// Bits of the input queues in which a wavelet is news to a PE.
     listens: Vec<u32>,
+    /// Whether some control wavelet starts a task: then all that comes is news.
+    has_control_tasks: bool,
+    /// Asynchronous instructions at work on each PE.
+    threads_at_work: Vec<u8>,
     /// PEs of which a thread waits for room on its way.
     lacks_room: Vec<bool>,
     calendar: Calendar,
@@ -157,6 +161,8 @@ impl<'a> Stream<'a> {
             first_input,
             outputs,
             listens: vec![u32::MAX; pes],
+            has_control_tasks: shared.controls.iter().any(|control| control.task.is_some()),
+            threads_at_work: vec![0; pes],
             lacks_room: vec![false; pes],
             calendar: Calendar::new(),
             router_wakes: vec![u64::MAX; pes],

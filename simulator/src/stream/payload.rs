@@ -34,6 +34,11 @@ impl Payloads {
         words
     }
 
+    /// Takes a list back that has not been kept.
+    pub(super) fn put_back(&mut self, words: Vec<u32>) {
+        self.spare.push(words);
+    }
+
     /// Keeps words for one run.
     pub(super) fn keep(&mut self, words: Vec<u32>) -> Payload {
         let index = self.unused.pop().unwrap_or_else(|| {

@@ -38,15 +38,20 @@ impl Stream<'_> {
             return Ok(());
         }
         self.lacks_room[pe] = false;
-        self.take_controls(pe);
-        self.end_threads(pe);
+        if self.has_control_tasks {
+            self.take_controls(pe);
+        }
+        if !self.alone(pe) {
+            self.end_threads(pe);
+        }
         let tasks = &self.shared.classes[class as usize].tasks;
-        let alone = self.band.pes[pe].microthreads.iter().all(Option::is_none);
-        let wait = if alone { self.main_thread(pe, tasks, limit)? } else { self.threads(pe, tasks)? };
-        let queues = self.queues(pe);
-        let arrival =
-            self.inputs[queues].iter().filter_map(|q| q.head()).map(|run| run.first).filter(|&first| first > now);
-        let mut until = arrival.min().unwrap_or(u64::MAX).min(wait.map_or(u64::MAX, |w| w.until));
+        let wait = if self.alone(pe) { self.main_thread(pe, tasks, limit)? } else { self.threads(pe, tasks)? };
+        self.listens[pe] = self.news(pe, wait);
+        let mut until = wait.map_or(u64::MAX, |w| w.until);
+        if self.listens[pe] == u32::MAX {
+            let heads = self.inputs[self.queues(pe)].iter().filter_map(|q| q.head()).map(|run| run.first);
+            until = until.min(heads.filter(|&first| first > now).min().unwrap_or(u64::MAX));
+        }
         let state = &mut self.band.pes[pe];
         if state.free > now {
             until = state.free;
@@ -60,6 +65,31 @@ impl Stream<'_> {
             self.wake_pe(pe, until.max(now + 1));
         }
         Ok(())
+    }
+
+    /// Whether no asynchronous instruction is at work on a PE.
+    pub(super) fn alone(&self, pe: usize) -> bool {
+        self.threads_at_work[pe] == 0
+    }
+
+    /// Bits of the input queues in which a wavelet would be news to a PE that has done what it can.
+    fn news(&self, pe: usize, wait: Option<Wait>) -> u32 {
+        let state = &self.band.pes[pe];
+        if self.has_control_tasks || !self.alone(pe) {
+            return u32::MAX;
+        }
+        match (&state.main, wait) {
+            _ if state.free > self.now => 0,
+            (Some(work), Some(Wait { activity: Activity::FabricIn, .. })) => {
+                let queues = work.srcs[..work.arity].iter().filter_map(|port| match port {
+                    Port::FabIn { queue, .. } => Some(1 << queue),
+                    _ => None,
+                });
+                queues.fold(0, |set, bit: u32| set | bit)
+            }
+            (Some(_), Some(_)) => 0,
+            _ => u32::MAX,
+        }
     }
 
     /// Takes control wavelets from the heads of the input queues.
@@ -84,10 +114,11 @@ impl Stream<'_> {
     fn end_threads(&mut self, pe: usize) {
         let state = &mut self.band.pes[pe];
         for thread in 0..state.microthreads.len() {
-            if let Some(work) = state.microthreads[thread].take_if(|work| work.remaining == 0)
-                && let Some(then) = work.then
-            {
-                execute::complete(state, then);
+            if let Some(work) = state.microthreads[thread].take_if(|work| work.remaining == 0) {
+                self.threads_at_work[pe] -= 1;
+                if let Some(then) = work.then {
+                    execute::complete(state, then);
+                }
             }
         }
     }
@@ -96,8 +127,7 @@ impl Stream<'_> {
     fn main_thread(&mut self, pe: usize, tasks: &[TaskCode], limit: u64) -> Result<Option<Wait>, Fault> {
         let mut time = self.now;
         for _ in 0..MOST_STEPS {
-            let alone = self.band.pes[pe].microthreads.iter().all(Option::is_none);
-            if time > self.now && (!alone || time > limit) {
+            if time > self.now && (!self.alone(pe) || time > limit) {
                 break;
             }
             match self.main_step(pe, tasks, time)? {
@@ -120,10 +150,12 @@ impl Stream<'_> {
                 return Ok(Main::Later);
             }
             let outcome = self.chunk(pe, &mut work);
-            if work.remaining > 0 {
+            let done = work.remaining == 0;
+            if !done {
                 self.band.pes[pe].main = Some(work);
             }
             return Ok(match outcome? {
+                Outcome::Ran if done => Main::Took(self.band.pes[pe].free - self.now),
                 Outcome::Ran => Main::Ends,
                 Outcome::Waits(wait) => Main::Waits(wait),
             });
@@ -251,10 +283,11 @@ impl Stream<'_> {
     fn vector(&mut self, pe: usize, step: &Step, running: Running, time: u64) -> Result<Main, Fault> {
         let Step::Vector { op, dst, srcs, run_async } = step else { return Ok(Main::Ends) };
         let machine: &Machine = self.shared.machine;
+        let alone = self.alone(pe);
         let state = &mut self.band.pes[pe];
         let mut work = execute::prepare(state, machine, *op, dst, srcs, running)?;
         let taken = |port: &Port, as_destination| execute::taken(state, port, as_destination);
-        if work.srcs[..work.arity].iter().any(|port| taken(port, false)) || taken(&work.dst, true) {
+        if !alone && (work.srcs[..work.arity].iter().any(|port| taken(port, false)) || taken(&work.dst, true)) {
             let out = matches!(work.dst, Port::FabOut { .. });
             let activity = if out { Activity::FabricOut } else { Activity::FabricIn };
             return Ok(Main::Waits(Wait { activity, until: u64::MAX }));
@@ -279,13 +312,14 @@ impl Stream<'_> {
             work.ready = time + scalar + startup;
             work.then = run_async.then;
             *slot = Some(Box::new(work));
+            self.threads_at_work[pe] += 1;
             state.running = issued;
             return Ok(self.book(pe, time, scalar));
         }
         state.running = issued;
         if element::in_memory(&work)
             && work.remaining <= MOST_AT_ONCE
-            && state.microthreads.iter().all(Option::is_none)
+            && alone
             && let Some((busy, stall)) = if self.shared.without_numbers {
                 unknown::in_memory(state, &mut work, machine)
             } else {
@@ -299,7 +333,6 @@ impl Stream<'_> {
         work.ready = time + startup;
         state.main = Some(Box::new(work));
         // Other threads may run in the meantime.
-        let alone = state.microthreads.iter().all(Option::is_none);
         Ok(if alone { self.book(pe, time, startup) } else { Main::Took(0) })
     }
 }

@@ -10,6 +10,8 @@ use waferloom_fabric::{Direction, Filter};
 const PLENTY: i64 = i64::MAX / 4;
 /// Queues behind each other that a search looks at; the room behind the last one is left out.
 const DEEPEST: usize = 512;
+/// Elements from which on an instruction is long: more than a handful of queues hold.
+const LONG: u64 = 256;
 
 impl Stream<'_> {
     /// How many more wavelets a router's queue may be given: what it and the queues behind it hold, and what the instructions
@@ -136,6 +138,8 @@ impl Stream<'_> {
             Port::FabOut { .. } if is_late => promise = 0,
             Port::FabOut { queue, .. } => {
                 let out = self.out(pe, queue);
+                // A long one asks for all that it has left: then whoever asks next is told at once.
+                let need = if work.remaining >= LONG { work.remaining } else { need };
                 let room = out.map_or(0, |out| self.room_at(out, Direction::Ramp as usize, need, depth + 1));
                 promise = promise.min(room as u64);
             }

@@ -154,11 +154,21 @@ pub(super) fn values(
     }
     work.remaining -= count;
     let sends = matches!(work.dst, Port::FabOut { .. });
-    Ok((if sends { Sent::New(sent) } else { Sent::Nothing }, stall))
+    if !sends {
+        payloads.put_back(sent);
+        return Ok((Sent::Nothing, stall));
+    }
+    Ok((Sent::New(sent), stall))
 }
 
 /// Moves of words and sums of floats in whole rows; `None`, with nothing done, for everything else.
-fn fast(pe: &mut Pe, work: &mut VectorWork, taken: &[Option<Run>; 3], count: u64, payloads: &Payloads) -> Option<Sent> {
+fn fast(
+    pe: &mut Pe,
+    work: &mut VectorWork,
+    taken: &[Option<Run>; 3],
+    count: u64,
+    payloads: &mut Payloads,
+) -> Option<Sent> {
     let word = |port: &Port| port.bytes() == Some(4) || matches!(port, Port::Null | Port::Scalar(_));
     if !work.srcs[..work.arity].iter().chain([&work.dst]).all(word) {
         return None;
@@ -175,24 +185,39 @@ fn fast(pe: &mut Pe, work: &mut VectorWork, taken: &[Option<Run>; 3], count: u64
 }
 
 /// The singles of a source.
-enum Floats {
-    One(f32),
-    Many(Vec<f32>),
+enum Floats<'a> {
+    Number(f32),
+    Words(&'a [u32]),
+    Row(&'a [[u8; 4]]),
 }
 
 /// The next singles of a source whose elements lie side by side.
-fn floats(pe: &Pe, port: &Port, run: Option<&Run>, count: u64, payloads: &Payloads) -> Option<Floats> {
+fn floats<'a>(pe: &'a Pe, port: &Port, run: Option<&Run>, count: u64, payloads: &'a Payloads) -> Option<Floats<'a>> {
     match (port, run) {
-        (Port::Scalar(Element::Float(number)), _) => Some(Floats::One(*number)),
-        (Port::FabIn { dtype: Dtype::F32, .. }, Some(run)) => {
-            Some(Floats::Many(run.words(payloads).iter().map(|&bits| f32::from_bits(bits)).collect()))
-        }
-        (Port::Memory(cursor), _) => {
-            let bytes = pe.memory.get(row(cursor, count)?)?;
-            Some(Floats::Many(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()))
-        }
+        (Port::Scalar(Element::Float(number)), _) => Some(Floats::Number(*number)),
+        (Port::FabIn { dtype: Dtype::F32, .. }, Some(run)) => Some(Floats::Words(run.words(payloads))),
+        (Port::Memory(cursor), _) => Some(Floats::Row(pe.memory.get(row(cursor, count)?)?.as_chunks().0)),
         _ => None,
     }
+}
+
+/// Adds the results of an operation to a list; says whether the sources are such that it can.
+fn combine(results: &mut Vec<u32>, [a, b]: [Floats<'_>; 2], operation: impl Fn(f32, f32) -> f32 + Copy) -> bool {
+    use Floats::{Number, Row, Words};
+    let word = |&bits: &u32| f32::from_bits(bits);
+    let cell = |&bytes: &[u8; 4]| f32::from_le_bytes(bytes);
+    let bits = |(a, b): (f32, f32)| operation(a, b).to_bits();
+    match (a, b) {
+        (Words(a), Row(b)) => results.extend(a.iter().map(word).zip(b.iter().map(cell)).map(bits)),
+        (Row(a), Words(b)) => results.extend(a.iter().map(cell).zip(b.iter().map(word)).map(bits)),
+        (Words(a), Words(b)) => results.extend(a.iter().map(word).zip(b.iter().map(word)).map(bits)),
+        (Words(a), Number(b)) => results.extend(a.iter().map(word).map(|a| bits((a, b)))),
+        (Number(a), Words(b)) => results.extend(b.iter().map(word).map(|b| bits((a, b)))),
+        (Row(a), Number(b)) => results.extend(a.iter().map(cell).map(|a| bits((a, b)))),
+        (Number(a), Row(b)) => results.extend(b.iter().map(cell).map(|b| bits((a, b)))),
+        (Number(_), Number(_)) | (Row(_), Row(_)) => return false,
+    }
+    true
 }
 
 /// Where the next elements of a vector of singles lie, if they do so side by side.
@@ -208,8 +233,8 @@ fn fast_floats(
     work: &mut VectorWork,
     taken: &[Option<Run>; 3],
     count: u64,
-    payloads: &Payloads,
-    operation: impl Fn(f32, f32) -> f32,
+    payloads: &mut Payloads,
+    operation: impl Fn(f32, f32) -> f32 + Copy,
 ) -> Option<Sent> {
     let target = match &work.dst {
         Port::Memory(cursor) => Some(row(cursor, count).filter(|range| range.end <= pe.memory.len())?),
@@ -227,25 +252,22 @@ fn fast_floats(
             return None;
         }
     }
-    let sources = (
-        floats(pe, &work.srcs[0], taken[0].as_ref(), count, payloads)?,
-        floats(pe, &work.srcs[1], taken[1].as_ref(), count, payloads)?,
-    );
-    let results: Vec<u32> = match &sources {
-        (Floats::Many(a), Floats::Many(b)) => a.iter().zip(b).map(|(&a, &b)| operation(a, b).to_bits()).collect(),
-        (Floats::Many(a), Floats::One(b)) => a.iter().map(|&a| operation(a, *b).to_bits()).collect(),
-        (Floats::One(a), Floats::Many(b)) => b.iter().map(|&b| operation(*a, b).to_bits()).collect(),
-        (Floats::One(_), Floats::One(_)) => return None,
-    };
+    let mut results = payloads.empty();
+    let source = |i: usize| floats(pe, &work.srcs[i], taken[i].as_ref(), count, payloads);
+    if !source(0).zip(source(1)).is_some_and(|(a, b)| combine(&mut results, [a, b], operation)) {
+        payloads.put_back(results);
+        return None;
+    }
     for port in work.srcs.iter_mut().chain([&mut work.dst]) {
         if let Port::Memory(cursor) = port {
             cursor.advance_in_row(count);
         }
     }
     let Some(target) = target else { return Some(Sent::New(results)) };
-    for (slot, bits) in pe.memory[target].chunks_exact_mut(4).zip(results) {
-        slot.copy_from_slice(&bits.to_le_bytes());
+    for (slot, bits) in pe.memory[target].as_chunks_mut().0.iter_mut().zip(&results) {
+        *slot = bits.to_le_bytes();
     }
+    payloads.put_back(results);
     Some(Sent::Nothing)
 }
 
@@ -261,7 +283,7 @@ fn fast_move(
     work: &mut VectorWork,
     taken: &[Option<Run>; 3],
     count: u64,
-    payloads: &Payloads,
+    payloads: &mut Payloads,
 ) -> Option<Sent> {
     let bytes = count as usize * 4;
     match (&mut work.srcs[0], &mut work.dst, &taken[0]) {
@@ -271,8 +293,8 @@ fn fast_move(
         {
             let start = usize::try_from(cursor.address()).ok().filter(|at| at.is_multiple_of(4))?;
             let slots = pe.memory.get_mut(start..start.checked_add(bytes)?)?;
-            for (slot, word) in slots.chunks_exact_mut(4).zip(run.words(payloads)) {
-                slot.copy_from_slice(&word.to_le_bytes());
+            for (slot, word) in slots.as_chunks_mut().0.iter_mut().zip(run.words(payloads)) {
+                *slot = word.to_le_bytes();
             }
             cursor.advance_in_row(count);
             Some(Sent::Nothing)
@@ -282,7 +304,8 @@ fn fast_move(
         {
             let start = usize::try_from(cursor.address()).ok().filter(|at| at.is_multiple_of(4))?;
             let slots = pe.memory.get(start..start.checked_add(bytes)?)?;
-            let words = slots.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+            let mut words = payloads.empty();
+            words.extend(slots.as_chunks().0.iter().map(|&bytes| u32::from_le_bytes(bytes)));
             cursor.advance_in_row(count);
             Some(Sent::New(words))
         }
