@@ -42,6 +42,8 @@ pub(crate) struct Finished {
     pub(crate) report: Report,
     /// The outputs.
     pub(crate) outputs: Tensors<Tensor>,
+    /// There are none, because only the time was computed.
+    pub(crate) timing_only: bool,
     /// How they differ from the expected ones; empty without any.
     pub(crate) differences: Tensors<Difference>,
     /// What the summary says of the inputs.
@@ -66,9 +68,6 @@ impl Job<'_> {
         if self.program.items > 1 && work.batches.len() == 1 {
             items *= u64::from(self.program.items);
             notes.push(format!("the same input {} times, one behind another", self.program.items));
-        }
-        if self.engine.no_numerics {
-            notes.push("no outputs: --no-numerics computes the time alone".into());
         }
         let sequence = work.sequence.clone();
         let results = execute::run(self.program, work, self.engine, self.base_dir, &mut clock, progress)?;
@@ -97,7 +96,7 @@ impl Job<'_> {
                 report.leftover_wavelets
             );
         }
-        Ok(Finished { report, outputs, differences, notes })
+        Ok(Finished { report, outputs, timing_only: self.engine.no_numerics, differences, notes })
     }
 }
 

@@ -302,6 +302,10 @@ fn pes(out: &mut String, report: &Report) {
 }
 
 fn outputs(out: &mut String, finished: &Finished) {
+    if finished.timing_only {
+        out.push('\n');
+        line(out, "outputs", "none: --no-numerics computes the time alone");
+    }
     if finished.outputs.is_empty() {
         return;
     }

@@ -46,7 +46,11 @@ pub(crate) fn run(program: &str, arguments: &[String], limits: Limits) -> Result
     let start = Instant::now();
     let child = command.spawn().map_err(|e| format!("{program}: {e}"))?;
     let used = wait(child, start + Duration::from_secs(limits.seconds)).map_err(|e| format!("{program}: {e}"))?;
-    let Some(used) = used else { return Err(format!("not done after {} s", limits.seconds)) };
+    let (used, was_ended) = used;
+    if was_ended {
+        let mib = used.rusage.maxrss >> 20;
+        return Err(format!("not done after {} s, peak by then {mib} MiB", limits.seconds));
+    }
     Ok(Finished {
         success: used.status.success(),
         code: used.status.code(),
@@ -66,8 +70,8 @@ fn limited(program: &str, limits: Limits) -> Command {
     command
 }
 
-/// Waits for the end; none when it had to be made at `deadline`.
-fn wait(child: Child, deadline: Instant) -> std::io::Result<Option<wait4::ResUse>> {
+/// Waits for the end; also says whether it had to be made at `deadline`.
+fn wait(child: Child, deadline: Instant) -> std::io::Result<(wait4::ResUse, bool)> {
     let pid = rustix::process::Pid::from_child(&child);
     let (done, ended) = mpsc::channel();
     std::thread::scope(|scope| {
@@ -80,7 +84,7 @@ fn wait(child: Child, deadline: Instant) -> std::io::Result<Option<wait4::ResUse
         // The watch is gone when it was too late.
         let _ = done.send(());
         let killed = watch.join().unwrap_or(false);
-        used.map(|used| (!killed).then_some(used))
+        used.map(|used| (used, killed))
     })
 }
 
@@ -109,7 +113,8 @@ mod tests {
 
     #[test]
     fn a_process_that_takes_too_long_is_ended() {
-        assert_eq!(shell("exec sleep 600", 1).unwrap_err(), "not done after 1 s");
+        let reason = shell("exec sleep 600", 1).unwrap_err();
+        assert!(reason.starts_with("not done after 1 s, peak by then "), "{reason}");
         assert!(run("there-is-no-such-program", &[], Limits { seconds: 1, memory_bytes: None }).is_err());
     }
 }
