@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::{default_passes, run};
 use crate::evaluate::evaluate;
-use crate::graph::{ElementType, Graph};
+use crate::graph::{ElementType, Graph, Op, UnaryOp};
 use crate::tensor::{Tensor, count};
 use crate::testing::{Kind, graphs};
 use crate::text;
@@ -27,6 +27,9 @@ fn inputs(graph: &Graph) -> BTreeMap<String, Tensor> {
     graph.inputs.iter().map(value).collect()
 }
 
+/// What roundings may change, of the largest number in the computation.
+const TOLERANCE: f32 = 2e-5;
+
 /// Largest number that appears anywhere in the computation.
 fn magnitude(graph: &Graph) -> f32 {
     let mut all = graph.clone();
@@ -35,10 +38,22 @@ fn magnitude(graph: &Graph) -> f32 {
     values.values().flat_map(Tensor::to_f32).fold(1.0, |most, x| if x.is_finite() { most.max(x.abs()) } else { most })
 }
 
+/// Whether something that is made of floats is so near to where a cast jumps that a rounding decides.
+fn is_near_a_jump(graph: &Graph) -> bool {
+    let mut casts = graph.clone();
+    let is_cast = |&id: &NodeIndex| graph.node(id).op == Op::Unary(UnaryOp::Cast);
+    casts.outputs =
+        graph.nodes().filter(is_cast).map(|id| (graph.node(id).name.clone(), graph.operands(id)[0])).collect();
+    let values = evaluate(&casts, &inputs(graph)).unwrap();
+    // Whole numbers, 0 among them, are what they are: no pass makes them from others without a trace.
+    let near = TOLERANCE * magnitude(graph);
+    values.values().flat_map(Tensor::to_f32).any(|x| x != x.round() && (x - x.round()).abs() <= near)
+}
+
 /// Runs the passes and holds the results against each other; NaNs and infinities must stay what they are.
 fn simplify(graph: &Graph) -> Result<Graph, String> {
     let after = run(graph, &default_passes()).map_err(|e| e.to_string())?;
-    let tolerance = 2e-5 * magnitude(graph);
+    let tolerance = TOLERANCE * magnitude(graph);
     let (expected, found) = (evaluate(graph, &inputs(graph)).unwrap(), evaluate(&after, &inputs(graph)).unwrap());
     assert_eq!(expected.keys().collect::<Vec<_>>(), found.keys().collect::<Vec<_>>());
     for (name, expected) in &expected {
@@ -382,6 +397,8 @@ proptest! {
     fn random_graphs_compute_the_same(graph in graphs(Kind::Tame)) {
         // Beyond, roundings of single precision would hide everything else.
         prop_assume!(magnitude(&graph) < 1e4);
+        let rewritten = run(&graph, &default_passes()).map_err(|e| TestCaseError::fail(e.to_string()))?;
+        prop_assume!(!is_near_a_jump(&graph) && !is_near_a_jump(&rewritten));
         let after = simplify(&graph).map_err(TestCaseError::fail)?;
         let names: BTreeSet<_> = after.inputs.iter().map(|&id| &after.node(id).name).collect();
         prop_assert!(graph.inputs.iter().all(|&id| names.contains(&graph.node(id).name)));
