@@ -45,6 +45,8 @@ pub struct Options<'a> {
     /// Only the time counts: the run has no outputs, all else is the same. The stream engine then leaves out all
     /// that depends on floating-point constants, and refuses programs whose time does; the wavelet engine leaves out nothing.
     pub timing_only: bool,
+    /// [`Engine::Stream`] only: event by event also where PEs could be simulated in groups, which takes longer.
+    pub events_only: bool,
     /// Folder to which the paths of constants in files are relative; the current one when there is none.
     pub base_dir: Option<&'a Path>,
     /// Stop with an error after so many cycles.

@@ -12,7 +12,8 @@ use waferloom_kernels::gather::Gather;
 pub(super) fn gather(clock: Clock<'_>, pes: u64, shape: &Gather, alike: bool, dtype: Dtype) -> u64 {
     let (columns, indices) = (u64::from(shape.columns), u64::from(shape.indices));
     let turns = if shape.split { u64::from(shape.table_rows.div_ceil(shape.tile_rows.max(1))) } else { 1 };
-    let words = (u64::from(shape.tile_rows) * columns * u64::from(dtype.bytes())).div_ceil(4);
+    let parts = u64::from(shape.parts());
+    let words = (u64::from(shape.part_rows) * columns * u64::from(dtype.bytes())).div_ceil(4);
     let turn = match (shape.split, pes) {
         (true, 2..) => clock.turn(words) + clock.branches(1),
         _ => clock.scalars(1),
@@ -21,8 +22,10 @@ pub(super) fn gather(clock: Clock<'_>, pes: u64, shape: &Gather, alike: bool, dt
     let copy = clock.scalars(4) + clock.vector(columns, &[dtype]);
     let found = if turns == 1 || alike { indices } else { (indices + turns).min(indices * pes) };
     let waits = if shape.split { cost::turns_wait(clock.machine, pes, turns) } else { 0 };
+    let split = if parts > 1 { clock.scalars(8) } else { 0 };
     clock.vector(indices * columns, &[dtype])
-        + turns * (turn + clock.scalars(3) + clock.branches(1) + indices * look)
+        + parts * split
+        + parts * turns * (turn + clock.scalars(3) + clock.branches(1) + indices * look)
         + found * copy
-        + waits
+        + parts * waits
 }

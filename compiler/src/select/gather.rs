@@ -4,7 +4,7 @@ use super::Selection;
 use crate::plan::{Stage, StepKind, TensorId};
 use crate::{CompileError, layout};
 use petgraph::graph::NodeIndex;
-use waferloom_kernels::gather::Gather;
+use waferloom_kernels::gather::{Gather, PART_BYTES};
 
 impl Selection<'_> {
     /// `[rows, columns]` looked up by `[..]` gives `[.., columns]`: each PE finds the rows of its part of the result.
@@ -20,7 +20,7 @@ impl Selection<'_> {
         let table = self.demand(table, table_layout)?;
         let indices = self.demand(indices, layout::indices(graph.shape(indices), self.stage.grid))?;
         let result = self.compute_tensor(id, product);
-        let panel = self.stage.tensors[table].tile_bytes() as u32;
+        let panel = shape(&self.stage, table, indices).panel_bytes(self.stage.tensors[table].dtype);
         self.compute_step(id, StepKind::Gather { table, indices, result }, 0, &[panel]);
         Ok(())
     }
@@ -30,11 +30,14 @@ impl Selection<'_> {
 pub(crate) fn shape(stage: &Stage, table: TensorId, indices: TensorId) -> Gather {
     let layout = &stage.tensors[table].distribution;
     let tile = layout.tile();
+    let split = layout.y.is_some();
+    let dtype = stage.tensors[table].dtype;
     Gather {
         table_rows: layout.shape[0],
         tile_rows: tile[0],
-        split: layout.y.is_some(),
+        split,
         columns: tile[1],
         indices: stage.tensors[indices].distribution.tile_elements() as u32,
+        part_rows: if split { Gather::part_rows(tile[0], tile[1], dtype, PART_BYTES) } else { tile[0] },
     }
 }

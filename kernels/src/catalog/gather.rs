@@ -21,6 +21,12 @@ pub(super) const KERNEL: Kernel = Kernel {
         Parameter::integer("words", "64", (1, 1 << 20), "rows of the table"),
         Parameter::integer("width", "64", (1, 1 << 20), "elements of a row of the table"),
         Parameter::integer("tokens", "32", (1, 1 << 20), "rows to choose"),
+        Parameter::integer(
+            "part",
+            "8192",
+            (4, 1 << 20),
+            "bytes of a PE's part of the table that are broadcast at a time",
+        ),
         Parameter::choice("dtype", "f32", FLOATS, "type of the elements"),
     ],
     build,
@@ -36,15 +42,16 @@ fn build(settings: &Settings, machine: &Machine) -> Result<Instance, KernelError
     let table_tile = plane.tile("table", &table, dtype, BufferKind::Weight);
     let index_tile = plane.tile("indices", &chosen, Dtype::I32, BufferKind::Activation);
     let result_tile = plane.tile("result", &result, dtype, BufferKind::Activation);
-    let panel = plane.scratch("panel", table_tile.bytes());
-    plane.check()?;
     let shape = Gather {
         table_rows: words,
         tile_rows: table.tile()[0],
         split: grid.height > 1,
         columns: table.tile()[1],
         indices: chosen.tile()[0],
+        part_rows: Gather::part_rows(table.tile()[0], table.tile()[1], dtype, settings.integer("part")),
     };
+    let panel = plane.scratch("panel", shape.panel_bytes(dtype));
+    plane.check()?;
     gather::emit(&mut plane.code, &plane.mesh, &shape, result_tile, table_tile, index_tile, panel);
 
     let values = numbers(table.elements(), 10);
@@ -63,7 +70,7 @@ fn build(settings: &Settings, machine: &Machine) -> Result<Instance, KernelError
         values[row * width as usize..][..width as usize].iter().map(|&v| f64::from(v))
     };
     let expected = indices.iter().flat_map(row).collect();
-    let turns = words.div_ceil(shape.tile_rows);
+    let turns = words.div_ceil(shape.tile_rows) * shape.parts();
     let waits = cost::turns_wait(machine, grid.height.into(), turns.into());
     Ok(Instance {
         estimate_cycles: plane.busy(&[(Axis::Y, turns)]) + waits,

@@ -76,6 +76,7 @@ pub(super) const SWEEPS: &[(&str, &[&str])] = &[
             "p=1 rows=7 words=100 tokens=50 width=33",
             "p=8 rows=8 words=256 width=128 tokens=64 dtype=f16",
             "p=3 rows=4 words=5 width=10 tokens=3",
+            "p=4 rows=6 words=600 width=64 tokens=18 part=512",
         ],
     ),
     ("gelu", ELEMENTWISE),

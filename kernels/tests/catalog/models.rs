@@ -16,7 +16,15 @@ const GRIDS: [&str; 5] = ["p=1 rows=1", "p=3 rows=1", "p=1 rows=4", "p=2 rows=2"
 
 #[test]
 fn rows_of_a_table_are_chosen() {
-    let shapes = ["words=1 width=1 tokens=1", "words=7 width=5 tokens=20", "words=40 width=9 tokens=6"];
+    let shapes = [
+        "words=1 width=1 tokens=1",
+        "words=7 width=5 tokens=20",
+        "words=40 width=9 tokens=6",
+        // Parts of two or three rows; in 16 bits an odd row is no whole number of words.
+        "words=40 width=9 tokens=6 part=60",
+        "words=41 width=5 tokens=9 part=16 dtype=f16",
+        "words=23 width=4 tokens=7 part=4",
+    ];
     everywhere("gather", &shapes, &GRIDS);
 }
 

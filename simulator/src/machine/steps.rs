@@ -169,7 +169,8 @@ pub(crate) fn local_step(
     Ok(Some((cycles, next)))
 }
 
-fn scalar(op: ScalarOp, a: i32, b: i32) -> i32 {
+/// The result of a scalar instruction.
+pub(crate) fn scalar(op: ScalarOp, a: i32, b: i32) -> i32 {
     let shift = u32::try_from(b).ok().filter(|&s| s < 32);
     match op {
         ScalarOp::Add => a.wrapping_add(b),

@@ -21,6 +21,7 @@ mod calendar;
 mod chunk;
 mod express;
 mod fabric;
+mod groups;
 mod host;
 mod nodes;
 mod payload;
@@ -97,6 +98,11 @@ pub(crate) fn run(
     options: &Options<'_>,
 ) -> Result<crate::Run, SimulateError> {
     let fabric = Fabric::new(program, inputs, options)?;
+    if !options.events_only
+        && let Some(run) = groups::run(program, &fabric, options)?
+    {
+        return Ok(run);
+    }
     let Some(band) = fabric.bands(1)?.pop() else {
         return Err(SimulateError::Invalid { findings: "the program has no PEs".into() });
     };

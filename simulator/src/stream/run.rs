@@ -56,13 +56,13 @@ impl Run {
     }
 
     /// The first `count` of them.
-    fn head(&self, count: u64) -> Self {
+    pub(super) fn head(&self, count: u64) -> Self {
         let count = count.min(self.count);
         Self { count, last: self.time(count - 1), ..*self }
     }
 
     /// Drops the first `count` of them, which are fewer than all.
-    fn skip(&mut self, count: u64) {
+    pub(super) fn skip(&mut self, count: u64) {
         self.first = self.time(count);
         self.start += count as u32;
         self.count -= count;

@@ -1,0 +1,232 @@
+//! Steps of the code, done for all members of a group at once.
+
+use super::group::{Group, write_back};
+use super::{Groups, Stop};
+use crate::machine::decode::Step;
+use crate::machine::steps;
+use std::collections::BTreeMap;
+use waferloom_fabric::{Compare, Dtype, Value};
+
+impl Groups<'_> {
+    /// Lets a group go on until it parts, waits, ends, or another one has to catch up.
+    pub(super) fn go(&mut self, mut group: Group) -> Result<(), Stop> {
+        let classes = self.shared.classes;
+        let steps = &classes[usize::from(group.class)].tasks[0].steps;
+        let scalar_cycles = u64::from(self.shared.machine.scalar_cycles);
+        let branch_cycles = u64::from(self.shared.machine.branch_cycles);
+        loop {
+            let Some(step) = steps.get(group.step as usize) else { return Err(Stop::Unfit) };
+            match step {
+                Step::Scalar { op, dst, a, b } => {
+                    self.scalar(&mut group, *dst, [*a, *b], |[a, b]| steps::scalar(*op, a, b));
+                    group.worked += scalar_cycles;
+                    group.step += 1;
+                }
+                Step::Load { dst, dtype, base, offset } => {
+                    self.load(&mut group, *dst, *dtype, *base, *offset)?;
+                    group.worked += scalar_cycles;
+                    group.step += 1;
+                }
+                Step::Store { src, dtype, base, offset } => {
+                    for &pe in &group.members {
+                        let address = i64::from(self.value(&group, pe, *base)) + i64::from(*offset);
+                        let bits = self.value(&group, pe, *src) as u32;
+                        let state = &mut self.band.pes[pe as usize];
+                        state.write(address, dtype.bytes(), bits).ok_or(Stop::Unfit)?;
+                        if self.shared.without_numbers {
+                            state.unknown.set(address as usize, dtype.bytes() as usize, false);
+                        }
+                    }
+                    group.worked += scalar_cycles;
+                    group.step += 1;
+                }
+                Step::Jump(to) => group.step = *to,
+                Step::Branch { compare, a, b, otherwise } => {
+                    group.worked += branch_cycles;
+                    let holds = |[a, b]: [i32; 2]| match compare {
+                        Compare::Eq => a == b,
+                        Compare::Ne => a != b,
+                        Compare::Lt => a < b,
+                        Compare::Le => a <= b,
+                    };
+                    match self.same(&group, [*a, *b]) {
+                        Some(values) if holds(values) => group.step += 1,
+                        Some(_) => group.step = *otherwise,
+                        None => {
+                            let holds = |pe: &u32| holds([*a, *b].map(|v| self.value(&group, *pe, v)));
+                            let (then, other): (Vec<u32>, Vec<u32>) = group.members.iter().partition(|pe| holds(pe));
+                            self.settle(&mut group);
+                            let then = Group { step: group.step + 1, ..group.with(then) };
+                            let other = Group { step: *otherwise, ..group.with(other) };
+                            self.go_on(then);
+                            self.go_on(other);
+                            return Ok(());
+                        }
+                    }
+                }
+                Step::LoopEnter { counter, count, exit } => {
+                    group.worked += branch_cycles;
+                    match self.same(&group, [*count, Value::Imm(0)]) {
+                        Some([turns, _]) => enter(&mut group, *counter, turns, *exit),
+                        None => {
+                            self.settle(&mut group);
+                            let mut parts: BTreeMap<i32, Vec<u32>> = BTreeMap::new();
+                            for &pe in &group.members {
+                                parts.entry(self.value(&group, pe, *count).max(0)).or_default().push(pe);
+                            }
+                            for (turns, members) in parts {
+                                let mut part = group.with(members);
+                                enter(&mut part, *counter, turns, *exit);
+                                self.go_on(part);
+                            }
+                            return Ok(());
+                        }
+                    }
+                }
+                Step::LoopNext { counter, body } => {
+                    group.worked += branch_cycles;
+                    let Some([_, done, turns]) = group.loops.last_mut() else { return Err(Stop::Unfit) };
+                    *done += 1;
+                    if *done < *turns {
+                        let done = *done;
+                        set(&mut group, *counter, done as i32);
+                        group.step = *body;
+                    } else {
+                        group.loops.pop();
+                        group.step += 1;
+                    }
+                }
+                Step::Mark { operator, plus } => {
+                    self.settle(&mut group);
+                    self.mark(&group, *operator, *plus)?;
+                    group.step += 1;
+                }
+                Step::SendControl { queue, control, payload } => {
+                    let Some(rest) = self.send_control(group, *queue, *control, *payload)? else { return Ok(()) };
+                    group = rest;
+                }
+                Step::Vector { op, dst, srcs, .. } => {
+                    let Some(rest) = self.vector(group, *op, dst, srcs)? else { return Ok(()) };
+                    group = rest;
+                }
+                Step::End => {
+                    self.settle(&mut group);
+                    return Ok(());
+                }
+                Step::ReadClock { .. } | Step::Activate(_) | Step::Block(_) | Step::Unblock(_) => return Err(Stop::Unfit),
+                Step::SetPosition { .. } => return Err(Stop::Unfit),
+            }
+            let joins = &self.flows[usize::from(group.class)].joins;
+            if joins.get(group.step as usize) == Some(&true) && self.schedule.has_before(&group.place()) {
+                self.go_on(group);
+                return Ok(());
+            }
+        }
+    }
+
+    /// A value at one member.
+    pub(super) fn value(&self, group: &Group, pe: u32, value: Value) -> i32 {
+        match value {
+            Value::Imm(number) => number,
+            Value::Reg(r) if group.is_varying(r) => {
+                self.band.pes[pe as usize].registers.get(usize::from(r)).copied().unwrap_or(0)
+            }
+            Value::Reg(r) => group.registers.get(usize::from(r)).copied().unwrap_or(0),
+            Value::Param(p) => self.params.get(p as usize).and_then(|p| p.get(pe as usize)).copied().unwrap_or(0),
+        }
+    }
+
+    /// Values that are the same in all members of a group; `None` where they may differ.
+    fn same(&self, group: &Group, values: [Value; 2]) -> Option<[i32; 2]> {
+        let [a, b] = values.map(|value| is_same(group, value).then(|| self.value(group, 0, value)));
+        Some([a?, b?])
+    }
+
+    fn scalar(&mut self, group: &mut Group, dst: u8, values: [Value; 2], compute: impl Fn([i32; 2]) -> i32) {
+        if let Some(values) = self.same(group, values) {
+            return set(group, dst, compute(values));
+        }
+        for i in 0..group.members.len() {
+            let pe = group.members[i];
+            let result = compute(values.map(|value| self.value(group, pe, value)));
+            steps::set_register(&mut self.band.pes[pe as usize], dst, result);
+        }
+        group.varies |= 1u64.checked_shl(dst.into()).unwrap_or(0);
+    }
+
+    fn load(&mut self, group: &mut Group, dst: u8, dtype: Dtype, base: Value, offset: i32) -> Result<(), Stop> {
+        let mut all = None;
+        let mut differ = false;
+        for i in 0..group.members.len() {
+            let pe = group.members[i];
+            let address = i64::from(self.value(group, pe, base)) + i64::from(offset);
+            let state = &self.band.pes[pe as usize];
+            let bits = state.read(address, dtype.bytes()).ok_or(Stop::Unfit)?;
+            if self.shared.without_numbers && state.unknown.any(address as usize, dtype.bytes() as usize) {
+                return Err(Stop::Unfit);
+            }
+            let number = bits as i32;
+            differ |= *all.get_or_insert(number) != number;
+            self.loaded.push(number);
+        }
+        let numbers = std::mem::take(&mut self.loaded);
+        if differ {
+            for (&pe, &number) in group.members.iter().zip(&numbers) {
+                steps::set_register(&mut self.band.pes[pe as usize], dst, number);
+            }
+            group.varies |= 1u64.checked_shl(dst.into()).unwrap_or(0);
+        } else if let Some(number) = all {
+            set(group, dst, number);
+        }
+        self.loaded = numbers;
+        self.loaded.clear();
+        Ok(())
+    }
+
+    fn mark(&mut self, group: &Group, operator: u32, plus: Value) -> Result<(), Stop> {
+        for &pe in &group.members {
+            let operator = i64::from(operator) + i64::from(self.value(group, pe, plus));
+            let known = u32::try_from(operator).ok().filter(|&index| (index as usize) < self.shared.operators);
+            let operator = known.ok_or(Stop::Unfit)?;
+            self.close_span(pe);
+            let clock = &mut self.clocks[pe as usize];
+            let span = &mut self.band.spans[operator as usize];
+            span.start = span.start.min(clock.time);
+            clock.operator = Some((operator, clock.time, clock.busy));
+        }
+        Ok(())
+    }
+}
+
+/// Whether a value is the same in all members of a group by its kind.
+pub(super) fn is_same(group: &Group, value: Value) -> bool {
+    match value {
+        Value::Imm(_) => true,
+        Value::Reg(r) => !group.is_varying(r),
+        Value::Param(_) => false,
+    }
+}
+
+/// Gives a register the same number in all members.
+fn set(group: &mut Group, register: u8, number: i32) {
+    if let Some(slot) = group.registers.get_mut(usize::from(register)) {
+        *slot = number;
+    }
+    group.varies &= !1u64.checked_shl(register.into()).unwrap_or(0);
+}
+
+/// Enters a loop, or passes over one without turns.
+fn enter(group: &mut Group, counter: u8, turns: i32, exit: u32) {
+    if turns > 0 {
+        group.loops.push([group.step, 0, turns as u32]);
+        set(group, counter, 0);
+        group.step += 1;
+    } else {
+        group.step = exit;
+    }
+}
+
+/// Puts the registers of a group that an instruction reads into a member's own.
+pub(super) fn write_registers(groups: &mut Groups<'_>, group: &Group, pe: u32) {
+    write_back(&mut groups.band.pes[pe as usize], &group.registers, !group.varies);
+}

@@ -1,0 +1,253 @@
+//! Groups of PEs that stand at the same step with the same numbers in their registers, and the order in which they go on.
+
+use super::Groups;
+use crate::machine::pe::Pe;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A place in the code: for each loop around it the step that entered it, the turns done and the turns in all; then the step.
+///
+/// Of two places in one pass through the code the smaller one comes first.
+pub(super) type Place = Vec<u32>;
+
+/// PEs at the same step of the same code.
+#[derive(Clone, Debug)]
+pub(super) struct Group {
+    pub(super) class: u16,
+    /// PEs, ascending.
+    pub(super) members: Vec<u32>,
+    pub(super) step: u32,
+    /// Loops around the step, the outermost first: the step that entered it, turns done, turns.
+    pub(super) loops: Vec<[u32; 3]>,
+    /// Numbers that are the same in all members.
+    pub(super) registers: Vec<i32>,
+    /// Registers, a bit each, that differ from member to member: their numbers are in the PEs.
+    pub(super) varies: u64,
+    /// Cycles that each member has worked since its clock was set.
+    pub(super) worked: u64,
+    /// Cycles that it waited for memory in that time.
+    pub(super) waited: u64,
+}
+
+impl Group {
+    /// A group like this one of other members.
+    pub(super) fn with(&self, members: Vec<u32>) -> Self {
+        Self { members, loops: self.loops.clone(), registers: self.registers.clone(), ..*self }
+    }
+
+    pub(super) fn place(&self) -> (u16, Place) {
+        let mut place: Place = self.loops.iter().flatten().copied().collect();
+        place.push(self.step);
+        (self.class, place)
+    }
+
+    pub(super) fn is_varying(&self, register: u8) -> bool {
+        self.varies.checked_shr(register.into()).unwrap_or(0) & 1 == 1
+    }
+
+    /// Whether the PEs of another group at the same place may join: registers that are still read are the same.
+    fn agrees(&self, other: &Group, live: u64) -> bool {
+        let differs = |(i, (a, b)): (usize, (&i32, &i32))| live >> i.min(63) & 1 == 1 && a != b;
+        self.varies & live == other.varies & live
+            && !self.registers.iter().zip(&other.registers).enumerate().any(differs)
+    }
+
+    /// Takes in another group at the same place.
+    fn join(&mut self, other: Group) {
+        self.members.extend(other.members);
+    }
+}
+
+/// Groups that differ in their registers at one place; more of them are made one whose registers vary.
+const MOST_APART: usize = 16;
+
+/// Groups by their places.
+#[derive(Debug, Default)]
+pub(super) struct Schedule {
+    /// Groups that can go on.
+    ready: BTreeMap<(u16, Place), Vec<Group>>,
+    /// Groups that wait, by number; their members leave them one by one.
+    waiting: Vec<Option<Group>>,
+    unused: Vec<u32>,
+    /// Of each waiting group: members that can go on, and how many still wait.
+    woken: Vec<(Vec<u32>, usize)>,
+    /// Places of waiting groups with members that can go on.
+    stirred: BTreeSet<((u16, Place), u32)>,
+    /// By PE: the group in which it waits.
+    pub(super) waits_in: Vec<u32>,
+}
+
+/// A PE that waits in no group.
+const NOWHERE: u32 = u32::MAX;
+
+impl Schedule {
+    pub(super) fn new(pes: usize) -> Self {
+        Self { waits_in: vec![NOWHERE; pes], ..Self::default() }
+    }
+
+    /// Whether a place before this one has a group that can go on, or this very one.
+    pub(super) fn has_before(&self, place: &(u16, Place)) -> bool {
+        let ready = self.ready.first_key_value().is_some_and(|(first, _)| first <= place);
+        ready || self.stirred.first().is_some_and(|(first, _)| first <= place)
+    }
+
+    /// Adds a group that can go on.
+    pub(super) fn add(&mut self, group: Group, live: u64, pes: &mut [Pe]) {
+        let slot = self.ready.entry(group.place()).or_default();
+        match slot.iter_mut().find(|g| g.agrees(&group, live)) {
+            Some(same) => same.join(group),
+            None => slot.push(group),
+        }
+        if slot.len() > MOST_APART {
+            let groups = std::mem::take(slot);
+            slot.extend(merge(groups, live, pes));
+        }
+    }
+
+    /// Prepares for members of a group to wait where it is; gives the number with which they do.
+    pub(super) fn open(&mut self, group: &Group) -> u32 {
+        let index = self.unused.pop().unwrap_or_else(|| {
+            self.waiting.push(None);
+            self.woken.push((Vec::new(), 0));
+            self.waiting.len() as u32 - 1
+        });
+        self.woken[index as usize] = (Vec::new(), 0);
+        self.waiting[index as usize] = Some(group.with(Vec::new()));
+        index
+    }
+
+    /// Lets a PE wait until it is woken.
+    pub(super) fn wait(&mut self, index: u32, pe: u32) {
+        self.waits_in[pe as usize] = index;
+        self.woken[index as usize].1 += 1;
+    }
+
+    /// Members that have been woken in the meantime, out of those that wait.
+    pub(super) fn take_woken(&mut self, index: u32) -> Vec<u32> {
+        if let Some(group) = &self.waiting[index as usize] {
+            self.stirred.remove(&(group.place(), index));
+        }
+        std::mem::take(&mut self.woken[index as usize].0)
+    }
+
+    /// Nobody waits there any more.
+    pub(super) fn close_if_empty(&mut self, index: u32) {
+        if self.woken[index as usize].1 == 0 && self.waiting[index as usize].take().is_some() {
+            self.unused.push(index);
+        }
+    }
+
+    /// Lets a PE go on, if it waits.
+    pub(super) fn wake(&mut self, pe: u32) {
+        let index = std::mem::replace(&mut self.waits_in[pe as usize], NOWHERE);
+        if index == NOWHERE {
+            return;
+        }
+        let (woken, left) = &mut self.woken[index as usize];
+        if woken.is_empty()
+            && let Some(group) = &self.waiting[index as usize]
+        {
+            self.stirred.insert((group.place(), index));
+        }
+        woken.push(pe);
+        *left -= 1;
+    }
+
+    /// The group that comes first, for which the other PEs need not wait.
+    pub(super) fn next(&mut self) -> Option<Group> {
+        let stirred = self.stirred.first().map(|(place, _)| place);
+        let ready = self.ready.first_key_value().map(|(place, _)| place);
+        let mut group = match (stirred, ready) {
+            (None, None) => return None,
+            (Some(stirred), Some(ready)) if stirred > ready => self.next_ready()?,
+            (None, Some(_)) => self.next_ready()?,
+            (Some(_), _) => self.next_stirred()?,
+        };
+        // Stable sorts are fast where ascending lists follow each other.
+        group.members.sort();
+        Some(group)
+    }
+
+    fn next_ready(&mut self) -> Option<Group> {
+        let mut entry = self.ready.first_entry()?;
+        let group = entry.get_mut().pop();
+        if entry.get().is_empty() {
+            entry.remove();
+        }
+        group
+    }
+
+    fn next_stirred(&mut self) -> Option<Group> {
+        let (_, index) = self.stirred.pop_first()?;
+        let (woken, left) = &mut self.woken[index as usize];
+        let members = std::mem::take(woken);
+        if *left > 0 {
+            return self.waiting[index as usize].as_ref().map(|group| group.with(members));
+        }
+        self.unused.push(index);
+        let group = self.waiting[index as usize].take()?;
+        Some(Group { members, ..group })
+    }
+
+    /// Whether some PE waits for something that has not come.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.waits_in.iter().any(|&index| index != NOWHERE)
+    }
+}
+
+/// Makes groups at one place one: registers in which they differ become numbers of each PE.
+fn merge(groups: Vec<Group>, live: u64, pes: &mut [Pe]) -> Option<Group> {
+    let first = groups.first()?.clone();
+    let mut varies = groups.iter().fold(0, |set, g| set | g.varies) & live;
+    for (i, &number) in first.registers.iter().enumerate() {
+        let differs = groups.iter().any(|g| g.registers[i] != number);
+        varies |= if differs { live & 1 << i } else { 0 };
+    }
+    let mut members = Vec::new();
+    for group in groups {
+        let new = varies & !group.varies;
+        for &pe in &group.members {
+            write_back(&mut pes[pe as usize], &group.registers, new);
+        }
+        members.extend(group.members);
+    }
+    Some(Group { members, varies, ..first })
+}
+
+/// Puts numbers of a group into a PE's registers, those that a bit is set for.
+pub(super) fn write_back(pe: &mut Pe, registers: &[i32], which: u64) {
+    let mut rest = which;
+    while rest != 0 {
+        let i = rest.trailing_zeros() as usize;
+        rest &= rest - 1;
+        if let (Some(slot), Some(&number)) = (pe.registers.get_mut(i), registers.get(i)) {
+            *slot = number;
+        }
+    }
+}
+
+impl Groups<'_> {
+    /// Brings the members' clocks up to date.
+    pub(super) fn settle(&mut self, group: &mut Group) {
+        let (worked, waited) = (std::mem::take(&mut group.worked), std::mem::take(&mut group.waited));
+        if worked + waited == 0 {
+            return;
+        }
+        for &pe in &group.members {
+            let clock = &mut self.clocks[pe as usize];
+            clock.time += worked + waited;
+            clock.busy += worked;
+            clock.memory += waited;
+        }
+    }
+
+    /// Adds a group that can go on.
+    pub(super) fn go_on(&mut self, mut group: Group) {
+        if group.members.is_empty() {
+            return;
+        }
+        self.settle(&mut group);
+        let live = self.flows[usize::from(group.class)].live.get(group.step as usize).copied().unwrap_or(0);
+        group.varies &= live;
+        self.schedule.add(group, live, &mut self.band.pes);
+    }
+}

@@ -1,0 +1,253 @@
+//! Programs whose PEs can be simulated in any order, many at once.
+//!
+//! Where each PE does one thing after another and each colour is a channel between two of them, a program is a Kahn process
+//! network (G. Kahn, *The semantics of a simple language for parallel programming*, 1974): what comes out, and when, does not
+//! depend on the order in which PEs are simulated. So PEs have clocks of their own here, and PEs that stand at the same step of
+//! the same code with the same numbers in their registers go on together: what a step does, and how long it takes, is worked out
+//! once for all of them. Where something differs (the root of a broadcast, an edge, a ragged tile) the group parts, and
+//! its parts become one again where their ways through the code meet.
+//!
+//! - [`eligible`]: which programs
+//! - [`liveness`]: which registers of a group still count
+//! - [`group`]: groups, and which goes on next
+//! - [`code`]: steps but for vector instructions
+//! - [`vector`]: vector instructions
+//! - [`way`]: ways of wavelets
+//! - [`flight`]: senders that are held up by receivers
+//!
+//! Whatever does not go well (a fault, a deadlock, a need for a number that nobody computed) ends all this without a result, and
+//! the program is run event by event, which knows what to say.
+
+mod code;
+mod eligible;
+mod flight;
+mod group;
+mod liveness;
+mod vector;
+mod way;
+
+use super::NONE;
+use super::nodes::Nodes;
+use super::payload::Payloads;
+use crate::machine::band::{Band, Span};
+use crate::machine::collect::collect;
+use crate::machine::pe::Activity;
+use crate::machine::setup::Fabric;
+use crate::machine::steps::Shared;
+use crate::{Options, Progress, SimulateError};
+use flight::Flights;
+use group::{Group, Schedule};
+use liveness::Flow;
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use vector::Flying;
+use waferloom_fabric::Program;
+use way::{Leg, Queue};
+
+/// Groups between two looks at the progress bar and at the wish to stop.
+const REPORT_EVERY: u64 = 256;
+
+/// A PE's time.
+#[derive(Clone, Copy, Debug, Default)]
+struct Clock {
+    /// Cycle in which it does its next step.
+    time: u64,
+    busy: u64,
+    fabric_in: u64,
+    fabric_out: u64,
+    memory: u64,
+    /// The operator that it is in, since when, and its busy cycles then.
+    operator: Option<(u32, u64, u64)>,
+}
+
+/// The state of a simulation by groups.
+struct Groups<'a> {
+    shared: Shared<'a>,
+    band: Band,
+    nodes: Nodes,
+    payloads: Payloads,
+    schedule: Schedule,
+    flights: Flights,
+    /// By class.
+    flows: Vec<Flow>,
+    /// By parameter and PE.
+    params: Vec<Vec<i32>>,
+    clocks: Vec<Clock>,
+    /// The input queues of all PEs.
+    queues: Vec<Queue>,
+    /// By PE: its first input queue; and, at the end, how many there are.
+    first_input: Vec<u32>,
+    /// The nodes of the output queues of all PEs, or [`NONE`]; each PE has as many as the machine.
+    outputs: Vec<u32>,
+    /// Wavelets over the links of each router.
+    sent: Vec<[u64; 5]>,
+    /// First cycle in which everything that a link has been given will have crossed.
+    busy: Vec<[u64; 5]>,
+    link_capacity: u64,
+    /// By PE: the cycle in which it has begun to take wavelets whose last one's time is not known yet.
+    begun: Vec<Option<u64>>,
+    /// By PE: what it has sent and is held up with.
+    flying: Vec<Option<Flying>>,
+    /// PEs that wait for a switch.
+    wait_for_switch: BTreeMap<u32, Vec<u32>>,
+    legs: Vec<Leg>,
+    search: u64,
+    /// Numbers that the members of a group have loaded.
+    loaded: Vec<i32>,
+}
+
+/// Why a simulation ends early.
+enum Stop {
+    /// It has to be done event by event.
+    Unfit,
+    Cancelled(u64),
+    Limit(u64),
+}
+
+/// Runs a program by groups; `None` where only events will do.
+pub(super) fn run(
+    program: &Program,
+    fabric: &Fabric<'_>,
+    options: &Options<'_>,
+) -> Result<Option<crate::Run>, SimulateError> {
+    let Some(band) = fabric.bands(1)?.pop() else { return Ok(None) };
+    let Some(mut groups) = Groups::new(fabric.shared(), band) else { return Ok(None) };
+    match groups.run(options) {
+        Ok(()) => {}
+        Err(Stop::Unfit) => return Ok(None),
+        Err(Stop::Cancelled(cycle)) => return Err(SimulateError::Cancelled { cycle }),
+        Err(Stop::Limit(cycles)) => return Err(SimulateError::CycleLimit { cycles }),
+    }
+    Ok(groups.finish(program, fabric))
+}
+
+impl<'a> Groups<'a> {
+    /// The state before the first cycle; `None` for a program that is not eligible.
+    fn new(shared: Shared<'a>, band: Band) -> Option<Self> {
+        let pes = band.pes.len();
+        let machine = shared.machine;
+        let (mut queues, mut first_input) = (Vec::new(), vec![0]);
+        for pe in &band.pes {
+            let bound = pe.inputs.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+            let capacity = |queue: &Option<_>| queue.as_ref().map_or(0, |q: &crate::machine::pe::InputQueue| q.capacity);
+            queues.extend(pe.inputs[..bound].iter().map(|queue| Queue::with_capacity(capacity(queue).into())));
+            first_input.push(queues.len() as u32);
+        }
+        let nodes = Nodes::new(&shared, &band, &first_input);
+        if !eligible::is_eligible(&shared, &band, &nodes) {
+            return None;
+        }
+        let mut outputs = Vec::with_capacity(pes * machine.output_queue_depths.len());
+        for (router, pe) in band.pes.iter().enumerate() {
+            let lanes = (0..machine.output_queue_depths.len()).map(|queue| pe.outputs.get(queue)?.as_ref()?.lane);
+            outputs.extend(lanes.map(|lane| lane.map_or(NONE, |lane| nodes.at(router, lane.into()) as u32)));
+        }
+        let count = band.pes.iter().map(|pe| pe.params.len()).max().unwrap_or(0);
+        let value = |p: usize| move |pe: &crate::machine::pe::Pe| pe.params.get(p).copied().unwrap_or(0);
+        Some(Self {
+            flows: shared.classes.iter().map(|class| Flow::new(&class.tasks[0].steps)).collect(),
+            params: (0..count).map(|p| band.pes.iter().map(value(p)).collect()).collect(),
+            schedule: Schedule::new(pes),
+            flights: Flights::default(),
+            payloads: Payloads::default(),
+            clocks: vec![Clock::default(); pes],
+            queues,
+            first_input,
+            outputs,
+            sent: vec![[0; 5]; pes],
+            busy: vec![[0; 5]; pes],
+            link_capacity: u64::from(machine.router_queue_depth) + u64::from(machine.hop_cycles) - 1,
+            begun: vec![None; pes],
+            flying: vec![None; pes],
+            wait_for_switch: BTreeMap::new(),
+            legs: Vec::new(),
+            search: 0,
+            loaded: Vec::new(),
+            nodes,
+            shared,
+            band,
+        })
+    }
+
+    /// Lets all groups go on until there is nothing left to do.
+    fn run(&mut self, options: &Options<'_>) -> Result<(), Stop> {
+        self.feed()?;
+        self.start();
+        let limit = options.max_cycles.unwrap_or(u64::MAX);
+        let mut handled = 0u64;
+        while let Some(group) = self.schedule.next() {
+            let time = group.members.first().map_or(0, |&pe| self.clocks[pe as usize].time);
+            if time > limit {
+                return Err(Stop::Limit(limit));
+            }
+            self.go(group)?;
+            handled += 1;
+            if handled.is_multiple_of(REPORT_EVERY) {
+                if let Some(progress) = options.progress {
+                    let received_wavelets = self.band.sinks.iter().map(|s| s.data.len() as u64).sum();
+                    progress(Progress { cycle: time, received_wavelets });
+                }
+                if options.cancel.is_some_and(|c| c.load(Ordering::Relaxed)) {
+                    return Err(Stop::Cancelled(time));
+                }
+            }
+        }
+        let complete = self.band.sinks.iter().all(|s| s.data.len() >= s.expected);
+        if self.schedule.is_stuck() || !complete { Err(Stop::Unfit) } else { self.check_limit(limit) }
+    }
+
+    fn check_limit(&self, limit: u64) -> Result<(), Stop> {
+        if self.clocks.iter().any(|clock| clock.time > limit) { Err(Stop::Limit(limit)) } else { Ok(()) }
+    }
+
+    /// All PEs of a class begin their task as one group.
+    fn start(&mut self) {
+        let machine = self.shared.machine;
+        for class in 0..self.shared.classes.len() as u16 {
+            let of_class = |&pe: &u32| self.band.pes[pe as usize].class == Some(class);
+            let members = (0..self.band.pes.len() as u32).filter(of_class).collect();
+            self.go_on(Group {
+                class,
+                members,
+                step: 0,
+                loops: Vec::new(),
+                registers: vec![0; machine.registers.into()],
+                varies: 0,
+                worked: machine.task_switch_cycles.into(),
+                waited: 0,
+            });
+        }
+    }
+
+    /// Ends the operator that a PE is in.
+    fn close_span(&mut self, pe: u32) {
+        let clock = &mut self.clocks[pe as usize];
+        if let Some((operator, since, busy)) = clock.operator.take() {
+            let span = &mut self.band.spans[operator as usize];
+            let now = Span { start: u64::MAX, end: clock.time, busy: clock.busy - busy, resident: clock.time - since };
+            span.join(&now);
+        }
+    }
+
+    /// What the run gave.
+    fn finish(mut self, program: &Program, fabric: &Fabric<'_>) -> Option<crate::Run> {
+        for pe in 0..self.band.pes.len() as u32 {
+            self.close_span(pe);
+        }
+        for ((pe, router), (clock, sent)) in
+            self.band.pes.iter_mut().zip(&mut self.band.routers).zip(self.clocks.iter().zip(&self.sent))
+        {
+            router.sent = *sent;
+            pe.counters.busy = clock.busy;
+            pe.counters.fabric_in = clock.fabric_in;
+            pe.counters.fabric_out = clock.fabric_out;
+            pe.counters.memory = clock.memory;
+            (pe.last, pe.accounted, pe.activity) = (clock.time, clock.time, Activity::Idle);
+        }
+        let last = self.clocks.iter().map(|c| c.time).chain(self.band.sinks.iter().map(|s| s.last));
+        let cycles = last.max().unwrap_or(0);
+        self.band.finish(cycles);
+        let leftover = self.queues.iter().map(|q| q.wavelets).sum();
+        Some(collect(program, fabric, vec![self.band], cycles, leftover))
+    }
+}
