@@ -94,7 +94,8 @@ fn pick_rows(rig: &mut Rig, dtype: Dtype) {
     let index_tile = rig.constant(&indices, Dtype::I32, &wanted);
     let result = rig.tile(&table, dtype);
     let panel = rig.reserve(tile.bytes());
-    let shape = Gather { table_rows: 64, tile_rows: 8, split: true, columns: table.tile()[1], indices: 8 };
+    let shape =
+        Gather { table_rows: 64, tile_rows: 8, split: true, columns: table.tile()[1], indices: 8, part_rows: 8 };
     gather::emit(&mut rig.code, &rig.mesh, &shape, result, tile, index_tile, panel);
 }
 

@@ -179,6 +179,7 @@ fn gathered(grid: (u16, u16), dtype: Dtype, rows: u32, width: u32, wanted: &[i32
         split: table.y.is_some(),
         columns: table.tile()[1],
         indices: index_tile.elements,
+        part_rows: table.tile()[0],
     };
     gather::emit(&mut rig.code, &rig.mesh, &shape, result, table_tile, index_tile, panel);
     rig.output("g", &target, result);

@@ -113,7 +113,9 @@ impl Groups<'_> {
                     self.settle(&mut group);
                     return Ok(());
                 }
-                Step::ReadClock { .. } | Step::Activate(_) | Step::Block(_) | Step::Unblock(_) => return Err(Stop::Unfit),
+                Step::ReadClock { .. } | Step::Activate(_) | Step::Block(_) | Step::Unblock(_) => {
+                    return Err(Stop::Unfit);
+                }
                 Step::SetPosition { .. } => return Err(Stop::Unfit),
             }
             let joins = &self.flows[usize::from(group.class)].joins;

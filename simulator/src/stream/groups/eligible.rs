@@ -32,7 +32,9 @@ fn is_plain(step: &Step) -> bool {
             let fifo = |operand: &Operand| matches!(operand, Operand::Fifo { .. });
             run_async.is_none() && !fifo(dst) && !srcs.iter().any(fifo) && !reads_twice(srcs)
         }
-        Step::ReadClock { .. } | Step::Activate(_) | Step::Block(_) | Step::Unblock(_) | Step::SetPosition { .. } => false,
+        Step::ReadClock { .. } | Step::Activate(_) | Step::Block(_) | Step::Unblock(_) | Step::SetPosition { .. } => {
+            false
+        }
         Step::Scalar { .. }
         | Step::Load { .. }
         | Step::Store { .. }

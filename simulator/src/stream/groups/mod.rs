@@ -38,11 +38,11 @@ use crate::{Options, Progress, SimulateError};
 use flight::Flights;
 use group::{Group, Schedule};
 use liveness::Flow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering;
 use vector::Flying;
 use waferloom_fabric::Program;
-use way::{Leg, Queue};
+use way::{Leg, Link, Queue};
 
 /// Groups between two looks at the progress bar and at the wish to stop.
 const REPORT_EVERY: u64 = 256;
@@ -81,8 +81,8 @@ struct Groups<'a> {
     outputs: Vec<u32>,
     /// Wavelets over the links of each router.
     sent: Vec<[u64; 5]>,
-    /// First cycle in which everything that a link has been given will have crossed.
-    busy: Vec<[u64; 5]>,
+    /// Links that several colours use, and those to the host, by router and output.
+    links: HashMap<(u32, u8), Link>,
     link_capacity: u64,
     /// By PE: the cycle in which it has begun to take wavelets whose last one's time is not known yet.
     begun: Vec<Option<u64>>,
@@ -129,7 +129,8 @@ impl<'a> Groups<'a> {
         let (mut queues, mut first_input) = (Vec::new(), vec![0]);
         for pe in &band.pes {
             let bound = pe.inputs.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
-            let capacity = |queue: &Option<_>| queue.as_ref().map_or(0, |q: &crate::machine::pe::InputQueue| q.capacity);
+            let capacity =
+                |queue: &Option<_>| queue.as_ref().map_or(0, |q: &crate::machine::pe::InputQueue| q.capacity);
             queues.extend(pe.inputs[..bound].iter().map(|queue| Queue::with_capacity(capacity(queue).into())));
             first_input.push(queues.len() as u32);
         }
@@ -155,7 +156,7 @@ impl<'a> Groups<'a> {
             first_input,
             outputs,
             sent: vec![[0; 5]; pes],
-            busy: vec![[0; 5]; pes],
+            links: HashMap::default(),
             link_capacity: u64::from(machine.router_queue_depth) + u64::from(machine.hop_cycles) - 1,
             begun: vec![None; pes],
             flying: vec![None; pes],

@@ -214,7 +214,7 @@ impl Groups<'_> {
             if first_time {
                 self.book_taking(input, count, now);
             }
-            let Some(&Incoming { run, flight }) = self.queues[input].runs.front() else { continue };
+            let Some(&Incoming { run, flight, .. }) = self.queues[input].runs.front() else { continue };
             if count == run.count && self.flights.is_open(flight) {
                 self.flights.wait(flight, pe);
                 return false;
@@ -234,7 +234,7 @@ impl Groups<'_> {
         for (slot, port) in taken.iter_mut().zip(&work.srcs[..work.arity]) {
             if let Port::FabIn { queue, .. } = port
                 && let Some(input) = self.input(pe, *queue)
-                && let Some(Incoming { run, flight }) = self.take(input, count)
+                && let Some(Incoming { run, flight, .. }) = self.take(input, count)
             {
                 last_arrival = last_arrival.max(run.last);
                 *slot = Some(run);
@@ -243,8 +243,7 @@ impl Groups<'_> {
         }
         let values = if self.shared.without_numbers { values_timed } else { values };
         let state = &mut self.band.pes[index];
-        let (data, stall) =
-            values(state, work, machine, &taken, count, &mut self.payloads).map_err(|_| Stop::Unfit)?;
+        let (data, stall) = values(state, work, machine, &taken, count, &mut self.payloads).map_err(|_| Stop::Unfit)?;
         let cycles = (count + stall).max(last_arrival - now + 1);
         let receives = taken.iter().any(Option::is_some);
         let flying = Flying { began: now, elements: count, stall, cycles, receives };
@@ -341,7 +340,7 @@ impl Groups<'_> {
             && head.flight != LANDED
             && !self.flights.is_open(head.flight)
         {
-            head.run.last += self.flights.delay(head.flight);
+            head.run.last = head.run.last.max(head.unhindered + self.flights.delay(head.flight));
             self.flights.release(std::mem::replace(&mut head.flight, LANDED));
         }
     }
@@ -361,9 +360,7 @@ impl Groups<'_> {
 fn is_same_operand(group: &Group, operand: &Operand) -> bool {
     let same = |value: Value| is_same(group, value);
     match operand {
-        Operand::Mem(dsd) => {
-            same(dsd.base) && dsd.dims.iter().all(|dim| same(dim.len) && same(dim.stride))
-        }
+        Operand::Mem(dsd) => same(dsd.base) && dsd.dims.iter().all(|dim| same(dim.len) && same(dim.stride)),
         Operand::FabIn { len, .. } | Operand::FabOut { len, .. } | Operand::Fifo { len, .. } => same(*len),
         Operand::Scalar { value, .. } => same(*value),
         Operand::Null => true,

@@ -31,6 +31,8 @@ pub(super) struct Incoming {
     pub(super) run: Run,
     /// The flight that it belongs to, which may end later than the run says.
     pub(super) flight: u32,
+    /// When its last wavelet would be there if nothing but the sender held it up, and the sender nothing.
+    pub(super) unhindered: u64,
 }
 
 /// Somebody can send some hops after a wavelet has been taken.
@@ -157,7 +159,8 @@ impl Groups<'_> {
             }
             for out in each_port(tx) {
                 if out == Direction::Ramp {
-                    self.arrive(&leg, &run.at(first + ramp, last + ramp), flight);
+                    let unhindered = run.last + u64::from(leg.hops) * hop + ramp;
+                    self.arrive(&leg, &run.at(first + ramp, last + ramp), flight, unhindered);
                 } else if let End::Sink(sink) = self.nodes.list[leg.node as usize].next[out as usize] {
                     let sink = &mut self.band.sinks[sink as usize];
                     host::receive(sink, &run.at(first + hop, last + hop), &self.payloads);
@@ -165,6 +168,13 @@ impl Groups<'_> {
             }
         }
         self.payloads.release(run.payload);
+        // What leaves the first router late has found room in the queue at its ramp alone.
+        if let Some(leg) = self.legs.first()
+            && flight != LANDED
+        {
+            let late = (leg.times.1 - run.last).saturating_sub(leg.capacity);
+            self.flights.raise(flight, (run.last + late).saturating_sub(1 + ramp));
+        }
     }
 
     /// Lets a switch obey a command, and PEs look again that wait for it.
@@ -182,7 +192,7 @@ impl Groups<'_> {
     }
 
     /// Puts a run into the input queue at an end of its way.
-    fn arrive(&mut self, leg: &Leg, run: &Run, flight: u32) {
+    fn arrive(&mut self, leg: &Leg, run: &Run, flight: u32, unhindered: u64) {
         let node = &self.nodes.list[leg.node as usize];
         let (router, input) = (node.router, node.input);
         if input == NONE || run.control != 0 {
@@ -202,7 +212,7 @@ impl Groups<'_> {
         self.payloads.share(run.payload);
         self.flights.share(flight);
         queue.wavelets += run.count;
-        queue.runs.push_back(Incoming { run: *run, flight });
+        queue.runs.push_back(Incoming { run: *run, flight, unhindered });
         if std::mem::take(&mut queue.is_awaited) {
             self.schedule.wake(router);
         }
@@ -271,20 +281,49 @@ impl Groups<'_> {
     }
 
     /// Books wavelets on a link from a cycle on; gives the earliest cycle in which the last one can cross it.
-    ///
-    /// As where hops are events; but what is booked first need not be first in time, so that colours that share a link are
-    /// slowed down only where they meet in the order of the program.
     fn occupy_link(&mut self, node: usize, out: Direction, first: u64, count: u64) -> u64 {
         let node = &self.nodes.list[node];
-        let sink = match node.next.get(out as usize) {
-            Some(End::Sink(sink)) => Some(*sink as usize),
-            _ => None,
-        };
-        let interval = sink.map_or(1, |sink| self.band.sinks[sink].interval);
-        let busy = &mut self.busy[node.router as usize][out as usize];
-        let shared = *busy > first && sink.is_none();
-        *busy = (*busy).max(first) + count * interval;
-        let end = *busy - interval;
-        if shared { end.min(first + 2 * count - 1) } else { end }
+        let link = self.links.entry((node.router, out as u8)).or_default();
+        match node.next.get(out as usize) {
+            Some(End::Sink(sink)) => link.at_intervals(first, count, self.band.sinks[*sink as usize].interval),
+            _ => link.share(first, count),
+        }
+    }
+}
+
+/// Stretches of time that a link remembers: what is simulated later may lie before it.
+const REMEMBERED: usize = 16;
+
+/// The time in which a link that several colours use is busy.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Link {
+    /// First cycle and first one behind of the latest stretches.
+    busy: VecDeque<(u64, u64)>,
+}
+
+impl Link {
+    /// Books wavelets that cross at least some cycles apart.
+    fn at_intervals(&mut self, first: u64, count: u64, interval: u64) -> u64 {
+        let free = self.busy.back().map_or(0, |&(_, end)| end);
+        let end = free.max(first) + count * interval;
+        self.busy.clear();
+        self.busy.push_back((first, end));
+        end - interval
+    }
+
+    /// Books wavelets, one a cycle. Where others cross in the same time, each gets every second cycle; those that have been
+    /// booked before are not slowed down any more.
+    fn share(&mut self, first: u64, count: u64) -> u64 {
+        let overlap = |&(from, to): &(u64, u64)| to.min(first + count).saturating_sub(from.max(first));
+        let shared: u64 = self.busy.iter().map(overlap).sum();
+        let end = first + count + shared.min(count);
+        match self.busy.iter_mut().find(|(from, to)| *from <= end && first <= *to) {
+            Some(stretch) => *stretch = (stretch.0.min(first), stretch.1.max(end)),
+            None => self.busy.push_back((first, end)),
+        }
+        if self.busy.len() > REMEMBERED {
+            self.busy.pop_front();
+        }
+        end - 1
     }
 }
