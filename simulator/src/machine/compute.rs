@@ -122,7 +122,7 @@ impl pulp::NullaryFnOnce for Compute<'_> {
 fn floats(job: &Job<'_>, memory: &mut [u8]) {
     match job.op {
         VectorOp::Mac if job.adds_up_products() => job.products(memory),
-        VectorOp::Mac => job.float_rows(memory, |a, b, c| numerics::multiply_add(a, b, c)),
+        VectorOp::Mac => job.float_rows(memory, numerics::multiply_add),
         VectorOp::Add => job.float_rows(memory, |a, b, _| numerics::sum(a, b)),
         VectorOp::Sub => job.float_rows(memory, |a, b, _| numerics::difference(a, b)),
         VectorOp::Mul => job.float_rows(memory, |a, b, _| numerics::product(a, b)),

@@ -221,15 +221,13 @@ fn gather(memory: &[u8], source: Source, from: u64, values: &mut [f32]) {
             }
             return;
         }
-        dtype => match Format::of(dtype) {
-            Some(format) => format,
-            None => {
-                for (i, value) in (from..).zip(values) {
-                    *value = source.element(memory, i).float();
-                }
-                return;
-            }
-        },
+        _ => Format::of(place.dtype),
+    };
+    let Some(format) = format else {
+        for (i, value) in (from..).zip(values) {
+            *value = source.element(memory, i).float();
+        }
+        return;
     };
     if place.step == 2 {
         let bytes = memory.get(start..start + values.len() * 2).unwrap_or_default();
