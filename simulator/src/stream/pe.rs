@@ -5,7 +5,7 @@ use super::calendar::Event;
 use super::chunk::{MOST_AT_ONCE, Outcome};
 use super::run::{Run, Sender};
 use crate::machine::band::close_span;
-use crate::machine::decode::{Step, TaskCode};
+use crate::machine::decode::{Step, TaskCode, Vector};
 use crate::machine::element::{self, Fault, Wait};
 use crate::machine::operand::Port;
 use crate::machine::pe::{Activity, InOperator, Pe, Running};
@@ -186,7 +186,7 @@ impl Stream<'_> {
                 state.last = state.last.max(time);
                 return Ok(Main::Took(0));
             }
-            step @ Step::Vector { .. } => return self.vector(pe, step, running, time),
+            Step::Vector(vector) => return self.vector(pe, vector, running, time),
             Step::SendControl { .. } | Step::SetPosition { .. } if time > self.now => return Ok(Main::Later),
             Step::SendControl { queue, control, payload } => {
                 let payload = execute::value(&self.band.pes[pe], *payload) as u32 & 0xFFFF;
@@ -280,28 +280,39 @@ impl Stream<'_> {
     }
 
     /// Issues a vector instruction.
-    fn vector(&mut self, pe: usize, step: &Step, running: Running, time: u64) -> Result<Main, Fault> {
-        let Step::Vector { op, dst, srcs, run_async } = step else { return Ok(Main::Ends) };
+    fn vector(&mut self, pe: usize, vector: &Vector, running: Running, time: u64) -> Result<Main, Fault> {
         let machine: &Machine = self.shared.machine;
         let alone = self.alone(pe);
         let state = &mut self.band.pes[pe];
-        let mut work = execute::prepare(state, machine, *op, dst, srcs, running)?;
+        let (startup, scalar) = (u64::from(machine.vector_startup_cycles), u64::from(machine.scalar_cycles));
+        let issued = Some(Running { step: running.step + 1, ..running });
+        if alone && let Some(nest) = &vector.nest {
+            let run = if self.shared.without_numbers { unknown::nest } else { execute::nest };
+            if let Some((elements, (busy, stall))) = run(state, nest, &mut self.conflicts, MOST_AT_ONCE) {
+                state.running = issued;
+                if elements == 0 {
+                    return Ok(self.book(pe, time, scalar));
+                }
+                let cycles = startup + busy + stall;
+                account(state, (time, time + cycles), startup + busy, stall, Activity::Busy);
+                return Ok(Main::Took(cycles));
+            }
+        }
+        let mut work = execute::prepare(state, vector, running)?;
         let taken = |port: &Port, as_destination| execute::taken(state, port, as_destination);
         if !alone && (work.srcs[..work.arity].iter().any(|port| taken(port, false)) || taken(&work.dst, true)) {
             let out = matches!(work.dst, Port::FabOut { .. });
             let activity = if out { Activity::FabricOut } else { Activity::FabricIn };
             return Ok(Main::Waits(Wait { activity, until: u64::MAX }));
         }
-        let (startup, scalar) = (u64::from(machine.vector_startup_cycles), u64::from(machine.scalar_cycles));
-        let issued = Some(Running { step: running.step + 1, ..running });
         if work.remaining == 0 {
-            if let Some(then) = run_async.and_then(|a| a.then) {
+            if let Some(then) = vector.run_async.and_then(|a| a.then) {
                 execute::complete(state, then);
             }
             state.running = issued;
             return Ok(self.book(pe, time, scalar));
         }
-        if let Some(run_async) = run_async {
+        if let Some(run_async) = vector.run_async {
             let thread = run_async.microthread as usize;
             let Some(slot) = state.microthreads.get_mut(thread) else {
                 return Err(Fault(format!("no microthread {thread}")));
@@ -321,9 +332,9 @@ impl Stream<'_> {
             && work.remaining <= MOST_AT_ONCE
             && alone
             && let Some((busy, stall)) = if self.shared.without_numbers {
-                unknown::in_memory(state, &mut work, machine)
+                unknown::in_memory(state, &mut work, &self.conflicts)
             } else {
-                bulk::run(&mut state.memory, &mut work, machine)
+                bulk::run(&mut state.memory, &mut work, &self.conflicts)
             }
         {
             let cycles = startup + busy + stall;
