@@ -68,6 +68,7 @@ pub(crate) fn run(
             engine: engine.engine.simulated(),
             threads: engine.threads,
             timing_only: engine.no_numerics,
+            events_only: false,
             base_dir,
             max_cycles: engine.max_cycles,
             progress: Some(&say),

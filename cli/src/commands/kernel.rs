@@ -57,6 +57,7 @@ fn one(
         engine: args.engine.engine.simulated(),
         threads: args.engine.threads,
         timing_only: args.engine.no_numerics,
+        events_only: false,
         base_dir: None,
         max_cycles: args.engine.max_cycles,
         progress: Some(&say),

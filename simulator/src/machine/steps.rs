@@ -70,7 +70,7 @@ pub(crate) fn start_task(
 /// The slot of register 0, in which tasks find the word that started them.
 const FIRST: u32 = 1;
 
-fn set_slot(pe: &mut Pe, slot: u32, value: i32) {
+pub(crate) fn set_slot(pe: &mut Pe, slot: u32, value: i32) {
     if let Some(slot) = pe.slots.get_mut(slot as usize) {
         *slot = value;
     }

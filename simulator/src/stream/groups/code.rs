@@ -1,11 +1,13 @@
 //! Steps of the code, done for all members of a group at once.
 
-use super::group::{Group, write_back};
+use super::group::Group;
+use super::liveness::bit;
 use super::{Groups, Stop};
 use crate::machine::decode::Step;
+use crate::machine::operand::Number;
 use crate::machine::steps;
 use std::collections::BTreeMap;
-use waferloom_fabric::{Compare, Dtype, Value};
+use waferloom_fabric::{Compare, Dtype};
 
 impl Groups<'_> {
     /// Lets a group go on until it parts, waits, ends, or another one has to catch up.
@@ -66,7 +68,7 @@ impl Groups<'_> {
                 }
                 Step::LoopEnter { counter, count, exit } => {
                     group.worked += branch_cycles;
-                    match self.same(&group, [*count, Value::Imm(0)]) {
+                    match self.same(&group, [*count; 2]) {
                         Some([turns, _]) => enter(&mut group, *counter, turns, *exit),
                         None => {
                             self.settle(&mut group);
@@ -105,8 +107,8 @@ impl Groups<'_> {
                     let Some(rest) = self.send_control(group, *queue, *control, *payload)? else { return Ok(()) };
                     group = rest;
                 }
-                Step::Vector { op, dst, srcs, .. } => {
-                    let Some(rest) = self.vector(group, *op, dst, srcs)? else { return Ok(()) };
+                Step::Vector(vector) => {
+                    let Some(rest) = self.vector(group, vector)? else { return Ok(()) };
                     group = rest;
                 }
                 Step::End => {
@@ -126,37 +128,36 @@ impl Groups<'_> {
         }
     }
 
-    /// A value at one member.
-    pub(super) fn value(&self, group: &Group, pe: u32, value: Value) -> i32 {
-        match value {
-            Value::Imm(number) => number,
-            Value::Reg(r) if group.is_varying(r) => {
-                self.band.pes[pe as usize].registers.get(usize::from(r)).copied().unwrap_or(0)
-            }
-            Value::Reg(r) => group.registers.get(usize::from(r)).copied().unwrap_or(0),
-            Value::Param(p) => self.params.get(p as usize).and_then(|p| p.get(pe as usize)).copied().unwrap_or(0),
+    /// A number at one member.
+    pub(super) fn value(&self, group: &Group, pe: u32, number: Number) -> i32 {
+        if !group.is_varying(number.slot) {
+            return number.get(&group.slots);
+        }
+        match (number.slot as usize).checked_sub(self.first_param).and_then(|param| self.params.get(param)) {
+            Some(param) => param.get(pe as usize).copied().unwrap_or(0),
+            None => number.get(&self.band.pes[pe as usize].slots),
         }
     }
 
-    /// Values that are the same in all members of a group; `None` where they may differ.
-    fn same(&self, group: &Group, values: [Value; 2]) -> Option<[i32; 2]> {
-        let [a, b] = values.map(|value| is_same(group, value).then(|| self.value(group, 0, value)));
+    /// Numbers that are the same in all members of a group; `None` where they may differ.
+    fn same(&self, group: &Group, numbers: [Number; 2]) -> Option<[i32; 2]> {
+        let [a, b] = numbers.map(|number| (!group.is_varying(number.slot)).then(|| number.get(&group.slots)));
         Some([a?, b?])
     }
 
-    fn scalar(&mut self, group: &mut Group, dst: u8, values: [Value; 2], compute: impl Fn([i32; 2]) -> i32) {
+    fn scalar(&mut self, group: &mut Group, dst: u32, values: [Number; 2], compute: impl Fn([i32; 2]) -> i32) {
         if let Some(values) = self.same(group, values) {
             return set(group, dst, compute(values));
         }
         for i in 0..group.members.len() {
             let pe = group.members[i];
             let result = compute(values.map(|value| self.value(group, pe, value)));
-            steps::set_register(&mut self.band.pes[pe as usize], dst, result);
+            steps::set_slot(&mut self.band.pes[pe as usize], dst, result);
         }
-        group.varies |= 1u64.checked_shl(dst.into()).unwrap_or(0);
+        group.varies |= bit(dst);
     }
 
-    fn load(&mut self, group: &mut Group, dst: u8, dtype: Dtype, base: Value, offset: i32) -> Result<(), Stop> {
+    fn load(&mut self, group: &mut Group, dst: u32, dtype: Dtype, base: Number, offset: i32) -> Result<(), Stop> {
         let mut all = None;
         let mut differ = false;
         for i in 0..group.members.len() {
@@ -174,9 +175,9 @@ impl Groups<'_> {
         let numbers = std::mem::take(&mut self.loaded);
         if differ {
             for (&pe, &number) in group.members.iter().zip(&numbers) {
-                steps::set_register(&mut self.band.pes[pe as usize], dst, number);
+                steps::set_slot(&mut self.band.pes[pe as usize], dst, number);
             }
-            group.varies |= 1u64.checked_shl(dst.into()).unwrap_or(0);
+            group.varies |= bit(dst);
         } else if let Some(number) = all {
             set(group, dst, number);
         }
@@ -185,7 +186,7 @@ impl Groups<'_> {
         Ok(())
     }
 
-    fn mark(&mut self, group: &Group, operator: u32, plus: Value) -> Result<(), Stop> {
+    fn mark(&mut self, group: &Group, operator: u32, plus: Number) -> Result<(), Stop> {
         for &pe in &group.members {
             let operator = i64::from(operator) + i64::from(self.value(group, pe, plus));
             let known = u32::try_from(operator).ok().filter(|&index| (index as usize) < self.shared.operators);
@@ -200,25 +201,16 @@ impl Groups<'_> {
     }
 }
 
-/// Whether a value is the same in all members of a group by its kind.
-pub(super) fn is_same(group: &Group, value: Value) -> bool {
-    match value {
-        Value::Imm(_) => true,
-        Value::Reg(r) => !group.is_varying(r),
-        Value::Param(_) => false,
+/// Gives a slot the same number in all members.
+fn set(group: &mut Group, slot: u32, number: i32) {
+    if let Some(place) = group.slots.get_mut(slot as usize) {
+        *place = number;
     }
-}
-
-/// Gives a register the same number in all members.
-fn set(group: &mut Group, register: u8, number: i32) {
-    if let Some(slot) = group.registers.get_mut(usize::from(register)) {
-        *slot = number;
-    }
-    group.varies &= !1u64.checked_shl(register.into()).unwrap_or(0);
+    group.varies &= !bit(slot);
 }
 
 /// Enters a loop, or passes over one without turns.
-fn enter(group: &mut Group, counter: u8, turns: i32, exit: u32) {
+fn enter(group: &mut Group, counter: u32, turns: i32, exit: u32) {
     if turns > 0 {
         group.loops.push([group.step, 0, turns as u32]);
         set(group, counter, 0);
@@ -226,9 +218,4 @@ fn enter(group: &mut Group, counter: u8, turns: i32, exit: u32) {
     } else {
         group.step = exit;
     }
-}
-
-/// Puts the registers of a group that an instruction reads into a member's own.
-pub(super) fn write_registers(groups: &mut Groups<'_>, group: &Group, pe: u32) {
-    write_back(&mut groups.band.pes[pe as usize], &group.registers, !group.varies);
 }

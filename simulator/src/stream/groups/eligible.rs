@@ -3,16 +3,18 @@
 use super::super::nodes::{NONE, Nodes};
 use crate::machine::band::Band;
 use crate::machine::decode::{ClassCode, Step};
+use crate::machine::operand::Access;
 use crate::machine::steps::Shared;
-use waferloom_fabric::{Operand, TaskKind};
+use waferloom_fabric::TaskKind;
 
 /// Whether all PEs run one task without threads, on ways on which each queue has one writer at a time.
 ///
 /// Such a program is a Kahn process network: each PE is a sequential process, each colour a channel, and what comes out, and
 /// when, does not depend on who is simulated first.
 pub(super) fn is_eligible(shared: &Shared<'_>, band: &Band, nodes: &Nodes) -> bool {
-    // A bit for each register.
-    shared.machine.registers <= 64
+    // A bit for each slot.
+    let slots = band.pes.iter().map(|pe| pe.slots.len()).max().unwrap_or(0);
+    slots <= u128::BITS as usize
         && band.routers.len() < NONE as usize
         && shared.controls.iter().all(|control| control.task.is_none())
         && shared.classes.iter().all(is_sequential)
@@ -28,9 +30,12 @@ fn is_sequential(class: &ClassCode) -> bool {
 
 fn is_plain(step: &Step) -> bool {
     match step {
-        Step::Vector { dst, srcs, run_async, .. } => {
-            let fifo = |operand: &Operand| matches!(operand, Operand::Fifo { .. });
-            run_async.is_none() && !fifo(dst) && !srcs.iter().any(fifo) && !reads_twice(srcs)
+        Step::Vector(vector) => {
+            let fifo = |access: &Access| matches!(access, Access::Fifo { .. });
+            vector.run_async.is_none()
+                && !fifo(&vector.dst)
+                && !vector.srcs.iter().any(fifo)
+                && !reads_twice(&vector.srcs)
         }
         Step::ReadClock { .. } | Step::Activate(_) | Step::Block(_) | Step::Unblock(_) | Step::SetPosition { .. } => {
             false
@@ -49,7 +54,7 @@ fn is_plain(step: &Step) -> bool {
 }
 
 /// Whether two sources take from the same queue.
-fn reads_twice(srcs: &[Operand]) -> bool {
-    let queue = |operand: &Operand| if let Operand::FabIn { queue, .. } = operand { Some(*queue) } else { None };
+fn reads_twice(srcs: &[Access]) -> bool {
+    let queue = |access: &Access| if let Access::FabIn { queue, .. } = access { Some(*queue) } else { None };
     srcs.iter().enumerate().any(|(i, a)| queue(a).is_some() && srcs[..i].iter().any(|b| queue(a) == queue(b)))
 }

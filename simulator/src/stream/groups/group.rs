@@ -1,6 +1,7 @@
 //! Groups of PEs that stand at the same step with the same numbers in their registers, and the order in which they go on.
 
 use super::Groups;
+use super::liveness::bit;
 use crate::machine::pe::Pe;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,10 +19,10 @@ pub(super) struct Group {
     pub(super) step: u32,
     /// Loops around the step, the outermost first: the step that entered it, turns done, turns.
     pub(super) loops: Vec<[u32; 3]>,
-    /// Numbers that are the same in all members.
-    pub(super) registers: Vec<i32>,
-    /// Registers, a bit each, that differ from member to member: their numbers are in the PEs.
-    pub(super) varies: u64,
+    /// What the slots (registers and parameters) hold that are the same in all members.
+    pub(super) slots: Vec<i32>,
+    /// Slots, a bit each, that differ from member to member: their numbers are in the PEs.
+    pub(super) varies: u128,
     /// Cycles that each member has worked since its clock was set.
     pub(super) worked: u64,
     /// Cycles that it waited for memory in that time.
@@ -31,7 +32,7 @@ pub(super) struct Group {
 impl Group {
     /// A group like this one of other members.
     pub(super) fn with(&self, members: Vec<u32>) -> Self {
-        Self { members, loops: self.loops.clone(), registers: self.registers.clone(), ..*self }
+        Self { members, loops: self.loops.clone(), slots: self.slots.clone(), ..*self }
     }
 
     pub(super) fn place(&self) -> (u16, Place) {
@@ -40,15 +41,15 @@ impl Group {
         (self.class, place)
     }
 
-    pub(super) fn is_varying(&self, register: u8) -> bool {
-        self.varies.checked_shr(register.into()).unwrap_or(0) & 1 == 1
+    /// Whether a slot differs from member to member.
+    pub(super) fn is_varying(&self, slot: u32) -> bool {
+        self.varies & bit(slot) != 0
     }
 
-    /// Whether the PEs of another group at the same place may join: registers that are still read are the same.
-    fn agrees(&self, other: &Group, live: u64) -> bool {
-        let differs = |(i, (a, b)): (usize, (&i32, &i32))| live >> i.min(63) & 1 == 1 && a != b;
-        self.varies & live == other.varies & live
-            && !self.registers.iter().zip(&other.registers).enumerate().any(differs)
+    /// Whether the PEs of another group at the same place may join: what is still read is the same.
+    fn agrees(&self, other: &Group, live: u128) -> bool {
+        let differs = |(i, (a, b)): (usize, (&i32, &i32))| a != b && live & bit(i as u32) != 0;
+        self.varies & live == other.varies & live && !self.slots.iter().zip(&other.slots).enumerate().any(differs)
     }
 
     /// Takes in another group at the same place.
@@ -91,7 +92,7 @@ impl Schedule {
     }
 
     /// Adds a group that can go on.
-    pub(super) fn add(&mut self, group: Group, live: u64, pes: &mut [Pe]) {
+    pub(super) fn add(&mut self, group: Group, live: u128, pes: &mut [Pe]) {
         let slot = self.ready.entry(group.place()).or_default();
         match slot.iter_mut().find(|g| g.agrees(&group, live)) {
             Some(same) => same.join(group),
@@ -195,31 +196,31 @@ impl Schedule {
 }
 
 /// Makes groups at one place one: registers in which they differ become numbers of each PE.
-fn merge(groups: Vec<Group>, live: u64, pes: &mut [Pe]) -> Option<Group> {
+fn merge(groups: Vec<Group>, live: u128, pes: &mut [Pe]) -> Option<Group> {
     let first = groups.first()?.clone();
     let mut varies = groups.iter().fold(0, |set, g| set | g.varies) & live;
-    for (i, &number) in first.registers.iter().enumerate() {
-        let differs = groups.iter().any(|g| g.registers[i] != number);
-        varies |= if differs { live & 1 << i } else { 0 };
+    for (i, &number) in first.slots.iter().enumerate() {
+        let differs = groups.iter().any(|g| g.slots[i] != number);
+        varies |= if differs { live & bit(i as u32) } else { 0 };
     }
     let mut members = Vec::new();
     for group in groups {
         let new = varies & !group.varies;
         for &pe in &group.members {
-            write_back(&mut pes[pe as usize], &group.registers, new);
+            write_back(&mut pes[pe as usize], &group.slots, new);
         }
         members.extend(group.members);
     }
     Some(Group { members, varies, ..first })
 }
 
-/// Puts numbers of a group into a PE's registers, those that a bit is set for.
-pub(super) fn write_back(pe: &mut Pe, registers: &[i32], which: u64) {
+/// Puts numbers of a group into a PE's slots, those that a bit is set for.
+pub(super) fn write_back(pe: &mut Pe, slots: &[i32], which: u128) {
     let mut rest = which;
     while rest != 0 {
         let i = rest.trailing_zeros() as usize;
         rest &= rest - 1;
-        if let (Some(slot), Some(&number)) = (pe.registers.get_mut(i), registers.get(i)) {
+        if let (Some(slot), Some(&number)) = (pe.slots.get_mut(i), slots.get(i)) {
             *slot = number;
         }
     }
@@ -247,6 +248,8 @@ impl Groups<'_> {
         }
         self.settle(&mut group);
         let live = self.flows[usize::from(group.class)].live.get(group.step as usize).copied().unwrap_or(0);
+        // Parameters are read at any time.
+        let live = live | self.params_bits;
         group.varies &= live;
         self.schedule.add(group, live, &mut self.band.pes);
     }

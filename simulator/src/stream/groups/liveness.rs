@@ -1,13 +1,13 @@
-//! Which registers are still read behind each step of a task, and at which steps ways through the code meet.
+//! Which registers (slots of a PE) are still read behind each step of a task, and at which steps ways through the code meet.
 
 use crate::machine::decode::Step;
-use waferloom_fabric::{Operand, Value};
+use crate::machine::operand::{Access, Number};
 
 /// What is known about a task's steps.
 #[derive(Debug)]
 pub(super) struct Flow {
-    /// By step: a bit for each register that is read before it is written again.
-    pub(super) live: Vec<u64>,
+    /// By step: a bit for each slot that is read before it is written again.
+    pub(super) live: Vec<u128>,
     /// By step: whether a jump leads there.
     pub(super) joins: Vec<bool>,
 }
@@ -27,7 +27,7 @@ impl Flow {
                 joins.iter_mut().skip(target as usize).take(1).for_each(|join| *join = true);
             }
         }
-        let mut live = vec![0u64; steps.len()];
+        let mut live = vec![0u128; steps.len()];
         let mut changed = true;
         while changed {
             changed = false;
@@ -35,7 +35,7 @@ impl Flow {
                 let follows = falls_through(&steps[at]).then_some(at as u32 + 1);
                 let behind = jumps(&steps[at]).into_iter().chain(follows);
                 let after = behind.fold(0, |set, next| set | live.get(next as usize).copied().unwrap_or(0));
-                let (reads, writes) = registers(&steps[at]);
+                let (reads, writes) = slots(&steps[at]);
                 let set = after & !writes | reads;
                 changed |= set != live[at];
                 live[at] = set;
@@ -59,21 +59,20 @@ fn falls_through(step: &Step) -> bool {
     !matches!(step, Step::Jump(_) | Step::End)
 }
 
-/// Registers that a step reads, and one that it writes in any case, as bits.
-fn registers(step: &Step) -> (u64, u64) {
-    let bit = |register: u8| 1u64.checked_shl(register.into()).unwrap_or(0);
-    let value = |value: Value| if let Value::Reg(register) = value { bit(register) } else { 0 };
+/// Slots that a step reads, and one that it writes in any case, as bits.
+fn slots(step: &Step) -> (u128, u128) {
+    let number = |number: &Number| bit(number.slot);
     match step {
-        Step::Vector { dst, srcs, .. } => (srcs.iter().chain([dst]).fold(0, |set, o| set | operand(o, &value)), 0),
-        Step::Scalar { dst, a, b, .. } => (value(*a) | value(*b), bit(*dst)),
-        Step::Load { dst, base, .. } => (value(*base), bit(*dst)),
-        Step::Store { src, base, .. } => (value(*src) | value(*base), 0),
+        Step::Vector(vector) => (vector.srcs.iter().chain([&vector.dst]).fold(0, |set, a| set | accessed(a)), 0),
+        Step::Scalar { dst, a, b, .. } => (number(a) | number(b), bit(*dst)),
+        Step::Load { dst, base, .. } => (number(base), bit(*dst)),
+        Step::Store { src, base, .. } => (number(src) | number(base), 0),
         Step::ReadClock { dst } => (0, bit(*dst)),
         // A loop without turns leaves its counter as it was.
-        Step::LoopEnter { count, .. } => (value(*count), 0),
-        Step::Branch { a, b, .. } => (value(*a) | value(*b), 0),
-        Step::SendControl { payload, .. } => (value(*payload), 0),
-        Step::Mark { plus, .. } => (value(*plus), 0),
+        Step::LoopEnter { count, .. } => (number(count), 0),
+        Step::Branch { a, b, .. } => (number(a) | number(b), 0),
+        Step::SendControl { payload, .. } => (number(payload), 0),
+        Step::Mark { plus, .. } => (number(plus), 0),
         Step::LoopNext { .. }
         | Step::Jump(_)
         | Step::Activate(_)
@@ -84,11 +83,19 @@ fn registers(step: &Step) -> (u64, u64) {
     }
 }
 
-fn operand(operand: &Operand, value: &impl Fn(Value) -> u64) -> u64 {
-    match operand {
-        Operand::Mem(dsd) => dsd.dims.iter().fold(value(dsd.base), |set, dim| set | value(dim.len) | value(dim.stride)),
-        Operand::FabIn { len, .. } | Operand::FabOut { len, .. } | Operand::Fifo { len, .. } => value(*len),
-        Operand::Scalar { value: number, .. } => value(*number),
-        Operand::Null => 0,
+/// The bit of a slot.
+pub(super) fn bit(slot: u32) -> u128 {
+    1u128.checked_shl(slot).unwrap_or(0)
+}
+
+/// Slots that an operand reads, as bits.
+pub(super) fn accessed(access: &Access) -> u128 {
+    match access {
+        Access::Memory(vector) => {
+            vector.dims.iter().fold(bit(vector.base.slot), |set, (len, stride)| set | bit(len.slot) | bit(stride.slot))
+        }
+        Access::FabIn { len, .. } | Access::FabOut { len, .. } | Access::Fifo { len, .. } => bit(len.slot),
+        Access::Scalar { value, .. } => bit(value.slot),
+        Access::Null => 0,
     }
 }

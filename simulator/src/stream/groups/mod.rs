@@ -31,13 +31,14 @@ use super::nodes::Nodes;
 use super::payload::Payloads;
 use crate::machine::band::{Band, Span};
 use crate::machine::collect::collect;
-use crate::machine::pe::Activity;
+use crate::machine::conflicts::Conflicts;
+use crate::machine::pe::{Activity, InputQueue, Pe};
 use crate::machine::setup::Fabric;
 use crate::machine::steps::Shared;
 use crate::{Options, Progress, SimulateError};
 use flight::Flights;
 use group::{Group, Schedule};
-use liveness::Flow;
+use liveness::{Flow, bit};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering;
 use vector::Flying;
@@ -65,13 +66,18 @@ struct Groups<'a> {
     shared: Shared<'a>,
     band: Band,
     nodes: Nodes,
+    conflicts: Conflicts,
     payloads: Payloads,
     schedule: Schedule,
     flights: Flights,
     /// By class.
     flows: Vec<Flow>,
+    /// The slot of the first parameter.
+    first_param: usize,
     /// By parameter and PE.
     params: Vec<Vec<i32>>,
+    /// The slots of all parameters, a bit each.
+    params_bits: u128,
     clocks: Vec<Clock>,
     /// The input queues of all PEs.
     queues: Vec<Queue>,
@@ -129,8 +135,7 @@ impl<'a> Groups<'a> {
         let (mut queues, mut first_input) = (Vec::new(), vec![0]);
         for pe in &band.pes {
             let bound = pe.inputs.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
-            let capacity =
-                |queue: &Option<_>| queue.as_ref().map_or(0, |q: &crate::machine::pe::InputQueue| q.capacity);
+            let capacity = |queue: &Option<_>| queue.as_ref().map_or(0, |q: &InputQueue| q.capacity);
             queues.extend(pe.inputs[..bound].iter().map(|queue| Queue::with_capacity(capacity(queue).into())));
             first_input.push(queues.len() as u32);
         }
@@ -143,11 +148,15 @@ impl<'a> Groups<'a> {
             let lanes = (0..machine.output_queue_depths.len()).map(|queue| pe.outputs.get(queue)?.as_ref()?.lane);
             outputs.extend(lanes.map(|lane| lane.map_or(NONE, |lane| nodes.at(router, lane.into()) as u32)));
         }
-        let count = band.pes.iter().map(|pe| pe.params.len()).max().unwrap_or(0);
-        let value = |p: usize| move |pe: &crate::machine::pe::Pe| pe.params.get(p).copied().unwrap_or(0);
+        let first_param = 1 + usize::from(machine.registers);
+        let slots = band.pes.iter().map(|pe| pe.slots.len()).max().unwrap_or(0);
+        let value = |slot: usize| move |pe: &Pe| pe.slots.get(slot).copied().unwrap_or(0);
         Some(Self {
             flows: shared.classes.iter().map(|class| Flow::new(&class.tasks[0].steps)).collect(),
-            params: (0..count).map(|p| band.pes.iter().map(value(p)).collect()).collect(),
+            params: (first_param..slots).map(|slot| band.pes.iter().map(value(slot)).collect()).collect(),
+            params_bits: (first_param..slots).fold(0, |set, slot| set | bit(slot as u32)),
+            first_param,
+            conflicts: Conflicts::new(machine),
             schedule: Schedule::new(pes),
             flights: Flights::default(),
             payloads: Payloads::default(),
@@ -203,20 +212,19 @@ impl<'a> Groups<'a> {
 
     /// All PEs of a class begin their task as one group.
     fn start(&mut self) {
-        let machine = self.shared.machine;
         for class in 0..self.shared.classes.len() as u16 {
             let of_class = |&pe: &u32| self.band.pes[pe as usize].class == Some(class);
-            let members = (0..self.band.pes.len() as u32).filter(of_class).collect();
-            self.go_on(Group {
-                class,
-                members,
-                step: 0,
-                loops: Vec::new(),
-                registers: vec![0; machine.registers.into()],
-                varies: 0,
-                worked: machine.task_switch_cycles.into(),
-                waited: 0,
-            });
+            let members: Vec<u32> = (0..self.band.pes.len() as u32).filter(of_class).collect();
+            let Some(&first) = members.first() else { continue };
+            let slots = self.band.pes[first as usize].slots.clone();
+            let mut varies = 0;
+            for (param, values) in self.params.iter().enumerate() {
+                if members.iter().any(|&pe| values[pe as usize] != values[first as usize]) {
+                    varies |= bit((self.first_param + param) as u32);
+                }
+            }
+            let worked = self.shared.machine.task_switch_cycles.into();
+            self.go_on(Group { class, members, step: 0, loops: Vec::new(), slots, varies, worked, waited: 0 });
         }
     }
 

@@ -3,15 +3,16 @@
 use super::super::chunk::MOST_AT_ONCE;
 use super::super::run::{Run, Sender};
 use super::super::values::{values, values_timed};
-use super::code::{is_same, write_registers};
 use super::flight::LANDED;
-use super::group::Group;
+use super::group::{Group, write_back};
+use super::liveness::accessed;
 use super::way::Incoming;
 use super::{Groups, Stop};
-use crate::machine::operand::Port;
+use crate::machine::decode::Vector;
+use crate::machine::operand::{Access, Number, Port};
 use crate::machine::pe::{Running, VectorWork};
 use crate::machine::{bulk, steps, unknown};
-use waferloom_fabric::{Direction, Operand, Value, VectorOp};
+use waferloom_fabric::Direction;
 
 /// A part of an instruction that has been sent, until it is known when its last wavelet could be.
 #[derive(Clone, Copy, Debug)]
@@ -27,41 +28,32 @@ pub(super) struct Flying {
 
 impl Groups<'_> {
     /// Runs an instruction; gives the group of those that are done with it, if any are at once.
-    pub(super) fn vector(
-        &mut self,
-        mut group: Group,
-        op: VectorOp,
-        dst: &Operand,
-        srcs: &[Operand],
-    ) -> Result<Option<Group>, Stop> {
-        let alike = srcs.iter().chain([dst]).all(|operand| is_same_operand(&group, operand));
-        let template = match group.members.first() {
-            Some(&pe) if alike => Some(self.prepare(&group, pe, op, dst, srcs)?),
-            _ => None,
-        };
-        let fabric = |operand: &Operand| matches!(operand, Operand::FabIn { .. } | Operand::FabOut { .. });
-        if !srcs.iter().chain([dst]).any(fabric) {
-            match template {
-                Some(work) => self.in_memory_alike(&mut group, &work)?,
-                None => {
-                    self.settle(&mut group);
-                    for i in 0..group.members.len() {
-                        let pe = group.members[i];
-                        let work = self.prepare(&group, pe, op, dst, srcs)?;
-                        self.in_memory_alone(pe, work)?;
-                    }
+    pub(super) fn vector(&mut self, mut group: Group, vector: &Vector) -> Result<Option<Group>, Stop> {
+        let operands = || vector.srcs.iter().chain([&vector.dst]);
+        let alike = operands().all(|access| accessed(access) & group.varies == 0);
+        if !operands().any(|access| matches!(access, Access::FabIn { .. } | Access::FabOut { .. })) {
+            if alike {
+                self.in_memory_alike(&mut group, vector)?;
+            } else {
+                self.settle(&mut group);
+                for i in 0..group.members.len() {
+                    self.in_memory_alone(&group, group.members[i], vector)?;
                 }
             }
             group.step += 1;
             return Ok(Some(group));
         }
+        let template = match group.members.first() {
+            Some(&pe) if alike => Some(self.prepare(&group, pe, vector)?),
+            _ => None,
+        };
         self.each_member(group, |groups, group, pe| {
             let kept = groups.band.pes[pe as usize].main.take();
             let mut work = match (kept, &template) {
                 (Some(work), _) => *work,
                 (None, Some(work)) => groups.issue(pe, work.clone()),
                 (None, None) => {
-                    let work = groups.prepare(group, pe, op, dst, srcs)?;
+                    let work = groups.prepare(group, pe, vector)?;
                     groups.issue(pe, work)
                 }
             };
@@ -105,18 +97,11 @@ impl Groups<'_> {
         Ok((!done.is_empty()).then_some(Group { members: done, ..group }))
     }
 
-    fn prepare(
-        &mut self,
-        group: &Group,
-        pe: u32,
-        op: VectorOp,
-        dst: &Operand,
-        srcs: &[Operand],
-    ) -> Result<VectorWork, Stop> {
-        write_registers(self, group, pe);
-        let running = Running { task: 0, step: group.step };
-        let state = &self.band.pes[pe as usize];
-        steps::prepare(state, self.shared.machine, op, dst, srcs, running).map_err(|_| Stop::Unfit)
+    /// An instruction with the operands of a member.
+    fn prepare(&mut self, group: &Group, pe: u32, vector: &Vector) -> Result<VectorWork, Stop> {
+        let state = &mut self.band.pes[pe as usize];
+        write_back(state, &group.slots, !group.varies);
+        steps::prepare(state, vector, Running { task: 0, step: group.step }).map_err(|_| Stop::Unfit)
     }
 
     /// The start-up of an instruction; one without elements is over at once.
@@ -130,41 +115,65 @@ impl Groups<'_> {
     }
 
     /// An instruction over memory with the same operands in all members.
-    fn in_memory_alike(&mut self, group: &mut Group, work: &VectorWork) -> Result<(), Stop> {
+    fn in_memory_alike(&mut self, group: &mut Group, vector: &Vector) -> Result<(), Stop> {
+        let Some(&first) = group.members.first() else { return Ok(()) };
         let machine = self.shared.machine;
-        if work.remaining == 0 {
+        let bytes = self.band.pes[first as usize].memory.len();
+        let mut shape = None;
+        if !self.shared.without_numbers
+            && let Some(nest) = &vector.nest
+            && let Some(placed) = nest.place(&group.slots, bytes, u64::MAX, &mut shape)
+            && placed.elements() > 0
+        {
+            let (busy, stall) = placed.cycles(&mut self.conflicts);
+            for &pe in &group.members {
+                placed.compute(&mut self.band.pes[pe as usize].memory);
+            }
+            group.worked += u64::from(machine.vector_startup_cycles) + busy;
+            group.waited += stall;
+            return Ok(());
+        }
+        let template = self.prepare(group, first, vector)?;
+        if template.remaining == 0 {
             group.worked += u64::from(machine.scalar_cycles);
             return Ok(());
         }
         let mut cycles = (0, 0);
         for &pe in &group.members {
-            let state = &mut self.band.pes[pe as usize];
-            let mut work = work.clone();
-            let done = if self.shared.without_numbers {
-                unknown::in_memory(state, &mut work, machine)
-            } else {
-                bulk::run(&mut state.memory, &mut work, machine)
-            };
-            cycles = done.ok_or(Stop::Unfit)?;
+            cycles = self.compute(pe, template.clone())?;
         }
         group.worked += u64::from(machine.vector_startup_cycles) + cycles.0;
         group.waited += cycles.1;
         Ok(())
     }
 
+    /// The numbers of an instruction over memory, its cycles and its waits for memory.
+    fn compute(&mut self, pe: u32, mut work: VectorWork) -> Result<(u64, u64), Stop> {
+        let state = &mut self.band.pes[pe as usize];
+        let done = if self.shared.without_numbers {
+            unknown::in_memory(state, &mut work, &self.conflicts)
+        } else {
+            bulk::run(&mut state.memory, &mut work, &self.conflicts)
+        };
+        done.ok_or(Stop::Unfit)
+    }
+
     /// An instruction over memory in one PE.
-    fn in_memory_alone(&mut self, pe: u32, work: VectorWork) -> Result<(), Stop> {
-        let mut work = self.issue(pe, work);
+    fn in_memory_alone(&mut self, group: &Group, pe: u32, vector: &Vector) -> Result<(), Stop> {
+        let work = self.prepare(group, pe, vector)?;
+        let work = self.issue(pe, work);
         if work.remaining == 0 {
             return Ok(());
         }
         let state = &mut self.band.pes[pe as usize];
-        let done = if self.shared.without_numbers {
-            unknown::in_memory(state, &mut work, self.shared.machine)
-        } else {
-            bulk::run(&mut state.memory, &mut work, self.shared.machine)
+        let nested = match &vector.nest {
+            Some(nest) if !self.shared.without_numbers => steps::nest(state, nest, &mut self.conflicts, u64::MAX),
+            _ => None,
         };
-        let (busy, stall) = done.ok_or(Stop::Unfit)?;
+        let (busy, stall) = match nested {
+            Some((_, cycles)) => cycles,
+            None => self.compute(pe, work)?,
+        };
         let clock = &mut self.clocks[pe as usize];
         clock.time += busy + stall;
         clock.busy += busy;
@@ -300,7 +309,7 @@ impl Groups<'_> {
         group: Group,
         queue: u8,
         control: u16,
-        payload: Value,
+        payload: Number,
     ) -> Result<Option<Group>, Stop> {
         let machine = self.shared.machine;
         self.each_member(group, |groups, group, pe| {
@@ -353,16 +362,5 @@ impl Groups<'_> {
             self.flights.share(head.flight);
         }
         self.queues[input].take(count)
-    }
-}
-
-/// Whether an operand is the same in all members of a group.
-fn is_same_operand(group: &Group, operand: &Operand) -> bool {
-    let same = |value: Value| is_same(group, value);
-    match operand {
-        Operand::Mem(dsd) => same(dsd.base) && dsd.dims.iter().all(|dim| same(dim.len) && same(dim.stride)),
-        Operand::FabIn { len, .. } | Operand::FabOut { len, .. } | Operand::Fifo { len, .. } => same(*len),
-        Operand::Scalar { value, .. } => same(*value),
-        Operand::Null => true,
     }
 }
