@@ -13,6 +13,7 @@
 //! - [`code`]: steps but for vector instructions
 //! - [`vector`]: vector instructions
 //! - [`way`]: ways of wavelets
+//! - [`link`]: links that colours share
 //! - [`flight`]: senders that are held up by receivers
 //!
 //! Whatever does not go well (a fault, a deadlock, a need for a number that nobody computed) ends all this without a result, and
@@ -22,6 +23,7 @@ mod code;
 mod eligible;
 mod flight;
 mod group;
+mod link;
 mod liveness;
 mod vector;
 mod way;
@@ -38,12 +40,13 @@ use crate::machine::steps::Shared;
 use crate::{Options, Progress, SimulateError};
 use flight::Flights;
 use group::{Group, Schedule};
+use link::Links;
 use liveness::{Flow, bit};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use vector::Flying;
 use waferloom_fabric::Program;
-use way::{Leg, Link, Queue};
+use way::{Leg, Queue};
 
 /// Groups between two looks at the progress bar and at the wish to stop.
 const REPORT_EVERY: u64 = 256;
@@ -87,8 +90,8 @@ struct Groups<'a> {
     outputs: Vec<u32>,
     /// Wavelets over the links of each router.
     sent: Vec<[u64; 5]>,
-    /// Links that several colours use, and those to the host, by router and output.
-    links: HashMap<(u32, u8), Link>,
+    /// Links that several colours use, and those to the host.
+    links: Links,
     link_capacity: u64,
     /// By PE: the cycle in which it has begun to take wavelets whose last one's time is not known yet.
     begun: Vec<Option<u64>>,
@@ -165,7 +168,7 @@ impl<'a> Groups<'a> {
             first_input,
             outputs,
             sent: vec![[0; 5]; pes],
-            links: HashMap::default(),
+            links: Links::new(&nodes),
             link_capacity: u64::from(machine.router_queue_depth) + u64::from(machine.hop_cycles) - 1,
             begun: vec![None; pes],
             flying: vec![None; pes],

@@ -282,48 +282,11 @@ impl Groups<'_> {
 
     /// Books wavelets on a link from a cycle on; gives the earliest cycle in which the last one can cross it.
     fn occupy_link(&mut self, node: usize, out: Direction, first: u64, count: u64) -> u64 {
-        let node = &self.nodes.list[node];
-        let link = self.links.entry((node.router, out as u8)).or_default();
-        match node.next.get(out as usize) {
+        let slot = &self.nodes.list[node];
+        let Some(link) = self.links.of(node, out) else { return first + count - 1 };
+        match slot.next.get(out as usize) {
             Some(End::Sink(sink)) => link.at_intervals(first, count, self.band.sinks[*sink as usize].interval),
             _ => link.share(first, count),
         }
-    }
-}
-
-/// Stretches of time that a link remembers: what is simulated later may lie before it.
-const REMEMBERED: usize = 16;
-
-/// The time in which a link that several colours use is busy.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Link {
-    /// First cycle and first one behind of the latest stretches.
-    busy: VecDeque<(u64, u64)>,
-}
-
-impl Link {
-    /// Books wavelets that cross at least some cycles apart.
-    fn at_intervals(&mut self, first: u64, count: u64, interval: u64) -> u64 {
-        let free = self.busy.back().map_or(0, |&(_, end)| end);
-        let end = free.max(first) + count * interval;
-        self.busy.clear();
-        self.busy.push_back((first, end));
-        end - interval
-    }
-
-    /// Books wavelets, one a cycle. Where others cross in the same time, each gets every second cycle; those that have been
-    /// booked before are not slowed down any more.
-    fn share(&mut self, first: u64, count: u64) -> u64 {
-        let overlap = |&(from, to): &(u64, u64)| to.min(first + count).saturating_sub(from.max(first));
-        let shared: u64 = self.busy.iter().map(overlap).sum();
-        let end = first + count + shared.min(count);
-        match self.busy.iter_mut().find(|(from, to)| *from <= end && first <= *to) {
-            Some(stretch) => *stretch = (stretch.0.min(first), stretch.1.max(end)),
-            None => self.busy.push_back((first, end)),
-        }
-        if self.busy.len() > REMEMBERED {
-            self.busy.pop_front();
-        }
-        end - 1
     }
 }
