@@ -275,6 +275,7 @@ impl Placed<'_> {
                 at: self.at,
                 target: target.dtype,
                 inputs: [input(1), input(2), input(3)],
+                arity: self.nest.arity,
                 in_place: gathers && is_memory,
             },
             memory,
