@@ -189,7 +189,7 @@ pub(crate) fn mark(pe: &mut Pe, target: &Port, count: u64, unknown: bool) {
 }
 
 /// Byte ranges that the next elements lie in, those of a dense row in one.
-fn rows(cursor: &Cursor, count: u64) -> impl Iterator<Item = (usize, usize)> + use<> {
+pub(crate) fn rows(cursor: &Cursor, count: u64) -> impl Iterator<Item = (usize, usize)> + use<> {
     let mut cursor = cursor.clone();
     let mut left = count;
     std::iter::from_fn(move || {

@@ -37,6 +37,7 @@ impl Groups<'_> {
                         state.write(address, dtype.bytes(), bits).ok_or(Stop::Unfit)?;
                         if self.shared.without_numbers {
                             state.unknown.set(address as usize, dtype.bytes() as usize, false);
+                            self.marks[usize::from(group.class)].doubt_word(address as usize, dtype.bytes() as usize);
                         }
                     }
                     group.worked += scalar_cycles;
@@ -165,8 +166,11 @@ impl Groups<'_> {
             let address = i64::from(self.value(group, pe, base)) + i64::from(offset);
             let state = &self.band.pes[pe as usize];
             let bits = state.read(address, dtype.bytes()).ok_or(Stop::Unfit)?;
-            if self.shared.without_numbers && state.unknown.any(address as usize, dtype.bytes() as usize) {
-                return Err(Stop::Unfit);
+            if self.shared.without_numbers {
+                let (start, bytes) = (address as usize, dtype.bytes() as usize);
+                if !self.marks[usize::from(group.class)].all_know(start, bytes) && state.unknown.any(start, bytes) {
+                    return Err(Stop::Unfit);
+                }
             }
             let number = bits as i32;
             differ |= *all.get_or_insert(number) != number;

@@ -11,7 +11,9 @@
 //! - [`liveness`]: which registers of a group still count
 //! - [`group`]: groups, and which goes on next
 //! - [`code`]: steps but for vector instructions
-//! - [`vector`]: vector instructions
+//! - [`vector`]: vector instructions over the fabric
+//! - [`memory`]: those over memory alone
+//! - [`marks`]: what is known in a run for the time alone
 //! - [`way`]: ways of wavelets
 //! - [`link`]: links that colours share
 //! - [`flight`]: senders that are held up by receivers
@@ -25,6 +27,8 @@ mod flight;
 mod group;
 mod link;
 mod liveness;
+mod marks;
+mod memory;
 mod vector;
 mod way;
 
@@ -44,8 +48,9 @@ use link::Links;
 use liveness::{Flow, bit};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
-use vector::Flying;
-use waferloom_fabric::Program;
+use marks::Marks;
+use vector::{Flying, Stage};
+use waferloom_fabric::{PortKind, Program};
 use way::{Leg, Queue};
 
 /// Groups between two looks at the progress bar and at the wish to stop.
@@ -95,10 +100,15 @@ struct Groups<'a> {
     link_capacity: u64,
     /// By PE: the cycle in which it has begun to take wavelets whose last one's time is not known yet.
     begun: Vec<Option<u64>>,
+    progress: Vec<Stage>,
+    /// By class, in a run for the time alone.
+    marks: Vec<Marks>,
     /// By PE: what it has sent and is held up with.
     flying: Vec<Option<Flying>>,
     /// PEs that wait for a switch.
     wait_for_switch: BTreeMap<u32, Vec<u32>>,
+    /// In a run for the time alone: nothing that the host sends need be known.
+    floats_come_in: bool,
     legs: Vec<Leg>,
     search: u64,
     /// Numbers that the members of a group have loaded.
@@ -121,6 +131,10 @@ pub(super) fn run(
 ) -> Result<Option<crate::Run>, SimulateError> {
     let Some(band) = fabric.bands(1)?.pop() else { return Ok(None) };
     let Some(mut groups) = Groups::new(fabric.shared(), band) else { return Ok(None) };
+    if fabric.without_numbers {
+        groups.marks = Marks::new(program, &mut groups.band, program.classes.len());
+        groups.floats_come_in = program.ports.iter().filter(|p| p.kind == PortKind::Input).all(|p| p.dtype.is_float());
+    }
     match groups.run(options) {
         Ok(()) => {}
         Err(Stop::Unfit) => return Ok(None),
@@ -171,8 +185,11 @@ impl<'a> Groups<'a> {
             links: Links::new(&nodes),
             link_capacity: u64::from(machine.router_queue_depth) + u64::from(machine.hop_cycles) - 1,
             begun: vec![None; pes],
+            progress: vec![Stage::Fresh; pes],
+            marks: Vec::new(),
             flying: vec![None; pes],
             wait_for_switch: BTreeMap::new(),
+            floats_come_in: false,
             legs: Vec::new(),
             search: 0,
             loaded: Vec::new(),

@@ -2,7 +2,7 @@
 
 use super::super::chunk::MOST_AT_ONCE;
 use super::super::run::{Run, Sender};
-use super::super::values::{values, values_timed};
+use super::super::values::{Sent, values, values_timed};
 use super::flight::LANDED;
 use super::group::{Group, write_back};
 use super::liveness::accessed;
@@ -11,7 +11,7 @@ use super::{Groups, Stop};
 use crate::machine::decode::Vector;
 use crate::machine::operand::{Access, Number, Port};
 use crate::machine::pe::{Running, VectorWork};
-use crate::machine::{bulk, steps, unknown};
+use crate::machine::steps;
 use waferloom_fabric::Direction;
 
 /// A part of an instruction that has been sent, until it is known when its last wavelet could be.
@@ -26,20 +26,59 @@ pub(super) struct Flying {
     receives: bool,
 }
 
+/// How far a PE is with an instruction over the fabric.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Stage {
+    #[default]
+    Fresh,
+    /// It has been paid for.
+    Issued,
+    /// All is sent; it ends when its flight lands.
+    Sent,
+}
+
+/// An instruction at work: as it is in all members of a group, or a PE's own.
+enum Work<'a> {
+    Shared(&'a VectorWork),
+    Own(Box<VectorWork>),
+}
+
+impl Work<'_> {
+    fn get(&self) -> &VectorWork {
+        match self {
+            Work::Shared(work) => work,
+            Work::Own(work) => work,
+        }
+    }
+
+    /// The PE's own, from now on.
+    fn own(&mut self) -> Result<&mut VectorWork, Stop> {
+        if let Work::Shared(work) = self {
+            *self = Work::Own(Box::new(work.clone()));
+        }
+        match self {
+            Work::Own(work) => Ok(work),
+            Work::Shared(_) => Err(Stop::Unfit),
+        }
+    }
+}
+
+/// In a run for the time alone: whether nothing but the time of an instruction needs to be worked out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Silence {
+    Never,
+    /// If what it receives is not known.
+    AsReceived,
+    Always,
+}
+
 impl Groups<'_> {
     /// Runs an instruction; gives the group of those that are done with it, if any are at once.
     pub(super) fn vector(&mut self, mut group: Group, vector: &Vector) -> Result<Option<Group>, Stop> {
         let operands = || vector.srcs.iter().chain([&vector.dst]);
         let alike = operands().all(|access| accessed(access) & group.varies == 0);
         if !operands().any(|access| matches!(access, Access::FabIn { .. } | Access::FabOut { .. })) {
-            if alike {
-                self.in_memory_alike(&mut group, vector)?;
-            } else {
-                self.settle(&mut group);
-                for i in 0..group.members.len() {
-                    self.in_memory_alone(&group, group.members[i], vector)?;
-                }
-            }
+            self.in_memory(&mut group, vector, alike)?;
             group.step += 1;
             return Ok(Some(group));
         }
@@ -47,24 +86,43 @@ impl Groups<'_> {
             Some(&pe) if alike => Some(self.prepare(&group, pe, vector)?),
             _ => None,
         };
+        let silence = template.as_ref().map_or(Silence::Never, |work| self.silence(group.class, work));
         self.each_member(group, |groups, group, pe| {
-            let kept = groups.band.pes[pe as usize].main.take();
-            let mut work = match (kept, &template) {
-                (Some(work), _) => *work,
-                (None, Some(work)) => groups.issue(pe, work.clone()),
-                (None, None) => {
-                    let work = groups.prepare(group, pe, vector)?;
-                    groups.issue(pe, work)
-                }
-            };
-            while work.remaining > 0 {
-                if !groups.part(pe, &mut work)? {
-                    groups.band.pes[pe as usize].main = Some(Box::new(work));
-                    return Ok(false);
-                }
+            let index = pe as usize;
+            if groups.progress[index] == Stage::Sent {
+                groups.progress[index] = Stage::Fresh;
+                groups.band.pes[index].main = None;
+                return Ok(true);
             }
-            Ok(true)
+            let mut work = match (groups.band.pes[index].main.take(), &template) {
+                (Some(work), _) => Work::Own(work),
+                (None, Some(work)) => Work::Shared(work),
+                (None, None) => Work::Own(groups.prepare(group, pe, vector)?),
+            };
+            let is_done = groups.attempt(pe, &mut work, silence)?;
+            if let (false, Work::Own(work)) = (is_done, work) {
+                groups.band.pes[index].main = Some(work);
+            }
+            Ok(is_done)
         })
+    }
+
+    /// Goes on with an instruction of a PE; says whether it is done with it.
+    fn attempt(&mut self, pe: u32, work: &mut Work<'_>, silence: Silence) -> Result<bool, Stop> {
+        let index = pe as usize;
+        if self.progress[index] == Stage::Fresh {
+            self.issue(pe, work.get().remaining);
+        }
+        self.progress[index] = Stage::Issued;
+        let mut left = work.get().remaining;
+        while left > 0 {
+            let Some(count) = self.part(pe, work, silence)? else {
+                return Ok(false);
+            };
+            left -= count;
+        }
+        self.progress[index] = Stage::Fresh;
+        Ok(true)
     }
 
     /// Does something for each member of a group, in ascending order, and again for those that had to wait once they are
@@ -98,107 +156,40 @@ impl Groups<'_> {
     }
 
     /// An instruction with the operands of a member.
-    fn prepare(&mut self, group: &Group, pe: u32, vector: &Vector) -> Result<VectorWork, Stop> {
+    pub(super) fn prepare(&mut self, group: &Group, pe: u32, vector: &Vector) -> Result<Box<VectorWork>, Stop> {
         let state = &mut self.band.pes[pe as usize];
         write_back(state, &group.slots, !group.varies);
-        steps::prepare(state, vector, Running { task: 0, step: group.step }).map_err(|_| Stop::Unfit)
+        steps::prepare(state, vector, Running { task: 0, step: group.step }, Box::default()).map_err(|_| Stop::Unfit)
     }
 
     /// The start-up of an instruction; one without elements is over at once.
-    fn issue(&mut self, pe: u32, work: VectorWork) -> VectorWork {
+    pub(super) fn issue(&mut self, pe: u32, elements: u64) {
         let machine = self.shared.machine;
-        let cycles = if work.remaining == 0 { machine.scalar_cycles } else { machine.vector_startup_cycles };
+        let cycles = if elements == 0 { machine.scalar_cycles } else { machine.vector_startup_cycles };
         let clock = &mut self.clocks[pe as usize];
         clock.time += u64::from(cycles);
         clock.busy += u64::from(cycles);
-        work
     }
 
-    /// An instruction over memory with the same operands in all members.
-    fn in_memory_alike(&mut self, group: &mut Group, vector: &Vector) -> Result<(), Stop> {
-        let Some(&first) = group.members.first() else { return Ok(()) };
-        let machine = self.shared.machine;
-        let bytes = self.band.pes[first as usize].memory.len();
-        let mut shape = None;
-        if !self.shared.without_numbers
-            && let Some(nest) = &vector.nest
-            && let Some(placed) = nest.place(&group.slots, bytes, u64::MAX, &mut shape)
-            && placed.elements() > 0
-        {
-            let (busy, stall) = placed.cycles(&mut self.conflicts);
-            for &pe in &group.members {
-                placed.compute(&mut self.band.pes[pe as usize].memory);
-            }
-            group.worked += u64::from(machine.vector_startup_cycles) + busy;
-            group.waited += stall;
-            return Ok(());
-        }
-        let template = self.prepare(group, first, vector)?;
-        if template.remaining == 0 {
-            group.worked += u64::from(machine.scalar_cycles);
-            return Ok(());
-        }
-        let mut cycles = (0, 0);
-        for &pe in &group.members {
-            cycles = self.compute(pe, template.clone())?;
-        }
-        group.worked += u64::from(machine.vector_startup_cycles) + cycles.0;
-        group.waited += cycles.1;
-        Ok(())
-    }
-
-    /// The numbers of an instruction over memory, its cycles and its waits for memory.
-    fn compute(&mut self, pe: u32, mut work: VectorWork) -> Result<(u64, u64), Stop> {
-        let state = &mut self.band.pes[pe as usize];
-        let done = if self.shared.without_numbers {
-            unknown::in_memory(state, &mut work, &self.conflicts)
-        } else {
-            bulk::run(&mut state.memory, &mut work, &self.conflicts)
-        };
-        done.ok_or(Stop::Unfit)
-    }
-
-    /// An instruction over memory in one PE.
-    fn in_memory_alone(&mut self, group: &Group, pe: u32, vector: &Vector) -> Result<(), Stop> {
-        let work = self.prepare(group, pe, vector)?;
-        let work = self.issue(pe, work);
-        if work.remaining == 0 {
-            return Ok(());
-        }
-        let state = &mut self.band.pes[pe as usize];
-        let nested = match &vector.nest {
-            Some(nest) if !self.shared.without_numbers => steps::nest(state, nest, &mut self.conflicts, u64::MAX),
-            _ => None,
-        };
-        let (busy, stall) = match nested {
-            Some((_, cycles)) => cycles,
-            None => self.compute(pe, work)?,
-        };
-        let clock = &mut self.clocks[pe as usize];
-        clock.time += busy + stall;
-        clock.busy += busy;
-        clock.memory += stall;
-        Ok(())
-    }
-
-    /// Runs as much of an instruction over the fabric as can be run at a stretch; says whether the PE can go on.
-    fn part(&mut self, pe: u32, work: &mut VectorWork) -> Result<bool, Stop> {
-        let index = pe as usize;
-        let mut now = self.clocks[index].time;
-        let mut count = work.remaining.min(MOST_AT_ONCE);
-        for port in &work.srcs[..work.arity] {
+    /// Runs as much of an instruction over the fabric as can be run at a stretch; gives its elements, or nothing when the PE
+    /// has to wait.
+    fn part(&mut self, pe: u32, work: &mut Work<'_>, silence: Silence) -> Result<Option<u64>, Stop> {
+        let ports = work.get();
+        let mut now = self.clocks[pe as usize].time;
+        let mut count = ports.remaining.min(MOST_AT_ONCE);
+        for port in &ports.srcs[..ports.arity] {
             let Port::FabIn { queue, .. } = port else { continue };
             let Some(input) = self.input(pe, *queue) else { return Err(Stop::Unfit) };
             self.update_head(input);
             let queue = &mut self.queues[input];
             let Some(head) = queue.runs.front() else {
                 queue.is_awaited = true;
-                return Ok(false);
+                return Ok(None);
             };
             now = now.max(head.run.first);
             count = count.min(head.run.count);
         }
-        let out = match work.dst {
+        let out = match ports.dst {
             Port::FabOut { queue, .. } => Some(self.out(pe, queue).ok_or(Stop::Unfit)?),
             _ => None,
         };
@@ -206,20 +197,21 @@ impl Groups<'_> {
             && let Err(closed) = self.find_way(node, Direction::Ramp, false)
         {
             self.wait_for_switch.entry(closed).or_default().push(pe);
-            return Ok(false);
+            return Ok(None);
         }
-        if !self.book(pe, work, count, now) {
-            return Ok(false);
+        if !self.book(pe, ports, count, now) {
+            return Ok(None);
         }
-        self.transfer(pe, work, count, now, out.is_some())
+        let is_sent = self.transfer(pe, work, count, now, silence)?;
+        Ok(is_sent.then_some(count))
     }
 
     /// Books that an instruction takes wavelets, and waits until it is known when the last of them come.
     fn book(&mut self, pe: u32, work: &VectorWork, count: u64, now: u64) -> bool {
         let first_time = self.begun[pe as usize].replace(now).is_none();
-        let queues = work.srcs[..work.arity].iter();
-        let queues = queues.filter_map(|port| if let Port::FabIn { queue, .. } = port { Some(*queue) } else { None });
-        for input in queues.filter_map(|queue| self.input(pe, queue)).collect::<Vec<_>>() {
+        for port in &work.srcs[..work.arity] {
+            let Port::FabIn { queue, .. } = port else { continue };
+            let Some(input) = self.input(pe, *queue) else { continue };
             if first_time {
                 self.book_taking(input, count, now);
             }
@@ -234,13 +226,21 @@ impl Groups<'_> {
         true
     }
 
-    /// Elements whose wavelets have come: their numbers, what they send, and when they are done.
-    fn transfer(&mut self, pe: u32, work: &mut VectorWork, count: u64, now: u64, sends: bool) -> Result<bool, Stop> {
+    /// Elements whose wavelets have come: their numbers, what they send, and when they are done. Says whether the PE can go
+    /// on.
+    fn transfer(
+        &mut self,
+        pe: u32,
+        work: &mut Work<'_>,
+        count: u64,
+        now: u64,
+        silence: Silence,
+    ) -> Result<bool, Stop> {
         let index = pe as usize;
-        let machine = self.shared.machine;
+        let ports = work.get();
         let mut taken: [Option<Run>; 3] = [None, None, None];
         let mut last_arrival = now;
-        for (slot, port) in taken.iter_mut().zip(&work.srcs[..work.arity]) {
+        for (slot, port) in taken.iter_mut().zip(&ports.srcs[..ports.arity]) {
             if let Port::FabIn { queue, .. } = port
                 && let Some(input) = self.input(pe, *queue)
                 && let Some(Incoming { run, flight, .. }) = self.take(input, count)
@@ -250,13 +250,22 @@ impl Groups<'_> {
                 self.flights.release(flight);
             }
         }
-        let values = if self.shared.without_numbers { values_timed } else { values };
-        let state = &mut self.band.pes[index];
-        let (data, stall) = values(state, work, machine, &taken, count, &mut self.payloads).map_err(|_| Stop::Unfit)?;
+        let sends = matches!(ports.dst, Port::FabOut { .. });
+        let is_silent = match silence {
+            Silence::Never => false,
+            Silence::Always => true,
+            Silence::AsReceived => taken.iter().flatten().any(Run::is_unknown),
+        };
+        let is_whole = matches!(work, Work::Shared(_)) && count == ports.remaining;
+        let (data, stall) = if is_silent && is_whole {
+            (if sends { Sent::Unknown(count as usize) } else { Sent::Nothing }, 0)
+        } else {
+            self.numbers(pe, work.own()?, &taken, count)?
+        };
         let cycles = (count + stall).max(last_arrival - now + 1);
         let receives = taken.iter().any(Option::is_some);
         let flying = Flying { began: now, elements: count, stall, cycles, receives };
-        let delay = 1 + u64::from(machine.ramp_cycles);
+        let delay = 1 + u64::from(self.shared.machine.ramp_cycles);
         let run = data.into_run((now + delay, now + cycles - 1 + delay), Sender::Pe(pe), &mut self.payloads);
         for run in taken.iter().flatten() {
             self.payloads.release(run.payload);
@@ -269,10 +278,34 @@ impl Groups<'_> {
         self.bring(&run, flight);
         self.flying[index] = Some(flying);
         if self.flights.is_open(flight) {
+            if is_whole || work.get().remaining == 0 {
+                self.progress[index] = Stage::Sent;
+            }
             return Ok(false);
         }
         self.land(flight);
         Ok(true)
+    }
+
+    /// The numbers of elements: what is sent, and the waits for memory.
+    fn numbers(
+        &mut self,
+        pe: u32,
+        work: &mut VectorWork,
+        taken: &[Option<Run>; 3],
+        count: u64,
+    ) -> Result<(Sent, u64), Stop> {
+        let state = &mut self.band.pes[pe as usize];
+        let machine = self.shared.machine;
+        let done = if self.shared.without_numbers {
+            if let Some(class) = state.class {
+                self.marks[usize::from(class)].doubt(&work.dst, count);
+            }
+            values_timed(state, work, machine, taken, count, &mut self.payloads)
+        } else {
+            values(state, work, machine, taken, count, &mut self.payloads)
+        };
+        done.map_err(|_| Stop::Unfit)
     }
 
     /// All receivers of a flight are known: its sender ends, and whoever waits for its last wavelet goes on.

@@ -2,6 +2,7 @@
 
 use super::super::host;
 use super::super::nodes::{End, NONE};
+use super::super::payload::Payload;
 use super::super::run::{Run, Sender};
 use super::flight::LANDED;
 use super::{Groups, Stop};
@@ -273,7 +274,7 @@ impl Groups<'_> {
                 }
             }
             let times = (1, (count as u64 - 1) * interval + 1);
-            let payload = self.payloads.keep(words);
+            let payload = if self.floats_come_in { Payload::UNKNOWN } else { self.payloads.keep(words) };
             let run = Run::new(payload, count, times, 0, Sender::Host(index as u32));
             self.bring(&run, LANDED);
         }

@@ -1,0 +1,135 @@
+//! Instructions over memory alone.
+
+use super::group::Group;
+use super::vector::Silence;
+use super::{Groups, Stop};
+use crate::machine::decode::Vector;
+use crate::machine::operand::Port;
+use crate::machine::pe::VectorWork;
+use crate::machine::{bulk, steps, unknown};
+
+impl Groups<'_> {
+    /// Runs an instruction over memory in all members of a group; `alike` when its operands are the same in all of them.
+    pub(super) fn in_memory(&mut self, group: &mut Group, vector: &Vector, alike: bool) -> Result<(), Stop> {
+        if !alike {
+            self.settle(group);
+            for i in 0..group.members.len() {
+                self.in_memory_alone(group, group.members[i], vector)?;
+            }
+            return Ok(());
+        }
+        let Some(&first) = group.members.first() else { return Ok(()) };
+        let template = self.prepare(group, first, vector)?;
+        if template.remaining == 0 {
+            group.worked += u64::from(self.shared.machine.scalar_cycles);
+            return Ok(());
+        }
+        let (busy, stall) = match self.nested(group, first, vector, &template) {
+            Some(cycles) => cycles,
+            None => self.one_after_another(group, &template)?,
+        };
+        group.worked += u64::from(self.shared.machine.vector_startup_cycles) + busy;
+        group.waited += stall;
+        Ok(())
+    }
+
+    /// As a nest of loops, whose time is worked out once; `None`, with nothing done, where it is none, or some PE may know
+    /// numbers that it would have to compute.
+    fn nested(&mut self, group: &Group, first: u32, vector: &Vector, work: &VectorWork) -> Option<(u64, u64)> {
+        if self.shared.without_numbers && self.silence(group.class, work) != Silence::Always {
+            return None;
+        }
+        let bytes = self.band.pes[first as usize].memory.len();
+        let mut shape = None;
+        let placed = vector.nest.as_ref().and_then(|nest| nest.place(&group.slots, bytes, u64::MAX, &mut shape));
+        let Some(placed) = placed else {
+            if !self.shared.without_numbers {
+                return None;
+            }
+            return bulk::pass(bytes, &mut work.clone(), &self.conflicts);
+        };
+        if !self.shared.without_numbers {
+            for &pe in &group.members {
+                placed.compute(&mut self.band.pes[pe as usize].memory);
+            }
+        }
+        Some(placed.cycles(&mut self.conflicts))
+    }
+
+    fn one_after_another(&mut self, group: &Group, template: &VectorWork) -> Result<(u64, u64), Stop> {
+        let mut cycles = (0, 0);
+        for &pe in &group.members {
+            cycles = self.compute(pe, &mut template.clone())?;
+        }
+        Ok(cycles)
+    }
+
+    /// The numbers of an instruction in one PE, its cycles and its waits for memory.
+    fn compute(&mut self, pe: u32, work: &mut VectorWork) -> Result<(u64, u64), Stop> {
+        let state = &mut self.band.pes[pe as usize];
+        let done = if self.shared.without_numbers {
+            if let Some(class) = state.class {
+                self.marks[usize::from(class)].doubt(&work.dst, work.remaining);
+            }
+            unknown::in_memory(state, work, &self.conflicts)
+        } else {
+            bulk::run(&mut state.memory, work, &self.conflicts)
+        };
+        done.ok_or(Stop::Unfit)
+    }
+
+    fn in_memory_alone(&mut self, group: &Group, pe: u32, vector: &Vector) -> Result<(), Stop> {
+        let mut work = self.prepare(group, pe, vector)?;
+        self.issue(pe, work.remaining);
+        if work.remaining == 0 {
+            return Ok(());
+        }
+        let state = &mut self.band.pes[pe as usize];
+        let nested = match &vector.nest {
+            Some(nest) if !self.shared.without_numbers => steps::nest(state, nest, &mut self.conflicts, u64::MAX),
+            _ => None,
+        };
+        let (busy, stall) = match nested {
+            Some((_, cycles)) => cycles,
+            None if self.silence(group.class, &work) == Silence::Always => {
+                let bytes = self.band.pes[pe as usize].memory.len();
+                bulk::pass(bytes, &mut work, &self.conflicts).ok_or(Stop::Unfit)?
+            }
+            None => self.compute(pe, &mut work)?,
+        };
+        let clock = &mut self.clocks[pe as usize];
+        clock.time += busy + stall;
+        clock.busy += busy;
+        clock.memory += stall;
+        Ok(())
+    }
+
+    /// Whether it is known beforehand that an instruction computes nothing that is known, and overwrites nothing that is.
+    pub(super) fn silence(&self, class: u16, work: &VectorWork) -> Silence {
+        if !self.shared.without_numbers {
+            return Silence::Never;
+        }
+        let marks = &self.marks[usize::from(class)];
+        let sources = &work.srcs[..work.arity];
+        let reads = sources.iter().filter(|port| matches!(port, Port::Memory(_))).count();
+        let received = sources.iter().any(|port| matches!(port, Port::FabIn { .. }));
+        let (overwrites, is_float) = match &work.dst {
+            Port::Memory(cursor) => (!marks.none_knows(cursor, work.remaining), cursor.dtype.is_float()),
+            Port::FabOut { dtype, .. } => (false, dtype.is_float()),
+            _ => (true, false),
+        };
+        // Where wavelets meet two operands in memory, waits are counted element by element.
+        if overwrites || received && reads > 1 || matches!(work.dst, Port::FabOut { .. }) && reads > 1 {
+            return Silence::Never;
+        }
+        let nobody_knows =
+            |port: &Port| if let Port::Memory(cursor) = port { marks.none_knows(cursor, work.remaining) } else { false };
+        if is_float || sources.iter().any(nobody_knows) {
+            Silence::Always
+        } else if received {
+            Silence::AsReceived
+        } else {
+            Silence::Never
+        }
+    }
+}
