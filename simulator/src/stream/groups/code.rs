@@ -18,7 +18,14 @@ impl Groups<'_> {
         let branch_cycles = u64::from(self.shared.machine.branch_cycles);
         loop {
             let Some(step) = steps.get(group.step as usize) else { return Err(Stop::Unfit) };
+            let needs_unknown = group.unknown & self.flows[usize::from(group.class)].reads[group.step as usize] != 0;
             match step {
+                Step::Scalar { dst, .. } if needs_unknown => {
+                    group.unknown |= bit(*dst);
+                    group.worked += scalar_cycles;
+                    group.step += 1;
+                }
+                _ if needs_unknown => return Err(Stop::Unfit),
                 Step::Scalar { op, dst, a, b } => {
                     self.scalar(&mut group, *dst, [*a, *b], |[a, b]| steps::scalar(*op, a, b));
                     group.worked += scalar_cycles;
@@ -156,11 +163,12 @@ impl Groups<'_> {
             steps::set_slot(&mut self.band.pes[pe as usize], dst, result);
         }
         group.varies |= bit(dst);
+        group.unknown &= !bit(dst);
     }
 
     fn load(&mut self, group: &mut Group, dst: u32, dtype: Dtype, base: Number, offset: i32) -> Result<(), Stop> {
         let mut all = None;
-        let mut differ = false;
+        let (mut differ, mut unknown) = (false, false);
         for i in 0..group.members.len() {
             let pe = group.members[i];
             let address = i64::from(self.value(group, pe, base)) + i64::from(offset);
@@ -168,9 +176,8 @@ impl Groups<'_> {
             let bits = state.read(address, dtype.bytes()).ok_or(Stop::Unfit)?;
             if self.shared.without_numbers {
                 let (start, bytes) = (address as usize, dtype.bytes() as usize);
-                if !self.marks[usize::from(group.class)].all_know(start, bytes) && state.unknown.any(start, bytes) {
-                    return Err(Stop::Unfit);
-                }
+                unknown |=
+                    !self.marks[usize::from(group.class)].all_know(start, bytes) && state.unknown.any(start, bytes);
             }
             let number = bits as i32;
             differ |= *all.get_or_insert(number) != number;
@@ -187,6 +194,8 @@ impl Groups<'_> {
         }
         self.loaded = numbers;
         self.loaded.clear();
+        // Code may load what it does not use.
+        group.unknown = if unknown { group.unknown | bit(dst) } else { group.unknown & !bit(dst) };
         Ok(())
     }
 
@@ -211,6 +220,7 @@ fn set(group: &mut Group, slot: u32, number: i32) {
         *place = number;
     }
     group.varies &= !bit(slot);
+    group.unknown &= !bit(slot);
 }
 
 /// Enters a loop, or passes over one without turns.

@@ -23,6 +23,8 @@ pub(super) struct Group {
     pub(super) slots: Vec<i32>,
     /// Slots, a bit each, that differ from member to member: their numbers are in the PEs.
     pub(super) varies: u128,
+    /// Slots, a bit each, that hold numbers that nobody computed, in a run for the time alone.
+    pub(super) unknown: u128,
     /// Cycles that each member has worked since its clock was set.
     pub(super) worked: u64,
     /// Cycles that it waited for memory in that time.
@@ -49,7 +51,9 @@ impl Group {
     /// Whether the PEs of another group at the same place may join: what is still read is the same.
     fn agrees(&self, other: &Group, live: u128) -> bool {
         let differs = |(i, (a, b)): (usize, (&i32, &i32))| a != b && live & bit(i as u32) != 0;
-        self.varies & live == other.varies & live && !self.slots.iter().zip(&other.slots).enumerate().any(differs)
+        self.varies & live == other.varies & live
+            && self.unknown & live == other.unknown & live
+            && !self.slots.iter().zip(&other.slots).enumerate().any(differs)
     }
 
     /// Takes in another group at the same place.
@@ -203,6 +207,7 @@ fn merge(groups: Vec<Group>, live: u128, pes: &mut [Pe]) -> Option<Group> {
         let differs = groups.iter().any(|g| g.slots[i] != number);
         varies |= if differs { live & bit(i as u32) } else { 0 };
     }
+    let unknown = groups.iter().fold(0, |set, g| set | g.unknown);
     let mut members = Vec::new();
     for group in groups {
         let new = varies & !group.varies;
@@ -211,7 +216,7 @@ fn merge(groups: Vec<Group>, live: u128, pes: &mut [Pe]) -> Option<Group> {
         }
         members.extend(group.members);
     }
-    Some(Group { members, varies, ..first })
+    Some(Group { members, varies, unknown, ..first })
 }
 
 /// Puts numbers of a group into a PE's slots, those that a bit is set for.
@@ -251,6 +256,7 @@ impl Groups<'_> {
         // Parameters are read at any time.
         let live = live | self.params_bits;
         group.varies &= live;
+        group.unknown &= live;
         self.schedule.add(group, live, &mut self.band.pes);
     }
 }

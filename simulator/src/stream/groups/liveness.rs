@@ -8,6 +8,8 @@ use crate::machine::operand::{Access, Number};
 pub(super) struct Flow {
     /// By step: a bit for each slot that is read before it is written again.
     pub(super) live: Vec<u128>,
+    /// By step: a bit for each slot that it reads.
+    pub(super) reads: Vec<u128>,
     /// By step: whether a jump leads there.
     pub(super) joins: Vec<bool>,
 }
@@ -41,7 +43,7 @@ impl Flow {
                 live[at] = set;
             }
         }
-        Self { live, joins }
+        Self { live, reads: steps.iter().map(|step| slots(step).0).collect(), joins }
     }
 }
 

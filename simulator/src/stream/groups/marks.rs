@@ -76,7 +76,19 @@ impl Marks {
         }
     }
 
-    /// The same of a word.
+    /// PEs have written there what they do not know; `all` of the class, or some.
+    pub(super) fn forget(&mut self, port: &Port, count: u64, all: bool) {
+        if let Port::Memory(cursor) = port {
+            for (start, bytes) in unknown::rows(cursor, count) {
+                if all {
+                    self.known.set(start, bytes, false);
+                }
+                self.doubtful.set(start, bytes, true);
+            }
+        }
+    }
+
+    /// PEs have written a word, each as its own marks say.
     pub(super) fn doubt_word(&mut self, start: usize, bytes: usize) {
         self.known.set(start, bytes, true);
         self.doubtful.set(start, bytes, true);

@@ -46,7 +46,7 @@ impl Groups<'_> {
             if !self.shared.without_numbers {
                 return None;
             }
-            return bulk::pass(bytes, &mut work.clone(), &self.conflicts);
+            return self.pass(first, &mut work.clone());
         };
         if !self.shared.without_numbers {
             for &pe in &group.members {
@@ -57,6 +57,14 @@ impl Groups<'_> {
     }
 
     fn one_after_another(&mut self, group: &Group, template: &VectorWork) -> Result<(u64, u64), Stop> {
+        if self.shared.without_numbers && self.is_unknown(group.class, template) {
+            for &pe in &group.members {
+                unknown::mark(&mut self.band.pes[pe as usize], &template.dst, template.remaining, true);
+            }
+            let all = group.members.len() == self.class_sizes[usize::from(group.class)];
+            self.marks[usize::from(group.class)].forget(&template.dst, template.remaining, all);
+            return group.members.first().and_then(|&pe| self.pass(pe, &mut template.clone())).ok_or(Stop::Unfit);
+        }
         let mut cycles = (0, 0);
         for &pe in &group.members {
             cycles = self.compute(pe, &mut template.clone())?;
@@ -66,11 +74,15 @@ impl Groups<'_> {
 
     /// The numbers of an instruction in one PE, its cycles and its waits for memory.
     fn compute(&mut self, pe: u32, work: &mut VectorWork) -> Result<(u64, u64), Stop> {
+        let class = self.band.pes[pe as usize].class.map_or(0, usize::from);
+        if self.shared.without_numbers && self.is_unknown(class as u16, work) {
+            unknown::mark(&mut self.band.pes[pe as usize], &work.dst, work.remaining, true);
+            self.marks[class].forget(&work.dst, work.remaining, false);
+            return self.pass(pe, work).ok_or(Stop::Unfit);
+        }
         let state = &mut self.band.pes[pe as usize];
         let done = if self.shared.without_numbers {
-            if let Some(class) = state.class {
-                self.marks[usize::from(class)].doubt(&work.dst, work.remaining);
-            }
+            self.marks[class].doubt(&work.dst, work.remaining);
             unknown::in_memory(state, work, &self.conflicts)
         } else {
             bulk::run(&mut state.memory, work, &self.conflicts)
@@ -92,8 +104,7 @@ impl Groups<'_> {
         let (busy, stall) = match nested {
             Some((_, cycles)) => cycles,
             None if self.silence(group.class, &work) == Silence::Always => {
-                let bytes = self.band.pes[pe as usize].memory.len();
-                bulk::pass(bytes, &mut work, &self.conflicts).ok_or(Stop::Unfit)?
+                self.pass(pe, &mut work).ok_or(Stop::Unfit)?
             }
             None => self.compute(pe, &mut work)?,
         };
@@ -102,6 +113,18 @@ impl Groups<'_> {
         clock.busy += busy;
         clock.memory += stall;
         Ok(())
+    }
+
+    /// The time of an instruction of which nothing is computed.
+    fn pass(&self, pe: u32, work: &mut VectorWork) -> Option<(u64, u64)> {
+        let bytes = self.band.pes[pe as usize].memory.len();
+        let cursor = |port: &Port| if let Port::Memory(cursor) = port { Some(cursor.fits(bytes)) } else { None };
+        let reads = work.srcs[..work.arity].iter().filter_map(cursor);
+        // One read a cycle never waits.
+        if reads.clone().count() < 2 && reads.chain(cursor(&work.dst)).all(|fits| fits) {
+            return Some((work.remaining.div_ceil(u64::from(work.lanes).max(1)), 0));
+        }
+        bulk::pass(bytes, work, &self.conflicts)
     }
 
     /// Whether it is known beforehand that an instruction computes nothing that is known, and overwrites nothing that is.
@@ -122,14 +145,22 @@ impl Groups<'_> {
         if overwrites || received && reads > 1 || matches!(work.dst, Port::FabOut { .. }) && reads > 1 {
             return Silence::Never;
         }
-        let nobody_knows =
-            |port: &Port| if let Port::Memory(cursor) = port { marks.none_knows(cursor, work.remaining) } else { false };
-        if is_float || sources.iter().any(nobody_knows) {
+        if is_float || self.is_unknown(class, work) {
             Silence::Always
         } else if received {
             Silence::AsReceived
         } else {
             Silence::Never
         }
+    }
+
+    /// Whether it is known beforehand that the results of an instruction are not known in any PE.
+    fn is_unknown(&self, class: u16, work: &VectorWork) -> bool {
+        let marks = &self.marks[usize::from(class)];
+        let nobody_knows = |port: &Port| {
+            if let Port::Memory(cursor) = port { marks.none_knows(cursor, work.remaining) } else { false }
+        };
+        let is_float = if let Port::Memory(cursor) = &work.dst { cursor.dtype.is_float() } else { false };
+        is_float || work.srcs[..work.arity].iter().any(nobody_knows)
     }
 }

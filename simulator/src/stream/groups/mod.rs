@@ -46,9 +46,9 @@ use flight::Flights;
 use group::{Group, Schedule};
 use link::Links;
 use liveness::{Flow, bit};
+use marks::Marks;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
-use marks::Marks;
 use vector::{Flying, Stage};
 use waferloom_fabric::{PortKind, Program};
 use way::{Leg, Queue};
@@ -101,6 +101,8 @@ struct Groups<'a> {
     /// By PE: the cycle in which it has begun to take wavelets whose last one's time is not known yet.
     begun: Vec<Option<u64>>,
     progress: Vec<Stage>,
+    /// PEs of each class.
+    class_sizes: Vec<usize>,
     /// By class, in a run for the time alone.
     marks: Vec<Marks>,
     /// By PE: what it has sent and is held up with.
@@ -186,6 +188,9 @@ impl<'a> Groups<'a> {
             link_capacity: u64::from(machine.router_queue_depth) + u64::from(machine.hop_cycles) - 1,
             begun: vec![None; pes],
             progress: vec![Stage::Fresh; pes],
+            class_sizes: (0..shared.classes.len())
+                .map(|class| band.pes.iter().filter(|pe| pe.class.map(usize::from) == Some(class)).count())
+                .collect(),
             marks: Vec::new(),
             flying: vec![None; pes],
             wait_for_switch: BTreeMap::new(),
@@ -244,7 +249,17 @@ impl<'a> Groups<'a> {
                 }
             }
             let worked = self.shared.machine.task_switch_cycles.into();
-            self.go_on(Group { class, members, step: 0, loops: Vec::new(), slots, varies, worked, waited: 0 });
+            self.go_on(Group {
+                class,
+                members,
+                step: 0,
+                loops: Vec::new(),
+                slots,
+                varies,
+                unknown: 0,
+                worked,
+                waited: 0,
+            });
         }
     }
 

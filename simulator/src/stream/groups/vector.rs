@@ -158,7 +158,8 @@ impl Groups<'_> {
     /// An instruction with the operands of a member.
     pub(super) fn prepare(&mut self, group: &Group, pe: u32, vector: &Vector) -> Result<Box<VectorWork>, Stop> {
         let state = &mut self.band.pes[pe as usize];
-        write_back(state, &group.slots, !group.varies);
+        let needed = self.flows[usize::from(group.class)].reads[group.step as usize];
+        write_back(state, &group.slots, needed & !group.varies);
         steps::prepare(state, vector, Running { task: 0, step: group.step }, Box::default()).map_err(|_| Stop::Unfit)
     }
 
@@ -228,14 +229,7 @@ impl Groups<'_> {
 
     /// Elements whose wavelets have come: their numbers, what they send, and when they are done. Says whether the PE can go
     /// on.
-    fn transfer(
-        &mut self,
-        pe: u32,
-        work: &mut Work<'_>,
-        count: u64,
-        now: u64,
-        silence: Silence,
-    ) -> Result<bool, Stop> {
+    fn transfer(&mut self, pe: u32, work: &mut Work<'_>, count: u64, now: u64, silence: Silence) -> Result<bool, Stop> {
         let index = pe as usize;
         let ports = work.get();
         let mut taken: [Option<Run>; 3] = [None, None, None];
@@ -298,8 +292,10 @@ impl Groups<'_> {
         let state = &mut self.band.pes[pe as usize];
         let machine = self.shared.machine;
         let done = if self.shared.without_numbers {
+            let is_unknown = taken.iter().flatten().any(Run::is_unknown);
             if let Some(class) = state.class {
-                self.marks[usize::from(class)].doubt(&work.dst, count);
+                let marks = &mut self.marks[usize::from(class)];
+                if is_unknown { marks.forget(&work.dst, count, false) } else { marks.doubt(&work.dst, count) }
             }
             values_timed(state, work, machine, taken, count, &mut self.payloads)
         } else {
