@@ -225,17 +225,21 @@ fn the_stream_engine_gives_the_same_outputs() {
     for name in MODELS.iter().chain(&MORE_MODELS) {
         let (graph, inputs) = import(name);
         let (_, program) = compile(&graph, "bench16", (16, 16), Dtype::F32);
-        let [wavelet, stream] = [Engine::Wavelet, Engine::Stream].map(|engine| {
-            let options = waferloom_simulator::Options { engine, ..Default::default() };
+        let engines = [(Engine::Wavelet, false), (Engine::Stream, false), (Engine::Stream, true)];
+        let [wavelet, stream, events] = engines.map(|(engine, events_only)| {
+            let options = waferloom_simulator::Options { engine, events_only, ..Default::default() };
             simulate(&program, &inputs, &options).unwrap_or_else(|e| panic!("{name} {engine:?}: {e}"))
         });
         assert_eq!(wavelet.outputs, stream.outputs, "{name}");
+        assert_eq!(wavelet.outputs, events.outputs, "{name} event by event");
         let timed = waferloom_simulator::Options { engine: Engine::Stream, timing_only: true, ..Default::default() };
         let timed = simulate(&program, &inputs, &timed).unwrap_or_else(|e| panic!("{name} without numerics: {e}"));
         let outputs = stream.outputs.clone();
         assert_eq!(waferloom_simulator::Run { outputs, ..timed }, stream, "{name} without numerics");
-        let ratio = stream.cycles as f64 / wavelet.cycles as f64;
-        println!("{name}: {} and {} cycles, ratio {ratio:.3}", wavelet.cycles, stream.cycles);
-        assert!((0.9..=1.1).contains(&ratio), "{name}: {} and {} cycles", wavelet.cycles, stream.cycles);
+        for (way, run) in [("stream", &stream), ("event by event", &events)] {
+            let ratio = run.cycles as f64 / wavelet.cycles as f64;
+            println!("{name}, {way}: {} and {} cycles, ratio {ratio:.4}", wavelet.cycles, run.cycles);
+            assert!((0.9..=1.1).contains(&ratio), "{name}, {way}: {} and {} cycles", wavelet.cycles, run.cycles);
+        }
     }
 }

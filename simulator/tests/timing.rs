@@ -12,13 +12,15 @@ fn program(text: &str) -> Program {
     parse(text).unwrap_or_else(|e| panic!("{e}\n{text}"))
 }
 
-/// Runs a text on both engines, which here take the same cycles.
+/// Runs a text on both engines, in groups and event by event, which here take the same cycles.
 fn run(text: &str) -> Run {
-    let [wavelet, stream] = [Engine::Wavelet, Engine::Stream].map(|engine| {
-        let options = Options { engine, ..Options::default() };
+    let ways = [(Engine::Wavelet, false), (Engine::Stream, false), (Engine::Stream, true)];
+    let [wavelet, stream, events] = ways.map(|(engine, events_only)| {
+        let options = Options { engine, events_only, ..Options::default() };
         simulate(&program(text), &BTreeMap::new(), &options).unwrap_or_else(|e| panic!("{engine:?}: {e}"))
     });
     assert_eq!((&wavelet.outputs, wavelet.cycles), (&stream.outputs, stream.cycles), "{text}");
+    assert_eq!((&wavelet.outputs, wavelet.cycles), (&events.outputs, events.cycles), "event by event\n{text}");
     wavelet
 }
 

@@ -2,6 +2,8 @@
 
 use super::estimates::SWEEPS;
 use super::instance;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestCaseError};
 use waferloom_simulator::{Engine, Options, Run, simulate};
 
 #[test]
@@ -9,22 +11,74 @@ fn engines_agree_on_every_kernel() {
     let mut wrong = Vec::new();
     for (name, settings) in SWEEPS.iter().flat_map(|(name, list)| list.iter().map(move |s| (name, s))) {
         let instance = instance(name, settings).unwrap_or_else(|e| panic!("{name} {settings}: {e}"));
-        let [wavelet, stream] = [Engine::Wavelet, Engine::Stream].map(|engine| {
-            let run = simulate(&instance.program, &instance.inputs, &Options { engine, ..Options::default() });
+        let engines = [(Engine::Wavelet, false), (Engine::Stream, false), (Engine::Stream, true)];
+        let [wavelet, stream, events] = engines.map(|(engine, events_only)| {
+            let options = Options { engine, events_only, ..Options::default() };
+            let run = simulate(&instance.program, &instance.inputs, &options);
             run.unwrap_or_else(|e| panic!("{name} {settings} {engine:?}: {e}"))
         });
-        assert_eq!(wavelet.outputs, stream.outputs, "{name} {settings}");
-        assert_eq!(wavelet.links, stream.links, "{name} {settings}");
+        for run in [&stream, &events] {
+            assert_eq!(wavelet.outputs, run.outputs, "{name} {settings}");
+            assert_eq!(wavelet.links, run.links, "{name} {settings}");
+        }
         let timed = Options { engine: Engine::Stream, timing_only: true, ..Options::default() };
         let timed = simulate(&instance.program, &instance.inputs, &timed).unwrap_or_else(|e| panic!("{name}: {e}"));
         assert!(timed.outputs.is_empty());
         assert_eq!(Run { outputs: stream.outputs.clone(), ..timed }, stream, "{name} {settings}: without numerics");
-        let ratio = stream.cycles as f64 / wavelet.cycles as f64;
-        let line = format!("{name} {settings}: {} and {} cycles, ratio {ratio:.3}", wavelet.cycles, stream.cycles);
-        println!("{line}");
-        if !(0.95..=1.05).contains(&ratio) {
-            wrong.push(line);
+        for (way, run) in [("stream", &stream), ("event by event", &events)] {
+            let ratio = run.cycles as f64 / wavelet.cycles as f64;
+            let line =
+                format!("{name} {settings}, {way}: {} and {} cycles, ratio {ratio:.3}", wavelet.cycles, run.cycles);
+            println!("{line}");
+            if !(0.95..=1.05).contains(&ratio) {
+                wrong.push(line);
+            }
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A kernel with settings that nobody has chosen.
+fn any_kernel() -> impl Strategy<Value = (&'static str, String)> {
+    let grid = (1..9u32, 1..7u32).prop_map(|(p, rows)| format!("p={p} rows={rows}"));
+    let square = (2..9u32, 1..20u32, 1..20u32, 1..20u32).prop_map(|(p, m, n, k)| format!("p={p} m={m} n={n} k={k}"));
+    let product = (square, prop::sample::select(vec!["summa", "auto"]), prop::sample::select(vec!["f32", "f16"]))
+        .prop_map(|(s, algorithm, dtype)| ("gemm", format!("{s} algorithm={algorithm} dtype={dtype}")));
+    let line = (2..40u32, 1..300u32, prop::sample::select(vec!["chain", "tree", "star", "two-phase"]))
+        .prop_filter("as many PEs as a tree has", |(p, _, algorithm)| *algorithm != "tree" || p.is_power_of_two())
+        .prop_map(|(p, elements, algorithm)| ("reduce", format!("p={p} elements={elements} algorithm={algorithm}")));
+    let rows = (grid.clone(), 1..30u32, 1..40u32, prop::sample::select(vec!["softmax", "layernorm", "rmsnorm"]))
+        .prop_map(|(grid, m, n, name)| (name, format!("{grid} m={m} n={n}")));
+    let moved =
+        (grid.clone(), 1..40u32, 1..40u32).prop_map(|(grid, m, n)| ("transpose", format!("{grid} m={m} n={n}")));
+    let chosen = (grid, 1..60u32, 1..30u32, 1..30u32, 4..200u32).prop_map(|(grid, words, width, tokens, part)| {
+        ("gather", format!("{grid} words={words} width={width} tokens={tokens} part={part}"))
+    });
+    prop_oneof![product, line, rows, moved, chosen]
+}
+
+proptest! {
+    #![proptest_config(Config { cases: Config::default().cases.max(128), failure_persistence: None, ..Config::default() })]
+
+    /// In groups, event by event, wavelet by wavelet: the same bits, the same wavelets over each link, nearly the same cycles.
+    #[test]
+    fn ways_to_simulate_agree_on_any_kernel((name, settings) in any_kernel()) {
+        // Some settings do not go together.
+        let Ok(instance) = instance(name, &settings) else { return Ok(()) };
+        let run = |engine, events_only, timing_only| {
+            let options = Options { engine, events_only, timing_only, ..Options::default() };
+            simulate(&instance.program, &instance.inputs, &options)
+                .map_err(|e| TestCaseError::fail(format!("{name} {settings} {engine:?}: {e}")))
+        };
+        let wavelet = run(Engine::Wavelet, false, false)?;
+        let groups = run(Engine::Stream, false, false)?;
+        let timed = run(Engine::Stream, false, true)?;
+        prop_assert_eq!(&Run { outputs: groups.outputs.clone(), ..timed }, &groups, "{} {}", name, settings);
+        for stream in [&groups, &run(Engine::Stream, true, false)?] {
+            prop_assert_eq!(&wavelet.outputs, &stream.outputs, "{} {}", name, settings);
+            prop_assert_eq!(&wavelet.links, &stream.links, "{} {}", name, settings);
+            let off = wavelet.cycles.abs_diff(stream.cycles);
+            prop_assert!(off <= 10 + wavelet.cycles / 20, "{} {}: {} and {}", name, settings, wavelet.cycles, stream.cycles);
+        }
+    }
 }
