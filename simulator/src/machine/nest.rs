@@ -26,6 +26,8 @@ pub(crate) struct Nest {
     arity: usize,
     /// Sources in memory.
     reads: usize,
+    /// Dimensions.
+    rank: usize,
     operands: [Operand; OPERANDS],
     /// The shape, if it is always the same.
     shape: Option<Shape>,
@@ -46,7 +48,7 @@ pub(crate) struct Shape {
     steps: [[i64; LOOPS]; OPERANDS],
     /// The first byte of a vector and the one behind its last, from its first element.
     reach: [(i64, i64); OPERANDS],
-    /// Whether the elements of a vector leave no gap between its first byte and its last.
+    /// Whether the elements of a vector are known to leave no gap between its first byte and its last.
     whole: [bool; OPERANDS],
     /// The same elements in the same order, with loops joined into one where all vectors allow it.
     joined: Loops,
@@ -93,12 +95,22 @@ impl Nest {
             Operand::Number(_, dtype) => (dtype, false),
         });
         let kernel = Kernel::of(op, target.dtype, &types[..arity])?;
-        let mut nest = Self { op, kernel, lanes: u64::from(lanes).max(1), id, arity, reads: 0, operands, shape: None };
+        let mut nest = Self {
+            op,
+            kernel,
+            lanes: u64::from(lanes).max(1),
+            id,
+            arity,
+            reads: 0,
+            rank: target.rank.into(),
+            operands,
+            shape: None,
+        };
         nest.reads = nest.vectors().count() - 1;
         let constant = nest.vectors().all(|(_, vector)| {
             vector.dims.iter().all(|(len, stride)| len.constant().is_some() && stride.constant().is_some())
         });
-        nest.shape = constant.then(|| Shape::new(&nest, &[]));
+        nest.shape = constant.then(|| Shape::new(&nest, None));
         Some(nest)
     }
 
@@ -122,7 +134,7 @@ impl Nest {
     ) -> Option<Placed<'a>> {
         let shape = match &self.shape {
             Some(shape) => shape,
-            None => room.insert(Shape::new(self, slots)),
+            None => room.insert(Shape::new(self, Some(slots))),
         };
         let mut placed = Placed { nest: self, shape, at: [0; OPERANDS], numbers: [Element::Int(0); 3] };
         if shape.elements == 0 {
@@ -151,14 +163,15 @@ impl Nest {
 }
 
 impl Shape {
-    fn new(nest: &Nest, slots: &[i32]) -> Self {
+    /// That of a nest; `slots` are those of a PE, unless it is always the same.
+    fn new(nest: &Nest, slots: Option<&[i32]>) -> Self {
         let mut lens = [1; LOOPS];
         let mut steps = [[0; LOOPS]; OPERANDS];
         let mut reach = [(0, 0); OPERANDS];
         for (i, vector) in nest.vectors() {
             let (mut first, mut last) = (0i64, 0i64);
-            for dim in 0..LOOPS {
-                let (len, step) = vector.dim(dim, slots);
+            for dim in 0..nest.rank {
+                let (len, step) = vector.dim(dim, slots.unwrap_or_default());
                 lens[dim] = len;
                 if len > 1 {
                     steps[i][dim] = step.into();
@@ -170,9 +183,12 @@ impl Shape {
             // Half of what there is, so that an address can be added.
             reach[i] = (first.max(i64::MIN / 2), last.min(i64::MAX / 2) + i64::from(vector.dtype.bytes()));
         }
-        let whole = std::array::from_fn(|i| has_no_gaps(lens, steps[i], reach[i]));
+        // Not worth its time for a single use.
+        let whole = std::array::from_fn(|i| slots.is_none() && has_no_gaps(lens, steps[i], reach[i]));
         let elements = lens.iter().fold(1u64, |elements, &len| elements.saturating_mul(len.into()));
-        Self { lens, elements, steps, reach, whole, joined: Loops { lens, steps }.joined() }
+        let loops = Loops { lens, steps };
+        let joined = if nest.rank > 1 { loops.joined() } else { loops };
+        Self { lens, elements, steps, reach, whole, joined }
     }
 }
 
