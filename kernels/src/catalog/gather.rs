@@ -70,10 +70,12 @@ fn build(settings: &Settings, machine: &Machine) -> Result<Instance, KernelError
         values[row * width as usize..][..width as usize].iter().map(|&v| f64::from(v))
     };
     let expected = indices.iter().flat_map(row).collect();
-    let turns = words.div_ceil(shape.tile_rows) * shape.parts();
-    let waits = cost::turns_wait(machine, grid.height.into(), turns.into());
+    let (turns, parts) = (words.div_ceil(shape.tile_rows), shape.parts());
+    let waits = u64::from(parts) * cost::turns_wait(machine, grid.height.into(), turns.into());
+    // The outermost loop's turns: parts, or roots where there is one part.
+    let outermost = if parts > 1 { parts } else { turns };
     Ok(Instance {
-        estimate_cycles: plane.busy(&[(Axis::Y, turns)]) + waits,
+        estimate_cycles: plane.busy(&[(Axis::Y, outermost)]) + waits,
         program: plane.finish("gather")?,
         inputs: BTreeMap::new(),
         expected: BTreeMap::from([("result".into(), expected)]),

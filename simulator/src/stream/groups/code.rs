@@ -14,126 +14,106 @@ impl Groups<'_> {
     pub(super) fn go(&mut self, mut group: Group) -> Result<(), Stop> {
         let classes = self.shared.classes;
         let steps = &classes[usize::from(group.class)].tasks[0].steps;
-        let scalar_cycles = u64::from(self.shared.machine.scalar_cycles);
-        let branch_cycles = u64::from(self.shared.machine.branch_cycles);
         loop {
             let Some(step) = steps.get(group.step as usize) else { return Err(Stop::Unfit) };
-            let needs_unknown = group.unknown & self.flows[usize::from(group.class)].reads[group.step as usize] != 0;
-            match step {
-                Step::Scalar { dst, .. } if needs_unknown => {
-                    group.unknown |= bit(*dst);
-                    group.worked += scalar_cycles;
-                    group.step += 1;
-                }
-                _ if needs_unknown => return Err(Stop::Unfit),
-                Step::Scalar { op, dst, a, b } => {
-                    self.scalar(&mut group, *dst, [*a, *b], |[a, b]| steps::scalar(*op, a, b));
-                    group.worked += scalar_cycles;
-                    group.step += 1;
-                }
-                Step::Load { dst, dtype, base, offset } => {
-                    self.load(&mut group, *dst, *dtype, *base, *offset)?;
-                    group.worked += scalar_cycles;
-                    group.step += 1;
-                }
-                Step::Store { src, dtype, base, offset } => {
-                    for &pe in &group.members {
-                        let address = i64::from(self.value(&group, pe, *base)) + i64::from(*offset);
-                        let bits = self.value(&group, pe, *src) as u32;
-                        let state = &mut self.band.pes[pe as usize];
-                        state.write(address, dtype.bytes(), bits).ok_or(Stop::Unfit)?;
-                        if self.shared.without_numbers {
-                            state.unknown.set(address as usize, dtype.bytes() as usize, false);
-                            self.marks[usize::from(group.class)].doubt_word(address as usize, dtype.bytes() as usize);
-                        }
-                    }
-                    group.worked += scalar_cycles;
-                    group.step += 1;
-                }
-                Step::Jump(to) => group.step = *to,
-                Step::Branch { compare, a, b, otherwise } => {
-                    group.worked += branch_cycles;
-                    let holds = |[a, b]: [i32; 2]| match compare {
-                        Compare::Eq => a == b,
-                        Compare::Ne => a != b,
-                        Compare::Lt => a < b,
-                        Compare::Le => a <= b,
-                    };
-                    match self.same(&group, [*a, *b]) {
-                        Some(values) if holds(values) => group.step += 1,
-                        Some(_) => group.step = *otherwise,
-                        None => {
-                            let holds = |pe: &u32| holds([*a, *b].map(|v| self.value(&group, *pe, v)));
-                            let (then, other): (Vec<u32>, Vec<u32>) = group.members.iter().partition(|pe| holds(pe));
-                            self.settle(&mut group);
-                            let then = Group { step: group.step + 1, ..group.with(then) };
-                            let other = Group { step: *otherwise, ..group.with(other) };
-                            self.go_on(then);
-                            self.go_on(other);
-                            return Ok(());
-                        }
-                    }
-                }
-                Step::LoopEnter { counter, count, exit } => {
-                    group.worked += branch_cycles;
-                    match self.same(&group, [*count; 2]) {
-                        Some([turns, _]) => enter(&mut group, *counter, turns, *exit),
-                        None => {
-                            self.settle(&mut group);
-                            let mut parts: BTreeMap<i32, Vec<u32>> = BTreeMap::new();
-                            for &pe in &group.members {
-                                parts.entry(self.value(&group, pe, *count).max(0)).or_default().push(pe);
-                            }
-                            for (turns, members) in parts {
-                                let mut part = group.with(members);
-                                enter(&mut part, *counter, turns, *exit);
-                                self.go_on(part);
-                            }
-                            return Ok(());
-                        }
-                    }
-                }
-                Step::LoopNext { counter, body } => {
-                    group.worked += branch_cycles;
-                    let Some([_, done, turns]) = group.loops.last_mut() else { return Err(Stop::Unfit) };
-                    *done += 1;
-                    if *done < *turns {
-                        let done = *done;
-                        set(&mut group, *counter, done as i32);
-                        group.step = *body;
-                    } else {
-                        group.loops.pop();
-                        group.step += 1;
-                    }
-                }
-                Step::Mark { operator, plus } => {
-                    self.settle(&mut group);
-                    self.mark(&group, *operator, *plus)?;
-                    group.step += 1;
-                }
-                Step::SendControl { queue, control, payload } => {
-                    let Some(rest) = self.send_control(group, *queue, *control, *payload)? else { return Ok(()) };
-                    group = rest;
-                }
-                Step::Vector(vector) => {
-                    let Some(rest) = self.vector(group, vector)? else { return Ok(()) };
-                    group = rest;
-                }
-                Step::End => {
-                    self.settle(&mut group);
-                    return Ok(());
-                }
-                Step::ReadClock { .. } | Step::Activate(_) | Step::Block(_) | Step::Unblock(_) => {
-                    return Err(Stop::Unfit);
-                }
-                Step::SetPosition { .. } => return Err(Stop::Unfit),
-            }
+            let Some(rest) = self.step(group, step)? else { return Ok(()) };
+            group = rest;
             let joins = &self.flows[usize::from(group.class)].joins;
             if joins.get(group.step as usize) == Some(&true) && self.schedule.has_before(&group.place()) {
                 self.go_on(group);
                 return Ok(());
             }
         }
+    }
+
+    /// Does a step; gives the group behind it, or nothing when there is none that goes on at once as a whole.
+    fn step(&mut self, mut group: Group, step: &Step) -> Result<Option<Group>, Stop> {
+        let machine = self.shared.machine;
+        let needs_unknown = group.unknown & self.flows[usize::from(group.class)].reads[group.step as usize] != 0;
+        match step {
+            Step::Scalar { dst, .. } if needs_unknown => group.unknown |= bit(*dst),
+            _ if needs_unknown => return Err(Stop::Unfit),
+            Step::Scalar { op, dst, a, b } => {
+                self.scalar(&mut group, *dst, [*a, *b], |[a, b]| steps::scalar(*op, a, b));
+            }
+            Step::Load { dst, dtype, base, offset } => self.load(&mut group, *dst, *dtype, *base, *offset)?,
+            Step::Store { src, dtype, base, offset } => self.store(&group, *src, *dtype, *base, *offset)?,
+            Step::Jump(to) => {
+                group.step = *to;
+                return Ok(Some(group));
+            }
+            Step::Branch { compare, a, b, otherwise } => {
+                return Ok(self.branch(group, *compare, [*a, *b], *otherwise));
+            }
+            Step::LoopEnter { counter, count, exit } => return Ok(self.enter_loop(group, *counter, *count, *exit)),
+            Step::LoopNext { counter, body } => {
+                group.worked += u64::from(machine.branch_cycles);
+                next_turn(&mut group, *counter, *body).ok_or(Stop::Unfit)?;
+                return Ok(Some(group));
+            }
+            Step::Mark { operator, plus } => {
+                self.settle(&mut group);
+                self.mark(&group, *operator, *plus)?;
+                group.step += 1;
+                return Ok(Some(group));
+            }
+            Step::SendControl { queue, control, payload } => {
+                return self.send_control(group, *queue, *control, *payload);
+            }
+            Step::Vector(vector) => return self.vector(group, vector),
+            Step::End => {
+                self.settle(&mut group);
+                return Ok(None);
+            }
+            // Programs with these are not eligible.
+            Step::ReadClock { .. }
+            | Step::Activate(_)
+            | Step::Block(_)
+            | Step::Unblock(_)
+            | Step::SetPosition { .. } => return Err(Stop::Unfit),
+        }
+        group.worked += u64::from(machine.scalar_cycles);
+        group.step += 1;
+        Ok(Some(group))
+    }
+
+    fn branch(&mut self, mut group: Group, compare: Compare, numbers: [Number; 2], otherwise: u32) -> Option<Group> {
+        group.worked += u64::from(self.shared.machine.branch_cycles);
+        let holds = |[a, b]: [i32; 2]| match compare {
+            Compare::Eq => a == b,
+            Compare::Ne => a != b,
+            Compare::Lt => a < b,
+            Compare::Le => a <= b,
+        };
+        if let Some(numbers) = same(&group, numbers) {
+            group.step = if holds(numbers) { group.step + 1 } else { otherwise };
+            return Some(group);
+        }
+        let holds = |pe: &u32| holds(numbers.map(|number| self.value(&group, *pe, number)));
+        let (then, other): (Vec<u32>, Vec<u32>) = group.members.iter().partition(|pe| holds(pe));
+        self.settle(&mut group);
+        self.go_on(Group { step: group.step + 1, ..group.with(then) });
+        self.go_on(Group { step: otherwise, ..group.with(other) });
+        None
+    }
+
+    fn enter_loop(&mut self, mut group: Group, counter: u32, count: Number, exit: u32) -> Option<Group> {
+        group.worked += u64::from(self.shared.machine.branch_cycles);
+        if let Some([turns, _]) = same(&group, [count; 2]) {
+            enter(&mut group, counter, turns, exit);
+            return Some(group);
+        }
+        self.settle(&mut group);
+        let mut parts: BTreeMap<i32, Vec<u32>> = BTreeMap::new();
+        for &pe in &group.members {
+            parts.entry(self.value(&group, pe, count).max(0)).or_default().push(pe);
+        }
+        for (turns, members) in parts {
+            let mut part = group.with(members);
+            enter(&mut part, counter, turns, exit);
+            self.go_on(part);
+        }
+        None
     }
 
     /// A number at one member.
@@ -147,14 +127,8 @@ impl Groups<'_> {
         }
     }
 
-    /// Numbers that are the same in all members of a group; `None` where they may differ.
-    fn same(&self, group: &Group, numbers: [Number; 2]) -> Option<[i32; 2]> {
-        let [a, b] = numbers.map(|number| (!group.is_varying(number.slot)).then(|| number.get(&group.slots)));
-        Some([a?, b?])
-    }
-
     fn scalar(&mut self, group: &mut Group, dst: u32, values: [Number; 2], compute: impl Fn([i32; 2]) -> i32) {
-        if let Some(values) = self.same(group, values) {
+        if let Some(values) = same(group, values) {
             return set(group, dst, compute(values));
         }
         for i in 0..group.members.len() {
@@ -199,6 +173,21 @@ impl Groups<'_> {
         Ok(())
     }
 
+    fn store(&mut self, group: &Group, src: Number, dtype: Dtype, base: Number, offset: i32) -> Result<(), Stop> {
+        for &pe in &group.members {
+            let address = i64::from(self.value(group, pe, base)) + i64::from(offset);
+            let bits = self.value(group, pe, src) as u32;
+            let state = &mut self.band.pes[pe as usize];
+            state.write(address, dtype.bytes(), bits).ok_or(Stop::Unfit)?;
+            if self.shared.without_numbers {
+                let (start, bytes) = (address as usize, dtype.bytes() as usize);
+                state.unknown.set(start, bytes, false);
+                self.marks[usize::from(group.class)].doubt_word(start, bytes);
+            }
+        }
+        Ok(())
+    }
+
     fn mark(&mut self, group: &Group, operator: u32, plus: Number) -> Result<(), Stop> {
         for &pe in &group.members {
             let operator = i64::from(operator) + i64::from(self.value(group, pe, plus));
@@ -212,6 +201,12 @@ impl Groups<'_> {
         }
         Ok(())
     }
+}
+
+/// Numbers that are the same in all members of a group; `None` where they may differ.
+fn same(group: &Group, numbers: [Number; 2]) -> Option<[i32; 2]> {
+    let [a, b] = numbers.map(|number| (!group.is_varying(number.slot)).then(|| number.get(&group.slots)));
+    Some([a?, b?])
 }
 
 /// Gives a slot the same number in all members.
@@ -232,4 +227,19 @@ fn enter(group: &mut Group, counter: u32, turns: i32, exit: u32) {
     } else {
         group.step = exit;
     }
+}
+
+/// Ends a turn of a loop; `None` outside of any.
+fn next_turn(group: &mut Group, counter: u32, body: u32) -> Option<()> {
+    let [_, done, turns] = group.loops.last_mut()?;
+    *done += 1;
+    if *done < *turns {
+        let done = *done;
+        set(group, counter, done as i32);
+        group.step = body;
+    } else {
+        group.loops.pop();
+        group.step += 1;
+    }
+    Some(())
 }

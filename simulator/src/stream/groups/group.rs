@@ -167,8 +167,7 @@ impl Schedule {
             (None, Some(_)) => self.next_ready()?,
             (Some(_), _) => self.next_stirred()?,
         };
-        // Stable sorts are fast where ascending lists follow each other.
-        group.members.sort();
+        group.members.sort_unstable();
         Some(group)
     }
 

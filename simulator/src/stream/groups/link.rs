@@ -37,12 +37,11 @@ impl Link {
             let overlap = |&(from, to): &(u64, u64)| to.min(first + count).saturating_sub(from.max(first));
             let shared: u64 = self.busy.iter().map(overlap).sum();
             end += shared.min(count);
-            match self.busy.iter_mut().find(|(from, to)| *from <= end && first <= *to) {
-                Some(stretch) => *stretch = (stretch.0.min(first), stretch.1.max(end)),
-                None => {
-                    self.newest = (self.newest + 1) % REMEMBERED;
-                    self.busy[self.newest] = (first, end);
-                }
+            if let Some(stretch) = self.busy.iter_mut().find(|(from, to)| *from <= end && first <= *to) {
+                *stretch = (stretch.0.min(first), stretch.1.max(end));
+            } else {
+                self.newest = (self.newest + 1) % REMEMBERED;
+                self.busy[self.newest] = (first, end);
             }
         }
         self.free = self.free.max(end);

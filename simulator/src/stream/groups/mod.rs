@@ -143,7 +143,7 @@ pub(super) fn run(
         Err(Stop::Cancelled(cycle)) => return Err(SimulateError::Cancelled { cycle }),
         Err(Stop::Limit(cycles)) => return Err(SimulateError::CycleLimit { cycles }),
     }
-    Ok(groups.finish(program, fabric))
+    Ok(Some(groups.finish(program, fabric)))
 }
 
 impl<'a> Groups<'a> {
@@ -274,7 +274,7 @@ impl<'a> Groups<'a> {
     }
 
     /// What the run gave.
-    fn finish(mut self, program: &Program, fabric: &Fabric<'_>) -> Option<crate::Run> {
+    fn finish(mut self, program: &Program, fabric: &Fabric<'_>) -> crate::Run {
         for pe in 0..self.band.pes.len() as u32 {
             self.close_span(pe);
         }
@@ -292,6 +292,6 @@ impl<'a> Groups<'a> {
         let cycles = last.max().unwrap_or(0);
         self.band.finish(cycles);
         let leftover = self.queues.iter().map(|q| q.wavelets).sum();
-        Some(collect(program, fabric, vec![self.band], cycles, leftover))
+        collect(program, fabric, vec![self.band], cycles, leftover)
     }
 }

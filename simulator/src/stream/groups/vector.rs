@@ -149,7 +149,7 @@ impl Groups<'_> {
         }
         if let Some(waits) = waits {
             self.schedule.close_if_empty(waits);
-            done.sort();
+            done.sort_unstable();
         }
         group.step += 1;
         Ok((!done.is_empty()).then_some(Group { members: done, ..group }))
