@@ -24,6 +24,24 @@ pub(crate) struct VectorWork {
     pub(crate) unknown: bool,
 }
 
+impl Default for VectorWork {
+    /// No instruction.
+    fn default() -> Self {
+        Self {
+            op: VectorOp::Mov,
+            dst: Port::Null,
+            srcs: [Port::Null, Port::Null, Port::Null],
+            arity: 0,
+            remaining: 0,
+            ready: 0,
+            then: None,
+            at: (0, 0),
+            lanes: 1,
+            unknown: false,
+        }
+    }
+}
+
 /// An input queue of a PE.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct InputQueue {
@@ -94,8 +112,8 @@ pub(crate) struct Pe {
     pub(crate) memory: Vec<u8>,
     /// What of it holds nothing, in a run for the time alone.
     pub(crate) unknown: Unknown,
-    pub(crate) registers: Vec<i32>,
-    pub(crate) params: Vec<i32>,
+    /// 0, the registers, then the parameters: see [`super::operand::Number`].
+    pub(crate) slots: Vec<i32>,
     pub(crate) inputs: Vec<Option<InputQueue>>,
     pub(crate) outputs: Vec<Option<OutputQueue>>,
     pub(crate) fifos: Vec<FifoState>,

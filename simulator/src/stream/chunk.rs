@@ -133,7 +133,7 @@ impl Stream<'_> {
         let without_numbers = self.shared.without_numbers;
         let (data, busy, stall) = if in_memory {
             let part = if without_numbers { in_memory_part_timed } else { in_memory_part };
-            let (busy, stall) = part(state, work, machine, count)?;
+            let (busy, stall) = part(state, work, (machine, &self.conflicts), count)?;
             (Sent::Nothing, busy, stall)
         } else {
             let values = if without_numbers { values_timed } else { values };

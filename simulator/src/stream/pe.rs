@@ -4,11 +4,11 @@ use super::Stream;
 use super::calendar::Event;
 use super::chunk::{MOST_AT_ONCE, Outcome};
 use super::run::{Run, Sender};
-use crate::machine::band::close_span;
-use crate::machine::decode::{Step, TaskCode};
+use super::straight::{book, mark};
+use crate::machine::decode::{Step, TaskCode, Vector};
 use crate::machine::element::{self, Fault, Wait};
 use crate::machine::operand::Port;
-use crate::machine::pe::{Activity, InOperator, Pe, Running};
+use crate::machine::pe::{Activity, Pe, Running};
 use crate::machine::{bulk, steps as execute, unknown};
 use std::ops::Range;
 use waferloom_fabric::{Direction, Dtype, Machine};
@@ -119,17 +119,20 @@ impl Stream<'_> {
                 if let Some(then) = work.then {
                     execute::complete(state, then);
                 }
+                self.spare.push(work);
             }
         }
     }
 
     /// The main thread, when there is no other: runs ahead of the clock, for nobody can notice.
     fn main_thread(&mut self, pe: usize, tasks: &[TaskCode], limit: u64) -> Result<Option<Wait>, Fault> {
-        let mut time = self.now;
-        for _ in 0..MOST_STEPS {
-            if time > self.now && (!self.alone(pe) || time > limit) {
+        let (mut time, mut left) = (self.now, MOST_STEPS);
+        while left > 0 && (time == self.now || self.alone(pe)) {
+            time = self.straight(pe, tasks, time, limit, &mut left)?;
+            if left == 0 || time > limit.max(self.now) {
                 break;
             }
+            left -= 1;
             match self.main_step(pe, tasks, time)? {
                 Main::Took(cycles) => time += cycles,
                 Main::Later => break,
@@ -151,7 +154,9 @@ impl Stream<'_> {
             }
             let outcome = self.chunk(pe, &mut work);
             let done = work.remaining == 0;
-            if !done {
+            if done {
+                self.spare.push(work);
+            } else {
                 self.band.pes[pe].main = Some(work);
             }
             return Ok(match outcome? {
@@ -176,7 +181,7 @@ impl Stream<'_> {
         match step {
             Step::Mark { operator, plus } => {
                 let operator = i64::from(*operator) + i64::from(execute::value(&self.band.pes[pe], *plus));
-                self.mark(pe, operator, time)?;
+                mark(&mut self.band.pes[pe], &mut self.band.spans, operator, time)?;
                 running.step += 1;
             }
             Step::Jump(to) => running.step = *to,
@@ -186,7 +191,7 @@ impl Stream<'_> {
                 state.last = state.last.max(time);
                 return Ok(Main::Took(0));
             }
-            step @ Step::Vector { .. } => return self.vector(pe, step, running, time),
+            Step::Vector(vector) => return self.vector(pe, vector, running, time),
             Step::SendControl { .. } | Step::SetPosition { .. } if time > self.now => return Ok(Main::Later),
             Step::SendControl { queue, control, payload } => {
                 let payload = execute::value(&self.band.pes[pe], *payload) as u32 & 0xFFFF;
@@ -225,7 +230,7 @@ impl Stream<'_> {
 
     /// Books work of the main thread.
     fn book(&mut self, pe: usize, time: u64, cycles: u64) -> Main {
-        account(&mut self.band.pes[pe], (time, time + cycles), cycles, 0, Activity::Busy);
+        book(&mut self.band.pes[pe], time, cycles, 0);
         Main::Took(cycles)
     }
 
@@ -251,19 +256,6 @@ impl Stream<'_> {
         Ok(started)
     }
 
-    fn mark(&mut self, pe: usize, operator: i64, time: u64) -> Result<(), Fault> {
-        let operators = self.shared.operators;
-        let known = u32::try_from(operator).ok().filter(|&index| (index as usize) < operators);
-        let operator =
-            known.ok_or_else(|| Fault(format!("mark of operator {operator}, the program has {operators}")))?;
-        let state = &mut self.band.pes[pe];
-        close_span(&mut self.band.spans, state, time);
-        let span = &mut self.band.spans[operator as usize];
-        span.start = span.start.min(time);
-        state.operator = Some(InOperator { operator, since: time, busy: state.counters.busy });
-        Ok(())
-    }
-
     /// Puts a control wavelet into an output queue, if it has room.
     fn send_control(&mut self, pe: usize, queue: u8, payload: u32, control: u16) -> bool {
         let port = Port::FabOut { queue, dtype: Dtype::I32 };
@@ -280,28 +272,29 @@ impl Stream<'_> {
     }
 
     /// Issues a vector instruction.
-    fn vector(&mut self, pe: usize, step: &Step, running: Running, time: u64) -> Result<Main, Fault> {
-        let Step::Vector { op, dst, srcs, run_async } = step else { return Ok(Main::Ends) };
+    fn vector(&mut self, pe: usize, vector: &Vector, running: Running, time: u64) -> Result<Main, Fault> {
         let machine: &Machine = self.shared.machine;
         let alone = self.alone(pe);
         let state = &mut self.band.pes[pe];
-        let mut work = execute::prepare(state, machine, *op, dst, srcs, running)?;
+        let (startup, scalar) = (u64::from(machine.vector_startup_cycles), u64::from(machine.scalar_cycles));
+        let issued = Some(Running { step: running.step + 1, ..running });
+        let work = self.spare.pop().unwrap_or_default();
+        let mut work = execute::prepare(state, vector, running, work)?;
         let taken = |port: &Port, as_destination| execute::taken(state, port, as_destination);
         if !alone && (work.srcs[..work.arity].iter().any(|port| taken(port, false)) || taken(&work.dst, true)) {
             let out = matches!(work.dst, Port::FabOut { .. });
             let activity = if out { Activity::FabricOut } else { Activity::FabricIn };
             return Ok(Main::Waits(Wait { activity, until: u64::MAX }));
         }
-        let (startup, scalar) = (u64::from(machine.vector_startup_cycles), u64::from(machine.scalar_cycles));
-        let issued = Some(Running { step: running.step + 1, ..running });
         if work.remaining == 0 {
-            if let Some(then) = run_async.and_then(|a| a.then) {
+            if let Some(then) = vector.run_async.and_then(|a| a.then) {
                 execute::complete(state, then);
             }
             state.running = issued;
+            self.spare.push(work);
             return Ok(self.book(pe, time, scalar));
         }
-        if let Some(run_async) = run_async {
+        if let Some(run_async) = vector.run_async {
             let thread = run_async.microthread as usize;
             let Some(slot) = state.microthreads.get_mut(thread) else {
                 return Err(Fault(format!("no microthread {thread}")));
@@ -311,7 +304,7 @@ impl Stream<'_> {
             }
             work.ready = time + scalar + startup;
             work.then = run_async.then;
-            *slot = Some(Box::new(work));
+            *slot = Some(work);
             self.threads_at_work[pe] += 1;
             state.running = issued;
             return Ok(self.book(pe, time, scalar));
@@ -321,17 +314,18 @@ impl Stream<'_> {
             && work.remaining <= MOST_AT_ONCE
             && alone
             && let Some((busy, stall)) = if self.shared.without_numbers {
-                unknown::in_memory(state, &mut work, machine)
+                unknown::in_memory(state, &mut work, &self.conflicts)
             } else {
-                bulk::run(&mut state.memory, &mut work, machine)
+                bulk::run(&mut state.memory, &mut work, &self.conflicts)
             }
         {
             let cycles = startup + busy + stall;
-            account(state, (time, time + cycles), startup + busy, stall, Activity::Busy);
+            book(state, time, startup + busy, stall);
+            self.spare.push(work);
             return Ok(Main::Took(cycles));
         }
         work.ready = time + startup;
-        state.main = Some(Box::new(work));
+        state.main = Some(work);
         // Other threads may run in the meantime.
         Ok(if alone { self.book(pe, time, startup) } else { Main::Took(0) })
     }
