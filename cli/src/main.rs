@@ -28,7 +28,6 @@ use waferloom_driver::panics;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     start_log(&cli);
-    panics::keep_quiet();
     match panics::guarded(|| run(&cli)) {
         Ok(exit) => exit.into(),
         Err(error) => {
@@ -47,6 +46,7 @@ fn run(cli: &Cli) -> Result<Exit, Error> {
         Command::Simulate(args) => commands::simulate::run(args, quiet),
         Command::Verify(args) => commands::verify::run(args, quiet),
         Command::Kernel(args) => commands::kernel::run(args, quiet),
+        Command::Tune(args) => commands::tune::run(args),
         Command::Validate(args) => commands::validate::run(args, quiet),
         Command::Inspect(args) => commands::inspect::run(args),
     }

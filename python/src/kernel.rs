@@ -9,21 +9,20 @@ use pyo3::types::PyDict;
 use waferloom_driver::measure;
 use waferloom_kernels::catalog::{Kind, all, find};
 
-/// Name and summary of every kernel with its parameters: name, meaning, default, and a range or a list of words.
+/// A parameter as a tuple; `catalog.py` names its parts.
+type Parameter = (&'static str, &'static str, &'static str, Option<(u32, u32)>, Option<Vec<&'static str>>, bool);
+
+/// Name and summary of every kernel with its parameters: name, meaning, default, a range or a list of words, and whether it
+/// is tunable.
 #[pyfunction]
-#[expect(clippy::type_complexity, reason = "named in catalog.py")]
-pub(crate) fn kernels() -> Vec<(
-    &'static str,
-    &'static str,
-    Vec<(&'static str, &'static str, &'static str, Option<(u32, u32)>, Option<Vec<&'static str>>)>,
-)> {
+pub(crate) fn kernels() -> Vec<(&'static str, &'static str, Vec<Parameter>)> {
     let parameters = |of: &'static [waferloom_kernels::catalog::Parameter]| {
         let parts = of.iter().map(|p| {
             let (range, words) = match p.kind {
                 Kind::Integer { low, high } => (Some((low, high)), None),
                 Kind::Choice(words) => (None, Some(words.to_vec())),
             };
-            (p.name, p.what, p.default, range, words)
+            (p.name, p.what, p.default, range, words, p.tunable)
         });
         parts.collect()
     };

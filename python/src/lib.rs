@@ -24,11 +24,4 @@ mod _waferloom {
     use crate::program::Program;
     #[pymodule_export]
     use crate::run::Run;
-
-    #[pymodule_init]
-    #[expect(clippy::unnecessary_wraps, reason = "pyo3 asks for it")]
-    fn init(_module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {
-        waferloom_driver::panics::keep_quiet();
-        Ok(())
-    }
 }

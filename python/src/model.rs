@@ -8,7 +8,8 @@ use pyo3::types::PyDict;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
-use waferloom_compiler::{Objective, Overrides};
+use waferloom_compiler::plan::Tunable;
+use waferloom_compiler::{Objective, Overrides, Plan};
 use waferloom_driver::{Error, Target, load, panics};
 use waferloom_fabric::{Dtype, Extent};
 use waferloom_models::graph::TensorType;
@@ -84,6 +85,10 @@ impl Model {
             stages,
             overrides: plan.map(overrides).transpose().map_err(raise)?.unwrap_or_default(),
         };
+        if stages.is_some() && !target.overrides.stages.is_empty() {
+            let help = "give one of them: the plan says where stages end";
+            return Err(InputError::new_err(("stages and a plan with stages were given", help)));
+        }
         let options = target.options("the grid").map_err(raise)?;
         let graph = &self.graph;
         let compiled = py.detach(|| panics::guarded(|| waferloom_driver::compile(graph, &options))).map_err(raise)?;
@@ -95,6 +100,7 @@ impl Model {
             unused_inputs: self.unused_inputs(&compiled.program),
             explanation: Some(compiled.plan.to_string()),
             choices: Some(compiled.plan.choices().to_ron()),
+            tunables: tunables(&compiled.plan),
             folder: None,
         };
         Ok(Program::new(compiled.program, origin))
@@ -108,6 +114,20 @@ impl Model {
         let names = self.graph.inputs.iter().map(|&id| &self.graph.node(id).name);
         names.filter(|name| used.iter().all(|spec| spec.name != **name)).cloned().collect()
     }
+}
+
+/// The numbers of stages, and for each product the kernels by their names in a plan file.
+fn tunables(plan: &Plan) -> (Vec<u16>, Vec<(String, Vec<String>)>) {
+    let (mut stages, mut products) = (Vec::new(), Vec::new());
+    for tunable in plan.tunables() {
+        match tunable {
+            Tunable::Stages(counts) => stages = counts,
+            Tunable::Product { node, algorithms } => {
+                products.push((node, algorithms.iter().map(|algorithm| format!("{algorithm:?}")).collect()));
+            }
+        }
+    }
+    (stages, products)
 }
 
 fn described(name: &str, of: &TensorType) -> (String, Vec<usize>, &'static str) {

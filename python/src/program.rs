@@ -31,6 +31,8 @@ pub(crate) struct Origin {
     pub(crate) explanation: Option<String>,
     /// The planner's choices, as a plan file.
     pub(crate) choices: Option<String>,
+    /// What it has chosen by estimates: numbers of stages, and for each product the names of the kernels.
+    pub(crate) tunables: (Vec<u16>, Vec<(String, Vec<String>)>),
     /// Folder to which the paths of constants in files are relative.
     pub(crate) folder: Option<PathBuf>,
 }
@@ -46,6 +48,7 @@ impl Origin {
             unused_inputs: Vec::new(),
             explanation: None,
             choices: None,
+            tunables: Default::default(),
             folder: None,
         }
     }

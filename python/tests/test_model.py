@@ -69,7 +69,7 @@ def test_what_cannot_be_compiled_is_refused(bert: wl.Model) -> None:
     with pytest.raises(wl.InputError, match="columns cannot be 0"):
         bert.compile(grid=(0, 4))
     with pytest.raises(wl.InputError, match="stages and a plan"):
-        bert.compile(stages=2, plan="()")
+        bert.compile(stages=2, plan="(stages: [(last: \"logits\", columns: 16)])")
     with pytest.raises(wl.CompileError, match="(?s)SRAM|memory|bytes"):
         bert.compile(grid=(1, 1))
 

@@ -25,6 +25,7 @@ from waferloom.model import Model, load
 from waferloom.program import Program, TensorSpec
 from waferloom.run import Run
 from waferloom.sweeps import points, run_point, sweep
+from waferloom.tuning import Tuned, tune
 
 __all__ = [
     "CompileError",
@@ -44,6 +45,7 @@ __all__ = [
     "Run",
     "SimulationError",
     "TensorSpec",
+    "Tuned",
     "build",
     "kernel",
     "kernels",
@@ -51,4 +53,5 @@ __all__ = [
     "points",
     "run_point",
     "sweep",
+    "tune",
 ]

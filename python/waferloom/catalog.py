@@ -24,6 +24,8 @@ class Parameter:
     """The smallest and the largest value of an integer."""
     choices: tuple[str, ...] | None
     """The words that it may be."""
+    tunable: bool
+    """Whether it says how, not what, is computed."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,10 @@ def kernels() -> dict[str, Kernel]:
     """All kernels by name."""
     all_kernels = {}
     for name, summary, parameters in _waferloom.kernels():
-        of = tuple(Parameter(p, what, default, range, words and tuple(words)) for p, what, default, range, words in parameters)
+        of = tuple(
+            Parameter(name, what, default, range, None if words is None else tuple(words), tunable)
+            for name, what, default, range, words, tunable in parameters
+        )
         all_kernels[name] = Kernel(name, summary, of)
     return all_kernels
 

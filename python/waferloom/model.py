@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from typing import SupportsIndex
 
 from waferloom import _waferloom
 from waferloom.errors import InputError, OpenDimensionsError
@@ -11,7 +12,7 @@ from waferloom.machine import Machine, machine_of
 from waferloom.program import Program, TensorSpec
 
 Shapes = Mapping[str, Sequence[int]]
-Dims = Mapping[str, int]
+Dims = Mapping[str, SupportsIndex]
 
 
 def load(
@@ -32,7 +33,7 @@ class Model:
         self.path = os.fspath(path)
         """Its file."""
         self._shapes = {name: tuple(shape) for name, shape in shapes.items()}
-        self._dims = dict(dims)
+        self._dims: dict[str, SupportsIndex] = dict(dims)
         self._open: OpenDimensionsError | None = None
         try:
             self._core: _waferloom.Model | None = self._imported()
@@ -99,8 +100,6 @@ class Model:
         for name, count in [("items", items), ("stages", stages), *zip(("columns", "rows"), grid or ())]:
             if count is not None and not 1 <= count < 1 << 16:
                 raise InputError(f"{name} cannot be {count}", "give a number from 1 to 65535")
-        if stages is not None and plan is not None:
-            raise InputError("stages and a plan were given", "give one of them: the plan says where stages end")
         core = self._bound().compile(
             machine_of(machine).fields,
             grid,

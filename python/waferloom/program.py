@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+PRODUCT = "product "
+"""How the names of tunables begin that choose the kernel of a product."""
+
+
 class TensorSpec(NamedTuple):
     """What a tensor must be, or is."""
 
@@ -102,6 +106,16 @@ class Program:
         """The planner's choices, to edit and give to `Model.compile` as its ``plan``."""
         choices: str | None = self._core.origin["choices"]
         return choices
+
+    @property
+    def tunables(self) -> dict[str, list[int] | list[str]]:
+        """What the planner has chosen by estimates, and might choose otherwise; `waferloom.tune` searches these.
+
+        ``stages``: the numbers that it has weighed. ``product NODE``: the kernels that can compute a product.
+        """
+        stages, products = self._core.origin["tunables"]
+        tunables: dict[str, list[int] | list[str]] = {"stages": list(stages)} if stages else {}
+        return tunables | {PRODUCT + node: list(kernels) for node, kernels in products}
 
     @property
     def report(self) -> dict[str, Any]:

@@ -27,7 +27,7 @@ Point = Mapping[str, Any]
 Result = Mapping[str, Any]
 """What one run gave, by column."""
 
-MODEL_RUN_OPTIONS = ("engine", "threads", "timing_only", "max_cycles")
+RUN_OPTIONS = ("engine", "threads", "timing_only", "max_cycles")
 
 
 def points(**values: Any) -> list[dict[str, Any]]:
@@ -65,7 +65,7 @@ def _kernel(name: str, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _model(path: str | os.PathLike[str], options: dict[str, Any]) -> dict[str, Any]:
-    how = {name: options.pop(name) for name in MODEL_RUN_OPTIONS if name in options}
+    how = {name: options.pop(name) for name in RUN_OPTIONS if name in options}
     given = options.pop("inputs", None)
     arrays = {} if given is None else dict(np.load(given))
     shapes = {name: array.shape for name, array in arrays.items()} | options.pop("shapes", {})

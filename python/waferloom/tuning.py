@@ -7,14 +7,15 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from waferloom.catalog import kernels
-from waferloom.errors import Error, InputError
+from waferloom.errors import Error, InputError, KernelError
 from waferloom.machine import machine_of
 from waferloom.model import load
+from waferloom.program import PRODUCT
 from waferloom.store import point_key
-from waferloom.sweeps import MODEL_RUN_OPTIONS, plain, run_point
+from waferloom.sweeps import RUN_OPTIONS, run_point
 
 if TYPE_CHECKING:
     import optuna
@@ -107,6 +108,10 @@ def _base(what: str | os.PathLike[str], fixed: dict[str, Any]) -> dict[str, Any]
     """The point with the defaults."""
     name = os.fspath(what)
     if name in kernels():
+        parameters = [parameter.name for parameter in kernels()[name].parameters]
+        for given in fixed:
+            if given not in (*parameters, *RUN_OPTIONS, "machine"):
+                raise KernelError(f"the kernel `{name}` has no parameter `{given}`", f"give one of {', '.join(parameters)}")
         return {"engine": "stream"} | fixed | {"kernel": name}
     if not name.lower().endswith(".onnx"):
         raise InputError(f"there is no kernel `{name}`", f"give the path of a model (.onnx), or one of {', '.join(kernels())}")
@@ -136,7 +141,7 @@ def _kernel_tunables(base: dict[str, Any]) -> dict[str, Values]:
 
 
 def _planner_tunables(base: dict[str, Any]) -> dict[str, Values]:
-    options = {name: value for name, value in base.items() if name not in (*MODEL_RUN_OPTIONS, "model", "inputs")}
+    options = {name: value for name, value in base.items() if name not in (*RUN_OPTIONS, "model", "inputs")}
     program = load(base["model"]).compile(**options)
     return {name: values for name, values in program.tunables.items() if name not in base}
 
@@ -147,8 +152,8 @@ def _suggest(trial: optuna.Trial, name: str, values: Values) -> int | str:
         low, high = int(values[0]), int(values[1])
         log = low > 0 and high // low >= _LOG_RATIO
         return trial.suggest_int(name, low, high, log=log)
-    chosen: int | str = trial.suggest_categorical(name, list(values))
-    return chosen
+    # Categories come back as they were given, whatever the signature allows beside.
+    return cast("int | str", trial.suggest_categorical(name, list(values)))
 
 
 def _trial(
@@ -182,10 +187,6 @@ def _point(base: dict[str, Any], values: Mapping[str, int | str]) -> dict[str, A
         chosen = [f"(node: {json.dumps(node, ensure_ascii=False)}, algorithm: {a})" for node, a in products.items()]
         point["plan"] = f"(products: [{', '.join(chosen)}])"
     return point
-
-
-PRODUCT = "product "
-"""How the names of tunables begin that choose the kernel of a product."""
 
 
 def _value(point: dict[str, Any], objective: str) -> float | None:

@@ -23,7 +23,7 @@ pub struct Parameter {
     pub default: &'static str,
     /// What it may be.
     pub kind: Kind,
-    /// Whether it says how, not what, is computed: the same numbers come out, sooner or later.
+    /// Whether it says how, not what, is computed: but for the order of sums, the same comes out.
     pub tunable: bool,
 }
 

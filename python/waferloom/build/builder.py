@@ -18,7 +18,7 @@ from waferloom.program import Program
 
 _DIRECTIONS = {name.upper(): name for name in "West East North South Ramp".split()}
 _BITS = {name: 1 << bit for bit, name in enumerate(_DIRECTIONS)}
-_HOST_TYPES = {"f32": np.float32, "f16": np.float16, "i32": np.int32, "u16": np.uint16}
+_HOST_TYPES: dict[str, type[np.generic]] = {"f32": np.float32, "f16": np.float16, "i32": np.int32, "u16": np.uint16}
 
 Deal = int | tuple[int, int]
 """A dimension dealt to columns or rows: in equal blocks, or in blocks of a size."""
