@@ -2,6 +2,8 @@
 //!
 //! One file a subject. What takes long runs without the interpreter's lock and can be interrupted ([`interrupt`]).
 
+#![allow(clippy::needless_pass_by_value, reason = "PyO3 gives what it has made of Python's arguments")]
+
 mod errors;
 mod interrupt;
 mod kernel;

@@ -52,7 +52,7 @@ impl Settings {
 #[pyclass(frozen, module = "waferloom._waferloom")]
 pub(crate) struct Run {
     program: Arc<Program>,
-    run: waferloom_simulator::Run,
+    counted: waferloom_simulator::Run,
     facts: Facts,
     outputs: Py<PyDict>,
 }
@@ -98,7 +98,7 @@ impl Run {
             });
             outputs.set_item(name, to_array(py, tensor)?)?;
         }
-        Ok(Self { program: program.clone(), run, facts, outputs: outputs.unbind() })
+        Ok(Self { program: program.clone(), counted: run, facts, outputs: outputs.unbind() })
     }
 }
 
@@ -134,20 +134,20 @@ impl Run {
     /// Cycles until everything was done.
     #[getter]
     fn cycles(&self) -> u64 {
-        self.run.cycles
+        self.counted.cycles
     }
 
     /// Wavelets that nobody took.
     #[getter]
     fn leftover_wavelets(&self) -> u64 {
-        self.run.leftover_wavelets
+        self.counted.leftover_wavelets
     }
 
     /// The report, as `waferloom run --json` prints it.
     fn report(&self, py: Python<'_>, per_pe: bool) -> PyResult<String> {
         py.detach(|| {
             let mut totals = Totals::default();
-            totals.add(&self.run);
+            totals.add(&self.counted);
             json(&Report::new(&self.program, &totals, Facts { per_pe, ..self.facts.clone() }))
         })
     }
@@ -166,7 +166,7 @@ impl Run {
         let grid = self.program.grid;
         let counters = PyDict::new(py);
         for (name, counter) in COUNTERS {
-            let values: Vec<u64> = self.run.pes.iter().map(counter).collect();
+            let values: Vec<u64> = self.counted.pes.iter().map(counter).collect();
             let shape = [usize::from(grid.height), usize::from(grid.width)];
             counters.set_item(name, PyArray1::from_vec(py, values).reshape(shape)?)?;
         }
@@ -176,7 +176,7 @@ impl Run {
     /// Name, kind, first and last cycle of each operator.
     #[getter]
     fn timeline(&self) -> Vec<(String, String, u64, u64)> {
-        let operators = self.program.operators.iter().zip(&self.run.operators);
+        let operators = self.program.operators.iter().zip(&self.counted.operators);
         operators.map(|(o, time)| (o.name.clone(), o.kind.clone(), time.start_cycle, time.end_cycle)).collect()
     }
 }

@@ -1,6 +1,6 @@
 //! Arrays of numpy as tensors of the host and back, without copies.
 
-use numpy::{PyArray1, PyArrayDyn, PyArrayMethods as _, PyReadonlyArrayDyn, PyUntypedArrayMethods as _};
+use numpy::{PyArray1, PyArrayMethods as _, PyReadonlyArrayDyn, PyUntypedArrayMethods as _};
 use pyo3::prelude::*;
 use waferloom_fabric::{HostData, HostSlice, HostTensor, HostView};
 
@@ -26,14 +26,7 @@ impl Array<'_> {
 /// A tensor as an array that owns the tensor's memory.
 pub(crate) fn to_array(py: Python<'_>, tensor: HostTensor) -> PyResult<Bound<'_, PyAny>> {
     Ok(match tensor.data {
-        HostData::F32(values) => shaped(PyArray1::from_vec(py, values), &tensor.shape)?.into_any(),
-        HostData::I64(values) => shaped(PyArray1::from_vec(py, values), &tensor.shape)?.into_any(),
+        HostData::F32(values) => PyArray1::from_vec(py, values).reshape(tensor.shape.as_slice())?.into_any(),
+        HostData::I64(values) => PyArray1::from_vec(py, values).reshape(tensor.shape.as_slice())?.into_any(),
     })
-}
-
-fn shaped<'py, T: numpy::Element>(
-    flat: Bound<'py, PyArray1<T>>,
-    shape: &[usize],
-) -> PyResult<Bound<'py, PyArrayDyn<T>>> {
-    flat.reshape(shape)
 }

@@ -1,6 +1,5 @@
 //! The Python package as its users meet it: its stubs, its types and its tests, in a virtual environment under the target
 //! directory. `WAFERLOOM_UPDATE=1` writes the stubs anew.
-#![expect(clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX, EXE_SUFFIX};
 use std::path::{Path, PathBuf};

@@ -4,7 +4,7 @@ use super::run::explain;
 use crate::args::CompileArgs;
 use crate::errors::{Error, Exit};
 use crate::progress::Progress;
-use crate::{execute, inputs, load, summary, write};
+use crate::{inputs, load, summary, write};
 use std::path::Path;
 use std::time::Instant;
 use waferloom_fabric::write_program;

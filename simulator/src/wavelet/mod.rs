@@ -62,7 +62,7 @@ place w at 0,0 size 2x1"
         );
         let program = waferloom_fabric::text::parse(&text).expect("valid");
         assert!(waferloom_fabric::verify(&program).has_errors(), "the verifier has to find it");
-        run(&program, &BTreeMap::new(), &Options::default())
+        run(&program, &Inputs::default(), &Options::default())
     }
 
     #[test]
