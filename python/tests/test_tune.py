@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -145,20 +146,17 @@ def test_the_binary_hands_over_to_it(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def postgres(tmp_path: Path) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """A server of PostgreSQL on a socket in a folder; gives its URL for Optuna."""
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not programs or os.name != "posix":
         pytest.skip("PostgreSQL is not installed (Debian: apt install postgresql)")
-    home, user = tmp_path / "postgres", None
-    home.mkdir()
-    if os.geteuid() == 0:
-        # The server refuses to run as root; the package has made a user for it.
-        user = "postgres"
+    # The server refuses to run as root; its package has made a user for it, who cannot enter pytest's folders.
+    user = "postgres" if os.geteuid() == 0 else None
+    folder = tempfile.TemporaryDirectory(prefix="waferloom-")
+    home = Path(folder.name)
+    if user is not None:
         shutil.chown(home, user)
-        for folder in (tmp_path, *tmp_path.parents):
-            if str(folder).startswith("/tmp/pytest"):
-                folder.chmod(0o711)
 
     def run(program: str, *arguments: str) -> None:
         subprocess.run([programs[-1] / program, *arguments], user=user, cwd=home, check=True, stdout=subprocess.DEVNULL)
@@ -170,6 +168,7 @@ def postgres(tmp_path: Path) -> Iterator[str]:
         yield f"postgresql+psycopg://tuner@/postgres?host={home}"
     finally:
         run("pg_ctl", "-D", data, "-m", "immediate", "stop")
+        folder.cleanup()
 
 
 def test_workers_share_a_study_in_postgresql(postgres: str) -> None:
