@@ -40,16 +40,15 @@ use crate::machine::pe::{InputQueue, VectorWork};
 use crate::machine::setup::Fabric;
 use crate::machine::stall;
 use crate::machine::steps::Shared;
-use crate::{Options, Progress, SimulateError};
+use crate::{Inputs, Options, Progress, SimulateError};
 use calendar::{Calendar, Event};
 use express::Leg;
 use fabric::Link;
 use nodes::{NONE, Node, Nodes};
 use payload::Payloads;
 use run::Queue;
-use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
-use waferloom_fabric::{HostTensor, Program};
+use waferloom_fabric::Program;
 
 /// Events between two looks at the progress bar and at the wish to stop.
 const REPORT_EVERY: u64 = 4096;
@@ -100,11 +99,7 @@ struct Stream<'a> {
 }
 
 /// Runs a program.
-pub(crate) fn run(
-    program: &Program,
-    inputs: &BTreeMap<String, HostTensor>,
-    options: &Options<'_>,
-) -> Result<crate::Run, SimulateError> {
+pub(crate) fn run(program: &Program, inputs: &Inputs<'_>, options: &Options<'_>) -> Result<crate::Run, SimulateError> {
     let fabric = Fabric::new(program, inputs, options)?;
     if !options.events_only
         && let Some(run) = groups::run(program, &fabric, options)?
