@@ -40,6 +40,7 @@ impl Settings {
             engine: self.engine,
             threads: self.threads,
             timing_only: self.timing_only,
+            events_only: false,
             base_dir,
             max_cycles: self.max_cycles,
             progress: Some(ties.progress),
