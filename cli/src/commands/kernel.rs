@@ -9,7 +9,6 @@ use crate::progress::Progress;
 use crate::{load, summary, write};
 use waferloom_fabric::Machine;
 use waferloom_kernels::catalog::{Kernel, all, find};
-use waferloom_simulator::Options;
 
 /// Runs the command.
 pub(crate) fn run(args: &KernelArgs, quiet: bool) -> Result<Exit, Error> {
@@ -53,14 +52,6 @@ fn one(
     let say = |p: waferloom_simulator::Progress| {
         progress.say(format!("simulating {}, cycle {}", kernel.name, summary::grouped(p.cycle)));
     };
-    let options = Options {
-        engine: args.engine.engine.simulated(),
-        threads: args.engine.threads,
-        timing_only: args.engine.no_numerics,
-        base_dir: None,
-        max_cycles: args.engine.max_cycles,
-        progress: Some(&say),
-        cancel: None,
-    };
+    let options = crate::execute::options(&args.engine, None, &say)?;
     measure(kernel, settings, machine, &options)
 }

@@ -1,7 +1,7 @@
 //! Structured code flattened into a list with jumps, once per class of PEs.
 
 use waferloom_fabric::code::{Async, Control, Instruction, Operand, ScalarOp};
-use waferloom_fabric::{Class, Compare, Dtype, TaskKind, Value, VectorOp};
+use waferloom_fabric::{Address, Class, Compare, Dtype, TaskKind, Value, VectorOp};
 
 /// An instruction with resolved jumps.
 #[derive(Clone, Debug)]
@@ -71,6 +71,13 @@ pub(crate) enum Step {
         operator: u32,
         plus: Value,
     },
+    /// Takes no time: begins a claim with the addresses of its tiles.
+    ClaimBegin {
+        claim: u32,
+        tiles: [Address; 3],
+    },
+    /// Takes no time.
+    ClaimEnd,
     End,
 }
 
@@ -91,12 +98,12 @@ pub(crate) struct ClassCode {
     pub(crate) blocked: u64,
 }
 
-/// Flattens a class; control wavelets are collected in `controls`.
-pub(crate) fn class(class: &Class, controls: &mut Vec<Control>) -> ClassCode {
+/// Flattens a class; control wavelets are collected in `controls`. Without `claims` there are no steps of them.
+pub(crate) fn class(class: &Class, controls: &mut Vec<Control>, claims: bool) -> ClassCode {
     let mut code = ClassCode { tasks: Vec::new(), activated: 0, blocked: 0 };
     for task in &class.tasks {
         let mut steps = Vec::new();
-        flatten(&task.body, &mut steps, controls);
+        flatten(&task.body, &mut steps, controls, claims);
         steps.push(Step::End);
         let bit = 1u64.checked_shl(task.id.into()).unwrap_or(0);
         code.activated |= if task.activated { bit } else { 0 };
@@ -107,7 +114,7 @@ pub(crate) fn class(class: &Class, controls: &mut Vec<Control>) -> ClassCode {
     code
 }
 
-fn flatten(body: &[Instruction], steps: &mut Vec<Step>, controls: &mut Vec<Control>) {
+fn flatten(body: &[Instruction], steps: &mut Vec<Step>, controls: &mut Vec<Control>, claims: bool) {
     for instruction in body {
         match instruction {
             Instruction::Vector { op, dst, srcs, run_async } => {
@@ -124,18 +131,18 @@ fn flatten(body: &[Instruction], steps: &mut Vec<Step>, controls: &mut Vec<Contr
             Instruction::Loop { counter, count, body } => {
                 let enter = steps.len();
                 steps.push(Step::End);
-                flatten(body, steps, controls);
+                flatten(body, steps, controls, claims);
                 steps.push(Step::LoopNext { counter: *counter, body: enter as u32 + 1 });
                 steps[enter] = Step::LoopEnter { counter: *counter, count: *count, exit: steps.len() as u32 };
             }
             Instruction::If { compare, a, b, then, otherwise } => {
                 let branch = steps.len();
                 steps.push(Step::End);
-                flatten(then, steps, controls);
+                flatten(then, steps, controls, claims);
                 let jump = steps.len();
                 steps.push(Step::End);
                 steps[branch] = Step::Branch { compare: *compare, a: *a, b: *b, otherwise: steps.len() as u32 };
-                flatten(otherwise, steps, controls);
+                flatten(otherwise, steps, controls, claims);
                 steps[jump] = Step::Jump(steps.len() as u32);
             }
             Instruction::Activate(id) => steps.push(Step::Activate(*id)),
@@ -150,6 +157,12 @@ fn flatten(body: &[Instruction], steps: &mut Vec<Step>, controls: &mut Vec<Contr
             }
             Instruction::SetPosition { color, position } => {
                 steps.push(Step::SetPosition { color: *color, position: *position });
+            }
+            Instruction::Claim { body, .. } if !claims => flatten(body, steps, controls, claims),
+            Instruction::Claim { claim, left, right, result, body } => {
+                steps.push(Step::ClaimBegin { claim: *claim, tiles: [*left, *right, *result] });
+                flatten(body, steps, controls, claims);
+                steps.push(Step::ClaimEnd);
             }
             Instruction::Mark { operator, plus } => steps.push(Step::Mark { operator: *operator, plus: *plus }),
         }

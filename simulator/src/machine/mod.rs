@@ -15,7 +15,7 @@ pub(crate) mod bulk;
 pub(crate) mod collect;
 pub(crate) mod decode;
 pub(crate) mod element;
-mod floats;
+pub(crate) mod floats;
 pub(crate) mod host;
 mod nest;
 pub(crate) mod numerics;

@@ -4,6 +4,7 @@ use super::Stream;
 use super::calendar::Event;
 use super::chunk::{MOST_AT_ONCE, Outcome};
 use super::run::{Run, Sender};
+use super::values::Numbers;
 use crate::machine::band::close_span;
 use crate::machine::decode::{Step, TaskCode};
 use crate::machine::element::{self, Fault, Wait};
@@ -11,7 +12,7 @@ use crate::machine::operand::Port;
 use crate::machine::pe::{Activity, InOperator, Pe, Running};
 use crate::machine::{bulk, steps as execute, unknown};
 use std::ops::Range;
-use waferloom_fabric::{Direction, Dtype, Machine};
+use waferloom_fabric::{Address, Direction, Dtype, Machine};
 
 /// Steps that are done at one go; then it is seen whether the run is to be stopped.
 const MOST_STEPS: u32 = 4096;
@@ -179,6 +180,21 @@ impl Stream<'_> {
                 self.mark(pe, operator, time)?;
                 running.step += 1;
             }
+            Step::ClaimBegin { claim, tiles } => {
+                if let Some(twins) = &mut self.twins {
+                    let pe = &mut self.band.pes[pe];
+                    let address = |at: &Address| i64::from(execute::value(pe, at.base)) + i64::from(at.offset);
+                    let tiles = tiles.each_ref().map(address);
+                    twins.begin(pe, *claim, tiles)?;
+                }
+                running.step += 1;
+            }
+            Step::ClaimEnd => {
+                if let Some(twins) = &mut self.twins {
+                    twins.end(&mut self.band.pes[pe])?;
+                }
+                running.step += 1;
+            }
             Step::Jump(to) => running.step = *to,
             Step::End => {
                 let state = &mut self.band.pes[pe];
@@ -241,7 +257,7 @@ impl Stream<'_> {
         });
         if let Some(run) = taken {
             if run.is_unknown() {
-                return Err(unknown::needed("a word that starts a task"));
+                return Err(self.not_known("a word that starts a task"));
             }
             unknown::word_has_come(&mut self.band.pes[pe]);
             self.payloads.release(run.payload);
@@ -320,10 +336,10 @@ impl Stream<'_> {
         if element::in_memory(&work)
             && work.remaining <= MOST_AT_ONCE
             && alone
-            && let Some((busy, stall)) = if self.shared.without_numbers {
-                unknown::in_memory(state, &mut work, machine)
-            } else {
-                bulk::run(&mut state.memory, &mut work, machine)
+            && let Some((busy, stall)) = match Numbers::of(&self.shared, &work) {
+                Numbers::All => bulk::run(&mut state.memory, &mut work, machine),
+                Numbers::Known => unknown::in_memory(state, &mut work, machine),
+                Numbers::None => bulk::pass(state.memory.len(), &mut work, machine),
             }
         {
             let cycles = startup + busy + stall;
