@@ -45,7 +45,7 @@ pub(crate) fn run(memory: &mut [u8], work: &mut VectorWork, machine: &Machine) -
 
 /// As [`run`] over so many bytes of memory, but computes nothing.
 pub(crate) fn pass(bytes: usize, work: &mut VectorWork, machine: &Machine) -> Option<(u64, u64)> {
-    walk(bytes, work, machine, |_, _, _, _| {})
+    nest::pass(bytes, work, machine).or_else(|| walk(bytes, work, machine, |_, _, _, _| {}))
 }
 
 /// Goes through the segments of what remains of an instruction.

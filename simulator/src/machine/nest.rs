@@ -57,6 +57,27 @@ pub(crate) fn run(memory: &mut [u8], work: &mut VectorWork, machine: &Machine) -
     Some((busy, stall))
 }
 
+/// As [`run`] over so many bytes of memory, but computes nothing; so the elements may be of any type.
+pub(crate) fn pass(bytes: usize, work: &mut VectorWork, machine: &Machine) -> Option<(u64, u64)> {
+    let Port::Memory(target) = &work.dst else { return None };
+    let lens = target.lens();
+    let elements = lens.iter().map(|&len| u64::from(len)).product::<u64>();
+    let alike = |port: &Port| match port {
+        Port::Memory(cursor) => cursor.lens() == lens && cursor.is_new() && cursor.fits(bytes),
+        port => matches!(port, Port::Scalar(_)),
+    };
+    let sources = &work.srcs[..work.arity];
+    if elements != work.remaining || elements == 0 || !alike(&work.dst) || !sources.iter().all(alike) {
+        return None;
+    }
+    let nest = Nest { op: work.op, lens, target: walk(target), sources: [Source::Number(0); 3] };
+    let lanes = u64::from(work.lanes).max(1);
+    let stall = nest.stalls(&Banks::new(machine), lanes, sources);
+    let busy = work.remaining.div_ceil(lanes);
+    work.remaining = 0;
+    Some((busy, stall))
+}
+
 /// The bytes from the first to the last of a vector.
 fn extent(walk: Walk, lens: [u32; LOOPS]) -> Range<i64> {
     let (mut first, mut last) = (walk.at, walk.at);
@@ -472,6 +493,7 @@ mod tests {
                 busy += 1;
                 stall += u64::from(worst);
             }
+            prop_assert_eq!(pass(memory.len(), &mut work.clone(), &machine), Some((busy, stall)));
             prop_assert_eq!(run(&mut memory, &mut work, &machine), Some((busy, stall)));
             prop_assert_eq!(memory, pe.memory);
         }
