@@ -3,12 +3,12 @@
 //!
 //! The operands' innermost dimensions cut an instruction into segments: in a segment every address is affine.
 
+use super::conflicts::{Banks, Conflicts, Stalls};
 use super::floats;
-use super::nest;
 use super::numerics::{self, Element};
 use super::operand::{Cursor, Port};
 use super::pe::VectorWork;
-use waferloom_fabric::{Dtype, Machine, VectorOp};
+use waferloom_fabric::{Dtype, VectorOp};
 
 /// A source in a segment.
 #[derive(Clone, Copy, Debug)]
@@ -35,24 +35,21 @@ impl Place {
 /// Runs what remains of an instruction whose operands are all in memory; gives its busy cycles and its waits for memory.
 ///
 /// `None`, with nothing done, when an access would fail: element by element finds out which.
-pub(crate) fn run(memory: &mut [u8], work: &mut VectorWork, machine: &Machine) -> Option<(u64, u64)> {
-    if let Some(done) = nest::run(memory, work, machine) {
-        return Some(done);
-    }
+pub(crate) fn run(memory: &mut [u8], work: &mut VectorWork, conflicts: &Conflicts) -> Option<(u64, u64)> {
     let bytes = memory.len();
-    walk(bytes, work, machine, |op, target, sources, count| compute(memory, op, target, sources, count))
+    walk(bytes, work, &conflicts.banks, |op, target, sources, count| compute(memory, op, target, sources, count))
 }
 
 /// As [`run`] over so many bytes of memory, but computes nothing.
-pub(crate) fn pass(bytes: usize, work: &mut VectorWork, machine: &Machine) -> Option<(u64, u64)> {
-    nest::pass(bytes, work, machine).or_else(|| walk(bytes, work, machine, |_, _, _, _| {}))
+pub(crate) fn pass(bytes: usize, work: &mut VectorWork, conflicts: &Conflicts) -> Option<(u64, u64)> {
+    walk(bytes, work, &conflicts.banks, |_, _, _, _| {})
 }
 
 /// Goes through the segments of what remains of an instruction.
 fn walk(
     bytes: usize,
     work: &mut VectorWork,
-    machine: &Machine,
+    banks: &Banks,
     mut compute: impl FnMut(VectorOp, Option<Place>, [Source; 3], u64),
 ) -> Option<(u64, u64)> {
     let inside = |port: &Port| match port {
@@ -64,7 +61,6 @@ fn walk(
     if !sources_exist || matches!(work.dst, Port::Scalar(_)) || !work.srcs.iter().chain([&work.dst]).all(inside) {
         return None;
     }
-    let banks = Banks::new(machine);
     let lanes = u64::from(work.lanes).max(1);
     let mut stalls = Stalls::new(lanes);
     let busy = work.remaining.div_ceil(lanes);
@@ -77,7 +73,7 @@ fn walk(
             _ => Source::Number(Element::Int(0)),
         });
         let target = cursor(dst).map(place);
-        count_stalls(&banks, &srcs[..work.arity], count, &mut stalls);
+        count_stalls(banks, &srcs[..work.arity], count, &mut stalls);
         compute(work.op, target, sources, count);
         for port in work.srcs.iter_mut().chain([&mut work.dst]) {
             if let Port::Memory(cursor) = port {
@@ -100,88 +96,7 @@ fn place(cursor: &Cursor) -> Place {
     Place { at: cursor.address(), step: cursor.row_step(), dtype: cursor.dtype }
 }
 
-/// Waits for memory, added up over groups of elements that share a cycle: the longest of a group counts.
-pub(crate) struct Stalls {
-    lanes: u64,
-    in_group: u64,
-    worst: u64,
-    total: u64,
-}
-
-impl Stalls {
-    pub(crate) fn new(lanes: u64) -> Self {
-        Self { lanes, in_group: 0, worst: 0, total: 0 }
-    }
-
-    fn push(&mut self, stall: u64) {
-        self.worst = self.worst.max(stall);
-        self.in_group += 1;
-        if self.in_group == self.lanes {
-            self.total += self.worst;
-            (self.in_group, self.worst) = (0, 0);
-        }
-    }
-
-    /// `count` elements that all wait as long.
-    fn push_many(&mut self, stall: u64, mut count: u64) {
-        while count > 0 && self.in_group != 0 {
-            self.push(stall);
-            count -= 1;
-        }
-        self.total += count / self.lanes * stall;
-        for _ in 0..count % self.lanes {
-            self.push(stall);
-        }
-    }
-
-    pub(crate) fn finish(self) -> u64 {
-        self.total + self.worst
-    }
-}
-
-/// How reads of memory get into each other's way.
-pub(crate) struct Banks {
-    reads_per_cycle: u64,
-    count: u32,
-    modulo: u32,
-    /// Both are powers of two: a mask does for both remainders.
-    mask: Option<u32>,
-}
-
-impl Banks {
-    pub(crate) fn new(machine: &Machine) -> Self {
-        let (count, modulo) = (machine.sram_banks, machine.bank_conflict_modulo);
-        let mask = (count.is_power_of_two() && modulo.is_power_of_two()).then(|| count.min(modulo) - 1);
-        Self { reads_per_cycle: machine.sram_reads_per_cycle.into(), count, modulo, mask }
-    }
-
-    /// Whether an element with a single read never waits.
-    pub(crate) fn single_reads_are_free(&self) -> bool {
-        self.reads_per_cycle > 0
-    }
-
-    /// Whether reads of two 64-bit words collide.
-    fn collide(&self, a: i64, b: i64) -> bool {
-        let (a, b) = ((a / 8) as u32, (b / 8) as u32);
-        let same = match self.mask {
-            Some(mask) => (a ^ b) & mask == 0,
-            None => a % self.count % self.modulo == b % self.count % self.modulo,
-        };
-        same && a != b
-    }
-
-    /// What a cycle's reads wait: more operands than ports, and two reads of the same bank.
-    fn stall(&self, reads: &[i64]) -> u64 {
-        let ports = (reads.len() as u64).div_ceil(self.reads_per_cycle).saturating_sub(1);
-        if ports > 0 {
-            return ports;
-        }
-        let collides = |(i, &a): (usize, &i64)| reads[..i].iter().any(|&b| self.collide(a, b));
-        u64::from(reads.iter().enumerate().any(collides))
-    }
-}
-
-/// Waits of a segment. What is repeated along the row is read only with the row's first element.
+/// Waits of a segment.
 fn count_stalls(banks: &Banks, sources: &[Port], count: u64, stalls: &mut Stalls) {
     let mut reads = [0; 3];
     let mut first = 0;
@@ -197,52 +112,7 @@ fn count_stalls(banks: &Banks, sources: &[Port], count: u64, stalls: &mut Stalls
             streams += 1;
         }
     }
-    stalls.push(banks.stall(&reads[..first]));
-    count_moving(banks, &moving[..streams], count, stalls);
-}
-
-/// The same of a row from its first element on; `reads` are the addresses and steps of the sources in memory.
-pub(crate) fn collisions(banks: &Banks, reads: &[(i64, i64)], count: u64, stalls: &mut Stalls) {
-    let mut first = [0; 3];
-    let mut moving = [(0, 0); 3];
-    let mut streams = 0;
-    for (slot, &(at, step)) in first.iter_mut().zip(reads) {
-        *slot = at;
-        if step != 0 {
-            moving[streams] = (at, step);
-            streams += 1;
-        }
-    }
-    stalls.push(banks.stall(&first[..reads.len()]));
-    count_moving(banks, &moving[..streams], count, stalls);
-}
-
-/// Waits of the elements behind a segment's first one.
-fn count_moving(banks: &Banks, moving: &[(i64, i64)], count: u64, stalls: &mut Stalls) {
-    let streams = moving.len();
-    let ports = (streams as u64).div_ceil(banks.reads_per_cycle).saturating_sub(1);
-    if ports > 0 || streams < 2 {
-        return stalls.push_many(ports, count - 1);
-    }
-    let (a, b) = (moving[0], moving[1]);
-    if streams == 2 && a.1 == b.1 && (a.0 - b.0) % 8 == 0 {
-        // The two stay equally far apart, in whole words.
-        return stalls.push_many(u64::from(banks.collide(a.0, b.0)), count - 1);
-    }
-    let collides = |i: i64| u64::from(banks.collide(a.0 + i * a.1, b.0 + i * b.1));
-    if streams == 2 && stalls.lanes == 1 {
-        stalls.total += (1..count as i64).map(collides).sum::<u64>();
-    } else if streams == 2 {
-        (1..count as i64).for_each(|i| stalls.push(collides(i)));
-    } else {
-        let mut places = [0; 3];
-        for i in 1..count as i64 {
-            for (place, (at, step)) in places.iter_mut().zip(moving) {
-                *place = at + i * step;
-            }
-            stalls.push(banks.stall(&places[..streams]));
-        }
-    }
+    banks.segment(&reads[..first], &moving[..streams], count, stalls);
 }
 
 /// Reads bits; 16-bit types fill the low half.
@@ -331,12 +201,14 @@ fn any_loop(memory: &mut [u8], op: VectorOp, target: Place, sources: [Source; 3]
 #[cfg(test)]
 mod tests {
     use super::super::element;
-    use super::super::operand::Values;
+    use super::super::operand::Slots;
     use super::super::pe::Pe;
     use super::*;
     use proptest::prelude::*;
     use waferloom_fabric::code::{Dim, MemDsd};
-    use waferloom_fabric::{Operand, Value};
+    use waferloom_fabric::{Machine, Operand, Value};
+
+    const SLOTS: Slots = Slots { registers: 0, params: 0 };
 
     const BYTES: usize = 512;
 
@@ -395,8 +267,7 @@ mod tests {
             machine in machine(),
             memory in memory(),
         ) {
-            let values = Values { registers: &[], params: &[] };
-            let port = |operand: &Operand| Port::resolve(operand, &values).0;
+            let port = |operand: &Operand| Port::resolve(&SLOTS.access(operand), &[]).0;
             let mut work = VectorWork {
                 op,
                 dst: port(&dst),
@@ -429,17 +300,17 @@ mod tests {
                 stall += u64::from(worst);
             }
             let mut bulk = memory;
-            prop_assert_eq!(run(&mut bulk, &mut work, &machine), Some((busy, stall)));
+            prop_assert_eq!(run(&mut bulk, &mut work, &Conflicts::new(&machine)), Some((busy, stall)));
             prop_assert_eq!(bulk, pe.memory);
         }
     }
 
     #[test]
     fn what_leaves_memory_is_left_alone() {
-        let values = Values { registers: &[], params: &[] };
         let vector = |base: i32, stride: i32, dtype: Dtype| {
             let dims = vec![Dim { len: Value::Imm(10), stride: Value::Imm(stride) }];
-            Port::resolve(&Operand::Mem(MemDsd { base: Value::Imm(base), offset: 0, dtype, dims }), &values).0
+            let dsd = MemDsd { base: Value::Imm(base), offset: 0, dtype, dims };
+            Port::resolve(&SLOTS.access(&Operand::Mem(dsd)), &[]).0
         };
         let machine = Machine::builtin("bench16").expect("a built-in machine");
         let tried = |src: Port| {
@@ -455,7 +326,7 @@ mod tests {
                 lanes: 1,
                 unknown: false,
             };
-            run(&mut [0; 80], &mut work, &machine)
+            run(&mut [0; 80], &mut work, &Conflicts::new(&machine))
         };
         assert_eq!(tried(vector(40, 1, Dtype::F32)), Some((10, 0)));
         assert_eq!(tried(vector(44, 1, Dtype::F32)), None);

@@ -1,54 +1,66 @@
 //! Structured code flattened into a list with jumps, once per class of PEs.
 
+use super::nest::Nest;
+use super::operand::{Access, Number, Slots};
 use waferloom_fabric::code::{Async, Control, Instruction, Operand, ScalarOp};
-use waferloom_fabric::{Address, Class, Compare, Dtype, TaskKind, Value, VectorOp};
+use waferloom_fabric::{Address, Class, Compare, Dtype, Machine, Program, TaskKind, VectorOp};
 
-/// An instruction with resolved jumps.
+/// A vector instruction.
+#[derive(Clone, Debug)]
+pub(crate) struct Vector {
+    pub(crate) op: VectorOp,
+    pub(crate) dst: Access,
+    pub(crate) srcs: [Access; 3],
+    /// How many sources it has been given.
+    pub(crate) given: usize,
+    /// Elements that may run in one cycle.
+    pub(crate) lanes: u32,
+    pub(crate) run_async: Option<Async>,
+    /// The same as a nest of loops over memory, if it is one.
+    pub(crate) nest: Option<Nest>,
+}
+
+/// An instruction with resolved jumps. Where a result or a counter goes is a slot of the PE.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    Vector {
-        op: VectorOp,
-        dst: Operand,
-        srcs: Vec<Operand>,
-        run_async: Option<Async>,
-    },
+    Vector(Box<Vector>),
     Scalar {
         op: ScalarOp,
-        dst: u8,
-        a: Value,
-        b: Value,
+        dst: u32,
+        a: Number,
+        b: Number,
     },
     Load {
-        dst: u8,
+        dst: u32,
         dtype: Dtype,
-        base: Value,
+        base: Number,
         offset: i32,
     },
     Store {
-        src: Value,
+        src: Number,
         dtype: Dtype,
-        base: Value,
+        base: Number,
         offset: i32,
     },
     ReadClock {
-        dst: u8,
+        dst: u32,
     },
     /// Takes the count; goes to `exit` when there is no turn.
     LoopEnter {
-        counter: u8,
-        count: Value,
+        counter: u32,
+        count: Number,
         exit: u32,
     },
     /// Ends a turn; goes back to `body` when there is another.
     LoopNext {
-        counter: u8,
+        counter: u32,
         body: u32,
     },
     /// Goes to `otherwise` when the comparison does not hold.
     Branch {
         compare: Compare,
-        a: Value,
-        b: Value,
+        a: Number,
+        b: Number,
         otherwise: u32,
     },
     /// The end of a `then` body. Takes no time: the branch was paid for.
@@ -60,7 +72,7 @@ pub(crate) enum Step {
     SendControl {
         queue: u8,
         control: u16,
-        payload: Value,
+        payload: Number,
     },
     SetPosition {
         color: u8,
@@ -69,12 +81,12 @@ pub(crate) enum Step {
     /// Takes no time.
     Mark {
         operator: u32,
-        plus: Value,
+        plus: Number,
     },
-    /// Takes no time: begins a claim with the addresses of its tiles.
+    /// Takes no time: begins a claim with the addresses of its tiles, each the sum of both numbers.
     ClaimBegin {
         claim: u32,
-        tiles: [Address; 3],
+        tiles: [(Number, i32); 3],
     },
     /// Takes no time.
     ClaimEnd,
@@ -98,73 +110,125 @@ pub(crate) struct ClassCode {
     pub(crate) blocked: u64,
 }
 
-/// Flattens a class; control wavelets are collected in `controls`. Without `claims` there are no steps of them.
-pub(crate) fn class(class: &Class, controls: &mut Vec<Control>, claims: bool) -> ClassCode {
-    let mut code = ClassCode { tasks: Vec::new(), activated: 0, blocked: 0 };
-    for task in &class.tasks {
-        let mut steps = Vec::new();
-        flatten(&task.body, &mut steps, controls, claims);
-        steps.push(Step::End);
-        let bit = 1u64.checked_shl(task.id.into()).unwrap_or(0);
-        code.activated |= if task.activated { bit } else { 0 };
-        code.blocked |= if task.blocked { bit } else { 0 };
-        code.tasks.push(TaskCode { id: task.id, name: task.name.clone(), kind: task.kind, steps });
-    }
-    code.tasks.sort_by_key(|t| t.id);
-    code
+/// Decodes the classes of a program.
+pub(crate) struct Decoder<'a> {
+    machine: &'a Machine,
+    slots: Slots,
+    /// Whether there are steps of claims.
+    claims: bool,
+    /// Nests so far.
+    nests: u32,
+    /// The control wavelets that the code sends.
+    pub(crate) controls: Vec<Control>,
 }
 
-fn flatten(body: &[Instruction], steps: &mut Vec<Step>, controls: &mut Vec<Control>, claims: bool) {
-    for instruction in body {
-        match instruction {
-            Instruction::Vector { op, dst, srcs, run_async } => {
-                steps.push(Step::Vector { op: *op, dst: dst.clone(), srcs: srcs.clone(), run_async: *run_async });
+impl<'a> Decoder<'a> {
+    pub(crate) fn new(program: &'a Program, claims: bool) -> Self {
+        Self { machine: &program.machine, slots: Slots::of(program), claims, nests: 0, controls: Vec::new() }
+    }
+
+    /// Flattens a class.
+    pub(crate) fn class(&mut self, class: &Class) -> ClassCode {
+        let mut code = ClassCode { tasks: Vec::new(), activated: 0, blocked: 0 };
+        for task in &class.tasks {
+            let mut steps = Vec::new();
+            self.flatten(&task.body, &mut steps);
+            steps.push(Step::End);
+            let bit = 1u64.checked_shl(task.id.into()).unwrap_or(0);
+            code.activated |= if task.activated { bit } else { 0 };
+            code.blocked |= if task.blocked { bit } else { 0 };
+            code.tasks.push(TaskCode { id: task.id, name: task.name.clone(), kind: task.kind, steps });
+        }
+        code.tasks.sort_by_key(|t| t.id);
+        code
+    }
+
+    fn flatten(&mut self, body: &[Instruction], steps: &mut Vec<Step>) {
+        for instruction in body {
+            match instruction {
+                Instruction::Loop { counter, count, body } => {
+                    let (counter, count) = (self.slots.register(*counter), self.slots.number(*count));
+                    let enter = steps.len();
+                    steps.push(Step::End);
+                    self.flatten(body, steps);
+                    steps.push(Step::LoopNext { counter, body: enter as u32 + 1 });
+                    steps[enter] = Step::LoopEnter { counter, count, exit: steps.len() as u32 };
+                }
+                Instruction::If { compare, a, b, then, otherwise } => {
+                    let (a, b) = (self.slots.number(*a), self.slots.number(*b));
+                    let branch = steps.len();
+                    steps.push(Step::End);
+                    self.flatten(then, steps);
+                    let jump = steps.len();
+                    steps.push(Step::End);
+                    steps[branch] = Step::Branch { compare: *compare, a, b, otherwise: steps.len() as u32 };
+                    self.flatten(otherwise, steps);
+                    steps[jump] = Step::Jump(steps.len() as u32);
+                }
+                Instruction::Claim { body, .. } if !self.claims => self.flatten(body, steps),
+                Instruction::Claim { claim, left, right, result, body } => {
+                    let address = |at: &Address| (self.slots.number(at.base), at.offset);
+                    steps.push(Step::ClaimBegin { claim: *claim, tiles: [left, right, result].map(address) });
+                    self.flatten(body, steps);
+                    steps.push(Step::ClaimEnd);
+                }
+                simple => {
+                    let step = self.simple(simple);
+                    steps.push(step);
+                }
             }
-            Instruction::Scalar { op, dst, a, b } => steps.push(Step::Scalar { op: *op, dst: *dst, a: *a, b: *b }),
+        }
+    }
+
+    /// An instruction that holds no others.
+    fn simple(&mut self, instruction: &Instruction) -> Step {
+        let slots = self.slots;
+        match instruction {
+            Instruction::Vector { op, dst, srcs, run_async } => self.vector(*op, dst, srcs, *run_async),
+            Instruction::Scalar { op, dst, a, b } => {
+                Step::Scalar { op: *op, dst: slots.register(*dst), a: slots.number(*a), b: slots.number(*b) }
+            }
             Instruction::Load { dst, dtype, base, offset } => {
-                steps.push(Step::Load { dst: *dst, dtype: *dtype, base: *base, offset: *offset });
+                Step::Load { dst: slots.register(*dst), dtype: *dtype, base: slots.number(*base), offset: *offset }
             }
             Instruction::Store { src, dtype, base, offset } => {
-                steps.push(Step::Store { src: *src, dtype: *dtype, base: *base, offset: *offset });
+                Step::Store { src: slots.number(*src), dtype: *dtype, base: slots.number(*base), offset: *offset }
             }
-            Instruction::ReadClock { dst } => steps.push(Step::ReadClock { dst: *dst }),
-            Instruction::Loop { counter, count, body } => {
-                let enter = steps.len();
-                steps.push(Step::End);
-                flatten(body, steps, controls, claims);
-                steps.push(Step::LoopNext { counter: *counter, body: enter as u32 + 1 });
-                steps[enter] = Step::LoopEnter { counter: *counter, count: *count, exit: steps.len() as u32 };
-            }
-            Instruction::If { compare, a, b, then, otherwise } => {
-                let branch = steps.len();
-                steps.push(Step::End);
-                flatten(then, steps, controls, claims);
-                let jump = steps.len();
-                steps.push(Step::End);
-                steps[branch] = Step::Branch { compare: *compare, a: *a, b: *b, otherwise: steps.len() as u32 };
-                flatten(otherwise, steps, controls, claims);
-                steps[jump] = Step::Jump(steps.len() as u32);
-            }
-            Instruction::Activate(id) => steps.push(Step::Activate(*id)),
-            Instruction::Block(id) => steps.push(Step::Block(*id)),
-            Instruction::Unblock(id) => steps.push(Step::Unblock(*id)),
+            Instruction::ReadClock { dst } => Step::ReadClock { dst: slots.register(*dst) },
+            Instruction::Activate(id) => Step::Activate(*id),
+            Instruction::Block(id) => Step::Block(*id),
+            Instruction::Unblock(id) => Step::Unblock(*id),
             Instruction::SendControl { queue, control } => {
-                let index = controls.iter().position(|c| c == control).unwrap_or_else(|| {
-                    controls.push(control.clone());
-                    controls.len() - 1
+                let known = self.controls.iter().position(|c| c == control);
+                let index = known.unwrap_or_else(|| {
+                    self.controls.push(control.clone());
+                    self.controls.len() - 1
                 });
-                steps.push(Step::SendControl { queue: *queue, control: index as u16, payload: control.payload });
+                let payload = slots.number(control.payload);
+                Step::SendControl { queue: *queue, control: index as u16, payload }
             }
-            Instruction::SetPosition { color, position } => {
-                steps.push(Step::SetPosition { color: *color, position: *position });
-            }
-            Instruction::Claim { body, .. } if !claims => flatten(body, steps, controls, claims),
-            Instruction::Claim { claim, left, right, result, body } => {
-                steps.push(Step::ClaimBegin { claim: *claim, tiles: [*left, *right, *result] });
-                flatten(body, steps, controls, claims);
-                steps.push(Step::ClaimEnd);
-            }
-            Instruction::Mark { operator, plus } => steps.push(Step::Mark { operator: *operator, plus: *plus }),
+            Instruction::SetPosition { color, position } => Step::SetPosition { color: *color, position: *position },
+            Instruction::Mark { operator, plus } => Step::Mark { operator: *operator, plus: slots.number(*plus) },
+            // Those that hold others, which `flatten` takes apart.
+            Instruction::Loop { .. } | Instruction::If { .. } | Instruction::Claim { .. } => Step::End,
         }
+    }
+
+    fn vector(&mut self, op: VectorOp, dst: &Operand, srcs: &[Operand], run_async: Option<Async>) -> Step {
+        let dst = self.slots.access(dst);
+        let mut sources = [Access::Null; 3];
+        for (slot, operand) in sources.iter_mut().zip(srcs) {
+            *slot = self.slots.access(operand);
+        }
+        let has = |bytes: u32| sources.iter().chain([&dst]).any(|access| access.bytes() == Some(bytes));
+        let lanes = match (has(2), has(4)) {
+            (true, false) => self.machine.lanes_16,
+            (true, true) => self.machine.lanes_mixed,
+            _ => self.machine.lanes_32,
+        };
+        let complete = srcs.len() == op.arity() && run_async.is_none();
+        let nest = complete.then(|| Nest::new(op, &dst, &sources[..op.arity()], lanes, self.nests + 1)).flatten();
+        self.nests += u32::from(nest.is_some());
+        Step::Vector(Box::new(Vector { op, dst, srcs: sources, given: srcs.len(), lanes, run_async, nest }))
     }
 }

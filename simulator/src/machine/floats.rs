@@ -3,8 +3,8 @@
 //! loop for each operation and each kind of source, so that nothing is decided inside of it.
 
 use super::bulk::{Place, Source, load, store};
+use super::formats::Format;
 use super::numerics::{self, Element, one_nan};
-use std::cmp::Ordering;
 use waferloom_fabric::Dtype;
 
 /// Elements that are computed side by side.
@@ -58,38 +58,6 @@ impl Floats for Converted {
     }
 }
 
-/// A format of 16 bits.
-#[derive(Clone, Copy)]
-struct Format {
-    /// Mantissa bits of binary32 that it does not have.
-    dropped: u32,
-    /// Two to the power of the difference of the exponents' biases.
-    scale: f32,
-    /// Its bits of infinity.
-    infinity: u16,
-}
-
-/// 5 exponent bits, bias 15.
-const F16: Format = Format { dropped: 13, scale: f32::from_bits((127 + 112) << 23), infinity: 0x7C00 };
-/// 8 exponent bits, bias 127.
-const BF16: Format = Format { dropped: 16, scale: 1.0, infinity: 0x7F80 };
-/// 6 exponent bits, bias 31.
-const CB16: Format = Format { dropped: 14, scale: f32::from_bits((127 + 96) << 23), infinity: 0x7E00 };
-
-impl Format {
-    /// The number as an f32, exactly; a NaN becomes quiet.
-    fn widen(self, bits: u16) -> f32 {
-        let (sign, magnitude) = (u32::from(bits & 0x8000) << 16, u32::from(bits & 0x7FFF) << self.dropped);
-        let wide = match (bits & 0x7FFF).cmp(&self.infinity) {
-            // With the exponent's bias corrected by a product, subnormal numbers become right, too.
-            Ordering::Less => (f32::from_bits(magnitude) * self.scale).to_bits(),
-            Ordering::Equal => 0x7F80_0000,
-            Ordering::Greater => 0x7FC0_0000 | magnitude & 0x7F_FFFF,
-        };
-        f32::from_bits(sign | wide)
-    }
-}
-
 /// Calls a generic function with the source's own kind.
 macro_rules! with_kind {
     ($source:expr, |$kind:ident| $call:expr) => {
@@ -103,19 +71,16 @@ macro_rules! with_kind {
                     let $kind = Singles(place);
                     $call
                 }
-                Dtype::F16 | Dtype::Bf16 | Dtype::Cb16 => {
-                    let format = match place.dtype {
-                        Dtype::Bf16 => BF16,
-                        Dtype::Cb16 => CB16,
-                        _ => F16,
-                    };
-                    let $kind = Halves(place, format);
-                    $call
-                }
-                Dtype::I32 | Dtype::U16 => {
-                    let $kind = Converted($source);
-                    $call
-                }
+                dtype => match Format::of(dtype) {
+                    Some(format) => {
+                        let $kind = Halves(place, format);
+                        $call
+                    }
+                    None => {
+                        let $kind = Converted($source);
+                        $call
+                    }
+                },
             },
         }
     };
@@ -261,15 +226,13 @@ fn gather(memory: &[u8], source: Source, from: u64, values: &mut [f32]) {
             }
             return;
         }
-        Dtype::F16 => F16,
-        Dtype::Bf16 => BF16,
-        Dtype::Cb16 => CB16,
-        Dtype::F32 | Dtype::I32 | Dtype::U16 => {
-            for (i, value) in (from..).zip(values) {
-                *value = source.element(memory, i).float();
-            }
-            return;
+        _ => Format::of(place.dtype),
+    };
+    let Some(format) = format else {
+        for (i, value) in (from..).zip(values) {
+            *value = source.element(memory, i).float();
         }
+        return;
     };
     if place.step == 2 {
         let bytes = memory.get(start..start + values.len() * 2).unwrap_or_default();
@@ -315,20 +278,4 @@ fn is_apart(source: Source, target: Place, count: u64) -> bool {
 fn is_itself(source: Source, target: Place) -> bool {
     let same = |place: Place| place.at == target.at && place.step == target.step;
     matches!(source, Source::Memory(place) if same(place) && place.step != 0 && place.dtype.bytes() == target.dtype.bytes())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_half_is_widened_as_it_should() {
-        for (format, dtype) in [(F16, Dtype::F16), (BF16, Dtype::Bf16), (CB16, Dtype::Cb16)] {
-            for bits in 0..=u16::MAX {
-                let expected = dtype.widen(bits.into()).expect("a float");
-                assert_eq!(format.widen(bits).to_bits(), expected.to_bits(), "{dtype:?} {bits:04x}");
-                assert_eq!(expected.to_bits(), Element::from_bits(bits.into(), dtype).float().to_bits());
-            }
-        }
-    }
 }

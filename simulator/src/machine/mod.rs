@@ -5,7 +5,10 @@
 //! - [`band`]: that state, of some rows
 //! - [`pe`], [`router`], [`host`]: its parts
 //! - [`decode`], [`steps`]: code
-//! - [`operand`], [`element`], [`bulk`], [`floats`], [`numerics`]: vector instructions over memory
+//! - [`operand`], [`element`], [`numerics`]: vector instructions, element by element
+//! - [`nest`], [`compute`], [`formats`]: those over memory whose operands have one shape, all elements at once
+//! - [`bulk`], [`floats`]: any over memory, row by row
+//! - [`conflicts`]: waits for memory
 //! - [`unknown`]: which numbers a run for the time alone has
 //! - [`collect`]: what a run gave
 //! - [`stall`]: who waits for what when nothing moves any more
@@ -13,11 +16,14 @@
 pub(crate) mod band;
 pub(crate) mod bulk;
 pub(crate) mod collect;
+mod compute;
+pub(crate) mod conflicts;
 pub(crate) mod decode;
 pub(crate) mod element;
 pub(crate) mod floats;
+mod formats;
 pub(crate) mod host;
-mod nest;
+pub(crate) mod nest;
 pub(crate) mod numerics;
 pub(crate) mod operand;
 pub(crate) mod pe;

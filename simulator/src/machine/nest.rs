@@ -1,501 +1,499 @@
-//! A vector instruction over memory whose operands all have the same shape: a nest of loops in which every address is affine,
-//! with nothing to decide inside of it but which rows lie where.
+//! A vector instruction over memory whose operands all have the same shape: a nest of loops in which every address is affine.
+//! What can be said of it before the run is said once, when the code is decoded: that is most, as a rule all but where the
+//! vectors begin.
 //!
-//! It does what [`super::bulk`] does, for the instructions that most of the time goes into: floats of 32 bits, and moves of
-//! words. Its loops use the widest instructions that the host has; fused multiply-adds give the same bits however they are done.
-//! Only what is inlined into the function that is compiled for them is: hence the attributes.
+//! It does what [`super::bulk`] does, which takes what is left: operands of several shapes, vectors that overlap, and
+//! instructions that are under way.
 
-#![allow(clippy::inline_always)]
+use super::compute::{self, Input, Job, Kernel};
+use super::conflicts::{Conflicts, LOOPS, Walk};
+use super::numerics::Element;
+use super::operand::{Access, Affine, Number};
+use super::unknown::Unknown;
+use waferloom_fabric::{Dtype, VectorOp};
 
-use super::bulk::{Banks, Stalls, collisions};
-use super::numerics::{self, Element};
-use super::operand::{Cursor, Port};
-use super::pe::VectorWork;
-use std::ops::Range;
-use std::sync::LazyLock;
-use waferloom_fabric::{Dtype, Machine, VectorOp};
+/// Operands: the target, then the sources.
+pub(crate) const OPERANDS: usize = 4;
 
-/// The host's instructions, found out once.
-static HOST: LazyLock<pulp::Arch> = LazyLock::new(pulp::Arch::new);
-
-/// Loops of a nest, the innermost first.
-const LOOPS: usize = 4;
-
-/// A vector: the bytes from an element to the next one of each loop.
-#[derive(Clone, Copy)]
-struct Walk {
-    at: i64,
-    steps: [i64; LOOPS],
-}
-
-/// A source.
-#[derive(Clone, Copy)]
-enum Source {
-    Number(u32),
-    /// What the target holds before.
-    Target,
-    /// A vector that does not touch the target.
-    Apart(Walk),
-}
-
-struct Nest {
+/// An instruction in the code.
+#[derive(Clone, Debug)]
+pub(crate) struct Nest {
     op: VectorOp,
+    kernel: Kernel,
+    lanes: u64,
+    /// Its number among all nests of a program, from 1 on.
+    id: u32,
+    arity: usize,
+    operands: [Operand; OPERANDS],
+    /// The shape, if it is always the same.
+    shape: Option<Shape>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Operand {
+    Memory(Affine),
+    Number(Number, Dtype),
+}
+
+/// The loops.
+#[derive(Clone, Debug)]
+pub(crate) struct Shape {
     lens: [u32; LOOPS],
-    target: Walk,
-    sources: [Source; 3],
+    elements: u64,
+    /// Bytes from an element to the next one of each loop.
+    steps: [[i64; LOOPS]; OPERANDS],
+    /// The first byte of a vector and the one behind its last, from its first element.
+    reach: [(i64, i64); OPERANDS],
+    /// The same elements in the same order, with loops joined into one where all vectors allow it.
+    joined: Loops,
 }
 
-/// Runs an instruction that has not begun; gives its busy cycles and its waits for memory. `None`, with nothing done, when it
-/// is not one for which this is made.
-pub(crate) fn run(memory: &mut [u8], work: &mut VectorWork, machine: &Machine) -> Option<(u64, u64)> {
-    let nest = Nest::new(memory.len(), work)?;
-    let lanes = u64::from(work.lanes).max(1);
-    let stall = nest.stalls(&Banks::new(machine), lanes, &work.srcs[..work.arity]);
-    let busy = work.remaining.div_ceil(lanes);
-    HOST.dispatch(Compute { nest: &nest, memory });
-    work.remaining = 0;
-    Some((busy, stall))
+/// Loops and the steps of all operands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Loops {
+    pub(crate) lens: [u32; LOOPS],
+    pub(crate) steps: [[i64; LOOPS]; OPERANDS],
 }
 
-/// As [`run`] over so many bytes of memory, but computes nothing; so the elements may be of any type.
-pub(crate) fn pass(bytes: usize, work: &mut VectorWork, machine: &Machine) -> Option<(u64, u64)> {
-    let Port::Memory(target) = &work.dst else { return None };
-    let lens = target.lens();
-    let elements = lens.iter().map(|&len| u64::from(len)).product::<u64>();
-    let alike = |port: &Port| match port {
-        Port::Memory(cursor) => cursor.lens() == lens && cursor.is_new() && cursor.fits(bytes),
-        port => matches!(port, Port::Scalar(_)),
-    };
-    let sources = &work.srcs[..work.arity];
-    if elements != work.remaining || elements == 0 || !alike(&work.dst) || !sources.iter().all(alike) {
-        return None;
-    }
-    let nest = Nest { op: work.op, lens, target: walk(target), sources: [Source::Number(0); 3] };
-    let lanes = u64::from(work.lanes).max(1);
-    let stall = nest.stalls(&Banks::new(machine), lanes, sources);
-    let busy = work.remaining.div_ceil(lanes);
-    work.remaining = 0;
-    Some((busy, stall))
-}
-
-/// The bytes from the first to the last of a vector.
-fn extent(walk: Walk, lens: [u32; LOOPS]) -> Range<i64> {
-    let (mut first, mut last) = (walk.at, walk.at);
-    for (step, len) in walk.steps.iter().zip(lens) {
-        let way = step * (i64::from(len) - 1);
-        first += way.min(0);
-        last += way.max(0);
-    }
-    first..last + 4
-}
-
-fn walk(cursor: &Cursor) -> Walk {
-    Walk { at: cursor.address(), steps: cursor.steps() }
+/// A nest whose vectors have their places.
+pub(crate) struct Placed<'a> {
+    nest: &'a Nest,
+    shape: &'a Shape,
+    at: [i64; OPERANDS],
+    /// The sources that are numbers.
+    numbers: [Element; 3],
 }
 
 impl Nest {
-    fn new(bytes: usize, work: &VectorWork) -> Option<Self> {
-        let Port::Memory(target) = &work.dst else { return None };
-        let is_move = work.op == VectorOp::Mov;
-        let known = matches!(
-            work.op,
-            VectorOp::Mov
-                | VectorOp::Mac
-                | VectorOp::Add
-                | VectorOp::Sub
-                | VectorOp::Mul
-                | VectorOp::Max
-                | VectorOp::Min
-        );
-        let dtype = target.dtype;
-        if !known || !(dtype == Dtype::F32 || is_move && dtype.bytes() == 4) {
-            return None;
-        }
-        let lens = target.lens();
-        let elements = lens.iter().map(|&len| u64::from(len)).product::<u64>();
-        if elements != work.remaining || elements == 0 || !target.is_new() || !target.fits(bytes) {
-            return None;
-        }
-        let (goal, target_extent) = (walk(target), extent(walk(target), lens));
-        let mut sources = [Source::Number(0); 3];
-        for (i, (source, port)) in sources.iter_mut().zip(&work.srcs[..work.arity]).enumerate() {
-            *source = match port {
-                Port::Scalar(Element::Float(number)) if dtype == Dtype::F32 => Source::Number(number.to_bits()),
-                Port::Memory(c)
-                    if c.dtype == dtype && c.lens() == lens && c.is_new() && c.fits(bytes) && c.row_step() >= 0 =>
-                {
-                    let walk = walk(c);
-                    let extent = extent(walk, lens);
-                    if extent.end <= target_extent.start || target_extent.end <= extent.start {
-                        Source::Apart(walk)
-                    } else if i == 0 && !is_move && walk.at == goal.at && walk.steps == goal.steps {
-                        Source::Target
-                    } else {
+    /// The instruction as a nest, if it is one. `id` is a number that no other has.
+    pub(crate) fn new(op: VectorOp, target: &Access, sources: &[Access], lanes: u32, id: u32) -> Option<Self> {
+        let Access::Memory(target) = target else { return None };
+        let arity = op.arity();
+        let mut operands = [Operand::Number(Number::default(), Dtype::I32); OPERANDS];
+        operands[0] = Operand::Memory(*target);
+        for (slot, source) in operands[1..].iter_mut().zip(sources) {
+            *slot = match source {
+                Access::Memory(source) => {
+                    let same = source.dims.iter().zip(&target.dims).all(|(a, b)| a.0 == b.0);
+                    if !same {
                         return None;
                     }
+                    Operand::Memory(*source)
                 }
+                Access::Scalar { value, dtype } => Operand::Number(*value, *dtype),
                 _ => return None,
             };
         }
-        Some(Self { op: work.op, lens, target: goal, sources })
+        let types = [1, 2, 3].map(|i| match operands[i] {
+            Operand::Memory(vector) => (vector.dtype, true),
+            Operand::Number(_, dtype) => (dtype, false),
+        });
+        let kernel = Kernel::of(op, target.dtype, &types[..arity])?;
+        let mut nest = Self { op, kernel, lanes: u64::from(lanes).max(1), id, arity, operands, shape: None };
+        let constant = nest.vectors().all(|(_, vector)| {
+            vector.dims.iter().all(|(len, stride)| len.constant().is_some() && stride.constant().is_some())
+        });
+        nest.shape = constant.then(|| Shape::new(&nest, &[]));
+        Some(nest)
     }
 
-    /// The counters of the outer loops at each row.
-    fn rows(&self) -> Rows {
-        let [_, l1, l2, l3] = self.lens.map(i64::from);
-        Rows { lens: [l1, l2, l3], next: [0; 3] }
+    /// The operands in memory.
+    fn vectors(&self) -> impl Iterator<Item = (usize, &Affine)> {
+        self.operands[..=self.arity].iter().enumerate().filter_map(|(i, operand)| match operand {
+            Operand::Memory(vector) => Some((i, vector)),
+            Operand::Number(..) => None,
+        })
     }
 
-    /// What the reads of all elements wait.
-    fn stalls(&self, banks: &Banks, lanes: u64, ports: &[Port]) -> u64 {
-        let mut reads = [Walk { at: 0, steps: [0; LOOPS] }; 3];
-        let mut count = 0;
-        for port in ports {
-            if let Port::Memory(cursor) = port {
-                reads[count] = walk(cursor);
-                count += 1;
-            }
+    /// The nest with the numbers of a PE. `room` is for a shape that is not always the same. `None` when an access would fail, when
+    /// elements read what others have written, and when there are more than `most` elements.
+    #[inline]
+    pub(crate) fn place<'a>(
+        &'a self,
+        slots: &[i32],
+        bytes: usize,
+        most: u64,
+        room: &'a mut Option<Shape>,
+    ) -> Option<Placed<'a>> {
+        let shape = match &self.shape {
+            Some(shape) => shape,
+            None => room.insert(Shape::new(self, slots)),
+        };
+        let mut placed = Placed { nest: self, shape, at: [0; OPERANDS], numbers: [Element::Int(0); 3] };
+        if shape.elements == 0 {
+            return Some(placed);
         }
-        let mut stalls = Stalls::new(lanes);
-        if count < 2 && banks.single_reads_are_free() {
-            return 0;
-        }
-        let len = u64::from(self.lens[0]);
-        for outer in self.rows() {
-            let mut row = [(0, 0); 3];
-            for (slot, walk) in row.iter_mut().zip(&reads[..count]) {
-                *slot = (walk.start(outer), walk.steps[0]);
-            }
-            collisions(banks, &row[..count], len, &mut stalls);
-        }
-        stalls.finish()
-    }
-}
-
-/// See [`Nest::rows`].
-struct Rows {
-    lens: [i64; 3],
-    next: [i64; 3],
-}
-
-impl Iterator for Rows {
-    type Item = [i64; 3];
-
-    #[inline(always)]
-    fn next(&mut self) -> Option<[i64; 3]> {
-        let row = self.next;
-        if row[2] == self.lens[2] {
+        if shape.elements > most {
             return None;
         }
-        self.next[0] += 1;
-        if self.next[0] == self.lens[0] {
-            self.next[0] = 0;
-            self.next[1] += 1;
-            if self.next[1] == self.lens[1] {
-                self.next[1] = 0;
-                self.next[2] += 1;
-            }
-        }
-        Some(row)
-    }
-}
-
-impl Walk {
-    /// Address of a row's first element.
-    #[inline(always)]
-    fn start(&self, [i1, i2, i3]: [i64; 3]) -> i64 {
-        self.at + self.steps[1] * i1 + self.steps[2] * i2 + self.steps[3] * i3
-    }
-}
-
-/// An operand of a row.
-#[derive(Clone, Copy)]
-enum Operand<'a> {
-    Number(f32),
-    Target,
-    Row(&'a [[u8; 4]]),
-    /// Bytes from the first element on, and the step.
-    Strided(&'a [u8], usize),
-}
-
-/// Gives an element of an operand, from its place in the row and from what the target held.
-trait Get: Copy {
-    fn get(self, i: usize, old: f32) -> f32;
-}
-
-#[derive(Clone, Copy)]
-struct Number(f32);
-#[derive(Clone, Copy)]
-struct Old;
-#[derive(Clone, Copy)]
-struct Row<'a>(&'a [[u8; 4]]);
-#[derive(Clone, Copy)]
-struct Any<'a>(Operand<'a>);
-
-impl Get for Number {
-    #[inline(always)]
-    fn get(self, _: usize, _: f32) -> f32 {
-        self.0
-    }
-}
-
-impl Get for Old {
-    #[inline(always)]
-    fn get(self, _: usize, old: f32) -> f32 {
-        old
-    }
-}
-
-impl Get for Row<'_> {
-    #[inline(always)]
-    fn get(self, i: usize, _: f32) -> f32 {
-        f32::from_le_bytes(self.0[i])
-    }
-}
-
-impl Get for Any<'_> {
-    #[inline(always)]
-    fn get(self, i: usize, old: f32) -> f32 {
-        match self.0 {
-            Operand::Number(number) => number,
-            Operand::Target => old,
-            Operand::Row(row) => f32::from_le_bytes(row[i]),
-            Operand::Strided(bytes, step) => word(bytes, i * step).map_or(0.0, f32::from_le_bytes),
-        }
-    }
-}
-
-fn word(bytes: &[u8], at: usize) -> Option<[u8; 4]> {
-    bytes.get(at..)?.first_chunk().copied()
-}
-
-/// The loops of a nest, to be compiled for the host's instructions.
-struct Compute<'a> {
-    nest: &'a Nest,
-    memory: &'a mut [u8],
-}
-
-impl pulp::NullaryFnOnce for Compute<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn call(self) {
-        let Self { nest, memory } = self;
-        match nest.op {
-            VectorOp::Mac => nest.floats(memory, numerics::multiply_add),
-            VectorOp::Add => nest.floats(memory, |a, b, _| numerics::sum(a, b)),
-            VectorOp::Sub => nest.floats(memory, |a, b, _| numerics::difference(a, b)),
-            VectorOp::Mul => nest.floats(memory, |a, b, _| numerics::product(a, b)),
-            VectorOp::Max => nest.floats(memory, |a, b, _| numerics::largest(a, b)),
-            VectorOp::Min => nest.floats(memory, |a, b, _| numerics::smallest(a, b)),
-            _ => nest.words(memory),
-        }
-    }
-}
-
-impl Nest {
-    /// Moves words.
-    #[inline(always)]
-    fn words(&self, memory: &mut [u8]) {
-        let (len, step) = (self.lens[0] as usize, self.target.steps[0]);
-        for outer in self.rows() {
-            let at = self.target.start(outer);
-            match self.sources[0] {
-                Source::Apart(walk) if walk.steps[0] == 4 && step == 4 => {
-                    let from = walk.start(outer) as usize;
-                    memory.copy_within(from..from + 4 * len, at as usize);
-                }
-                Source::Apart(walk) => {
-                    let from = walk.start(outer);
-                    for i in 0..len as i64 {
-                        let from = (from + walk.steps[0] * i) as usize;
-                        memory.copy_within(from..from + 4, (at + step * i) as usize);
+        for (i, operand) in self.operands[..=self.arity].iter().enumerate() {
+            match operand {
+                Operand::Memory(vector) => {
+                    let (at, (first, end)) = (vector.address(slots), shape.reach[i]);
+                    let aligned = at & (i64::from(vector.dtype.bytes()) - 1) == 0;
+                    if !aligned || at + first < 0 || at + end > bytes as i64 {
+                        return None;
                     }
+                    placed.at[i] = at;
                 }
-                Source::Number(bits) => {
-                    for i in 0..len as i64 {
-                        let at = (at + step * i) as usize;
-                        memory[at..at + 4].copy_from_slice(&bits.to_le_bytes());
-                    }
-                }
-                Source::Target => {}
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn floats(&self, memory: &mut [u8], operation: impl Fn(f32, f32, f32) -> f32 + Copy) {
-        let (len, step) = (self.lens[0] as usize, self.target.steps[0]);
-        for outer in self.rows() {
-            let at = self.target.start(outer);
-            // The target's row from its first to its last byte; sources lie before it or behind it.
-            let last = at + step * (len as i64 - 1);
-            let (first, end) = (at.min(last) as usize, at.max(last) as usize + 4);
-            let (before, rest) = memory.split_at_mut(first);
-            let (row, behind) = rest.split_at_mut(end - first);
-            let a = self.operand(self.sources[0], outer, before, behind, end);
-            let b = self.operand(self.sources[1], outer, before, behind, end);
-            let c = self.operand(self.sources[2], outer, before, behind, end);
-            match step {
-                4 => {
-                    let row = &mut row.as_chunks_mut().0[..len];
-                    match (a, b, c) {
-                        (Operand::Target, Operand::Number(b), Operand::Row(c)) => {
-                            each(row, Old, Number(b), Row(c), operation);
-                        }
-                        (Operand::Target, Operand::Row(b), Operand::Number(c)) => {
-                            each(row, Old, Row(b), Number(c), operation);
-                        }
-                        (Operand::Row(a), Operand::Row(b), Operand::Number(c)) => {
-                            each(row, Row(a), Row(b), Number(c), operation);
-                        }
-                        (Operand::Row(a), Operand::Number(b), Operand::Number(c)) => {
-                            each(row, Row(a), Number(b), Number(c), operation);
-                        }
-                        _ => each(row, Any(a), Any(b), Any(c), operation),
-                    }
-                }
-                0 => {
-                    let Some(cell) = row.first_chunk_mut::<4>() else { return };
-                    let mut sum = f32::from_le_bytes(*cell);
-                    for i in 0..len {
-                        sum = operation(Any(a).get(i, sum), Any(b).get(i, sum), Any(c).get(i, sum));
-                    }
-                    *cell = sum.to_le_bytes();
-                }
-                _ => {
-                    for i in 0..len {
-                        let place = (at + step * i as i64) as usize - first;
-                        let old = word(row, place).map_or(0.0, f32::from_le_bytes);
-                        let result = operation(Any(a).get(i, old), Any(b).get(i, old), Any(c).get(i, old));
-                        row[place..place + 4].copy_from_slice(&result.to_le_bytes());
-                    }
+                Operand::Number(number, dtype) => {
+                    placed.numbers[i - 1] = Element::from_bits(number.get(slots) as u32, *dtype);
                 }
             }
         }
+        placed.is_in_order().then_some(placed)
+    }
+}
+
+impl Shape {
+    fn new(nest: &Nest, slots: &[i32]) -> Self {
+        let mut lens = [1; LOOPS];
+        let mut steps = [[0; LOOPS]; OPERANDS];
+        let mut reach = [(0, 0); OPERANDS];
+        for (i, vector) in nest.vectors() {
+            let (mut first, mut last) = (0i64, 0i64);
+            for dim in 0..LOOPS {
+                let (len, step) = vector.dim(dim, slots);
+                lens[dim] = len;
+                if len > 1 {
+                    steps[i][dim] = step.into();
+                    let way = i64::from(step).saturating_mul(i64::from(len) - 1);
+                    first = first.saturating_add(way.min(0));
+                    last = last.saturating_add(way.max(0));
+                }
+            }
+            // Half of what there is, so that an address can be added.
+            reach[i] = (first.max(i64::MIN / 2), last.min(i64::MAX / 2) + i64::from(vector.dtype.bytes()));
+        }
+        let elements = lens.iter().fold(1u64, |elements, &len| elements.saturating_mul(len.into()));
+        Self { lens, elements, steps, reach, joined: Loops { lens, steps }.joined() }
+    }
+}
+
+impl Loops {
+    /// With one loop instead of two wherever all vectors go on from the end of the inner one as they went within it.
+    fn joined(self) -> Self {
+        let mut joined = Self { lens: [1; LOOPS], steps: [[0; LOOPS]; OPERANDS] };
+        let mut to = 0;
+        for from in 0..LOOPS {
+            let len = self.lens[from];
+            if len == 1 {
+                continue;
+            }
+            let inner = joined.lens[to];
+            let whole = inner.checked_mul(len);
+            let goes_on = (0..OPERANDS).all(|i| self.steps[i][from] == joined.steps[i][to] * i64::from(inner));
+            if inner > 1
+                && goes_on
+                && let Some(whole) = whole
+            {
+                joined.lens[to] = whole;
+                continue;
+            }
+            if inner > 1 {
+                to += 1;
+            }
+            joined.lens[to] = len;
+            for i in 0..OPERANDS {
+                joined.steps[i][to] = self.steps[i][from];
+            }
+        }
+        joined
+    }
+}
+
+impl Placed<'_> {
+    /// How many elements it has.
+    #[inline]
+    pub(crate) fn elements(&self) -> u64 {
+        self.shape.elements
     }
 
-    /// A source of a row, of which `before` and `behind` are the memory before and behind the target's row.
-    #[inline(always)]
-    fn operand<'m>(
-        &self,
-        source: Source,
-        outer: [i64; 3],
-        before: &'m [u8],
-        behind: &'m [u8],
-        behind_at: usize,
-    ) -> Operand<'m> {
-        let walk = match source {
-            Source::Number(bits) => return Operand::Number(f32::from_bits(bits)),
-            Source::Target => return Operand::Target,
-            Source::Apart(walk) => walk,
+    /// The bytes that a vector lies in.
+    fn span(&self, operand: usize) -> (i64, i64) {
+        let (first, end) = self.shape.reach[operand];
+        (self.at[operand] + first, self.at[operand] + end)
+    }
+
+    /// Whether what an element reads is what has been there before the instruction, or at its own place in the target.
+    fn is_in_order(&self) -> bool {
+        let target = self.span(0);
+        let [target_step, ..] = self.shape.joined.steps[0];
+        self.nest.vectors().skip(1).all(|(i, vector)| {
+            let source = self.span(i);
+            if source.1 <= target.0 || target.1 <= source.0 {
+                return true;
+            }
+            let same = self.at[i] == self.at[0] && self.shape.steps[i] == self.shape.steps[0];
+            let Operand::Memory(goal) = &self.nest.operands[0] else { return false };
+            // Rows that gather in one place are added up in a register, which has room for a single.
+            let gathers = target_step == 0 && self.shape.joined.lens[0] > 1;
+            let gathered =
+                i == 1 && self.nest.kernel.gathers() && vector.dtype == Dtype::F32 && goal.dtype == Dtype::F32;
+            same && vector.dtype.bytes() == goal.dtype.bytes() && (!gathers || gathered)
+        })
+    }
+
+    /// Its busy cycles and its waits for memory.
+    #[inline]
+    pub(crate) fn cycles(&self, conflicts: &mut Conflicts) -> (u64, u64) {
+        if self.shape.elements == 0 {
+            return (0, 0);
+        }
+        let busy =
+            if self.nest.lanes == 1 { self.shape.elements } else { self.shape.elements.div_ceil(self.nest.lanes) };
+        let mut reads = [Walk::default(); 3];
+        let mut spans = [(0, 0); 3];
+        let mut count = 0;
+        for (i, _) in self.nest.vectors().skip(1) {
+            reads[count] = Walk { at: self.at[i], steps: self.shape.steps[i] };
+            spans[count] = self.span(i);
+            count += 1;
+        }
+        let id = self.nest.shape.is_some().then_some(self.nest.id);
+        (busy, conflicts.nest(id, self.shape.lens, self.nest.lanes, &reads[..count], &spans[..count]))
+    }
+
+    /// Computes the results.
+    #[inline]
+    pub(crate) fn compute(&self, memory: &mut [u8]) {
+        if self.shape.elements == 0 {
+            return;
+        }
+        let input = |i: usize| match self.nest.operands[i] {
+            Operand::Memory(vector) => Input::Memory(vector.dtype),
+            Operand::Number(..) => Input::Number(self.numbers[i - 1]),
         };
-        let at = walk.start(outer) as usize;
-        let bytes = if at >= behind_at { &behind[at - behind_at..] } else { &before[at..] };
-        match walk.steps[0] {
-            0 => Operand::Number(word(bytes, 0).map_or(0.0, f32::from_le_bytes)),
-            4 => Operand::Row(&bytes.as_chunks().0[..self.lens[0] as usize]),
-            step => Operand::Strided(bytes, step as usize),
+        let Operand::Memory(target) = &self.nest.operands[0] else { return };
+        let gathers = self.at[1] == self.at[0] && self.shape.steps[1] == self.shape.steps[0];
+        let is_memory = matches!(self.nest.operands[1], Operand::Memory(_));
+        compute::run(
+            &Job {
+                op: self.nest.op,
+                kernel: self.nest.kernel,
+                loops: &self.shape.joined,
+                at: self.at,
+                target: target.dtype,
+                inputs: [input(1), input(2), input(3)],
+                in_place: gathers && is_memory,
+            },
+            memory,
+        );
+    }
+
+    /// Whether a source holds something unknown.
+    pub(crate) fn reads_unknown(&self, unknown: &Unknown) -> bool {
+        self.nest.vectors().skip(1).any(|(i, vector)| {
+            let mut found = false;
+            self.ranges(i, vector.dtype, |start, bytes| found |= unknown.any(start, bytes));
+            found
+        })
+    }
+
+    /// Marks the target as unknown or known.
+    pub(crate) fn mark(&self, unknown: &mut Unknown, is_unknown: bool) {
+        if let Operand::Memory(target) = &self.nest.operands[0] {
+            self.ranges(0, target.dtype, |start, bytes| unknown.set(start, bytes, is_unknown));
         }
     }
-}
 
-/// `row = operation(a, b, c)`.
-#[inline(always)]
-fn each(row: &mut [[u8; 4]], a: impl Get, b: impl Get, c: impl Get, operation: impl Fn(f32, f32, f32) -> f32 + Copy) {
-    for (i, slot) in row.iter_mut().enumerate() {
-        let old = f32::from_le_bytes(*slot);
-        *slot = operation(a.get(i, old), b.get(i, old), c.get(i, old)).to_le_bytes();
+    /// The byte ranges in which a vector's elements lie.
+    fn ranges(&self, operand: usize, dtype: Dtype, mut see: impl FnMut(usize, usize)) {
+        if self.shape.elements == 0 {
+            return;
+        }
+        let (loops, size) = (&self.shape.joined, i64::from(dtype.bytes()));
+        let walk = Walk { at: self.at[operand], steps: loops.steps[operand] };
+        let (len, step) = (i64::from(loops.lens[0]), walk.steps[0]);
+        for outer in super::conflicts::Rows::new(loops.lens) {
+            let start = walk.start(outer);
+            if step == size || step == 0 {
+                see(start as usize, (size + step * (len - 1)) as usize);
+            } else {
+                (0..len).for_each(|i| see((start + step * i) as usize, size as usize));
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::element;
-    use super::super::operand::Values;
-    use super::super::pe::Pe;
+    use super::super::numerics;
+    use super::super::operand::{Port, Slots};
+    use super::super::pe::{Pe, VectorWork};
     use super::*;
     use proptest::prelude::*;
     use waferloom_fabric::code::{Dim, MemDsd};
-    use waferloom_fabric::{Operand, Value};
+    use waferloom_fabric::{Machine, Operand, Value};
 
-    /// Bytes that each operand has for itself: three rows of four, with strides of at most 12 and 2, end at 31 elements.
-    const REGION: i32 = 128;
-    const OPS: [VectorOp; 7] =
-        [VectorOp::Mov, VectorOp::Mac, VectorOp::Add, VectorOp::Sub, VectorOp::Mul, VectorOp::Max, VectorOp::Min];
+    const BYTES: usize = 640;
+    /// Register 0 holds 1, register 1 the length of the innermost loop.
+    const SLOTS: Slots = Slots { registers: 2, params: 0 };
 
-    fn vector(region: i32, dims: [(i32, i32); 2]) -> Port {
-        let dim = |(len, stride)| Dim { len: Value::Imm(len), stride: Value::Imm(stride) };
-        let dsd =
-            MemDsd { base: Value::Imm(region * REGION), offset: 0, dtype: Dtype::F32, dims: dims.map(dim).to_vec() };
-        Port::resolve(&Operand::Mem(dsd), &Values { registers: &[], params: &[] }).0
+    /// A vector somewhere, as a rule apart from those of other regions.
+    #[derive(Clone, Debug)]
+    struct Somewhere {
+        region: i32,
+        start: i32,
+        strides: Vec<i32>,
+        dtype: Dtype,
     }
 
-    fn strides() -> impl Strategy<Value = (i32, i32)> {
-        (0..13, 0..3)
+    fn somewhere() -> impl Strategy<Value = Somewhere> {
+        let stride = prop_oneof![3 => Just(0), 4 => Just(1), 3 => -2..5i32];
+        let strides = prop::collection::vec(stride, 3);
+        (0..4i32, 0..5i32, strides, prop::sample::select(Dtype::ALL.to_vec()))
+            .prop_map(|(region, start, strides, dtype)| Somewhere { region, start, strides, dtype })
     }
 
-    /// Ordinary numbers, zeros of both signs, infinities and NaNs.
-    fn number() -> impl Strategy<Value = f32> {
-        let special = vec![0.0, -0.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::from_bits(0xFFC1_2345), 1e-42];
-        prop_oneof![6 => -9.0..9.0f32, 1 => prop::sample::select(special)]
+    impl Somewhere {
+        /// The operand; rows follow each other without a gap when the outer stride is 1.
+        fn operand(&self, shape: &[i32], known: bool) -> Operand {
+            let mut dims: Vec<Dim> = Vec::new();
+            let mut inner = 1;
+            for (&len, &stride) in shape.iter().rev().zip(&self.strides) {
+                let dense = if stride == 1 { inner } else { stride };
+                inner *= len;
+                dims.insert(0, Dim { len: Value::Imm(len), stride: Value::Imm(dense) });
+            }
+            if let (false, Some(last)) = (known, dims.last_mut()) {
+                last.len = Value::Reg(1);
+            }
+            let base = Value::Imm(16 + self.region * 144 + self.start * self.dtype.bytes() as i32);
+            Operand::Mem(MemDsd { base, offset: 16, dtype: self.dtype, dims })
+        }
+    }
+
+    fn number() -> impl Strategy<Value = Operand> {
+        let bits = prop_oneof![Just(1.5f32.to_bits()), Just(f32::NAN.to_bits() | 1), 0..4u32, any::<u32>()];
+        (bits, prop::sample::select(Dtype::ALL.to_vec()))
+            .prop_map(|(bits, dtype)| Operand::Scalar { value: Value::Imm(bits as i32), dtype })
+    }
+
+    /// What the elements one by one give: their memory, busy cycles and waits. `None` when one of them fails.
+    fn single(machine: &Machine, memory: &[u8], mut work: VectorWork) -> Option<(Vec<u8>, u64, u64)> {
+        let mut pe = Pe { memory: memory.to_vec(), ..Pe::default() };
+        let (mut busy, mut stall) = (0, 0);
+        while work.remaining > 0 {
+            let mut worst = 0;
+            for _ in 0..u64::from(work.lanes).min(work.remaining) {
+                let (operands, waits) = element::read_sources(&mut pe, &mut work, machine, |_, _, _| 0).ok()?;
+                let result = numerics::apply(work.op, operands);
+                element::write_result(&mut pe, &mut work, result).ok()?;
+                work.remaining -= 1;
+                worst = worst.max(waits);
+            }
+            busy += 1;
+            stall += u64::from(worst);
+        }
+        Some((pe.memory, busy, stall))
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 4000, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig { cases: 20_000, ..ProptestConfig::default() })]
 
         #[test]
         fn a_nest_does_what_single_elements_do(
-            op in prop::sample::select(OPS.to_vec()),
-            (rows, columns) in (1..4, 1..5),
-            target in strides(),
-            sources in prop::collection::vec((strides(), prop::option::of(number())), 3),
-            in_place in any::<bool>(),
-            lanes in 1..3u32,
-            numbers in prop::collection::vec(number(), 4 * REGION as usize / 4),
+            op in prop::sample::select(VectorOp::ALL.map(|(op, _)| op).to_vec()),
+            shape in prop::sample::select(vec![vec![1], vec![7], vec![19], vec![3, 4], vec![2, 9], vec![3, 2, 4], vec![2, 3, 1]]),
+            target in somewhere(),
+            sources in prop::collection::vec((somewhere(), prop::option::weighted(0.2, number())), 3),
+            alike in any::<bool>(),
+            in_place in prop::option::of(0..3usize),
+            known in any::<bool>(),
+            (lanes, banks, reads) in (1..4u32, prop::sample::select(vec![(8, 4), (6, 3), (8, 8)]), 1..4u32),
+            memory in prop::collection::vec(any::<u8>(), BYTES),
         ) {
-            let machine = Machine::builtin("wse2").expect("a built-in machine");
-            let dims = |(outer, inner)| [(rows, outer), (columns, inner)];
-            let dst = vector(0, dims(target));
-            let mut srcs = [Port::Null, Port::Null, Port::Null];
-            for (i, (strides, number)) in sources.iter().take(op.arity()).enumerate() {
-                srcs[i] = match number {
-                    _ if i == 0 && in_place && op != VectorOp::Mov => dst.clone(),
-                    Some(number) => Port::Scalar(Element::Float(*number)),
-                    None => vector(i as i32 + 1, dims(*strides)),
-                };
+            let mut machine = Machine::builtin("bench16").expect("a built-in machine");
+            (machine.sram_banks, machine.bank_conflict_modulo) = banks;
+            machine.sram_reads_per_cycle = reads;
+            let dst = SLOTS.access(&target.operand(&shape, known));
+            let srcs: Vec<Access> = sources.iter().enumerate().take(op.arity()).map(|(i, (source, number))| {
+                let source = if alike { Somewhere { dtype: target.dtype, ..source.clone() } } else { source.clone() };
+                match number {
+                    _ if in_place == Some(i) => dst,
+                    Some(number) => SLOTS.access(number),
+                    None => SLOTS.access(&source.operand(&shape, known)),
+                }
+            }).collect();
+            let slots = [0, 1, shape[shape.len() - 1]];
+            let port = |access: &Access| Port::resolve(access, &slots);
+            let mut ports = [Port::Null, Port::Null, Port::Null];
+            for (slot, access) in ports.iter_mut().zip(&srcs) {
+                *slot = port(access).0;
             }
-            let mut work = VectorWork {
+            let (dst_port, remaining) = port(&dst);
+            let work = VectorWork {
                 op,
-                dst,
-                srcs,
+                dst: dst_port,
+                srcs: ports,
                 arity: op.arity(),
-                remaining: (rows * columns) as u64,
+                remaining: remaining.unwrap_or(0),
                 ready: 0,
                 then: None,
                 at: (0, 0),
                 lanes,
                 unknown: false,
             };
-            let mut memory: Vec<u8> = numbers.iter().flat_map(|x| x.to_bits().to_le_bytes()).collect();
-            let mut pe = Pe { memory: memory.clone(), ..Pe::default() };
-            let (mut single, mut busy, mut stall) = (work.clone(), 0, 0);
-            while single.remaining > 0 {
-                let mut worst = 0;
-                for _ in 0..u64::from(lanes).min(single.remaining) {
-                    let (operands, waits) =
-                        element::read_sources(&mut pe, &mut single, &machine, |_, _, _| 0).expect("inside of memory");
-                    let result = numerics::apply(single.op, operands);
-                    element::write_result(&mut pe, &mut single, result).expect("inside of memory");
-                    single.remaining -= 1;
-                    worst = worst.max(waits);
-                }
-                busy += 1;
-                stall += u64::from(worst);
-            }
-            prop_assert_eq!(pass(memory.len(), &mut work.clone(), &machine), Some((busy, stall)));
-            prop_assert_eq!(run(&mut memory, &mut work, &machine), Some((busy, stall)));
-            prop_assert_eq!(memory, pe.memory);
+            let expected = single(&machine, &memory, work);
+            let Some(nest) = Nest::new(op, &dst, &srcs, lanes, 1) else { return Ok(()) };
+            let mut room = None;
+            let placed = nest.place(&slots, BYTES, 1 << 16, &mut room);
+            let Some(placed) = placed else { return Ok(()) };
+            let mut conflicts = Conflicts::new(&machine);
+            let (mut computed, cycles) = (memory, placed.cycles(&mut conflicts));
+            placed.compute(&mut computed);
+            let (memory, busy, stall) = expected.expect("what has its place lies inside of memory");
+            prop_assert_eq!(cycles, (busy, stall));
+            // What has been remembered is the same.
+            prop_assert_eq!(placed.cycles(&mut conflicts), (busy, stall));
+            prop_assert_eq!(computed, memory);
         }
+
+        /// Waits are remembered by where vectors begin: elsewhere they are those of a count anew.
+        #[test]
+        fn remembered_waits_are_those_of_a_count(
+            shape in prop::sample::select(vec![vec![9], vec![3, 4]]),
+            sources in prop::collection::vec(somewhere(), 2),
+            places in prop::collection::vec((0..40i32, 0..40i32), 12),
+        ) {
+            let machine = Machine::builtin("wse2").expect("a built-in machine");
+            let somewhere = Somewhere { region: 0, start: 0, strides: vec![1; 3], dtype: Dtype::F32 };
+            let dst = SLOTS.access(&somewhere.operand(&shape, true));
+            let srcs: Vec<Access> = (0u8..).zip(&sources).map(|(register, source)| {
+                let Operand::Mem(mut dsd) = source.operand(&shape, true) else { return Access::Null };
+                dsd.base = Value::Reg(register);
+                SLOTS.access(&Operand::Mem(dsd))
+            }).collect();
+            let nest = Nest::new(VectorOp::Add, &dst, &srcs, 1, 1).expect("all of one shape");
+            let mut conflicts = Conflicts::new(&machine);
+            for (a, b) in places {
+                let [a_size, b_size] = [0, 1].map(|i| sources[i].dtype.bytes() as i32);
+                let slots = [0, 300 + a * a_size, 300 + b * b_size];
+                let mut room = None;
+                if let Some(placed) = nest.place(&slots, 1024, 1 << 16, &mut room) {
+                    let anew = placed.cycles(&mut Conflicts::new(&machine));
+                    prop_assert_eq!(placed.cycles(&mut conflicts), anew);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_leaves_memory_is_no_nest() {
+        let placed = |base: i32, stride: i32| {
+            let vector = |base, stride| {
+                let dims = vec![Dim { len: Value::Imm(10), stride: Value::Imm(stride) }];
+                SLOTS.access(&Operand::Mem(MemDsd { base: Value::Imm(base), offset: 0, dtype: Dtype::F32, dims }))
+            };
+            let nest = Nest::new(VectorOp::Mov, &vector(0, 1), &[vector(base, stride)], 1, 1).expect("of one shape");
+            nest.place(&[0], 80, 10, &mut None).is_some()
+        };
+        // Ten words: 40 to 80 are the last that fit; backwards they begin at 76.
+        assert!(placed(40, 1) && placed(76, -1));
+        assert!(!placed(44, 1) && !placed(32, -1) && !placed(42, 1) && !placed(40, i32::MAX));
+        // Each element reads what the one before it has written.
+        assert!(!placed(4, 1));
     }
 }

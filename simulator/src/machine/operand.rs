@@ -1,21 +1,134 @@
 //! Operands of a vector instruction while it runs: cursors over memory, queues and FIFOs.
 
 use super::numerics::Element;
-use waferloom_fabric::{Dtype, Operand, Value};
+use waferloom_fabric::{Dtype, Operand, Program, Value};
 
-/// Registers and parameters of a PE, for the values that code uses.
-pub(crate) struct Values<'a> {
-    pub(crate) registers: &'a [i32],
-    pub(crate) params: &'a [i32],
+/// A number in decoded code: what a slot of the PE holds, plus a constant. A slot is a register or a parameter; slot 0 always
+/// holds 0, for numbers that are constants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Number {
+    pub(crate) slot: u32,
+    plus: i32,
 }
 
-impl Values<'_> {
-    /// The number that a value stands for; what does not exist is 0 (the verifier refuses such programs).
-    pub(crate) fn get(&self, value: Value) -> i32 {
+impl Number {
+    /// The number with a PE's slots.
+    #[inline]
+    pub(crate) fn get(self, slots: &[i32]) -> i32 {
+        // One of the two is 0.
+        slots.get(self.slot as usize).copied().unwrap_or(0) | self.plus
+    }
+
+    /// The number, if it is the same at any time.
+    pub(crate) fn constant(self) -> Option<i32> {
+        (self.slot == 0).then_some(self.plus)
+    }
+}
+
+/// Where registers and parameters lie among the slots of a PE.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slots {
+    pub(crate) registers: u32,
+    pub(crate) params: u32,
+}
+
+impl Slots {
+    /// Those of a program's PEs.
+    pub(crate) fn of(program: &Program) -> Self {
+        Self { registers: program.machine.registers.into(), params: program.params.len() as u32 }
+    }
+
+    /// How many there are.
+    pub(crate) fn count(self) -> usize {
+        1 + self.registers as usize + self.params as usize
+    }
+
+    /// A register's; one that no PE has when there is no such register (the verifier refuses such programs).
+    pub(crate) fn register(self, register: u8) -> u32 {
+        if u32::from(register) < self.registers { 1 + u32::from(register) } else { u32::MAX }
+    }
+
+    /// A value as a number; what does not exist is 0.
+    pub(crate) fn number(self, value: Value) -> Number {
         match value {
-            Value::Imm(n) => n,
-            Value::Reg(r) => self.registers.get(r as usize).copied().unwrap_or(0),
-            Value::Param(p) => self.params.get(p as usize).copied().unwrap_or(0),
+            Value::Imm(plus) => Number { slot: 0, plus },
+            Value::Reg(register) => Number { slot: self.register(register), plus: 0 },
+            Value::Param(param) if param < self.params => Number { slot: 1 + self.registers + param, plus: 0 },
+            Value::Param(_) => Number::default(),
+        }
+    }
+
+    /// An operand, decoded.
+    pub(crate) fn access(self, operand: &Operand) -> Access {
+        match operand {
+            Operand::Mem(dsd) => {
+                let mut dims = [(Number { slot: 0, plus: 1 }, Number::default()); 4];
+                for (slot, dim) in dims.iter_mut().zip(dsd.dims.iter().rev()) {
+                    *slot = (self.number(dim.len), self.number(dim.stride));
+                }
+                let (base, offset, rank) = (self.number(dsd.base), dsd.offset, dsd.dims.len().min(4) as u8);
+                Access::Memory(Affine { dtype: dsd.dtype, base, offset, dims, rank })
+            }
+            Operand::FabIn { queue, dtype, len } => {
+                Access::FabIn { queue: *queue, dtype: *dtype, len: self.number(*len) }
+            }
+            Operand::FabOut { queue, dtype, len } => {
+                Access::FabOut { queue: *queue, dtype: *dtype, len: self.number(*len) }
+            }
+            Operand::Fifo { fifo, dtype, len } => Access::Fifo { fifo: *fifo, dtype: *dtype, len: self.number(*len) },
+            Operand::Scalar { value, dtype } => Access::Scalar { value: self.number(*value), dtype: *dtype },
+            Operand::Null => Access::Null,
+        }
+    }
+}
+
+/// A vector in memory, in decoded code.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Affine {
+    pub(crate) dtype: Dtype,
+    pub(crate) base: Number,
+    offset: i32,
+    /// Length and stride in elements of each dimension, the innermost first; 1 and 0 for those that it does not have.
+    pub(crate) dims: [(Number, Number); 4],
+    rank: u8,
+}
+
+impl Affine {
+    /// Address of its first element.
+    #[inline]
+    pub(crate) fn address(&self, slots: &[i32]) -> i64 {
+        i64::from(self.base.get(slots)) + i64::from(self.offset)
+    }
+
+    /// Length and stride in bytes of a dimension. A stride that does not fit leads out of any memory, as the largest does.
+    #[inline]
+    pub(crate) fn dim(&self, dim: usize, slots: &[i32]) -> (u32, i32) {
+        let (len, stride) = self.dims[dim];
+        let bytes = i64::from(stride.get(slots)) * i64::from(self.dtype.bytes());
+        (len.get(slots).max(0) as u32, bytes.clamp(i32::MIN.into(), i32::MAX.into()) as i32)
+    }
+}
+
+/// An operand in decoded code.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Access {
+    Memory(Affine),
+    FabIn { queue: u8, dtype: Dtype, len: Number },
+    FabOut { queue: u8, dtype: Dtype, len: Number },
+    Fifo { fifo: u8, dtype: Dtype, len: Number },
+    Scalar { value: Number, dtype: Dtype },
+    Null,
+}
+
+impl Access {
+    /// Bytes of an element; `None` for what has no type of its own.
+    pub(crate) fn bytes(&self) -> Option<u32> {
+        match self {
+            Access::Memory(Affine { dtype, .. })
+            | Access::FabIn { dtype, .. }
+            | Access::FabOut { dtype, .. }
+            | Access::Fifo { dtype, .. } => Some(dtype.bytes()),
+            Access::Scalar { .. } | Access::Null => None,
         }
     }
 }
@@ -40,21 +153,6 @@ impl Cursor {
     /// Whether the current element need not be read again: the innermost stride is 0 and this is not the row's first.
     pub(crate) fn held(&self) -> bool {
         self.dims[0].1 == 0 && self.dims[0].2 != 0
-    }
-
-    /// Lengths of its dimensions, the innermost first; 1 for those that it does not have.
-    pub(crate) fn lens(&self) -> [u32; 4] {
-        self.dims.map(|(len, ..)| len)
-    }
-
-    /// Bytes from an element to the next one of each dimension.
-    pub(crate) fn steps(&self) -> [i64; 4] {
-        self.dims.map(|(_, stride, _)| i64::from(stride))
-    }
-
-    /// Whether it has not moved yet.
-    pub(crate) fn is_new(&self) -> bool {
-        self.dims.iter().all(|&(_, _, index)| index == 0)
     }
 
     /// Bytes from an element to the next one of its row (the innermost dimension).
@@ -112,30 +210,29 @@ pub(crate) enum Port {
 }
 
 impl Port {
-    /// Resolves an operand with the PE's values; also gives its length, where it has one.
-    pub(crate) fn resolve(operand: &Operand, values: &Values<'_>) -> (Self, Option<u64>) {
-        let length = |len: Value| Some(values.get(len).max(0) as u64);
-        match operand {
-            Operand::Mem(dsd) => {
+    /// Resolves an operand with the PE's slots; also gives its length, where it has one.
+    #[inline]
+    pub(crate) fn resolve(access: &Access, slots: &[i32]) -> (Self, Option<u64>) {
+        let length = |len: &Number| Some(len.get(slots).max(0) as u64);
+        match access {
+            Access::Memory(vector) => {
                 let mut dims = [(1, 0, 0); 4];
                 let mut total = 1u64;
-                let rank = dsd.dims.len().min(4);
-                for (slot, dim) in dims.iter_mut().zip(dsd.dims.iter().rev()) {
-                    let len = values.get(dim.len).max(0) as u32;
-                    let stride = i64::from(values.get(dim.stride)) * i64::from(dsd.dtype.bytes());
-                    *slot = (len, stride.clamp(i32::MIN.into(), i32::MAX.into()) as i32, 0);
+                for (dim, slot) in dims.iter_mut().enumerate().take(vector.rank.into()) {
+                    let (len, stride) = vector.dim(dim, slots);
+                    *slot = (len, stride, 0);
                     total = total.saturating_mul(u64::from(len));
                 }
-                let address = i64::from(values.get(dsd.base)) + i64::from(dsd.offset);
-                (Port::Memory(Cursor { dtype: dsd.dtype, address, dims, rank: rank as u8 }), Some(total))
+                let (dtype, address, rank) = (vector.dtype, vector.address(slots), vector.rank);
+                (Port::Memory(Cursor { dtype, address, dims, rank }), Some(total))
             }
-            Operand::FabIn { queue, dtype, len } => (Port::FabIn { queue: *queue, dtype: *dtype }, length(*len)),
-            Operand::FabOut { queue, dtype, len } => (Port::FabOut { queue: *queue, dtype: *dtype }, length(*len)),
-            Operand::Fifo { fifo, dtype, len } => (Port::Fifo { fifo: *fifo, dtype: *dtype }, length(*len)),
-            Operand::Scalar { value, dtype } => {
-                (Port::Scalar(Element::from_bits(values.get(*value) as u32, *dtype)), None)
+            Access::FabIn { queue, dtype, len } => (Port::FabIn { queue: *queue, dtype: *dtype }, length(len)),
+            Access::FabOut { queue, dtype, len } => (Port::FabOut { queue: *queue, dtype: *dtype }, length(len)),
+            Access::Fifo { fifo, dtype, len } => (Port::Fifo { fifo: *fifo, dtype: *dtype }, length(len)),
+            Access::Scalar { value, dtype } => {
+                (Port::Scalar(Element::from_bits(value.get(slots) as u32, *dtype)), None)
             }
-            Operand::Null => (Port::Null, None),
+            Access::Null => (Port::Null, None),
         }
     }
 

@@ -94,8 +94,8 @@ pub(crate) struct Pe {
     pub(crate) memory: Vec<u8>,
     /// What of it holds nothing, in a run for the time alone.
     pub(crate) unknown: Unknown,
-    pub(crate) registers: Vec<i32>,
-    pub(crate) params: Vec<i32>,
+    /// 0, the registers, then the parameters: see [`super::operand::Number`].
+    pub(crate) slots: Vec<i32>,
     pub(crate) inputs: Vec<Option<InputQueue>>,
     pub(crate) outputs: Vec<Option<OutputQueue>>,
     pub(crate) fifos: Vec<FifoState>,

@@ -1,8 +1,9 @@
 //! From a program to the state of the fabric before the first cycle. The verifier has found no error in the program.
 
 use super::band::{Band, Link, Span};
-use super::decode::{self, ClassCode};
+use super::decode::{ClassCode, Decoder};
 use super::host::{self, Sink, Source};
+use super::operand::Slots;
 use super::pe::{FifoState, InputQueue, OutputQueue, Pe, Place};
 use super::router::{Lane, Router};
 use super::steps::Shared;
@@ -10,7 +11,7 @@ use super::unknown::{self, Unknown};
 use crate::{Claims, Engine, Options, SimulateError};
 use std::collections::BTreeMap;
 use std::path::Path;
-use waferloom_fabric::{ColorRef, Control, Coord, Direction, HostTensor, Machine, Port, PortKind, Program};
+use waferloom_fabric::{ColorRef, Control, Coord, Direction, HostTensor, Machine, Port, PortKind, Program, Value};
 
 /// Lanes whose queues, one per port, fit a bit mask.
 const MOST_LANES: usize = 128 / 5;
@@ -45,13 +46,13 @@ impl<'a> Fabric<'a> {
         inputs: &'a BTreeMap<String, HostTensor>,
         options: &Options<'a>,
     ) -> Result<Self, SimulateError> {
-        let mut controls = Vec::new();
         let heeds_claims = options.engine == Engine::Stream
             && !options.timing_only
             && options.claims != Claims::Ignore
             && !program.claims.is_empty();
-        let decode = |class| decode::class(class, &mut controls, heeds_claims);
-        let classes: Vec<ClassCode> = program.classes.iter().map(decode).collect();
+        let mut decoder = Decoder::new(program, heeds_claims);
+        let classes: Vec<ClassCode> = program.classes.iter().map(|c| decoder.class(c)).collect();
+        let controls = decoder.controls;
         if controls.len() >= usize::from(u16::MAX) {
             return Err(invalid("more than 65534 different control wavelets; use fewer".into()));
         }
@@ -184,8 +185,10 @@ impl<'a> Fabric<'a> {
         let class = &program.classes[class_index as usize];
         let code = &self.classes[class_index as usize];
         pe.class = Some(class_index as u16);
-        pe.params = program.params.iter().map(|p| p.values.at(at, program.grid)).collect();
-        pe.registers = vec![0; machine.registers.into()];
+        let slots = Slots::of(program);
+        pe.slots = Vec::with_capacity(slots.count());
+        pe.slots.resize(1 + slots.registers as usize, 0);
+        pe.slots.extend(program.params.iter().map(|p| p.values.at(at, program.grid)));
         pe.microthreads = vec![None; machine.microthreads.into()];
         (pe.activated, pe.blocked) = (code.activated, code.blocked);
         let fifo_end = class.fifos.iter().map(|f| f.address.saturating_add(f.words.saturating_mul(4))).max();
@@ -198,7 +201,7 @@ impl<'a> Fabric<'a> {
             class.fifos.iter().map(|f| FifoState { address: f.address, words: f.words, head: 0, filled: 0 }).collect();
         let color = |color: ColorRef| match color {
             ColorRef::Fixed(color) => color.0,
-            ColorRef::Param(p) => pe.params.get(p as usize).copied().unwrap_or(0) as u8,
+            ColorRef::Param(p) => slots.number(Value::Param(p)).get(&pe.slots) as u8,
         };
         let ramp = machine.ramp_cycles;
         pe.inputs = vec![None; machine.input_queue_depths.len()];

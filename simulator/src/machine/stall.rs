@@ -138,7 +138,7 @@ pub(crate) fn fault(fabric: &Fabric<'_>, bands: &[Band], fault: PlacedFault, cyc
 
 fn step_name(step: &Step) -> &'static str {
     match step {
-        Step::Vector { .. } => "vector instruction",
+        Step::Vector(_) => "vector instruction",
         Step::Load { .. } => "load",
         Step::Store { .. } => "store",
         _ => "scalar instruction",

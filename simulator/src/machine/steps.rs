@@ -1,12 +1,14 @@
 //! Steps of the code that are done the same way whatever moves the wavelets: the choice of a task, scalars, and the operands of
 //! a vector instruction.
 
-use super::decode::{ClassCode, Step, TaskCode};
+use super::conflicts::Conflicts;
+use super::decode::{ClassCode, Step, TaskCode, Vector};
 use super::element::{self, Fault};
-use super::operand::{Port, Values};
+use super::nest::Nest;
+use super::operand::{Number, Port};
 use super::pe::{Pe, Running, VectorWork};
-use waferloom_fabric::code::{Operand, ScalarOp};
-use waferloom_fabric::{ColorRoute, Compare, Completion, Machine, TaskKind, Value, VectorOp};
+use waferloom_fabric::code::ScalarOp;
+use waferloom_fabric::{ColorRoute, Compare, Completion, Machine, TaskKind};
 
 /// What all PEs share.
 pub(crate) struct Shared<'a> {
@@ -36,7 +38,7 @@ pub(crate) fn start_task(
         && let Some((id, payload)) = pe.controls.remove(place)
         && let Some(task) = tasks.iter().position(|t| t.id == id && t.kind == TaskKind::Control)
     {
-        set_register(pe, 0, payload as i32);
+        set_slot(pe, FIRST, payload as i32);
         pe.running = Some(Running { task: task as u16, step: 0 });
         return true;
     }
@@ -55,7 +57,7 @@ pub(crate) fn start_task(
                 if !taken(pe, &Port::FabIn { queue, dtype: waferloom_fabric::Dtype::I32 }, false) =>
             {
                 let Some(word) = take_word(pe, queue) else { continue };
-                set_register(pe, 0, word as i32);
+                set_slot(pe, FIRST, word as i32);
             }
             _ => continue,
         }
@@ -65,14 +67,17 @@ pub(crate) fn start_task(
     false
 }
 
-pub(crate) fn set_register(pe: &mut Pe, register: u8, value: i32) {
-    if let Some(slot) = pe.registers.get_mut(register as usize) {
+/// The slot of register 0, in which tasks find the word that started them.
+const FIRST: u32 = 1;
+
+fn set_slot(pe: &mut Pe, slot: u32, value: i32) {
+    if let Some(slot) = pe.slots.get_mut(slot as usize) {
         *slot = value;
     }
 }
 
-pub(crate) fn value(pe: &Pe, value: Value) -> i32 {
-    Values { registers: &pe.registers, params: &pe.params }.get(value)
+pub(crate) fn value(pe: &Pe, number: Number) -> i32 {
+    number.get(&pe.slots)
 }
 
 /// Whether a microthread holds the queue, or the same side of a FIFO: one may push while another pops.
@@ -110,13 +115,13 @@ pub(crate) fn local_step(
     match step {
         Step::Scalar { op, dst, a, b } => {
             let result = scalar(*op, value(pe, *a), value(pe, *b));
-            set_register(pe, *dst, result);
+            set_slot(pe, *dst, result);
         }
         Step::Load { dst, dtype, base, offset } => {
             let address = i64::from(value(pe, *base)) + i64::from(*offset);
             let bits =
                 pe.read(address, dtype.bytes()).ok_or_else(|| element::outside(pe, address, dtype.bytes(), "load"))?;
-            set_register(pe, *dst, bits as i32);
+            set_slot(pe, *dst, bits as i32);
         }
         Step::Store { src, dtype, base, offset } => {
             let address = i64::from(value(pe, *base)) + i64::from(*offset);
@@ -124,13 +129,13 @@ pub(crate) fn local_step(
             pe.write(address, dtype.bytes(), bits)
                 .ok_or_else(|| element::outside(pe, address, dtype.bytes(), "store"))?;
         }
-        Step::ReadClock { dst } => set_register(pe, *dst, now as i32),
+        Step::ReadClock { dst } => set_slot(pe, *dst, now as i32),
         Step::LoopEnter { counter, count, exit } => {
             cycles = machine.branch_cycles;
             let turns = value(pe, *count);
             if turns > 0 {
                 pe.loops.push((0, turns));
-                set_register(pe, *counter, 0);
+                set_slot(pe, *counter, 0);
             } else {
                 next = *exit;
             }
@@ -141,7 +146,7 @@ pub(crate) fn local_step(
                 *done += 1;
                 if *done < *turns {
                     let done = *done;
-                    set_register(pe, *counter, done);
+                    set_slot(pe, *counter, done);
                     next = *body;
                 } else {
                     pe.loops.pop();
@@ -189,50 +194,38 @@ fn scalar(op: ScalarOp, a: i32, b: i32) -> i32 {
 }
 
 /// Resolves the operands with the PE's values.
-pub(crate) fn prepare(
-    pe: &Pe,
-    machine: &Machine,
-    op: VectorOp,
-    dst: &Operand,
-    srcs: &[Operand],
-    running: Running,
-) -> Result<VectorWork, Fault> {
-    let values = Values { registers: &pe.registers, params: &pe.params };
-    let arity = op.arity();
-    if srcs.len() != arity {
-        return Err(Fault(format!("{} sources where {arity} are needed", srcs.len())));
+pub(crate) fn prepare(pe: &Pe, vector: &Vector, running: Running) -> Result<VectorWork, Fault> {
+    let (op, arity) = (vector.op, vector.op.arity());
+    if vector.given != arity {
+        return Err(Fault(format!("{} sources where {arity} are needed", vector.given)));
     }
-    let (dst, mut length) = Port::resolve(dst, &values);
-    let mut ports = [Port::Null, Port::Null, Port::Null];
-    let mut widths = [dst.bytes(), None, None, None];
-    for ((slot, width), operand) in ports.iter_mut().zip(&mut widths[1..]).zip(srcs) {
-        let (port, len) = Port::resolve(operand, &values);
+    let (dst, mut length) = Port::resolve(&vector.dst, &pe.slots);
+    let mut srcs = [Port::Null, Port::Null, Port::Null];
+    for (slot, source) in srcs.iter_mut().zip(&vector.srcs[..arity]) {
+        let (port, len) = Port::resolve(source, &pe.slots);
         if let (Some(a), Some(b)) = (length, len)
             && a != b
         {
             return Err(Fault(format!("operands of {a} and {b} elements in one instruction")));
         }
         length = length.or(len);
-        *width = port.bytes();
         *slot = port;
     }
-    let has = |bytes: u32| widths.iter().flatten().any(|&w| w == bytes);
-    let lanes = match (has(2), has(4)) {
-        (true, false) => machine.lanes_16,
-        (true, true) => machine.lanes_mixed,
-        _ => machine.lanes_32,
-    };
     let remaining = length.ok_or_else(|| Fault("no operand gives the instruction a length".into()))?;
-    Ok(VectorWork {
-        op,
-        dst,
-        srcs: ports,
-        arity,
-        remaining,
-        ready: 0,
-        then: None,
-        at: (running.task, running.step),
-        lanes,
-        unknown: pe.unknown.operand,
-    })
+    let (at, lanes, unknown) = ((running.task, running.step), vector.lanes, pe.unknown.operand);
+    Ok(VectorWork { op, dst, srcs, arity, remaining, ready: 0, then: None, at, lanes, unknown })
+}
+
+/// Runs an instruction that is a nest, of at most so many elements: its elements, busy cycles and waits for memory. `None`,
+/// with nothing done, when it has to be run in another way.
+#[inline]
+pub(crate) fn nest(pe: &mut Pe, nest: &Nest, conflicts: &mut Conflicts, most: u64) -> Option<(u64, (u64, u64))> {
+    let mut room = None;
+    let placed = nest.place(&pe.slots, pe.memory.len(), most, &mut room)?;
+    let cycles = placed.cycles(conflicts);
+    // In a claim somebody else does.
+    if !pe.unknown.operand {
+        placed.compute(&mut pe.memory);
+    }
+    Some((placed.elements(), cycles))
 }

@@ -10,12 +10,14 @@
 //! stops a run too early, but never lets one pass.
 
 use super::bulk;
+use super::conflicts::Conflicts;
 use super::decode::Step;
 use super::element::{self, Fault};
-use super::operand::{Cursor, Port};
+use super::nest::Nest;
+use super::operand::{Access, Cursor, Number, Port};
 use super::pe::{Pe, VectorWork};
 use super::steps;
-use waferloom_fabric::{ColorRoute, Filter, Machine, Operand, Value};
+use waferloom_fabric::{ColorRoute, Filter, Machine};
 
 /// The half-words of a PE's memory, and the registers, that hold unknown numbers.
 #[derive(Clone, Debug, Default)]
@@ -70,8 +72,10 @@ fn mask(index: usize, first: usize, last: usize) -> u64 {
 /// Before a step of the code: refuses one whose time depends on something unknown, and marks what it leaves in registers and
 /// memory, unless it is a vector instruction.
 pub(crate) fn step(pe: &mut Pe, step: &Step) -> Result<(), Fault> {
-    let has = |value: Value| matches!(value, Value::Reg(r) if is_set(pe.unknown.registers, r));
-    let known = |values: &[Value], what: &str| if values.iter().any(|&v| has(v)) { Err(needed(what)) } else { Ok(()) };
+    let marks = pe.unknown.registers;
+    let has = |number: Number| is_set(marks, number.slot);
+    let known =
+        |numbers: &[Number], what: &str| if numbers.iter().any(|&n| has(n)) { Err(needed(what)) } else { Ok(()) };
     let written = match step {
         Step::Scalar { dst, a, b, .. } => Some((*dst, has(*a) || has(*b))),
         Step::Load { dst, dtype, base, offset } => {
@@ -97,24 +101,31 @@ pub(crate) fn step(pe: &mut Pe, step: &Step) -> Result<(), Fault> {
         Step::Branch { a, b, .. } => known(&[*a, *b], "a branch").map(|()| None)?,
         Step::SendControl { payload, .. } => known(&[*payload], "what a control wavelet carries").map(|()| None)?,
         Step::Mark { plus, .. } => known(&[*plus], "which operator runs").map(|()| None)?,
-        Step::Vector { dst, srcs, .. } => {
-            srcs.iter().chain([dst]).try_for_each(|operand| match operand {
-                Operand::Mem(dsd) => {
-                    known(&[dsd.base], "an address")?;
-                    dsd.dims.iter().try_for_each(|dim| known(&[dim.len, dim.stride], "the shape of an operand"))
-                }
-                Operand::FabIn { len, .. } | Operand::FabOut { len, .. } | Operand::Fifo { len, .. } => {
-                    known(&[*len], "the length of an operand")
-                }
-                Operand::Scalar { .. } | Operand::Null => Ok(()),
-            })?;
-            pe.unknown.operand = srcs.iter().any(|o| matches!(o, Operand::Scalar { value, .. } if has(*value)));
+        Step::Vector(vector) => {
+            pe.unknown.operand = false;
+            if marks != 0 {
+                vector.srcs.iter().chain([&vector.dst]).try_for_each(|access| match access {
+                    Access::Memory(vector) => {
+                        known(&[vector.base], "an address")?;
+                        vector
+                            .dims
+                            .iter()
+                            .try_for_each(|&(len, stride)| known(&[len, stride], "the shape of an operand"))
+                    }
+                    Access::FabIn { len, .. } | Access::FabOut { len, .. } | Access::Fifo { len, .. } => {
+                        known(&[*len], "the length of an operand")
+                    }
+                    Access::Scalar { .. } | Access::Null => Ok(()),
+                })?;
+                let is_unknown = |access: &Access| matches!(access, Access::Scalar { value, .. } if has(*value));
+                pe.unknown.operand = vector.srcs.iter().any(is_unknown);
+            }
             None
         }
         _ => None,
     };
-    if let Some((register, unknown)) = written {
-        let bit = 1u64.checked_shl(register.into()).unwrap_or(0);
+    if let Some((slot, unknown)) = written {
+        let bit = bit(slot);
         if unknown && bit == 0 {
             return Err(needed("a register"));
         }
@@ -123,8 +134,13 @@ pub(crate) fn step(pe: &mut Pe, step: &Step) -> Result<(), Fault> {
     Ok(())
 }
 
-fn is_set(registers: u64, register: u8) -> bool {
-    registers.checked_shr(register.into()).unwrap_or(0) & 1 == 1
+/// The bit of a slot; none for those that are no registers, or too many.
+fn bit(slot: u32) -> u64 {
+    slot.checked_sub(1).and_then(|register| 1u64.checked_shl(register)).unwrap_or(0)
+}
+
+fn is_set(registers: u64, slot: u32) -> bool {
+    registers & bit(slot) != 0
 }
 
 /// A task has begun that finds a word in register 0.
@@ -249,11 +265,26 @@ pub(crate) fn pass(pe: &Pe, work: &mut VectorWork, machine: &Machine, count: u64
 
 /// What remains of an instruction over memory, with its cycles and waits as [`bulk::run`] gives them; computed only where
 /// the result is known.
-pub(crate) fn in_memory(pe: &mut Pe, work: &mut VectorWork, machine: &Machine) -> Option<(u64, u64)> {
+pub(crate) fn in_memory(pe: &mut Pe, work: &mut VectorWork, conflicts: &Conflicts) -> Option<(u64, u64)> {
     let unknown = is_unknown(pe, work, work.remaining, [false; 3]);
     let (target, count) = (work.dst.clone(), work.remaining);
-    let done =
-        if unknown { bulk::pass(pe.memory.len(), work, machine) } else { bulk::run(&mut pe.memory, work, machine) }?;
+    let done = if unknown {
+        bulk::pass(pe.memory.len(), work, conflicts)
+    } else {
+        bulk::run(&mut pe.memory, work, conflicts)
+    }?;
     mark(pe, &target, count, unknown);
     Some(done)
+}
+
+/// As [`super::steps::nest`]; computed only where the result is known.
+pub(crate) fn nest(pe: &mut Pe, nest: &Nest, conflicts: &mut Conflicts, most: u64) -> Option<(u64, (u64, u64))> {
+    let mut room = None;
+    let placed = nest.place(&pe.slots, pe.memory.len(), most, &mut room)?;
+    let unknown = pe.unknown.operand || placed.reads_unknown(&pe.unknown);
+    if !unknown {
+        placed.compute(&mut pe.memory);
+    }
+    placed.mark(&mut pe.unknown, unknown);
+    Some((placed.elements(), placed.cycles(conflicts)))
 }

@@ -142,7 +142,7 @@ impl Stream<'_> {
         }
         let (data, busy, stall) = if in_memory {
             let part = if numbers == Numbers::Known { in_memory_part_timed } else { in_memory_part };
-            let (busy, stall) = part(state, work, machine, count)?;
+            let (busy, stall) = part(state, work, (machine, &self.conflicts), count)?;
             (Sent::Nothing, busy, stall)
         } else {
             let values = match numbers {

@@ -32,6 +32,7 @@ mod values;
 
 use crate::machine::band::{Band, PlacedFault};
 use crate::machine::collect::collect;
+use crate::machine::conflicts::Conflicts;
 use crate::machine::pe::InputQueue;
 use crate::machine::setup::Fabric;
 use crate::machine::stall;
@@ -57,6 +58,7 @@ struct Stream<'a> {
     /// PEs, routers and links to the host.
     band: Band,
     payloads: Payloads,
+    conflicts: Conflicts,
     /// Colours at routers, and the runs that wait there.
     nodes: Nodes,
     /// Bit `lane * 5 + port` of a router: something waits there.
@@ -167,6 +169,7 @@ impl<'a> Stream<'a> {
         }
         let mut stream = Self {
             payloads: Payloads::default(),
+            conflicts: Conflicts::new(machine),
             nodes,
             occupied: vec![0; pes],
             links: vec![Default::default(); pes],

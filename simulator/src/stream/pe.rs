@@ -6,13 +6,13 @@ use super::chunk::{MOST_AT_ONCE, Outcome};
 use super::run::{Run, Sender};
 use super::values::Numbers;
 use crate::machine::band::close_span;
-use crate::machine::decode::{Step, TaskCode};
+use crate::machine::decode::{Step, TaskCode, Vector};
 use crate::machine::element::{self, Fault, Wait};
 use crate::machine::operand::Port;
 use crate::machine::pe::{Activity, InOperator, Pe, Running};
 use crate::machine::{bulk, steps as execute, unknown};
 use std::ops::Range;
-use waferloom_fabric::{Address, Direction, Dtype, Machine};
+use waferloom_fabric::{Direction, Dtype, Machine};
 
 /// Steps that are done at one go; then it is seen whether the run is to be stopped.
 const MOST_STEPS: u32 = 4096;
@@ -183,8 +183,8 @@ impl Stream<'_> {
             Step::ClaimBegin { claim, tiles } => {
                 if let Some(twins) = &mut self.twins {
                     let pe = &mut self.band.pes[pe];
-                    let address = |at: &Address| i64::from(execute::value(pe, at.base)) + i64::from(at.offset);
-                    let tiles = tiles.each_ref().map(address);
+                    let address = |(base, offset)| i64::from(execute::value(pe, base)) + i64::from(offset);
+                    let tiles = tiles.map(address);
                     twins.begin(pe, *claim, tiles)?;
                 }
                 running.step += 1;
@@ -202,7 +202,7 @@ impl Stream<'_> {
                 state.last = state.last.max(time);
                 return Ok(Main::Took(0));
             }
-            step @ Step::Vector { .. } => return self.vector(pe, step, running, time),
+            Step::Vector(vector) => return self.vector(pe, vector, running, time),
             Step::SendControl { .. } | Step::SetPosition { .. } if time > self.now => return Ok(Main::Later),
             Step::SendControl { queue, control, payload } => {
                 let payload = execute::value(&self.band.pes[pe], *payload) as u32 & 0xFFFF;
@@ -296,28 +296,39 @@ impl Stream<'_> {
     }
 
     /// Issues a vector instruction.
-    fn vector(&mut self, pe: usize, step: &Step, running: Running, time: u64) -> Result<Main, Fault> {
-        let Step::Vector { op, dst, srcs, run_async } = step else { return Ok(Main::Ends) };
+    fn vector(&mut self, pe: usize, vector: &Vector, running: Running, time: u64) -> Result<Main, Fault> {
         let machine: &Machine = self.shared.machine;
         let alone = self.alone(pe);
         let state = &mut self.band.pes[pe];
-        let mut work = execute::prepare(state, machine, *op, dst, srcs, running)?;
+        let (startup, scalar) = (u64::from(machine.vector_startup_cycles), u64::from(machine.scalar_cycles));
+        let issued = Some(Running { step: running.step + 1, ..running });
+        if alone && let Some(nest) = &vector.nest {
+            let run = if self.shared.without_numbers { unknown::nest } else { execute::nest };
+            if let Some((elements, (busy, stall))) = run(state, nest, &mut self.conflicts, MOST_AT_ONCE) {
+                state.running = issued;
+                if elements == 0 {
+                    return Ok(self.book(pe, time, scalar));
+                }
+                let cycles = startup + busy + stall;
+                account(state, (time, time + cycles), startup + busy, stall, Activity::Busy);
+                return Ok(Main::Took(cycles));
+            }
+        }
+        let mut work = execute::prepare(state, vector, running)?;
         let taken = |port: &Port, as_destination| execute::taken(state, port, as_destination);
         if !alone && (work.srcs[..work.arity].iter().any(|port| taken(port, false)) || taken(&work.dst, true)) {
             let out = matches!(work.dst, Port::FabOut { .. });
             let activity = if out { Activity::FabricOut } else { Activity::FabricIn };
             return Ok(Main::Waits(Wait { activity, until: u64::MAX }));
         }
-        let (startup, scalar) = (u64::from(machine.vector_startup_cycles), u64::from(machine.scalar_cycles));
-        let issued = Some(Running { step: running.step + 1, ..running });
         if work.remaining == 0 {
-            if let Some(then) = run_async.and_then(|a| a.then) {
+            if let Some(then) = vector.run_async.and_then(|a| a.then) {
                 execute::complete(state, then);
             }
             state.running = issued;
             return Ok(self.book(pe, time, scalar));
         }
-        if let Some(run_async) = run_async {
+        if let Some(run_async) = vector.run_async {
             let thread = run_async.microthread as usize;
             let Some(slot) = state.microthreads.get_mut(thread) else {
                 return Err(Fault(format!("no microthread {thread}")));
@@ -337,9 +348,9 @@ impl Stream<'_> {
             && work.remaining <= MOST_AT_ONCE
             && alone
             && let Some((busy, stall)) = match Numbers::of(&self.shared, &work) {
-                Numbers::All => bulk::run(&mut state.memory, &mut work, machine),
-                Numbers::Known => unknown::in_memory(state, &mut work, machine),
-                Numbers::None => bulk::pass(state.memory.len(), &mut work, machine),
+                Numbers::All => bulk::run(&mut state.memory, &mut work, &self.conflicts),
+                Numbers::Known => unknown::in_memory(state, &mut work, &self.conflicts),
+                Numbers::None => bulk::pass(state.memory.len(), &mut work, &self.conflicts),
             }
         {
             let cycles = startup + busy + stall;

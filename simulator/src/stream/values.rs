@@ -3,6 +3,7 @@
 use super::payload::{Payload, Payloads};
 use super::run::{Run, Sender};
 use crate::machine::bulk;
+use crate::machine::conflicts::Conflicts;
 use crate::machine::element::{self, Fault};
 use crate::machine::numerics::{self, Element};
 use crate::machine::operand::{Cursor, Port};
@@ -64,15 +65,15 @@ impl Sent {
 pub(super) fn in_memory_part(
     pe: &mut Pe,
     work: &mut VectorWork,
-    machine: &Machine,
+    (machine, conflicts): (&Machine, &Conflicts),
     count: u64,
 ) -> Result<(u64, u64), Fault> {
     let rest = work.remaining - count;
     work.remaining = count;
     let done = if work.unknown {
-        bulk::pass(pe.memory.len(), work, machine)
+        bulk::pass(pe.memory.len(), work, conflicts)
     } else {
-        bulk::run(&mut pe.memory, work, machine)
+        bulk::run(&mut pe.memory, work, conflicts)
     };
     let done = match done {
         Some(done) => Ok(done),
@@ -86,14 +87,14 @@ pub(super) fn in_memory_part(
 pub(super) fn in_memory_part_timed(
     pe: &mut Pe,
     work: &mut VectorWork,
-    machine: &Machine,
+    (machine, conflicts): (&Machine, &Conflicts),
     count: u64,
 ) -> Result<(u64, u64), Fault> {
     let rest = work.remaining - count;
     work.remaining = count;
     let unknown = unknown::is_unknown(pe, work, count, [false; 3]);
     let target = work.dst.clone();
-    let done = match unknown::in_memory(pe, work, machine) {
+    let done = match unknown::in_memory(pe, work, conflicts) {
         Some(done) => Ok(done),
         None => one_by_one(pe, work, machine),
     };

@@ -4,11 +4,11 @@ use super::element;
 use super::ports::Ports;
 use super::queues::Wavelet;
 use crate::machine::bulk;
-use crate::machine::decode::{Step, TaskCode};
+use crate::machine::decode::{Step, TaskCode, Vector};
 use crate::machine::element::{Fault, Wait, in_memory};
 use crate::machine::operand::Port;
 use crate::machine::pe::{Activity, Pe, Running, VectorWork};
-use crate::machine::steps::{Shared, complete, local_step, prepare, start_task, taken, value};
+use crate::machine::steps::{Shared, complete, local_step, nest, prepare, start_task, taken, value};
 use waferloom_fabric::Machine;
 use waferloom_fabric::code::Async;
 
@@ -211,8 +211,8 @@ fn timed_step(
     now: u64,
 ) -> Result<Turn, Fault> {
     let machine = shared.machine;
-    if let Step::Vector { .. } = step {
-        return vector(shared, pe, ports, step, running, now);
+    if let Step::Vector(instruction) = step {
+        return vector(shared, pe, ports, instruction, running, now);
     }
     if let Some((cycles, next)) = local_step(machine, pe, step, running.step, now)? {
         pe.work(now, u64::from(cycles), 0);
@@ -245,26 +245,37 @@ fn vector(
     shared: &Shared<'_>,
     pe: &mut Pe,
     ports: &mut Ports<'_>,
-    step: &Step,
+    vector: &Vector,
     mut running: Running,
     now: u64,
 ) -> Result<Turn, Fault> {
-    let Step::Vector { op, dst, srcs, run_async } = step else { return Ok(Turn::Nothing) };
+    let run_async = vector.run_async;
     let machine = shared.machine;
-    if let Some(activity) = pe.pending.as_ref().and_then(|pending| waits_for_others(pe, pending, *run_async)) {
+    let startup = u64::from(machine.vector_startup_cycles);
+    let scalar = u64::from(machine.scalar_cycles);
+    let issued = Running { step: running.step + 1, ..running };
+    let alone = pe.microthreads.iter().all(Option::is_none);
+    if alone
+        && let Some(instruction) = &vector.nest
+        && let Some((elements, (busy, stall))) = nest(pe, instruction, ports.conflicts, MOST_AT_ONCE)
+    {
+        // Nothing can come between: all elements at once.
+        let busy = if elements == 0 { scalar } else { startup + busy };
+        pe.work(now, busy, stall);
+        pe.running = Some(issued);
+        return Ok(Turn::Ran);
+    }
+    if let Some(activity) = pe.pending.as_ref().and_then(|pending| waits_for_others(pe, pending, run_async)) {
         return Ok(Turn::Waits(Wait { activity, until: u64::MAX }));
     }
     let mut work = match pe.pending.take() {
         Some(pending) => *pending,
-        None => prepare(pe, machine, *op, dst, srcs, running)?,
+        None => prepare(pe, vector, running)?,
     };
-    if let Some(activity) = waits_for_others(pe, &work, *run_async) {
+    if let Some(activity) = waits_for_others(pe, &work, run_async) {
         pe.pending = Some(Box::new(work));
         return Ok(Turn::Waits(Wait { activity, until: u64::MAX }));
     }
-    let startup = u64::from(machine.vector_startup_cycles);
-    let scalar = u64::from(machine.scalar_cycles);
-    let issued = Running { step: running.step + 1, ..running };
     if work.remaining == 0 {
         pe.work(now, scalar, 0);
         if let Some(Some(then)) = run_async.map(|a| a.then) {
@@ -278,9 +289,8 @@ fn vector(
         work.then = run_async.then;
         *slot = Some(Box::new(work));
         pe.work(now, scalar, 0);
-    } else if in_memory(&work) && work.remaining <= MOST_AT_ONCE && pe.microthreads.iter().all(Option::is_none) {
-        // Nothing can come between: all elements at once.
-        let (busy, stall) = match bulk::run(&mut pe.memory, &mut work, machine) {
+    } else if in_memory(&work) && work.remaining <= MOST_AT_ONCE && alone {
+        let (busy, stall) = match bulk::run(&mut pe.memory, &mut work, ports.conflicts) {
             Some(cycles) => cycles,
             None => one_by_one(pe, ports, &mut work, machine)?,
         };

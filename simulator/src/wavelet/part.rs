@@ -10,6 +10,7 @@ use super::ports::Ports;
 use super::queues::Wavelet;
 use super::row::Row;
 use crate::machine::band::{Band, PlacedFault, close_span};
+use crate::machine::conflicts::Conflicts;
 use crate::machine::pe::{InOperator, Pe};
 use crate::machine::steps::Shared;
 use waferloom_fabric::Direction;
@@ -37,6 +38,7 @@ pub(super) struct Part {
     pub(super) band: Band,
     pub(super) network: Network,
     pub(super) agenda: Agenda,
+    conflicts: Conflicts,
     /// For the parts above and below.
     pub(super) messages: Vec<Message>,
     /// Sources that still have something to send.
@@ -59,6 +61,7 @@ impl Part {
         Self {
             network,
             agenda,
+            conflicts: Conflicts::new(shared.machine),
             messages: Vec::new(),
             sources,
             rows: vec![Row::default(); band.pes.len()],
@@ -130,7 +133,7 @@ impl Part {
                 }
             };
             let begun = pe.main.is_some();
-            let mut ports = Ports::new(&mut self.network, local, departs);
+            let mut ports = Ports::new(&mut self.network, local, departs, &mut self.conflicts);
             let wake = execute::cycle(shared, pe, &mut ports, now, &mut on_mark)
                 .map_err(|fault| PlacedFault { pe: self.band.first + local, fault })?;
             if !begun {

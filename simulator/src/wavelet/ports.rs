@@ -2,6 +2,7 @@
 
 use super::network::Network;
 use super::queues::Wavelet;
+use crate::machine::conflicts::Conflicts;
 use crate::machine::pe::Pe;
 use waferloom_fabric::ColorRoute;
 
@@ -11,12 +12,14 @@ pub(super) struct Ports<'a> {
     node: usize,
     /// First cycle in which what is sent now can leave the router.
     departs: u64,
+    /// Waits for memory.
+    pub(super) conflicts: &'a mut Conflicts,
 }
 
 impl<'a> Ports<'a> {
     /// The ports of a node; what is sent can leave the router in cycle `departs`.
-    pub(super) fn new(network: &'a mut Network, node: usize, departs: u64) -> Self {
-        Self { network, node, departs }
+    pub(super) fn new(network: &'a mut Network, node: usize, departs: u64, conflicts: &'a mut Conflicts) -> Self {
+        Self { network, node, departs, conflicts }
     }
 
     /// The wavelet of an input queue with so many before it.
