@@ -103,3 +103,82 @@ pub(super) fn foreign(body: &[Instruction]) -> Option<&'static str> {
         _ => None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::text::parse;
+    use crate::verify::{Findings, verify};
+
+    const BODY: &str = "mac [8 : f32 ; 1] <- [8 : f32 ; 1], [0 : f32 ; 1], [4 : f32 ; 1]";
+
+    /// Two PEs, each of which multiplies two numbers; `from` in the text is replaced by `to`.
+    fn found(from: &str, to: &str) -> Findings {
+        let text = format!(
+            "program p machine bench16 grid 2x1
+claim product f32 at 0,0 size 2x1 rows 1 columns 1 inner 1 block 1 left matrix 0 slot 0 line 1 step 1 right matrix 0 slot 0 line 1 step 1
+class c {{ buffer all at 0 bytes 16 scratch fifo f0 at 16 words 4 task 8 main local activated {{ claim #0 [0], [4] -> [8] {{ {BODY} }} }} }}
+place c at 0,0 size 2x1"
+        );
+        assert!(text.contains(from), "nothing to replace: {from}");
+        verify(&parse(&text.replacen(from, to, 1)).unwrap_or_else(|e| panic!("{e}")))
+    }
+
+    #[track_caller]
+    fn refused(from: &str, to: &str, why: &str) {
+        let found = found(from, to);
+        assert!(found.has_errors() && found.to_string().contains(why), "expected {why:?}, got:\n{found}");
+    }
+
+    #[test]
+    fn what_a_claim_says_must_be_possible() {
+        assert!(found("", "").is_empty(), "{}", found("", ""));
+        refused("inner 1", "inner 0", "one of its sizes is 0");
+        refused("inner 1 block 1", "inner 1 block 0", "one of its sizes is 0");
+        refused("product f32", "product i32", "operands are integers");
+        refused("\nclass", " batch 0 by 1, 1\nclass", "one of its sizes is 0");
+        refused("\nclass", " batch 2000000 by 0, 0\nclass", "more than a million products");
+    }
+
+    #[test]
+    fn its_region_is_a_rectangle_of_the_grid_that_holds_its_code() {
+        refused("size 2x1 rows", "size 3x1 rows", "leaves the grid");
+        refused("size 2x1 rows", "size 2x1 step 2x1 rows", "has gaps");
+        refused("size 2x1 rows", "size 1x1 rows", "outside of the claim's region");
+    }
+
+    #[test]
+    fn columns_are_added_up_of_one_block_each() {
+        refused("claim product", "claim column_sums", "do not have one block each");
+    }
+
+    #[test]
+    fn its_tiles_lie_in_memory() {
+        refused("-> [8]", "-> [30]", "not a multiple of 4");
+        // 28 + 4 are the 32 bytes of buffer and FIFO.
+        assert!(!found("-> [8]", "-> [28]").has_errors());
+        refused("-> [8]", "-> [32]", "reaches the bytes 32 to 36");
+        // Eight rows of the left operand end with the memory; those of the result, from 8 on, do not.
+        refused("rows 1", "rows 8", "reaches the bytes 8 to 40");
+        // Two of the right operand's matrices, seven elements apart, begin at 4 and at 32.
+        refused(
+            "right matrix 0 slot 0 line 1 step 1",
+            "right matrix 7 slot 0 line 1 step 1 batch 2 by 0, 1",
+            "4 to 36",
+        );
+        refused("claim #0", "claim #1", "there is no claim #1");
+    }
+
+    #[test]
+    fn its_body_depends_on_no_numbers_and_leaves_nothing_behind() {
+        for (code, what) in [
+            ("r1 = load i32 [0]", "a load"),
+            ("store 0 -> i32 [0]", "a store"),
+            ("mov fifo f0 f32[1] <- [0 : f32 ; 1]", "a FIFO"),
+            ("mov [8 : f32 ; 1] <- [0 : f32 ; 1] async u0", "an asynchronous instruction"),
+            ("loop r1 in 2 { activate 8 }", "a change of tasks"),
+            ("if r1 == 1 { claim #0 [0], [4] -> [8] { } }", "another claim"),
+        ] {
+            refused(BODY, code, what);
+        }
+    }
+}
