@@ -267,7 +267,11 @@ mod tests {
             machine in machine(),
             memory in memory(),
         ) {
-            let port = |operand: &Operand| Port::resolve(&SLOTS.access(operand), &[]).0;
+            let port = |operand: &Operand| {
+                let mut port = Port::Null;
+                port.resolve(&SLOTS.access(operand), &[]);
+                port
+            };
             let mut work = VectorWork {
                 op,
                 dst: port(&dst),
@@ -310,7 +314,9 @@ mod tests {
         let vector = |base: i32, stride: i32, dtype: Dtype| {
             let dims = vec![Dim { len: Value::Imm(10), stride: Value::Imm(stride) }];
             let dsd = MemDsd { base: Value::Imm(base), offset: 0, dtype, dims };
-            Port::resolve(&SLOTS.access(&Operand::Mem(dsd)), &[]).0
+            let mut port = Port::Null;
+            port.resolve(&SLOTS.access(&Operand::Mem(dsd)), &[]);
+            port
         };
         let machine = Machine::builtin("bench16").expect("a built-in machine");
         let tried = |src: Port| {

@@ -448,7 +448,9 @@ impl Job<'_> {
     #[inline(always)]
     fn adds_up_products(&self) -> bool {
         let [step, again, ..] = self.loops.steps[0];
-        self.in_place && self.target == Dtype::F32 && step == 4 && again == 0 && self.loops.lens[1] > 1
+        // The factors are not the sums themselves.
+        let apart = self.at[2] != self.at[0] && self.at[3] != self.at[0];
+        apart && self.in_place && self.target == Dtype::F32 && step == 4 && again == 0 && self.loops.lens[1] > 1
     }
 
     /// Adds up products in registers: the order of the additions to each element stays.

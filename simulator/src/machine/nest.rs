@@ -320,7 +320,7 @@ impl Placed<'_> {
 mod tests {
     use super::super::element;
     use super::super::numerics;
-    use super::super::operand::{Port, Slots};
+    use super::super::operand::Slots;
     use super::super::pe::{Pe, VectorWork};
     use super::*;
     use proptest::prelude::*;
@@ -418,24 +418,11 @@ mod tests {
                 }
             }).collect();
             let slots = [0, 1, shape[shape.len() - 1]];
-            let port = |access: &Access| Port::resolve(access, &slots);
-            let mut ports = [Port::Null, Port::Null, Port::Null];
-            for (slot, access) in ports.iter_mut().zip(&srcs) {
-                *slot = port(access).0;
+            let mut work = VectorWork { op, arity: op.arity(), lanes, ..VectorWork::default() };
+            for (slot, access) in work.srcs.iter_mut().zip(&srcs) {
+                slot.resolve(access, &slots);
             }
-            let (dst_port, remaining) = port(&dst);
-            let work = VectorWork {
-                op,
-                dst: dst_port,
-                srcs: ports,
-                arity: op.arity(),
-                remaining: remaining.unwrap_or(0),
-                ready: 0,
-                then: None,
-                at: (0, 0),
-                lanes,
-                unknown: false,
-            };
+            work.remaining = work.dst.resolve(&dst, &slots).unwrap_or(0);
             let expected = single(&machine, &memory, work);
             let Some(nest) = Nest::new(op, &dst, &srcs, lanes, 1) else { return Ok(()) };
             let mut room = None;

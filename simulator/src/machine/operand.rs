@@ -199,20 +199,30 @@ impl Cursor {
 }
 
 /// An operand at work.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) enum Port {
     Memory(Cursor),
-    FabIn { queue: u8, dtype: Dtype },
-    FabOut { queue: u8, dtype: Dtype },
-    Fifo { fifo: u8, dtype: Dtype },
+    FabIn {
+        queue: u8,
+        dtype: Dtype,
+    },
+    FabOut {
+        queue: u8,
+        dtype: Dtype,
+    },
+    Fifo {
+        fifo: u8,
+        dtype: Dtype,
+    },
     Scalar(Element),
+    #[default]
     Null,
 }
 
 impl Port {
-    /// Resolves an operand with the PE's slots; also gives its length, where it has one.
+    /// Becomes an operand with the PE's slots; gives its length, where it has one.
     #[inline]
-    pub(crate) fn resolve(access: &Access, slots: &[i32]) -> (Self, Option<u64>) {
+    pub(crate) fn resolve(&mut self, access: &Access, slots: &[i32]) -> Option<u64> {
         let length = |len: &Number| Some(len.get(slots).max(0) as u64);
         match access {
             Access::Memory(vector) => {
@@ -224,15 +234,29 @@ impl Port {
                     total = total.saturating_mul(u64::from(len));
                 }
                 let (dtype, address, rank) = (vector.dtype, vector.address(slots), vector.rank);
-                (Port::Memory(Cursor { dtype, address, dims, rank }), Some(total))
+                *self = Port::Memory(Cursor { dtype, address, dims, rank });
+                Some(total)
             }
-            Access::FabIn { queue, dtype, len } => (Port::FabIn { queue: *queue, dtype: *dtype }, length(len)),
-            Access::FabOut { queue, dtype, len } => (Port::FabOut { queue: *queue, dtype: *dtype }, length(len)),
-            Access::Fifo { fifo, dtype, len } => (Port::Fifo { fifo: *fifo, dtype: *dtype }, length(len)),
+            Access::FabIn { queue, dtype, len } => {
+                *self = Port::FabIn { queue: *queue, dtype: *dtype };
+                length(len)
+            }
+            Access::FabOut { queue, dtype, len } => {
+                *self = Port::FabOut { queue: *queue, dtype: *dtype };
+                length(len)
+            }
+            Access::Fifo { fifo, dtype, len } => {
+                *self = Port::Fifo { fifo: *fifo, dtype: *dtype };
+                length(len)
+            }
             Access::Scalar { value, dtype } => {
-                (Port::Scalar(Element::from_bits(value.get(slots) as u32, *dtype)), None)
+                *self = Port::Scalar(Element::from_bits(value.get(slots) as u32, *dtype));
+                None
             }
-            Access::Null => (Port::Null, None),
+            Access::Null => {
+                *self = Port::Null;
+                None
+            }
         }
     }
 

@@ -24,6 +24,24 @@ pub(crate) struct VectorWork {
     pub(crate) unknown: bool,
 }
 
+impl Default for VectorWork {
+    /// No instruction.
+    fn default() -> Self {
+        Self {
+            op: VectorOp::Mov,
+            dst: Port::Null,
+            srcs: [Port::Null, Port::Null, Port::Null],
+            arity: 0,
+            remaining: 0,
+            ready: 0,
+            then: None,
+            at: (0, 0),
+            lanes: 1,
+            unknown: false,
+        }
+    }
+}
+
 /// An input queue of a PE.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct InputQueue {

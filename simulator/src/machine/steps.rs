@@ -103,6 +103,7 @@ pub(crate) fn complete(pe: &mut Pe, then: Completion) {
 }
 
 /// A step that touches nothing but the PE itself: gives its cycles and the step after it. `None` for any other step.
+#[inline]
 pub(crate) fn local_step(
     machine: &Machine,
     pe: &mut Pe,
@@ -193,27 +194,33 @@ fn scalar(op: ScalarOp, a: i32, b: i32) -> i32 {
     }
 }
 
-/// Resolves the operands with the PE's values.
-pub(crate) fn prepare(pe: &Pe, vector: &Vector, running: Running) -> Result<VectorWork, Fault> {
-    let (op, arity) = (vector.op, vector.op.arity());
+/// Resolves the operands with the PE's values, into `work`.
+pub(crate) fn prepare(
+    pe: &Pe,
+    vector: &Vector,
+    running: Running,
+    mut work: Box<VectorWork>,
+) -> Result<Box<VectorWork>, Fault> {
+    let arity = vector.op.arity();
     if vector.given != arity {
         return Err(Fault(format!("{} sources where {arity} are needed", vector.given)));
     }
-    let (dst, mut length) = Port::resolve(&vector.dst, &pe.slots);
-    let mut srcs = [Port::Null, Port::Null, Port::Null];
-    for (slot, source) in srcs.iter_mut().zip(&vector.srcs[..arity]) {
-        let (port, len) = Port::resolve(source, &pe.slots);
+    let mut length = work.dst.resolve(&vector.dst, &pe.slots);
+    for (slot, source) in work.srcs.iter_mut().zip(&vector.srcs) {
+        let len = slot.resolve(source, &pe.slots);
         if let (Some(a), Some(b)) = (length, len)
             && a != b
         {
             return Err(Fault(format!("operands of {a} and {b} elements in one instruction")));
         }
         length = length.or(len);
-        *slot = port;
     }
-    let remaining = length.ok_or_else(|| Fault("no operand gives the instruction a length".into()))?;
-    let (at, lanes, unknown) = ((running.task, running.step), vector.lanes, pe.unknown.operand);
-    Ok(VectorWork { op, dst, srcs, arity, remaining, ready: 0, then: None, at, lanes, unknown })
+    work.remaining = length.ok_or_else(|| Fault("no operand gives the instruction a length".into()))?;
+    (work.op, work.arity, work.lanes) = (vector.op, arity, vector.lanes);
+    (work.ready, work.then) = (0, None);
+    work.at = (running.task, running.step);
+    work.unknown = pe.unknown.operand;
+    Ok(work)
 }
 
 /// Runs an instruction that is a nest, of at most so many elements: its elements, busy cycles and waits for memory. `None`,

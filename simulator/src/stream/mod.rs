@@ -10,6 +10,7 @@
 //!
 //! - [`fabric`]: runs at the routers; how much room there is on a way
 //! - [`pe`]: threads and tasks
+//! - [`straight`]: steps of the main thread that nobody else notices
 //! - [`chunk`]: some elements of a vector instruction at once
 //! - [`values`]: their numbers
 //! - [`turns`]: threads that share a datapath
@@ -27,13 +28,14 @@ mod payload;
 mod pe;
 mod room;
 mod run;
+mod straight;
 mod turns;
 mod values;
 
 use crate::machine::band::{Band, PlacedFault};
 use crate::machine::collect::collect;
 use crate::machine::conflicts::Conflicts;
-use crate::machine::pe::InputQueue;
+use crate::machine::pe::{InputQueue, VectorWork};
 use crate::machine::setup::Fabric;
 use crate::machine::stall;
 use crate::machine::steps::Shared;
@@ -59,6 +61,9 @@ struct Stream<'a> {
     band: Band,
     payloads: Payloads,
     conflicts: Conflicts,
+    /// Instructions that have ended, with memory for others.
+    #[expect(clippy::vec_box, reason = "they are moved in and out of PEs, and are large")]
+    spare: Vec<Box<VectorWork>>,
     /// Colours at routers, and the runs that wait there.
     nodes: Nodes,
     /// Bit `lane * 5 + port` of a router: something waits there.
@@ -170,6 +175,7 @@ impl<'a> Stream<'a> {
         let mut stream = Self {
             payloads: Payloads::default(),
             conflicts: Conflicts::new(machine),
+            spare: Vec::new(),
             nodes,
             occupied: vec![0; pes],
             links: vec![Default::default(); pes],

@@ -4,12 +4,12 @@ use super::Stream;
 use super::calendar::Event;
 use super::chunk::{MOST_AT_ONCE, Outcome};
 use super::run::{Run, Sender};
+use super::straight::{book, mark};
 use super::values::Numbers;
-use crate::machine::band::close_span;
 use crate::machine::decode::{Step, TaskCode, Vector};
 use crate::machine::element::{self, Fault, Wait};
 use crate::machine::operand::Port;
-use crate::machine::pe::{Activity, InOperator, Pe, Running};
+use crate::machine::pe::{Activity, Pe, Running};
 use crate::machine::{bulk, steps as execute, unknown};
 use std::ops::Range;
 use waferloom_fabric::{Direction, Dtype, Machine};
@@ -120,17 +120,20 @@ impl Stream<'_> {
                 if let Some(then) = work.then {
                     execute::complete(state, then);
                 }
+                self.spare.push(work);
             }
         }
     }
 
     /// The main thread, when there is no other: runs ahead of the clock, for nobody can notice.
     fn main_thread(&mut self, pe: usize, tasks: &[TaskCode], limit: u64) -> Result<Option<Wait>, Fault> {
-        let mut time = self.now;
-        for _ in 0..MOST_STEPS {
-            if time > self.now && (!self.alone(pe) || time > limit) {
+        let (mut time, mut left) = (self.now, MOST_STEPS);
+        while left > 0 && (time == self.now || self.alone(pe)) {
+            time = self.straight(pe, tasks, time, limit, &mut left)?;
+            if left == 0 || time > limit.max(self.now) {
                 break;
             }
+            left -= 1;
             match self.main_step(pe, tasks, time)? {
                 Main::Took(cycles) => time += cycles,
                 Main::Later => break,
@@ -152,7 +155,9 @@ impl Stream<'_> {
             }
             let outcome = self.chunk(pe, &mut work);
             let done = work.remaining == 0;
-            if !done {
+            if done {
+                self.spare.push(work);
+            } else {
                 self.band.pes[pe].main = Some(work);
             }
             return Ok(match outcome? {
@@ -177,7 +182,7 @@ impl Stream<'_> {
         match step {
             Step::Mark { operator, plus } => {
                 let operator = i64::from(*operator) + i64::from(execute::value(&self.band.pes[pe], *plus));
-                self.mark(pe, operator, time)?;
+                mark(&mut self.band.pes[pe], &mut self.band.spans, operator, time)?;
                 running.step += 1;
             }
             Step::ClaimBegin { claim, tiles } => {
@@ -241,7 +246,7 @@ impl Stream<'_> {
 
     /// Books work of the main thread.
     fn book(&mut self, pe: usize, time: u64, cycles: u64) -> Main {
-        account(&mut self.band.pes[pe], (time, time + cycles), cycles, 0, Activity::Busy);
+        book(&mut self.band.pes[pe], time, cycles, 0);
         Main::Took(cycles)
     }
 
@@ -267,19 +272,6 @@ impl Stream<'_> {
         Ok(started)
     }
 
-    fn mark(&mut self, pe: usize, operator: i64, time: u64) -> Result<(), Fault> {
-        let operators = self.shared.operators;
-        let known = u32::try_from(operator).ok().filter(|&index| (index as usize) < operators);
-        let operator =
-            known.ok_or_else(|| Fault(format!("mark of operator {operator}, the program has {operators}")))?;
-        let state = &mut self.band.pes[pe];
-        close_span(&mut self.band.spans, state, time);
-        let span = &mut self.band.spans[operator as usize];
-        span.start = span.start.min(time);
-        state.operator = Some(InOperator { operator, since: time, busy: state.counters.busy });
-        Ok(())
-    }
-
     /// Puts a control wavelet into an output queue, if it has room.
     fn send_control(&mut self, pe: usize, queue: u8, payload: u32, control: u16) -> bool {
         let port = Port::FabOut { queue, dtype: Dtype::I32 };
@@ -302,19 +294,8 @@ impl Stream<'_> {
         let state = &mut self.band.pes[pe];
         let (startup, scalar) = (u64::from(machine.vector_startup_cycles), u64::from(machine.scalar_cycles));
         let issued = Some(Running { step: running.step + 1, ..running });
-        if alone && let Some(nest) = &vector.nest {
-            let run = if self.shared.without_numbers { unknown::nest } else { execute::nest };
-            if let Some((elements, (busy, stall))) = run(state, nest, &mut self.conflicts, MOST_AT_ONCE) {
-                state.running = issued;
-                if elements == 0 {
-                    return Ok(self.book(pe, time, scalar));
-                }
-                let cycles = startup + busy + stall;
-                account(state, (time, time + cycles), startup + busy, stall, Activity::Busy);
-                return Ok(Main::Took(cycles));
-            }
-        }
-        let mut work = execute::prepare(state, vector, running)?;
+        let work = self.spare.pop().unwrap_or_default();
+        let mut work = execute::prepare(state, vector, running, work)?;
         let taken = |port: &Port, as_destination| execute::taken(state, port, as_destination);
         if !alone && (work.srcs[..work.arity].iter().any(|port| taken(port, false)) || taken(&work.dst, true)) {
             let out = matches!(work.dst, Port::FabOut { .. });
@@ -326,6 +307,7 @@ impl Stream<'_> {
                 execute::complete(state, then);
             }
             state.running = issued;
+            self.spare.push(work);
             return Ok(self.book(pe, time, scalar));
         }
         if let Some(run_async) = vector.run_async {
@@ -338,7 +320,7 @@ impl Stream<'_> {
             }
             work.ready = time + scalar + startup;
             work.then = run_async.then;
-            *slot = Some(Box::new(work));
+            *slot = Some(work);
             self.threads_at_work[pe] += 1;
             state.running = issued;
             return Ok(self.book(pe, time, scalar));
@@ -354,11 +336,12 @@ impl Stream<'_> {
             }
         {
             let cycles = startup + busy + stall;
-            account(state, (time, time + cycles), startup + busy, stall, Activity::Busy);
+            book(state, time, startup + busy, stall);
+            self.spare.push(work);
             return Ok(Main::Took(cycles));
         }
         work.ready = time + startup;
-        state.main = Some(Box::new(work));
+        state.main = Some(work);
         // Other threads may run in the meantime.
         Ok(if alone { self.book(pe, time, startup) } else { Main::Took(0) })
     }

@@ -269,11 +269,11 @@ fn vector(
         return Ok(Turn::Waits(Wait { activity, until: u64::MAX }));
     }
     let mut work = match pe.pending.take() {
-        Some(pending) => *pending,
-        None => prepare(pe, vector, running)?,
+        Some(pending) => pending,
+        None => prepare(pe, vector, running, Box::default())?,
     };
     if let Some(activity) = waits_for_others(pe, &work, run_async) {
-        pe.pending = Some(Box::new(work));
+        pe.pending = Some(work);
         return Ok(Turn::Waits(Wait { activity, until: u64::MAX }));
     }
     if work.remaining == 0 {
@@ -287,7 +287,7 @@ fn vector(
         };
         work.ready = now + scalar + startup;
         work.then = run_async.then;
-        *slot = Some(Box::new(work));
+        *slot = Some(work);
         pe.work(now, scalar, 0);
     } else if in_memory(&work) && work.remaining <= MOST_AT_ONCE && alone {
         let (busy, stall) = match bulk::run(&mut pe.memory, &mut work, ports.conflicts) {
@@ -300,7 +300,7 @@ fn vector(
         running = issued;
         pe.running = Some(running);
         let wait = element::waits(pe, ports, &work, now);
-        pe.main = Some(Box::new(work));
+        pe.main = Some(work);
         return match wait {
             Some(wait) => Ok(Turn::Waits(wait)),
             None => Ok(Turn::Waits(Wait { activity: Activity::Busy, until: now })),
