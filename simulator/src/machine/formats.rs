@@ -5,7 +5,7 @@
 use waferloom_fabric::Dtype;
 
 /// A format of 16 bits.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Format {
     /// Mantissa bits of binary32 that it does not have.
     dropped: u32,

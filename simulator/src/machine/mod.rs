@@ -6,7 +6,7 @@
 //! - [`pe`], [`router`], [`host`]: its parts
 //! - [`decode`], [`steps`]: code
 //! - [`operand`], [`element`], [`numerics`]: vector instructions, element by element
-//! - [`nest`], [`compute`], [`formats`]: those over memory whose operands have one shape, all elements at once
+//! - [`nest`], [`compute`], [`products`], [`formats`]: those over memory whose operands have one shape, all elements at once
 //! - [`bulk`], [`floats`]: any over memory, row by row
 //! - [`conflicts`]: waits for memory
 //! - [`unknown`]: which numbers a run for the time alone has
@@ -27,6 +27,7 @@ pub(crate) mod nest;
 pub(crate) mod numerics;
 pub(crate) mod operand;
 pub(crate) mod pe;
+mod products;
 pub(crate) mod router;
 pub(crate) mod setup;
 pub(crate) mod stall;

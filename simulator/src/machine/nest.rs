@@ -6,7 +6,7 @@
 //! instructions that are under way.
 
 use super::compute::{self, Input, Job, Kernel};
-use super::conflicts::{Conflicts, LOOPS, Walk};
+use super::conflicts::{Conflicts, LOOPS, Rows, Walk};
 use super::numerics::Element;
 use super::operand::{Access, Affine, Number};
 use super::unknown::Unknown;
@@ -44,6 +44,8 @@ pub(crate) struct Shape {
     steps: [[i64; LOOPS]; OPERANDS],
     /// The first byte of a vector and the one behind its last, from its first element.
     reach: [(i64, i64); OPERANDS],
+    /// Whether the elements of a vector leave no gap between its first byte and its last.
+    whole: [bool; OPERANDS],
     /// The same elements in the same order, with loops joined into one where all vectors allow it.
     joined: Loops,
 }
@@ -165,9 +167,24 @@ impl Shape {
             // Half of what there is, so that an address can be added.
             reach[i] = (first.max(i64::MIN / 2), last.min(i64::MAX / 2) + i64::from(vector.dtype.bytes()));
         }
+        let whole = std::array::from_fn(|i| has_no_gaps(lens, steps[i], reach[i]));
         let elements = lens.iter().fold(1u64, |elements, &len| elements.saturating_mul(len.into()));
-        Self { lens, elements, steps, reach, joined: Loops { lens, steps }.joined() }
+        Self { lens, elements, steps, reach, whole, joined: Loops { lens, steps }.joined() }
     }
+}
+
+/// Whether vectors leave no gap: each loop goes on within or right behind what the loops of smaller steps have covered.
+fn has_no_gaps(lens: [u32; LOOPS], steps: [i64; LOOPS], (first, end): (i64, i64)) -> bool {
+    let mut loops: [(i64, i64); LOOPS] = std::array::from_fn(|i| (steps[i].abs(), i64::from(lens[i])));
+    loops.sort_unstable();
+    // An element, which is what is left of the span without the ways from the first to the last.
+    let ways = loops.iter().fold(0i64, |ways, (step, len)| ways.saturating_add(step.saturating_mul(len - 1)));
+    let mut covered = end - first - ways;
+    loops.iter().all(|&(step, len)| {
+        let goes_on = step <= covered;
+        covered = covered.saturating_add(step.saturating_mul(len - 1));
+        goes_on
+    })
 }
 
 impl Loops {
@@ -275,6 +292,7 @@ impl Placed<'_> {
                 at: self.at,
                 target: target.dtype,
                 inputs: [input(1), input(2), input(3)],
+                arity: self.nest.arity,
                 in_place: gathers && is_memory,
             },
             memory,
@@ -284,35 +302,41 @@ impl Placed<'_> {
     /// Whether a source holds something unknown.
     pub(crate) fn reads_unknown(&self, unknown: &Unknown) -> bool {
         self.nest.vectors().skip(1).any(|(i, vector)| {
-            let mut found = false;
-            self.ranges(i, vector.dtype, |start, bytes| found |= unknown.any(start, bytes));
-            found
+            let (start, end) = self.span(i);
+            let any = self.shape.elements > 0 && unknown.any(start as usize, (end - start) as usize);
+            any && (self.shape.whole[i] || self.ranges(i, vector.dtype).any(|(start, bytes)| unknown.any(start, bytes)))
         })
     }
 
     /// Marks the target as unknown or known.
     pub(crate) fn mark(&self, unknown: &mut Unknown, is_unknown: bool) {
-        if let Operand::Memory(target) = &self.nest.operands[0] {
-            self.ranges(0, target.dtype, |start, bytes| unknown.set(start, bytes, is_unknown));
+        let Operand::Memory(target) = &self.nest.operands[0] else { return };
+        if self.shape.elements == 0 {
+            return;
+        }
+        let (start, end) = self.span(0);
+        if self.shape.whole[0] {
+            unknown.set(start as usize, (end - start) as usize, is_unknown);
+        } else {
+            self.ranges(0, target.dtype).for_each(|(start, bytes)| unknown.set(start, bytes, is_unknown));
         }
     }
 
     /// The byte ranges in which a vector's elements lie.
-    fn ranges(&self, operand: usize, dtype: Dtype, mut see: impl FnMut(usize, usize)) {
-        if self.shape.elements == 0 {
-            return;
+    fn ranges(&self, operand: usize, dtype: Dtype) -> impl Iterator<Item = (usize, usize)> {
+        let size = i64::from(dtype.bytes());
+        let walk = Walk { at: self.at[operand], steps: self.shape.joined.steps[operand] };
+        // Loops in which it stays where it is are gone through once.
+        let mut lens = self.shape.joined.lens;
+        for (len, step) in lens.iter_mut().zip(walk.steps) {
+            *len = if step == 0 { 1 } else { *len };
         }
-        let (loops, size) = (&self.shape.joined, i64::from(dtype.bytes()));
-        let walk = Walk { at: self.at[operand], steps: loops.steps[operand] };
-        let (len, step) = (i64::from(loops.lens[0]), walk.steps[0]);
-        for outer in super::conflicts::Rows::new(loops.lens) {
+        let (len, step) = (i64::from(lens[0]), walk.steps[0]);
+        let (parts, bytes) = if step == size { (1, size * len) } else { (len, size) };
+        Rows::new(lens).flat_map(move |outer| {
             let start = walk.start(outer);
-            if step == size || step == 0 {
-                see(start as usize, (size + step * (len - 1)) as usize);
-            } else {
-                (0..len).for_each(|i| see((start + step * i) as usize, size as usize));
-            }
-        }
+            (0..parts).map(move |i| ((start + step * i) as usize, bytes as usize))
+        })
     }
 }
 
@@ -465,6 +489,21 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn vectors_with_gaps_are_told_from_those_without() {
+        // Words: six side by side, three loops over the same four, rows of two at 0, 12 and 24 of which the third words are gaps,
+        // the same with rows of three, and backwards.
+        let whole = |lens, steps, reach| has_no_gaps(lens, steps, reach);
+        assert!(whole([6, 1, 1, 1], [4, 0, 0, 0], (0, 24)));
+        assert!(whole([4, 3, 1, 1], [4, 0, 0, 0], (0, 16)));
+        assert!(!whole([2, 3, 1, 1], [4, 12, 0, 0], (0, 32)));
+        assert!(whole([3, 3, 1, 1], [4, 12, 0, 0], (0, 36)));
+        assert!(whole([3, 3, 1, 1], [-4, 12, 0, 0], (-8, 28)));
+        // One word every eight bytes; columns before rows.
+        assert!(!whole([4, 1, 1, 1], [8, 0, 0, 0], (0, 28)));
+        assert!(whole([4, 2, 1, 1], [8, 4, 0, 0], (0, 32)));
     }
 
     #[test]

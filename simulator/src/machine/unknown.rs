@@ -73,6 +73,11 @@ fn mask(index: usize, first: usize, last: usize) -> u64 {
 /// memory, unless it is a vector instruction.
 pub(crate) fn step(pe: &mut Pe, step: &Step) -> Result<(), Fault> {
     let marks = pe.unknown.registers;
+    if marks == 0 && !matches!(step, Step::Load { .. } | Step::Store { .. }) {
+        // No register holds anything unknown, and none is going to.
+        pe.unknown.operand = false;
+        return Ok(());
+    }
     let has = |number: Number| is_set(marks, number.slot);
     let known =
         |numbers: &[Number], what: &str| if numbers.iter().any(|&n| has(n)) { Err(needed(what)) } else { Ok(()) };
