@@ -22,7 +22,7 @@ pub struct Claim {
     pub kind: ClaimKind,
     /// The PEs: a rectangle without gaps.
     pub region: Region,
-    /// Type of both operands.
+    /// Type of both operands, whose elements become f32 before they are multiplied.
     pub dtype: Dtype,
     /// Rows of a PE's tile of the result.
     pub rows: u32,

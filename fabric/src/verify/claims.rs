@@ -30,9 +30,6 @@ fn fault(claim: &Claim) -> Option<(&'static str, &'static str)> {
     if claim.region.step_x != 1 || claim.region.step_y != 1 {
         return Some(("its region has gaps", "give it the step 1x1"));
     }
-    if !claim.dtype.is_float() {
-        return Some(("its operands are integers", "claim products of floats only"));
-    }
     if claim.products() > MOST_PRODUCTS {
         return Some(("it has more than a million products", "use smaller batch dimensions"));
     }
@@ -134,7 +131,6 @@ place c at 0,0 size 2x1"
         assert!(found("", "").is_empty(), "{}", found("", ""));
         refused("inner 1", "inner 0", "one of its sizes is 0");
         refused("inner 1 block 1", "inner 1 block 0", "one of its sizes is 0");
-        refused("product f32", "product i32", "operands are integers");
         refused("\nclass", " batch 0 by 1, 1\nclass", "one of its sizes is 0");
         refused("\nclass", " batch 2000000 by 0, 0\nclass", "more than a million products");
     }

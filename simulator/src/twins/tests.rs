@@ -2,7 +2,7 @@
 
 use super::product::Group;
 use super::{place_in_group, sums::Column};
-use crate::machine::numerics::{multiply_add, sum};
+use crate::machine::numerics::{Element, multiply_add, sum};
 use proptest::prelude::*;
 use waferloom_fabric::{Claim, ClaimBatch, ClaimKind, ClaimOperand, Dtype, Region};
 
@@ -18,7 +18,7 @@ fn addresses(claim: &Claim) -> [i64; 3] {
 fn operand(memory: &[u8], at: i64, dtype: Dtype, element: u32) -> f32 {
     let start = at as usize + (element * dtype.bytes()) as usize;
     let bits = memory[start..start + dtype.bytes() as usize].iter().rev().fold(0, |bits, &b| bits << 8 | u32::from(b));
-    dtype.widen(bits).expect("a float")
+    Element::from_bits(bits, dtype).float()
 }
 
 /// The element of an operand that a PE at `place` of a line multiplies: the memory that holds it, and where.
@@ -53,7 +53,7 @@ fn product(claim: &Claim, memories: &Memories, x: u32, y: u32) -> Vec<f32> {
 fn claim() -> impl Strategy<Value = Claim> {
     let sizes = [1u32..4, 1u32..5, 1u32..9, 1u32..4];
     let batch = prop::collection::vec((1u32..3, any::<bool>(), any::<bool>()), 0..3);
-    let dtype = prop::sample::select(vec![Dtype::F32, Dtype::F16, Dtype::Bf16, Dtype::Cb16]);
+    let dtype = prop::sample::select(Dtype::ALL.to_vec());
     (1u16..4, 1u16..4, sizes, any::<(bool, bool, bool)>(), batch, dtype).prop_map(
         |(width, height, [rows, columns, inner, block], (left_split, right_split, inside), batch, dtype)| {
             let (mut left_matrices, mut right_matrices) = (1, 1);
@@ -97,7 +97,8 @@ fn memory(claim: &Claim) -> impl Strategy<Value = Vec<u8>> + use<> {
     (list(operands), list(results)).prop_map(move |(operands, results)| {
         let mut bytes = vec![0; start as usize];
         for x in operands {
-            bytes.extend(&dtype.narrow(x).expect("a float").to_le_bytes()[..dtype.bytes() as usize]);
+            let x = if dtype.is_float() { x } else { x * 1000.0 };
+            bytes.extend(&Element::Float(x).to_bits(dtype).to_le_bytes()[..dtype.bytes() as usize]);
         }
         bytes.extend(results.iter().flat_map(|x| x.to_le_bytes()));
         bytes
