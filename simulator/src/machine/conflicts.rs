@@ -81,6 +81,12 @@ impl Conflicts {
         Self { banks: Banks::new(machine), known: Vec::new() }
     }
 
+    /// Whether an element with a single read never waits.
+    #[inline]
+    pub(crate) fn single_reads_are_free(&self) -> bool {
+        self.banks.reads_per_cycle > 0
+    }
+
     /// What the reads of all elements of a nest wait. `nest`: its number, if its loops and steps are always the same.
     /// `spans`: the bytes that each of the vectors lies in.
     pub(crate) fn nest(
@@ -91,9 +97,6 @@ impl Conflicts {
         reads: &[Walk],
         spans: &[(i64, i64)],
     ) -> u64 {
-        if reads.len() < 2 && self.banks.reads_per_cycle > 0 {
-            return 0;
-        }
         let Some((nest, phases)) = nest.zip(self.banks.phases(reads, spans)) else {
             return self.banks.count(lens, lanes, reads);
         };

@@ -24,6 +24,8 @@ pub(crate) struct Nest {
     /// Its number among all nests of a program, from 1 on.
     id: u32,
     arity: usize,
+    /// Sources in memory.
+    reads: usize,
     operands: [Operand; OPERANDS],
     /// The shape, if it is always the same.
     shape: Option<Shape>,
@@ -91,7 +93,8 @@ impl Nest {
             Operand::Number(_, dtype) => (dtype, false),
         });
         let kernel = Kernel::of(op, target.dtype, &types[..arity])?;
-        let mut nest = Self { op, kernel, lanes: u64::from(lanes).max(1), id, arity, operands, shape: None };
+        let mut nest = Self { op, kernel, lanes: u64::from(lanes).max(1), id, arity, reads: 0, operands, shape: None };
+        nest.reads = nest.vectors().count() - 1;
         let constant = nest.vectors().all(|(_, vector)| {
             vector.dims.iter().all(|(len, stride)| len.constant().is_some() && stride.constant().is_some())
         });
@@ -259,6 +262,9 @@ impl Placed<'_> {
         }
         let busy =
             if self.nest.lanes == 1 { self.shape.elements } else { self.shape.elements.div_ceil(self.nest.lanes) };
+        if self.nest.reads < 2 && conflicts.single_reads_are_free() {
+            return (busy, 0);
+        }
         let mut reads = [Walk::default(); 3];
         let mut spans = [(0, 0); 3];
         let mut count = 0;

@@ -139,8 +139,6 @@ pub(crate) struct Pe {
     /// Cycles before this are in the counters.
     pub(crate) accounted: u64,
     pub(crate) activity: Activity,
-    /// The next cycle in which the PE is to be looked at; `u64::MAX` until something arrives.
-    pub(crate) wake: u64,
     /// End of the last cycle in which it did something.
     pub(crate) last: u64,
     /// Operator of the code at hand.

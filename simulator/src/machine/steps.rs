@@ -103,7 +103,8 @@ pub(crate) fn complete(pe: &mut Pe, then: Completion) {
 }
 
 /// A step that touches nothing but the PE itself: gives its cycles and the step after it. `None` for any other step.
-#[inline]
+#[expect(clippy::inline_always, reason = "most steps are such, and one of a few kinds")]
+#[inline(always)]
 pub(crate) fn local_step(
     machine: &Machine,
     pe: &mut Pe,

@@ -128,7 +128,7 @@ impl Stream<'_> {
         for i in 0..work.arity {
             if let Port::FabIn { queue, .. } = work.srcs[i] {
                 let queue = self.first_input[pe] as usize + usize::from(queue);
-                taken[i] = self.inputs[queue].take(count, &mut self.payloads);
+                self.inputs[queue].take_into(&mut taken[i], count, &mut self.payloads);
             }
             if let Some(run) = &taken[i] {
                 last_arrival = last_arrival.max(run.last);

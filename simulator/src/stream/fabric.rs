@@ -244,20 +244,26 @@ impl Stream<'_> {
         if input == NONE {
             return;
         }
-        let kept = if arriving.control != 0 {
-            self.shared.controls[arriving.control as usize - 1].task.is_some().then_some(*arriving)
-        } else if slot.filtered {
-            self.filter(node, arriving)
-        } else {
-            Some(*arriving)
-        };
-        let Some(kept) = kept else { return };
-        if kept.payload == arriving.payload {
-            self.payloads.share(kept.payload);
+        if arriving.control == 0 && !slot.filtered {
+            return self.deliver(router, input, arriving);
         }
-        self.inputs[input as usize].push(kept);
+        if arriving.control == 0 {
+            if let Some(kept) = self.filter(node, arriving) {
+                self.deliver(router, input, &kept);
+                self.payloads.release(kept.payload);
+            }
+        } else if self.shared.controls[arriving.control as usize - 1].task.is_some() {
+            self.deliver(router, input, arriving);
+        }
+    }
+
+    /// Puts a run into a PE's input queue.
+    #[inline]
+    fn deliver(&mut self, router: usize, input: u32, run: &Run) {
+        self.payloads.share(run.payload);
+        self.inputs[input as usize].push(*run);
         if self.listens[router] >> (input - self.first_input[router]) & 1 == 1 {
-            self.wake_pe(router, kept.first);
+            self.wake_pe(router, run.first);
         }
     }
 

@@ -87,7 +87,8 @@ struct Stream<'a> {
     /// PEs of which a thread waits for room on its way.
     lacks_room: Vec<bool>,
     calendar: Calendar,
-    /// The event of a router that counts; others are stale.
+    /// The event of a PE, and of a router, that counts; others are stale.
+    pe_wakes: Vec<u64>,
     router_wakes: Vec<u64>,
     source_wakes: Vec<u64>,
     now: u64,
@@ -188,6 +189,7 @@ impl<'a> Stream<'a> {
             threads_at_work: vec![0; pes],
             lacks_room: vec![false; pes],
             calendar: Calendar::new(),
+            pe_wakes: vec![u64::MAX; pes],
             router_wakes: vec![u64::MAX; pes],
             source_wakes: vec![u64::MAX; band.sources.len()],
             now: 0,
@@ -199,7 +201,6 @@ impl<'a> Stream<'a> {
             band,
         };
         for pe in 0..pes {
-            stream.band.pes[pe].wake = u64::MAX;
             if stream.band.pes[pe].class.is_some() {
                 stream.wake_pe(pe, 0);
             }
@@ -228,7 +229,7 @@ impl<'a> Stream<'a> {
         let mut handled = 0u64;
         while let Some((cycle, event)) = self.calendar.pop() {
             let wake = match event {
-                Event::Pe(pe) => &mut self.band.pes[pe as usize].wake,
+                Event::Pe(pe) => &mut self.pe_wakes[pe as usize],
                 Event::Router(router) => &mut self.router_wakes[router as usize],
                 Event::Source(source) => &mut self.source_wakes[source as usize],
             };

@@ -19,8 +19,8 @@ const MOST_STEPS: u32 = 4096;
 
 impl Stream<'_> {
     pub(super) fn wake_pe(&mut self, pe: usize, cycle: u64) {
-        if cycle < self.band.pes[pe].wake {
-            self.band.pes[pe].wake = cycle;
+        if cycle < self.pe_wakes[pe] {
+            self.pe_wakes[pe] = cycle;
             self.calendar.push(cycle, Event::Pe(pe as u32));
         }
     }

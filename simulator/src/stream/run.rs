@@ -131,19 +131,29 @@ impl Queue {
 
     /// Takes the first `count` wavelets of the head, or all that it has. Its payload is to be released.
     pub(super) fn take(&mut self, count: u64, payloads: &mut Payloads) -> Option<Run> {
-        let head = self.runs.front_mut()?;
-        let taken = if count < head.count {
-            let taken = head.head(count);
+        let mut taken = None;
+        self.take_into(&mut taken, count, payloads);
+        taken
+    }
+
+    /// The same into a place of the caller's: a run is long enough for its copy to cost something.
+    pub(super) fn take_into(&mut self, taken: &mut Option<Run>, count: u64, payloads: &mut Payloads) {
+        let Some(head) = self.runs.front_mut() else { return };
+        let run = if count < head.count {
+            let run = head.head(count);
             head.skip(count);
-            payloads.share(taken.payload);
-            taken
+            payloads.share(run.payload);
+            *taken = Some(run);
+            run
         } else {
-            self.runs.pop_front()?
+            let run = *head;
+            *taken = Some(run);
+            self.runs.pop_front();
+            run
         };
-        self.wavelets -= taken.count;
-        self.taken += taken.count;
-        self.controls -= u32::from(taken.control != 0);
-        Some(taken)
+        self.wavelets -= run.count;
+        self.taken += run.count;
+        self.controls -= u32::from(run.control != 0);
     }
 
     /// A thread is at taking so many of its wavelets until a cycle.

@@ -285,11 +285,12 @@ fn fast_floats(
         Port::FabOut { dtype: Dtype::F32, .. } => None,
         _ => return None,
     };
-    let in_memory: Vec<&Cursor> = work.srcs[..2].iter().filter_map(cursor).collect();
-    if in_memory.len() > 1 {
+    let mut in_memory = work.srcs[..2].iter().filter_map(cursor);
+    let (source, another) = (in_memory.next(), in_memory.next());
+    if another.is_some() {
         return None;
     }
-    if let (Some(target), [source]) = (&target, in_memory.as_slice()) {
+    if let (Some(target), Some(source)) = (&target, source) {
         // An element may read what an earlier one wrote, but not when each reads only what it writes itself.
         let source = row(source, count)?;
         if source != *target && source.start < target.end && target.start < source.end {
