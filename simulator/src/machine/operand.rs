@@ -90,7 +90,7 @@ pub(crate) struct Affine {
     offset: i32,
     /// Length and stride in elements of each dimension, the innermost first; 1 and 0 for those that it does not have.
     pub(crate) dims: [(Number, Number); 4],
-    rank: u8,
+    pub(crate) rank: u8,
 }
 
 impl Affine {
