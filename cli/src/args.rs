@@ -87,6 +87,9 @@ pub(crate) enum Command {
     /// Run one distributed kernel alone, or sweep its parameters
     #[command(after_help = KERNEL_EXAMPLES)]
     Kernel(KernelArgs),
+    /// Search the tunables of a kernel, or of the planner for a model (needs the Python package)
+    #[command(disable_help_flag = true)]
+    Tune(TuneArgs),
     /// Hold the simulator against published measurements and models
     #[command(after_help = VALIDATE_EXAMPLES)]
     Validate(ValidateArgs),
@@ -203,6 +206,14 @@ pub(crate) struct KernelArgs {
     /// Print the result as JSON on stdout, and nothing else there
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Options of `tune`.
+#[derive(Debug, Args)]
+pub(crate) struct TuneArgs {
+    /// What the Python package takes; --help shows it
+    #[arg(value_name = "ARGS", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) rest: Vec<std::ffi::OsString>,
 }
 
 /// Options of `validate`.

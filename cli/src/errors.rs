@@ -3,9 +3,7 @@
 use miette::{Diagnostic, MietteHandlerOpts};
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
-use std::sync::Mutex;
-use waferloom_compiler::CompileError;
-use waferloom_fabric::{FileError, MachineError};
+use waferloom_fabric::FileError;
 use waferloom_models::{ImportError, NpzError};
 use waferloom_simulator::SimulateError;
 
@@ -59,29 +57,6 @@ impl Error {
         let help = "this is a bug in waferloom: please report it with the command and its files";
         Self { message: message.into(), help: Some(help.into()), exit: Exit::Bug }
     }
-
-    /// The error for the panic that [`catch_panics`] has seen last.
-    pub(crate) fn panicked() -> Self {
-        let seen = LAST_PANIC.lock().ok().and_then(|mut last| last.take());
-        Self::bug(format!("internal error: {}", seen.unwrap_or_else(|| "unknown".into())))
-    }
-}
-
-static LAST_PANIC: Mutex<Option<String>> = Mutex::new(None);
-
-/// Keeps the message of a panic for [`Error::panicked`] instead of printing it: readers of foreign formats may panic on
-/// malformed files, which the importer catches and reports as what it is.
-pub(crate) fn catch_panics() {
-    std::panic::set_hook(Box::new(|info| {
-        tracing::debug!("{info}");
-        let message = info.to_string().replace('\n', " ");
-        // Whoever waits for a thread that panicked panics as well; the thread's own message says more.
-        if !message.contains("a scoped thread panicked")
-            && let Ok(mut last) = LAST_PANIC.lock()
-        {
-            *last = Some(message);
-        }
-    }));
 }
 
 /// Prints an error to stderr: with colours and symbols on a terminal, plain and without line breaks elsewhere.
@@ -97,14 +72,20 @@ pub(crate) fn show(error: Error) {
     let _ = writeln!(std::io::stderr(), "{}", report.trim_end());
 }
 
-impl From<ImportError> for Error {
-    fn from(error: ImportError) -> Self {
-        match &error {
-            ImportError::OpenDimensions { .. } => Self::new(
-                error.to_string(),
+impl From<waferloom_driver::Error> for Error {
+    fn from(error: waferloom_driver::Error) -> Self {
+        use waferloom_driver::Error as Driver;
+        let message = error.to_string();
+        match error {
+            Driver::Input { message, help } => Self::new(message, help),
+            Driver::Bug { message } => Self::bug(message),
+            Driver::Simulate(error) => error.into(),
+            Driver::Model(ImportError::OpenDimensions { .. }) => Self::new(
+                message,
                 "--inputs takes the shapes from the tensors; else give --shape input_ids=4x64, or --dim NAME=N for each symbol",
             ),
-            _ => Self::input(error.to_string()),
+            Driver::Invalid { .. } => Self::new(message, "correct the program, or compile it again"),
+            Driver::Model(_) | Driver::Compile(_) | Driver::File(_) | Driver::Kernel(_) => Self::input(message),
         }
     }
 }
@@ -115,20 +96,8 @@ impl From<NpzError> for Error {
     }
 }
 
-impl From<MachineError> for Error {
-    fn from(error: MachineError) -> Self {
-        Self::new(error.to_string(), "fabric/machines/wse2.ron shows every field of a machine file")
-    }
-}
-
 impl From<FileError> for Error {
     fn from(error: FileError) -> Self {
-        Self::input(error.to_string())
-    }
-}
-
-impl From<CompileError> for Error {
-    fn from(error: CompileError) -> Self {
         Self::input(error.to_string())
     }
 }

@@ -1,4 +1,4 @@
-//! From a model to a program, and from a program to what its runs gave.
+//! From a program to what its runs gave.
 
 use crate::args::EngineArgs;
 use crate::errors::{Error, Exit};
@@ -7,32 +7,10 @@ use crate::progress::Progress;
 use crate::tensors::concatenate;
 use std::path::Path;
 use std::time::Instant;
-use waferloom_compiler::{Options, Plan, prepare};
 use waferloom_fabric::{HostTensor, PortKind, Program};
-use waferloom_models::{Graph, Tensor};
+use waferloom_models::Tensor;
 use waferloom_simulator::report::HostSeconds;
 use waferloom_simulator::{Claims, SimulateError, Totals, simulate};
-
-/// Compiles a graph; the seconds go into `clock`.
-pub(crate) fn compile(
-    graph: &Graph,
-    options: &Options,
-    clock: &mut HostSeconds,
-    progress: &Progress,
-) -> Result<(Plan, Program), Error> {
-    progress.say(format!("planning {}", graph.name));
-    let start = Instant::now();
-    let graph = prepare(graph)?;
-    let (plan, program) = waferloom_compiler::compile(&graph, options)?;
-    clock.compile = start.elapsed().as_secs_f64();
-    tracing::info!("planned {} steps in {} stages", plan.steps().count(), plan.stages.len());
-    let findings = waferloom_fabric::verify(&program);
-    if findings.has_errors() {
-        return Err(Error::bug(format!("the compiler made a program that is not valid:\n{findings}")));
-    }
-    tracing::info!("made {} classes, {} routes in {:.2} s", program.classes.len(), program.routes.len(), clock.compile);
-    Ok((plan, program))
-}
 
 /// What all runs of a program gave.
 #[derive(Debug)]

@@ -2,10 +2,10 @@
 
 use crate::errors::Error;
 use crate::inputs::Work;
-use crate::load;
 use crate::summary::{grouped, short};
 use crate::tensors::to_host;
 use std::path::Path;
+use waferloom_driver::load::check_file;
 use waferloom_models::fasta::{Window, Windows, windows};
 use waferloom_models::{Graph, KmerTokenizer, TokenModel};
 use waferloom_simulator::report::{SequenceReport, WindowReport};
@@ -17,7 +17,7 @@ const MOST_NAME: usize = 12;
 
 /// The first `count` windows with known words, in batches of the model's size; one batch when no number is given.
 pub(crate) fn work(path: &Path, graph: &Graph, count: Option<usize>) -> Result<Work, Error> {
-    load::check_file(path)?;
+    check_file(path)?;
     let model = TokenModel::of(graph).map_err(|e| Error::input(e.to_string()))?;
     let Some(vocabulary) = model.vocabulary else {
         return Err(Error::new(

@@ -6,6 +6,8 @@ use crate::tensors::to_host;
 use crate::{fasta, load};
 use std::collections::BTreeMap;
 use std::path::Path;
+use waferloom_driver::facts;
+use waferloom_driver::load::check_file;
 use waferloom_fabric::HostTensor;
 use waferloom_models::graph::{ElementType, TensorType};
 use waferloom_models::{Graph, Model, Tensor, TensorData, read_npz};
@@ -34,26 +36,15 @@ pub(crate) struct Work {
 impl Work {
     /// One run.
     pub(crate) fn single(inputs: Tensors<HostTensor>) -> Self {
-        let first = inputs.values().next();
-        // A single list is one item, not as many as it has elements.
-        let batch = first.filter(|tensor| tensor.shape.len() > 1).map_or(1, |tensor| tensor.shape[0]);
-        let unit = first.map_or("runs", |tensor| unit(tensor));
+        let first = inputs.values().next().map(HostTensor::view);
+        let (batch, unit) = (facts::items(first), facts::unit(first));
         Self { batch, items: batch, unit: unit.into(), notes: Vec::new(), sequence: None, batches: vec![inputs] }
-    }
-}
-
-/// Images have channels, rows and columns; whole numbers are tokens.
-fn unit(tensor: &HostTensor) -> &'static str {
-    match (tensor.shape.len(), &tensor.data) {
-        (4, waferloom_fabric::HostData::F32(_)) => "images",
-        (_, waferloom_fabric::HostData::I64(_)) => "sequences",
-        _ => "items",
     }
 }
 
 /// Imports the model of the arguments with what it is to be run on.
 pub(crate) fn model_and_work(args: &ModelArgs) -> Result<(Model, Work), Error> {
-    load::check_file(&args.model)?;
+    check_file(&args.model)?;
     let tensors = args.inputs.as_deref().map(read).transpose()?;
     let model = load::model(&args.model, &args.sizes, tensors.as_ref())?;
     if let Some(path) = &args.fasta {
@@ -77,7 +68,7 @@ pub(crate) fn model_and_work(args: &ModelArgs) -> Result<(Model, Work), Error> {
 
 /// Reads an npz file.
 pub(crate) fn read(path: &Path) -> Result<Tensors<Tensor>, Error> {
-    load::check_file(path)?;
+    check_file(path)?;
     Ok(read_npz(path)?)
 }
 
@@ -92,12 +83,7 @@ pub(crate) fn list(graph: &Graph) -> String {
 
 /// `int64 [2, 32]`.
 pub(crate) fn type_name(of: &TensorType) -> String {
-    let element = match of.element {
-        ElementType::Float => "float32",
-        ElementType::Int => "int64",
-        ElementType::Bool => "bool",
-    };
-    format!("{element} {:?}", of.shape)
+    format!("{} {:?}", of.element.name(), of.shape)
 }
 
 /// Holds the tensors of a file against the model's inputs.

@@ -6,10 +6,9 @@ use crate::errors::{Error, Exit};
 use crate::execute;
 use crate::inputs::{Tensors, Work};
 use crate::progress::Progress;
-use crate::tensors::{self, Spec};
 use crate::{summary, write};
 use std::path::Path;
-use waferloom_fabric::Program;
+use waferloom_fabric::{Program, TensorSpec};
 use waferloom_models::{Tensor, write_npz};
 use waferloom_simulator::report::HostSeconds;
 use waferloom_simulator::{Facts, Report};
@@ -60,7 +59,7 @@ impl Finished {
 impl Job<'_> {
     /// Runs the program once a batch, and compares.
     pub(crate) fn run(&self, work: &Work, mut clock: HostSeconds, progress: &Progress) -> Result<Finished, Error> {
-        let shapes: Vec<_> = tensors::outputs(self.program).into_iter().map(|o| joined_shape(o, work)).collect();
+        let shapes: Vec<_> = self.program.outputs().into_iter().map(|o| joined_shape(o, work)).collect();
         // Before the simulation: nobody wants to wait minutes for the news of a wrong file.
         let expected = self.expect.map(|path| compare::read_expected(path, &shapes)).transpose()?.unwrap_or_default();
         let (unit, mut notes) = (work.unit.clone(), work.notes.clone());
@@ -101,7 +100,7 @@ impl Job<'_> {
 }
 
 /// The shape of an output when the runs of all batches are side by side on axis 0.
-fn joined_shape(output: Spec, work: &Work) -> (String, Vec<usize>) {
+fn joined_shape(output: TensorSpec, work: &Work) -> (String, Vec<usize>) {
     let (count, mut shape) = (work.batches.len(), output.shape);
     if count > 1 {
         match shape.first_mut() {

@@ -1,7 +1,7 @@
 //! The `waferloom` binary: compiles models onto a wafer-scale mesh, runs them in the simulator, and says how it went.
 //!
-//! One file a command in [`commands`]. What they share: [`load`], [`inputs`] and [`fasta`] read, [`execute`] compiles and simulates,
-//! [`compare`] holds outputs against expected ones, [`job`] does all of it from a program on, [`measure`] runs kernels on their own, [`summary`] and [`mod@write`] say
+//! One file a command in [`commands`]. What they share: [`load`], [`inputs`] and [`fasta`] read, [`execute`] simulates,
+//! [`compare`] holds outputs against expected ones, [`job`] does all of it from a program on, [`summary`] and [`mod@write`] say
 //! and store what came out.
 
 mod args;
@@ -13,7 +13,6 @@ mod fasta;
 mod inputs;
 mod job;
 mod load;
-mod measure;
 mod progress;
 mod summary;
 mod tensors;
@@ -23,15 +22,13 @@ use args::{Cli, Command};
 use clap::Parser as _;
 use errors::{Error, Exit};
 use std::io::IsTerminal as _;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
+use waferloom_driver::panics;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     start_log(&cli);
-    errors::catch_panics();
-    let result = catch_unwind(AssertUnwindSafe(|| run(&cli))).unwrap_or_else(|_| Err(Error::panicked()));
-    match result {
+    match panics::guarded(|| run(&cli)) {
         Ok(exit) => exit.into(),
         Err(error) => {
             let exit = error.exit;
@@ -49,6 +46,7 @@ fn run(cli: &Cli) -> Result<Exit, Error> {
         Command::Simulate(args) => commands::simulate::run(args, quiet),
         Command::Verify(args) => commands::verify::run(args, quiet),
         Command::Kernel(args) => commands::kernel::run(args, quiet),
+        Command::Tune(args) => commands::tune::run(args),
         Command::Validate(args) => commands::validate::run(args, quiet),
         Command::Inspect(args) => commands::inspect::run(args),
     }

@@ -1,7 +1,7 @@
 //! Tensors of models and tensors of programs: the same thing in two crates that do not know each other.
 
 use std::collections::BTreeMap;
-use waferloom_fabric::{Dtype, HostData, HostTensor, PortKind, Program};
+use waferloom_fabric::{HostData, HostTensor};
 use waferloom_models::{Tensor, TensorData};
 
 /// For the simulator.
@@ -20,37 +20,6 @@ pub(crate) fn from_host(tensor: HostTensor) -> Tensor {
         HostData::I64(values) => TensorData::I64(values),
     };
     Tensor { shape: tensor.shape, data }
-}
-
-/// Name, shape and type of a tensor that a program takes or gives.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Spec {
-    /// Its name.
-    pub(crate) name: String,
-    /// Its shape.
-    pub(crate) shape: Vec<usize>,
-    /// Its type on the mesh.
-    pub(crate) dtype: Dtype,
-}
-
-/// What a program takes.
-pub(crate) fn inputs(program: &Program) -> Vec<Spec> {
-    ports(program, PortKind::Input).collect()
-}
-
-/// What a program gives.
-pub(crate) fn outputs(program: &Program) -> Vec<Spec> {
-    let read = program.readbacks.iter().map(|r| spec(&r.name, &r.distribution.shape, r.dtype));
-    ports(program, PortKind::Output).chain(read).collect()
-}
-
-fn ports(program: &Program, kind: PortKind) -> impl Iterator<Item = Spec> {
-    let ports = program.ports.iter().filter(move |p| p.kind == kind);
-    ports.map(|p| spec(&p.name, &p.distribution.shape, p.dtype))
-}
-
-fn spec(name: &str, shape: &[u32], dtype: Dtype) -> Spec {
-    Spec { name: name.into(), shape: shape.iter().map(|&n| n as usize).collect(), dtype }
 }
 
 /// The outputs of several runs side by side on axis 0, cut to `keep` rows where `batch` of them came from each run.

@@ -2,8 +2,10 @@
 
 mod print;
 mod step;
+mod tunables;
 
 pub use step::{Algorithm, Elementwise, KernelChoice, Source, Step, StepKind};
+pub use tunables::Tunable;
 
 use crate::overrides::{Overrides, ProductOverride, StageOverride};
 use serde::{Deserialize, Serialize};

@@ -13,6 +13,7 @@ mod float;
 pub mod geometry;
 pub mod machine;
 pub mod program;
+mod spec;
 pub mod tensor;
 pub mod text;
 pub mod verify;
@@ -30,6 +31,7 @@ pub use program::{
     Buffer, BufferKind, Class, Color, ColorRef, ColorRoute, Constant, Fifo, Filter, Operator, Param, ParamValues,
     Payload, Placement, Port, PortKind, Position, Program, QueueBinding, Readback,
 };
-pub use tensor::{Distribution, Dtype, HostData, HostTensor, Split};
+pub use spec::TensorSpec;
+pub use tensor::{Distribution, Dtype, HostData, HostSlice, HostTensor, HostView, Split};
 pub use text::TextError;
 pub use verify::{Finding, Findings, verify};

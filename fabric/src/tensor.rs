@@ -240,7 +240,53 @@ pub struct HostTensor {
     pub data: HostData,
 }
 
+/// Elements of a tensor that somebody else owns.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum HostSlice<'a> {
+    /// 32-bit floats.
+    F32(&'a [f32]),
+    /// 64-bit integers; booleans are 0 and 1.
+    I64(&'a [i64]),
+}
+
+/// A [`HostTensor`] that somebody else owns, so that large inputs need no copy.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HostView<'a> {
+    /// Shape; empty for a scalar.
+    pub shape: &'a [usize],
+    /// As many elements as the shape says.
+    pub data: HostSlice<'a>,
+}
+
+impl HostView<'_> {
+    /// The name of the element type, as users know it.
+    pub fn dtype_name(&self) -> &'static str {
+        match self.data {
+            HostSlice::F32(_) => "float32",
+            HostSlice::I64(_) => "int64",
+        }
+    }
+
+    /// The tensor so many times, with a leading dimension of that size.
+    pub fn repeated(&self, times: usize) -> HostTensor {
+        let data = match self.data {
+            HostSlice::F32(values) => HostData::F32(values.repeat(times)),
+            HostSlice::I64(values) => HostData::I64(values.repeat(times)),
+        };
+        HostTensor { shape: [&[times], self.shape].concat(), data }
+    }
+}
+
 impl HostTensor {
+    /// The tensor without its ownership.
+    pub fn view(&self) -> HostView<'_> {
+        let data = match &self.data {
+            HostData::F32(values) => HostSlice::F32(values),
+            HostData::I64(values) => HostSlice::I64(values),
+        };
+        HostView { shape: &self.shape, data }
+    }
+
     /// A tensor of floats.
     pub fn f32(shape: &[usize], data: Vec<f32>) -> Self {
         debug_assert_eq!(shape.iter().product::<usize>(), data.len());
@@ -294,14 +340,6 @@ impl HostTensor {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-
-    /// The name of the element type, as users know it.
-    pub fn dtype_name(&self) -> &'static str {
-        match self.data {
-            HostData::F32(_) => "float32",
-            HostData::I64(_) => "int64",
-        }
-    }
 }
 
 #[cfg(test)]
@@ -346,6 +384,7 @@ mod tests {
         let stacked = HostTensor::stack(&[&parts[0], &parts[1]]).expect("alike");
         assert_eq!(stacked, HostTensor::f32(&[2, 2], vec![1.0, 2.0, 3.0, 4.0]));
         assert_eq!(stacked.unstack(), parts);
+        assert_eq!(parts[1].view().repeated(2), HostTensor::f32(&[2, 2], vec![3.0, 4.0, 3.0, 4.0]));
         assert_eq!(HostTensor::stack(&[&parts[0], &HostTensor::f32(&[1], vec![0.0])]), None);
         assert_eq!(HostTensor::stack(&[&parts[0], &HostTensor::i64(&[2], vec![0, 0])]), None);
     }

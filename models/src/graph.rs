@@ -16,6 +16,17 @@ pub enum ElementType {
     Bool,
 }
 
+impl ElementType {
+    /// The name of the host's type, as users know it.
+    pub fn name(self) -> &'static str {
+        match self {
+            ElementType::Float => "float32",
+            ElementType::Int => "int64",
+            ElementType::Bool => "bool",
+        }
+    }
+}
+
 /// Shape and element type of a tensor.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TensorType {

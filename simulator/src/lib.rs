@@ -13,7 +13,7 @@ pub use report::{Facts, Report, Totals};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
-use waferloom_fabric::{Findings, HostTensor, Program, verify};
+use waferloom_fabric::{Findings, HostTensor, HostView, Program, verify};
 
 /// What moves the wavelets. The outputs are the same bits, unless the program is a race: its result depends on which of two
 /// streams arrives first.
@@ -69,6 +69,16 @@ pub struct Options<'a> {
     pub progress: Option<&'a (dyn Fn(Progress) + Sync)>,
     /// Stop with an error soon after this becomes true.
     pub cancel: Option<&'a AtomicBool>,
+}
+
+/// The tensors that a run takes, by name; somebody else owns them.
+#[derive(Clone, Debug, Default)]
+pub struct Inputs<'a>(pub BTreeMap<&'a str, HostView<'a>>);
+
+impl<'a> From<&'a BTreeMap<String, HostTensor>> for Inputs<'a> {
+    fn from(tensors: &'a BTreeMap<String, HostTensor>) -> Self {
+        Self(tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.view())).collect())
+    }
 }
 
 /// How far a run has come.
@@ -221,9 +231,9 @@ pub enum SimulateError {
 ///
 /// # Errors
 /// See [`SimulateError`]. No program makes this panic.
-pub fn simulate(
+pub fn simulate<'a>(
     program: &Program,
-    inputs: &BTreeMap<String, HostTensor>,
+    inputs: impl Into<Inputs<'a>>,
     options: &Options<'_>,
 ) -> Result<Run, SimulateError> {
     let Findings { errors, warnings, omitted } = verify(program);
@@ -234,11 +244,12 @@ pub fn simulate(
     for warning in warnings {
         tracing::info!("{warning}");
     }
+    let inputs = inputs.into();
     match options.engine {
-        Engine::Wavelet => wavelet::run(program, inputs, options),
+        Engine::Wavelet => wavelet::run(program, &inputs, options),
         Engine::Stream if options.claims == Claims::Check && !options.timing_only => {
-            twins::check::both(program, inputs, options)
+            twins::check::both(program, &inputs, options)
         }
-        Engine::Stream => stream::run(program, inputs, options),
+        Engine::Stream => stream::run(program, &inputs, options),
     }
 }

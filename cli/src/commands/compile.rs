@@ -4,7 +4,7 @@ use super::run::explain;
 use crate::args::CompileArgs;
 use crate::errors::{Error, Exit};
 use crate::progress::Progress;
-use crate::{execute, inputs, load, summary, write};
+use crate::{inputs, load, summary, write};
 use std::path::Path;
 use std::time::Instant;
 use waferloom_fabric::write_program;
@@ -26,12 +26,15 @@ pub(crate) fn run(args: &CompileArgs, quiet: bool) -> Result<Exit, Error> {
         load::model(&args.model.model, &args.model.sizes, None)?
     };
     clock.import = start.elapsed().as_secs_f64();
-    let (plan, program) = execute::compile(&model.graph, &options, &mut clock, &progress)?;
+    progress.say(format!("planning {}", model.graph.name));
+    let compiled = waferloom_driver::compile(&model.graph, &options)?;
+    clock.compile = compiled.seconds;
+    let program = compiled.program;
     progress.say(format!("writing {}", args.output.display()));
     write_program(&args.output, &program)?;
     drop(progress);
     if args.explain {
-        explain(&plan, args.json)?;
+        explain(&compiled.plan, args.json)?;
     }
     // A report of no run holds what is known before one: memory, operators.
     let facts = Facts {

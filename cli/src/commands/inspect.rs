@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::Path;
+use waferloom_driver::load::check_file;
 use waferloom_models::Graph;
 use waferloom_models::graph::{ConstantData, Op};
 
@@ -15,9 +16,9 @@ const COMPACT: &[u8] = b"\x89WLOOM";
 
 /// Runs the command.
 pub(crate) fn run(args: &InspectArgs) -> Result<Exit, Error> {
-    load::check_file(&args.file)?;
+    check_file(&args.file)?;
     let text = if is_program(&args.file) {
-        waferloom_fabric::text::print(&load::program(&args.file)?)
+        waferloom_fabric::text::print(&waferloom_driver::load::program(&args.file)?)
     } else {
         summary(&load::model(&args.file, &args.sizes, None)?.graph)
     };

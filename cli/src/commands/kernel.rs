@@ -4,9 +4,9 @@ pub(crate) mod sweep;
 
 use crate::args::KernelArgs;
 use crate::errors::{Error, Exit};
-use crate::measure::{Measurement, measure};
 use crate::progress::Progress;
-use crate::{load, summary, write};
+use crate::{summary, write};
+use waferloom_driver::{Measurement, measure};
 use waferloom_fabric::Machine;
 use waferloom_kernels::catalog::{Kernel, all, find};
 
@@ -23,7 +23,7 @@ pub(crate) fn run(args: &KernelArgs, quiet: bool) -> Result<Exit, Error> {
         let known: Vec<&str> = all().iter().map(|k| k.name).collect();
         return Err(Error::new(format!("there is no kernel `{name}`"), format!("give one of {}", known.join(", "))));
     };
-    let machine = load::machine(&args.machine)?;
+    let machine = waferloom_driver::load::machine(&args.machine)?;
     let progress = Progress::new(quiet);
     if !args.sweep.is_empty() {
         return sweep::run(args, kernel, &machine, &progress);
@@ -53,5 +53,5 @@ fn one(
         progress.say(format!("simulating {}, cycle {}", kernel.name, summary::grouped(p.cycle)));
     };
     let options = crate::execute::options(&args.engine, None, &say)?;
-    measure(kernel, settings, machine, &options)
+    Ok(measure(kernel, settings, machine, &options)?)
 }

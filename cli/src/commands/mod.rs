@@ -5,5 +5,6 @@ pub(crate) mod inspect;
 pub(crate) mod kernel;
 pub(crate) mod run;
 pub(crate) mod simulate;
+pub(crate) mod tune;
 pub(crate) mod validate;
 pub(crate) mod verify;

@@ -21,10 +21,13 @@ pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<Exit, Error> {
     let (start, mut clock) = (Instant::now(), HostSeconds::default());
     let (model, mut work) = inputs::model_and_work(&args.model)?;
     clock.import = start.elapsed().as_secs_f64();
-    let (plan, program) = execute::compile(&model.graph, &options, &mut clock, &progress)?;
+    progress.say(format!("planning {}", model.graph.name));
+    let compiled = waferloom_driver::compile(&model.graph, &options)?;
+    clock.compile = compiled.seconds;
+    let program = compiled.program;
     execute::keep_used_inputs(&program, &mut work);
     if args.explain {
-        explain(&plan, args.output.json)?;
+        explain(&compiled.plan, args.output.json)?;
     }
     let job = Job {
         program: &program,

@@ -5,11 +5,11 @@ use crate::errors::{Error, Exit};
 use crate::inputs::{self, Work};
 use crate::job::{self, Job};
 use crate::progress::Progress;
-use crate::tensors::{self, Spec, to_host};
-use crate::{load, write};
-use std::path::Path;
+use crate::tensors::to_host;
+use crate::write;
 use std::time::Instant;
-use waferloom_fabric::{Dtype, HostTensor, Program};
+use waferloom_driver::{facts, load};
+use waferloom_fabric::{HostTensor, Program, TensorSpec};
 use waferloom_simulator::report::HostSeconds;
 
 /// Runs the command.
@@ -20,13 +20,13 @@ pub(crate) fn run(args: &SimulateArgs, quiet: bool) -> Result<Exit, Error> {
     progress.say(format!("reading {}", args.program.display()));
     let (start, mut clock) = (Instant::now(), HostSeconds::default());
     let program = load::program(&args.program)?;
-    check(&args.program, &program)?;
+    load::check_program(&program, &args.program.display().to_string())?;
     let work = work(args, &program)?;
     clock.import = start.elapsed().as_secs_f64();
     let job = Job {
         program: &program,
         name: program.name.clone(),
-        dtype: dtype(&program),
+        dtype: facts::precision(&program),
         base_dir: args.program.parent(),
         engine: &args.engine,
         expect: args.expect.as_deref(),
@@ -38,31 +38,14 @@ pub(crate) fn run(args: &SimulateArgs, quiet: bool) -> Result<Exit, Error> {
     job::publish(&finished, &program, &args.output)
 }
 
-/// Refuses what cannot run, and warns of what may not do what was meant.
-fn check(path: &Path, program: &Program) -> Result<(), Error> {
-    let findings = waferloom_fabric::verify(program);
-    for warning in &findings.warnings {
-        tracing::warn!("{}: {warning}", path.display());
-    }
-    if findings.has_errors() {
-        let errors: Vec<String> = findings.errors.iter().map(|e| format!("  {e}")).collect();
-        return Err(Error::new(
-            format!("{}: the program is not valid\n{}", path.display(), errors.join("\n")),
-            "correct the program, or compile it again",
-        ));
-    }
-    Ok(())
-}
-
 fn work(args: &SimulateArgs, program: &Program) -> Result<Work, Error> {
-    let takes = tensors::inputs(program);
+    let takes = program.inputs();
     let Some(path) = &args.inputs else {
         if takes.is_empty() {
             return Ok(Work::single(inputs::Tensors::new()));
         }
-        let element = |dtype: Dtype| if dtype.is_float() { "float32" } else { "int64" };
         let lines: Vec<String> =
-            takes.iter().map(|t| format!("  {}: {} {:?}", t.name, element(t.dtype), t.shape)).collect();
+            takes.iter().map(|t| format!("  {}: {} {:?}", t.name, t.host_dtype(), t.shape)).collect();
         return Err(Error::new(
             format!("{}: no inputs were given; the program takes\n{}", args.program.display(), lines.join("\n")),
             "give --inputs F.npz, written by numpy.savez(\"F.npz\", NAME=ARRAY, ...)",
@@ -73,8 +56,8 @@ fn work(args: &SimulateArgs, program: &Program) -> Result<Work, Error> {
 }
 
 /// The items of a program with several: those along the leading dimension of the tensors, or a single one that is repeated.
-fn one_by_one(tensors: inputs::Tensors<HostTensor>, takes: &[Spec], items: u32) -> Work {
-    let stacked = |spec: &Spec| {
+fn one_by_one(tensors: inputs::Tensors<HostTensor>, takes: &[TensorSpec], items: u32) -> Work {
+    let stacked = |spec: &TensorSpec| {
         let shape = [&[items as usize], spec.shape.as_slice()].concat();
         tensors.get(&spec.name).is_some_and(|tensor| tensor.shape == shape)
     };
@@ -89,14 +72,4 @@ fn one_by_one(tensors: inputs::Tensors<HostTensor>, takes: &[Spec], items: u32) 
     }
     let one = Work::single(batches[0].clone());
     Work { items: one.items * batches.len(), batches, ..one }
-}
-
-/// The precision, as far as a program shows it: the 16-bit formats of its floating-point tensors, or else single.
-fn dtype(program: &Program) -> String {
-    let ports = program.ports.iter().map(|p| p.dtype);
-    let all = ports.chain(program.constants.iter().map(|c| c.dtype)).chain(program.readbacks.iter().map(|r| r.dtype));
-    let used: Vec<Dtype> = all.collect();
-    let half = |dtype: &&Dtype| dtype.is_float() && dtype.bytes() == 2 && used.contains(dtype);
-    let names: Vec<&str> = Dtype::ALL.iter().filter(half).map(|dtype| dtype.name()).collect();
-    if names.is_empty() { Dtype::F32.name().into() } else { names.join("+") }
 }

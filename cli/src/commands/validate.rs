@@ -10,10 +10,10 @@ mod model;
 
 use crate::args::ValidateArgs;
 use crate::errors::{Error, Exit};
-use crate::measure::{Measurement, measure};
 use crate::progress::Progress;
 use crate::{summary, write};
 use serde::{Deserialize, Serialize};
+use waferloom_driver::{Measurement, measure};
 use waferloom_fabric::Machine;
 use waferloom_kernels::catalog::find;
 use waferloom_simulator::Options;
@@ -134,5 +134,5 @@ fn cycles(machine: &Machine, kernel: &str, settings: &[(&str, String)]) -> Resul
     let kernel = find(kernel).ok_or_else(|| Error::bug(format!("there is no kernel `{kernel}`")))?;
     let settings: Vec<(String, String)> =
         settings.iter().map(|(name, value)| ((*name).to_string(), value.clone())).collect();
-    measure(kernel, &settings, machine, &Options::default())
+    Ok(measure(kernel, &settings, machine, &Options::default())?)
 }

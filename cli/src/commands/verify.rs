@@ -11,11 +11,14 @@ use waferloom_simulator::report::HostSeconds;
 pub(crate) fn run(args: &VerifyArgs, quiet: bool) -> Result<Exit, Error> {
     let progress = Progress::new(quiet);
     let options = load::target(&args.target)?;
-    load::check_file(&args.expect)?;
+    waferloom_driver::load::check_file(&args.expect)?;
     progress.say(format!("reading {}", args.model.model.display()));
     let (model, mut work) = inputs::model_and_work(&args.model)?;
     let mut clock = HostSeconds::default();
-    let (_, program) = execute::compile(&model.graph, &options, &mut clock, &progress)?;
+    progress.say(format!("planning {}", model.graph.name));
+    let compiled = waferloom_driver::compile(&model.graph, &options)?;
+    clock.compile = compiled.seconds;
+    let program = compiled.program;
     execute::keep_used_inputs(&program, &mut work);
     let job = Job {
         program: &program,

@@ -4,8 +4,8 @@ use super::numbers::{duration, percent, short};
 use super::table::{Align, table};
 use super::{grouped, line, resources, times, wrapped};
 use crate::commands::kernel::sweep::Point;
-use crate::measure::Measurement;
 use std::fmt::Write as _;
+use waferloom_driver::Measurement;
 use waferloom_fabric::Machine;
 use waferloom_kernels::catalog::{Kernel, Kind};
 

@@ -14,8 +14,8 @@ pub(super) const KERNEL: Kernel = Kernel {
     summary: "softmax(q k^T / sqrt(width)) v for each head, block by block with a running maximum and sum (T. Dao et al., \
               FlashAttention, 2022). Tokens are dealt to the columns of the grid, heads to its rows.",
     parameters: &[
-        Parameter::integer("p", "4", (1, 65535), "PEs in a row, among which tokens are dealt"),
-        Parameter::integer("q", "2", (1, 65535), "rows of PEs, among which heads are dealt"),
+        Parameter::integer("p", "4", (1, 65535), "PEs in a row, among which tokens are dealt").tunable(),
+        Parameter::integer("q", "2", (1, 65535), "rows of PEs, among which heads are dealt").tunable(),
         Parameter::integer("heads", "4", (1, 65535), "heads"),
         Parameter::integer("tokens", "64", (1, 1 << 20), "tokens"),
         Parameter::integer("width", "16", (1, 65535), "elements of a query, a key and a value"),

@@ -22,7 +22,7 @@ pub(super) const CONV1D: Kernel = Kernel {
     name: "conv1d",
     summary: "Convolution along a sequence, stride 1, zeros around it: neighbours exchange edges, each PE adds shifted blocks.",
     parameters: &[
-        Parameter::integer("p", "8", (1, 65535), "PEs in the row"),
+        Parameter::integer("p", "8", (1, 65535), "PEs in the row").tunable(),
         Parameter::integer("length", "128", (1, 1 << 20), "positions of the sequence"),
         INPUTS,
         OUTPUTS,
@@ -36,8 +36,8 @@ pub(super) const CONV2D: Kernel = Kernel {
     name: "conv2d",
     summary: "Convolution of an image, stride 1, zeros around it: neighbours exchange edges, each PE adds shifted blocks.",
     parameters: &[
-        Parameter::integer("p", "4", (1, 65535), "PEs in a row"),
-        Parameter::integer("rows", "4", (1, 65535), "rows of PEs"),
+        Parameter::integer("p", "4", (1, 65535), "PEs in a row").tunable(),
+        Parameter::integer("rows", "4", (1, 65535), "rows of PEs").tunable(),
         Parameter::integer("h", "32", (1, 65535), "rows of the image"),
         Parameter::integer("w", "32", (1, 65535), "columns of the image"),
         INPUTS,

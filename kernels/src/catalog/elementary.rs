@@ -22,8 +22,8 @@ pub(super) const TANH: Kernel = kernel("tanh", "Hyperbolic tangent of all elemen
 
 const fn kernel(name: &'static str, summary: &'static str) -> Kernel {
     const PARAMETERS: &[Parameter] = &[
-        Parameter::integer("p", "4", (1, 65535), "PEs in a row"),
-        Parameter::integer("rows", "4", (1, 65535), "rows of PEs"),
+        Parameter::integer("p", "4", (1, 65535), "PEs in a row").tunable(),
+        Parameter::integer("rows", "4", (1, 65535), "rows of PEs").tunable(),
         Parameter::integer("m", "64", (1, 1 << 20), "rows of the matrix"),
         Parameter::integer("n", "64", (1, 1 << 20), "columns of the matrix"),
         Parameter::choice("dtype", "f32", FLOATS, "type of the elements; arithmetic is f32"),

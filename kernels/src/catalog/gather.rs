@@ -16,8 +16,8 @@ pub(super) const KERNEL: Kernel = Kernel {
     summary: "Rows of a table of words, one for each token (an embedding). Rows of the table are dealt to the rows of the grid, \
               their elements to its columns.",
     parameters: &[
-        Parameter::integer("p", "4", (1, 65535), "PEs in a row"),
-        Parameter::integer("rows", "4", (1, 65535), "rows of PEs"),
+        Parameter::integer("p", "4", (1, 65535), "PEs in a row").tunable(),
+        Parameter::integer("rows", "4", (1, 65535), "rows of PEs").tunable(),
         Parameter::integer("words", "64", (1, 1 << 20), "rows of the table"),
         Parameter::integer("width", "64", (1, 1 << 20), "elements of a row of the table"),
         Parameter::integer("tokens", "32", (1, 1 << 20), "rows to choose"),

@@ -18,8 +18,8 @@ pub(super) const KERNEL: Kernel = Kernel {
     summary: "y = A x, with A of m x k dealt to a rectangle of PEs in tiles; x comes in along the northernmost row, y ends \
               in the westernmost column. Sums along chains, or along a tree of groups (MeshGEMV of He et al., WaferLLM 2025).",
     parameters: &[
-        Parameter::integer("p", "8", (1, 65535), "columns of PEs"),
-        Parameter::integer("q", "8", (1, 65535), "rows of PEs"),
+        Parameter::integer("p", "8", (1, 65535), "columns of PEs").tunable(),
+        Parameter::integer("q", "8", (1, 65535), "rows of PEs").tunable(),
         Parameter::integer("m", "256", (1, 1 << 20), "rows of A, elements of y"),
         Parameter::integer("k", "256", (1, 1 << 20), "columns of A, elements of x"),
         Parameter::choice(
@@ -27,7 +27,8 @@ pub(super) const KERNEL: Kernel = Kernel {
             "auto",
             &["auto", "chain", "tree"],
             "how the partial sums of a row meet; auto takes the least by estimate",
-        ),
+        )
+        .tunable(),
         Parameter::choice("dtype", "f32", FLOATS, "type of A and x; sums are f32"),
     ],
     build,

@@ -13,8 +13,8 @@ pub(super) const KERNEL: Kernel = Kernel {
     name: "pool",
     summary: "The largest or the mean element of each window of an image of several channels; windows do not overlap.",
     parameters: &[
-        Parameter::integer("p", "4", (1, 65535), "PEs in a row"),
-        Parameter::integer("rows", "4", (1, 65535), "rows of PEs"),
+        Parameter::integer("p", "4", (1, 65535), "PEs in a row").tunable(),
+        Parameter::integer("rows", "4", (1, 65535), "rows of PEs").tunable(),
         Parameter::integer("channels", "4", (1, 65535), "channels of the image"),
         Parameter::integer("h", "16", (1, 65535), "rows of the result; the image has `window` times as many"),
         Parameter::integer("w", "16", (1, 65535), "columns of the result; the image has `window` times as many"),

@@ -31,13 +31,15 @@ pub(super) const ALGORITHM: Parameter = Parameter::choice(
     "auto",
     &["auto", "chain", "star", "tree", "two-phase"],
     "who adds what; auto takes the least by estimate",
-);
+)
+.tunable();
 pub(super) const GROUP: Parameter = Parameter::integer(
     "group",
     "0",
     (0, 65535),
     "PEs in a group of two-phase; 0 is the divisor of p nearest to its root",
-);
+)
+.tunable();
 
 /// Ids of queues: the machine's deepest come first on the way in, and 2 and 3 are the deep ones on the way out.
 const QUEUE_OUT: u8 = 2;

@@ -14,8 +14,8 @@ pub(super) const KERNEL: Kernel = Kernel {
     name: "relayout",
     summary: "An m x n matrix from blocks of one size to blocks of another, dealt round robin over a grid.",
     parameters: &[
-        Parameter::integer("p", "4", (1, 65535), "PEs in a row"),
-        Parameter::integer("rows", "4", (1, 65535), "rows of PEs"),
+        Parameter::integer("p", "4", (1, 65535), "PEs in a row").tunable(),
+        Parameter::integer("rows", "4", (1, 65535), "rows of PEs").tunable(),
         Parameter::integer("m", "64", (1, 65535), "rows of the matrix"),
         Parameter::integer("n", "64", (1, 65535), "columns of the matrix"),
         Parameter::integer("from_m", "0", (0, 65535), "rows of a block before; 0 is one block a row of PEs"),

@@ -12,8 +12,8 @@ use waferloom_fabric::{BufferKind, Distribution, Dtype, Extent, Machine};
 
 /// Parameters of a kernel over rows.
 pub(super) const PARAMETERS: &[Parameter] = &[
-    Parameter::integer("p", "4", (1, 65535), "PEs in a row"),
-    Parameter::integer("rows", "4", (1, 65535), "rows of PEs"),
+    Parameter::integer("p", "4", (1, 65535), "PEs in a row").tunable(),
+    Parameter::integer("rows", "4", (1, 65535), "rows of PEs").tunable(),
     Parameter::integer("m", "64", (1, 1 << 20), "rows of the matrix"),
     Parameter::integer("n", "64", (1, 1 << 20), "columns of the matrix"),
     Parameter::choice("dtype", "f32", FLOATS, "type of the elements; sums are f32"),

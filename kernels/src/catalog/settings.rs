@@ -23,6 +23,8 @@ pub struct Parameter {
     pub default: &'static str,
     /// What it may be.
     pub kind: Kind,
+    /// Whether it says how, not what, is computed: but for the order of sums, the same comes out.
+    pub tunable: bool,
 }
 
 /// What a parameter may be.
@@ -120,7 +122,7 @@ impl Parameter {
         (low, high): (u32, u32),
         what: &'static str,
     ) -> Self {
-        Self { name, what, default, kind: Kind::Integer { low, high } }
+        Self { name, what, default, kind: Kind::Integer { low, high }, tunable: false }
     }
 
     /// A parameter that takes one of several words.
@@ -130,7 +132,13 @@ impl Parameter {
         words: &'static [&'static str],
         what: &'static str,
     ) -> Self {
-        Self { name, what, default, kind: Kind::Choice(words) }
+        Self { name, what, default, kind: Kind::Choice(words), tunable: false }
+    }
+
+    /// The same, declared as one that says how, not what, is computed.
+    #[must_use]
+    pub const fn tunable(self) -> Self {
+        Self { tunable: true, ..self }
     }
 
     fn check(&self, value: &str) -> Result<(), KernelError> {

@@ -32,8 +32,8 @@ pub(super) const KERNEL: Kernel = Kernel {
     summary: "C = A B in f32 with a sparse A of m x k, dealt as for gemv, and a dense B of k x n. Only non-zeros take time: \
               each is a multiply-add over a row of B (the row-wise product of Gustavson 1978).",
     parameters: &[
-        Parameter::integer("p", "4", (1, 65535), "columns of PEs"),
-        Parameter::integer("q", "4", (1, 65535), "rows of PEs"),
+        Parameter::integer("p", "4", (1, 65535), "columns of PEs").tunable(),
+        Parameter::integer("q", "4", (1, 65535), "rows of PEs").tunable(),
         Parameter::integer("m", "128", (1, 1 << 20), "rows of A and C"),
         Parameter::integer("k", "128", (1, 1 << 20), "columns of A, rows of B"),
         Parameter::integer("n", "32", (1, 1 << 20), "columns of B and C; with a multiple of 8 no banks collide"),

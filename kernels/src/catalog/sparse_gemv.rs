@@ -26,8 +26,8 @@ pub(super) const KERNEL: Kernel = Kernel {
     summary: "y = A x with a sparse A of m x k in f32, dealt as for gemv. Only non-zeros take time: each PE runs short \
               multiply-adds over the affine groups into which its non-zeros fall.",
     parameters: &[
-        Parameter::integer("p", "8", (1, 65535), "columns of PEs"),
-        Parameter::integer("q", "8", (1, 65535), "rows of PEs"),
+        Parameter::integer("p", "8", (1, 65535), "columns of PEs").tunable(),
+        Parameter::integer("q", "8", (1, 65535), "rows of PEs").tunable(),
         Parameter::integer("m", "256", (1, 1 << 20), "rows of A, elements of y"),
         Parameter::integer("k", "256", (1, 1 << 20), "columns of A, elements of x"),
         Parameter::integer("zeros", "90", (0, 100), "percent of A that is zero, anywhere"),

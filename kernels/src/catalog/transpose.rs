@@ -10,8 +10,8 @@ pub(super) const KERNEL: Kernel = Kernel {
     name: "transpose",
     summary: "The transpose of an m x n matrix; both lie in equal blocks, one a PE.",
     parameters: &[
-        Parameter::integer("p", "4", (1, 65535), "PEs in a row"),
-        Parameter::integer("rows", "4", (1, 65535), "rows of PEs"),
+        Parameter::integer("p", "4", (1, 65535), "PEs in a row").tunable(),
+        Parameter::integer("rows", "4", (1, 65535), "rows of PEs").tunable(),
         Parameter::integer("m", "64", (1, 65535), "rows of the matrix"),
         Parameter::integer("n", "64", (1, 65535), "columns of the matrix"),
         Parameter::choice("dtype", "f32", FLOATS, "type of the elements"),

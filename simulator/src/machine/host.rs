@@ -1,7 +1,7 @@
 //! The host's side of the fabric's edge: streams of wavelets in and out, and their conversion from and to tensors.
 
 use crate::SimulateError;
-use waferloom_fabric::{Coord, Direction, Dtype, HostData, HostTensor, Port, Readback};
+use waferloom_fabric::{Coord, Direction, Dtype, HostData, HostSlice, HostTensor, HostView, Port, Readback};
 
 /// A link over which the host sends.
 #[derive(Debug)]
@@ -50,10 +50,10 @@ pub(crate) fn host_shape(items: u32, shape: &[u32]) -> Vec<usize> {
 }
 
 /// The elements of all items of an input port, as bits of its type.
-pub(crate) fn encode(port: &Port, items: u32, tensor: &HostTensor) -> Result<Vec<u32>, SimulateError> {
+pub(crate) fn encode(port: &Port, items: u32, tensor: HostView<'_>) -> Result<Vec<u32>, SimulateError> {
     let expected = host_shape(items, &port.distribution.shape);
     if tensor.shape != expected {
-        return Err(SimulateError::InputShape { name: port.name.clone(), expected, got: tensor.shape.clone() });
+        return Err(SimulateError::InputShape { name: port.name.clone(), expected, got: tensor.shape.to_vec() });
     }
     element_bits(port, tensor)
 }
@@ -86,15 +86,15 @@ fn tiles(port: &Port, stream: u16) -> impl Iterator<Item = (u16, u16)> + use<> {
 }
 
 /// Each element as bits of the port's type.
-fn element_bits(port: &Port, tensor: &HostTensor) -> Result<Vec<u32>, SimulateError> {
+fn element_bits(port: &Port, tensor: HostView<'_>) -> Result<Vec<u32>, SimulateError> {
     let mismatch = || SimulateError::InputDtype {
         name: port.name.clone(),
         expected: if port.dtype.is_float() { "float32" } else { "int64" },
         got: tensor.dtype_name(),
     };
-    match (&tensor.data, port.dtype) {
-        (HostData::F32(v), dtype) => v.iter().map(|&x| dtype.narrow(x)).collect::<Option<_>>().ok_or_else(mismatch),
-        (HostData::I64(v), Dtype::I32 | Dtype::U16) => v
+    match (tensor.data, port.dtype) {
+        (HostSlice::F32(v), dtype) => v.iter().map(|&x| dtype.narrow(x)).collect::<Option<_>>().ok_or_else(mismatch),
+        (HostSlice::I64(v), Dtype::I32 | Dtype::U16) => v
             .iter()
             .map(|&n| {
                 let fits = if port.dtype == Dtype::I32 {

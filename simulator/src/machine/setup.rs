@@ -8,10 +8,10 @@ use super::pe::{FifoState, InputQueue, OutputQueue, Pe, Place};
 use super::router::{Lane, Router};
 use super::steps::Shared;
 use super::unknown::{self, Unknown};
-use crate::{Claims, Engine, Options, SimulateError};
+use crate::{Claims, Engine, Inputs, Options, SimulateError};
 use std::collections::BTreeMap;
 use std::path::Path;
-use waferloom_fabric::{ColorRef, Control, Coord, Direction, HostTensor, Machine, Port, PortKind, Program, Value};
+use waferloom_fabric::{ColorRef, Control, Coord, Direction, Machine, Port, PortKind, Program, Value};
 
 /// Lanes whose queues, one per port, fit a bit mask.
 const MOST_LANES: usize = 128 / 5;
@@ -26,7 +26,7 @@ pub(crate) struct Fabric<'a> {
     pub(crate) program: &'a Program,
     classes: Vec<ClassCode>,
     controls: Vec<Control>,
-    inputs: &'a BTreeMap<String, HostTensor>,
+    inputs: &'a Inputs<'a>,
     base_dir: &'a Path,
     /// Whether the run is for the time alone, on an engine that can do without numbers.
     pub(crate) without_numbers: bool,
@@ -43,7 +43,7 @@ fn invalid(message: String) -> SimulateError {
 impl<'a> Fabric<'a> {
     pub(crate) fn new(
         program: &'a Program,
-        inputs: &'a BTreeMap<String, HostTensor>,
+        inputs: &'a Inputs<'a>,
         options: &Options<'a>,
     ) -> Result<Self, SimulateError> {
         let heeds_claims = options.engine == Engine::Stream
@@ -58,13 +58,13 @@ impl<'a> Fabric<'a> {
         }
         let ports = || program.ports.iter().filter(|p| p.kind == PortKind::Input);
         for port in ports() {
-            if !inputs.contains_key(&port.name) {
+            if !inputs.0.contains_key(port.name.as_str()) {
                 return Err(SimulateError::InputMissing { name: port.name.clone() });
             }
         }
-        if let Some(name) = inputs.keys().find(|name| ports().all(|p| p.name != **name)) {
+        if let Some(name) = inputs.0.keys().find(|name| ports().all(|p| p.name != **name)) {
             let known: Vec<&str> = ports().map(|p| p.name.as_str()).collect();
-            return Err(SimulateError::InputUnknown { name: name.clone(), known: known.join(", ") });
+            return Err(SimulateError::InputUnknown { name: (*name).into(), known: known.join(", ") });
         }
         Ok(Self {
             program,
@@ -261,7 +261,7 @@ impl<'a> Fabric<'a> {
         let intervals = [interval(links(PortKind::Input)), interval(links(PortKind::Output))];
         let items = self.program.items;
         let encode = |port: &Port| match port.kind {
-            PortKind::Input => host::encode(port, items, &self.inputs[&port.name]),
+            PortKind::Input => host::encode(port, items, self.inputs.0[port.name.as_str()]),
             PortKind::Output => Ok(Vec::new()),
         };
         let encoded = self.program.ports.iter().map(encode).collect::<Result<Vec<_>, _>>()?;

@@ -40,16 +40,15 @@ use crate::machine::setup::Fabric;
 use crate::machine::stall;
 use crate::machine::steps::Shared;
 use crate::twins::{self, Twins};
-use crate::{Claims, Options, Progress, SimulateError};
+use crate::{Claims, Inputs, Options, Progress, SimulateError};
 use calendar::{Calendar, Event};
 use express::Leg;
 use fabric::Link;
 use nodes::{NONE, Node, Nodes};
 use payload::Payloads;
 use run::Queue;
-use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
-use waferloom_fabric::{HostTensor, Program};
+use waferloom_fabric::Program;
 
 /// Events between two looks at the progress bar and at the wish to stop.
 const REPORT_EVERY: u64 = 4096;
@@ -102,11 +101,7 @@ struct Stream<'a> {
 }
 
 /// Runs a program.
-pub(crate) fn run(
-    program: &Program,
-    inputs: &BTreeMap<String, HostTensor>,
-    options: &Options<'_>,
-) -> Result<crate::Run, SimulateError> {
+pub(crate) fn run(program: &Program, inputs: &Inputs<'_>, options: &Options<'_>) -> Result<crate::Run, SimulateError> {
     let fabric = Fabric::new(program, inputs, options)?;
     let Some(band) = fabric.bands(1)?.pop() else {
         return Err(SimulateError::Invalid { findings: "the program has no PEs".into() });

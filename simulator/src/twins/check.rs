@@ -1,16 +1,11 @@
 //! A run with and without claims, and whether they differ.
 
-use crate::{Claims, Options, Run, SimulateError, stream};
-use std::collections::BTreeMap;
-use waferloom_fabric::{HostData, HostTensor, Program};
+use crate::{Claims, Inputs, Options, Run, SimulateError, stream};
+use waferloom_fabric::{HostData, Program};
 
 /// Runs a program with its PEs computing everything, where claims are held against their tiles; then as the claims say. Gives the
 /// latter.
-pub(crate) fn both(
-    program: &Program,
-    inputs: &BTreeMap<String, HostTensor>,
-    options: &Options<'_>,
-) -> Result<Run, SimulateError> {
+pub(crate) fn both(program: &Program, inputs: &Inputs<'_>, options: &Options<'_>) -> Result<Run, SimulateError> {
     let computed = stream::run(program, inputs, options)?;
     let claimed = stream::run(program, inputs, &Options { claims: Claims::Use, ..*options })?;
     match difference(&computed, &claimed) {

@@ -27,16 +27,11 @@ mod row;
 use crate::machine::band::Band;
 use crate::machine::collect::collect;
 use crate::machine::{setup, stall};
-use crate::{Options, Run, SimulateError};
-use std::collections::BTreeMap;
-use waferloom_fabric::{HostTensor, Program};
+use crate::{Inputs, Options, Run, SimulateError};
+use waferloom_fabric::Program;
 
 /// Runs a program.
-pub(crate) fn run(
-    program: &Program,
-    inputs: &BTreeMap<String, HostTensor>,
-    options: &Options<'_>,
-) -> Result<Run, SimulateError> {
+pub(crate) fn run(program: &Program, inputs: &Inputs<'_>, options: &Options<'_>) -> Result<Run, SimulateError> {
     let fabric = setup::Fabric::new(program, inputs, options)?;
     let (mut bands, waiting, end) = lockstep::run(&fabric, options)?;
     let complete = bands.iter().flat_map(|b| &b.sinks).all(|s| s.data.len() >= s.expected);
@@ -67,7 +62,7 @@ place w at 0,0 size 2x1"
         );
         let program = waferloom_fabric::text::parse(&text).expect("valid");
         assert!(waferloom_fabric::verify(&program).has_errors(), "the verifier has to find it");
-        run(&program, &BTreeMap::new(), &Options::default())
+        run(&program, &Inputs::default(), &Options::default())
     }
 
     #[test]

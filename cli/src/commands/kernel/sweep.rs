@@ -3,9 +3,9 @@
 use super::one;
 use crate::args::{KernelArgs, Sweep};
 use crate::errors::{Error, Exit};
-use crate::measure::Measurement;
 use crate::progress::Progress;
 use crate::{summary, write};
+use waferloom_driver::Measurement;
 use waferloom_fabric::Machine;
 use waferloom_kernels::catalog::Kernel;
 

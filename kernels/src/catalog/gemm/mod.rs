@@ -28,8 +28,9 @@ pub(super) const KERNEL: Kernel = Kernel {
     summary: "C = A B, with A of m x k and B of k x n dealt to a rectangle of PEs in tiles. SUMMA (van de Geijn and Watts \
               1997), Cannon (1969), mesh-gemm (He et al., WaferLLM 2025).",
     parameters: &[
-        Parameter::integer("p", "4", (1, 65535), "columns of PEs"),
-        Parameter::integer("q", "0", (0, 65535), "rows of PEs; 0 is as many as columns, others are for summa"),
+        Parameter::integer("p", "4", (1, 65535), "columns of PEs").tunable(),
+        Parameter::integer("q", "0", (0, 65535), "rows of PEs; 0 is as many as columns, others are for summa")
+            .tunable(),
         Parameter::integer("m", "56", (1, 1 << 20), "rows of A and C"),
         Parameter::integer("n", "56", (1, 1 << 20), "columns of B and C"),
         Parameter::integer("k", "56", (1, 1 << 20), "columns of A, rows of B"),
@@ -38,7 +39,8 @@ pub(super) const KERNEL: Kernel = Kernel {
             "auto",
             &["auto", "summa", "cannon", "mesh-gemm"],
             "how the tiles meet; auto takes the least by estimate",
-        ),
+        )
+        .tunable(),
         Parameter::choice("transpose", "none", &["none", "a", "b"], "the operand that lies transposed in SRAM"),
         Parameter::choice("dtype", "f32", FLOATS, "type of A and B; sums are f32"),
     ],

@@ -1,6 +1,6 @@
 //! A kernel on its own: built, run, held against its reference.
 
-use crate::errors::Error;
+use crate::Error;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -11,27 +11,30 @@ use waferloom_simulator::{Facts, Options, Report, Totals, simulate};
 
 /// What a run of a kernel gave.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Measurement {
+pub struct Measurement {
     /// The kernel.
-    pub(crate) kernel: &'static str,
+    pub kernel: &'static str,
     /// All its parameters, those that were not set with their defaults.
-    pub(crate) settings: BTreeMap<String, String>,
+    pub settings: BTreeMap<String, String>,
     /// The algorithm that ran.
-    pub(crate) algorithm: String,
+    pub algorithm: String,
     /// Cycles from the start of the program to the last PE's end.
-    pub(crate) cycles: u64,
+    pub cycles: u64,
     /// Cycles by the kernel's closed form.
-    pub(crate) estimate_cycles: u64,
+    pub estimate_cycles: u64,
     /// Largest difference from the reference in double precision; none without numerics.
-    pub(crate) max_abs_error: Option<f64>,
+    pub max_abs_error: Option<f64>,
     /// The same over the largest element of the result.
-    pub(crate) max_rel_error: Option<f64>,
+    pub max_rel_error: Option<f64>,
     /// Everything else.
-    pub(crate) report: Report,
+    pub report: Report,
 }
 
 /// Builds and runs a kernel.
-pub(crate) fn measure(
+///
+/// # Errors
+/// Settings that the kernel refuses, and programs that do not come to their end.
+pub fn measure(
     kernel: &'static Kernel,
     settings: &[(String, String)],
     machine: &Machine,
@@ -40,7 +43,7 @@ pub(crate) fn measure(
     let start = Instant::now();
     let instance =
         if options.timing_only { kernel.timed_instance(settings, machine) } else { kernel.instance(settings, machine) };
-    let instance = instance.map_err(|e| Error::input(e.to_string()))?;
+    let instance = instance?;
     let compile = start.elapsed().as_secs_f64();
     let start = Instant::now();
     let run = simulate(&instance.program, &instance.inputs, options)?;
@@ -100,7 +103,7 @@ fn errors(instance: &Instance, outputs: &BTreeMap<String, HostTensor>) -> Result
 
 impl Measurement {
     /// How far the estimate is from the simulated cycles, as a share of these.
-    pub(crate) fn estimate_error(&self) -> f64 {
+    pub fn estimate_error(&self) -> f64 {
         self.estimate_cycles as f64 / self.cycles.max(1) as f64 - 1.0
     }
 }
