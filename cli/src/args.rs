@@ -326,6 +326,13 @@ pub(crate) struct EngineArgs {
     /// refuses programs whose time does
     #[arg(long)]
     pub(crate) no_numerics: bool,
+    /// Let the PEs compute everything, also what the program's claims cover; the stream engine else works that out on the host,
+    /// whole kernels at once, with the same outputs
+    #[arg(long)]
+    pub(crate) no_twins: bool,
+    /// Run both ways, and stop with exit code 3 at the first number in which they differ
+    #[arg(long, conflicts_with_all = ["no_twins", "no_numerics"])]
+    pub(crate) check_twins: bool,
     /// Stop, with exit code 3, after so many cycles of one run
     #[arg(long, value_name = "N")]
     pub(crate) max_cycles: Option<u64>,

@@ -119,6 +119,9 @@ impl From<SimulateError> for Error {
             SimulateError::Deadlock { .. } => {
                 (Exit::Failed, Some("follow the waits to the PE that should send: its code or a route is at fault"))
             }
+            SimulateError::ClaimsDiffer { .. } => {
+                (Exit::Failed, Some("correct the claim, or remove it; --no-twins runs without claims"))
+            }
             SimulateError::CycleLimit { .. } => (Exit::Failed, Some("raise --max-cycles, or look for an endless loop")),
             SimulateError::Cancelled { .. } => (Exit::Failed, None),
         };

@@ -10,7 +10,7 @@ use std::time::Instant;
 use waferloom_fabric::{HostTensor, PortKind, Program};
 use waferloom_models::Tensor;
 use waferloom_simulator::report::HostSeconds;
-use waferloom_simulator::{SimulateError, Totals, simulate};
+use waferloom_simulator::{Claims, SimulateError, Totals, simulate};
 
 /// What all runs of a program gave.
 #[derive(Debug)]
@@ -19,6 +19,33 @@ pub(crate) struct Results {
     pub(crate) outputs: Tensors<Tensor>,
     /// The counters.
     pub(crate) totals: Totals,
+}
+
+/// How the simulator is to run.
+pub(crate) fn options<'a>(
+    engine: &EngineArgs,
+    base_dir: Option<&'a Path>,
+    progress: &'a (dyn Fn(waferloom_simulator::Progress) + Sync),
+) -> Result<waferloom_simulator::Options<'a>, Error> {
+    if engine.check_twins && engine.engine != crate::args::Engine::Stream {
+        let message = "--check-twins with the wavelet engine, whose PEs compute everything";
+        return Err(Error::new(message, "add --engine stream"));
+    }
+    Ok(waferloom_simulator::Options {
+        engine: engine.engine.simulated(),
+        threads: engine.threads,
+        timing_only: engine.no_numerics,
+        events_only: false,
+        claims: match (engine.check_twins, engine.no_twins) {
+            (true, _) => Claims::Check,
+            (false, true) => Claims::Ignore,
+            (false, false) => Claims::Use,
+        },
+        base_dir,
+        max_cycles: engine.max_cycles,
+        progress: Some(progress),
+        cancel: None,
+    })
 }
 
 /// Runs a program once a batch.
@@ -42,16 +69,7 @@ pub(crate) fn run(
             progress.say(format!("simulating{of} cycle {}", crate::summary::grouped(before + p.cycle)));
         };
         progress.say(format!("simulating{of}"));
-        let options = waferloom_simulator::Options {
-            engine: engine.engine.simulated(),
-            threads: engine.threads,
-            timing_only: engine.no_numerics,
-            events_only: false,
-            base_dir,
-            max_cycles: engine.max_cycles,
-            progress: Some(&say),
-            cancel: None,
-        };
+        let options = options(engine, base_dir, &say)?;
         let run = simulate(program, &inputs, &options).map_err(|e| failed(e, index, count))?;
         tracing::info!("run {} of {count}: {} cycles", index + 1, run.cycles);
         totals.add(&run);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use waferloom_compiler::{Options, Plan, lower, plan, prepare};
 use waferloom_fabric::{Dtype, Extent, HostData, HostTensor, Machine, Program, verify};
 use waferloom_models::{Graph, ImportOptions, Tensor, TensorData, import_onnx, read_npz};
-use waferloom_simulator::{Engine, Run, simulate};
+use waferloom_simulator::{Claims, Engine, Run, simulate};
 
 fn folder(name: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/models")).join(name)
@@ -219,7 +219,7 @@ fn a_grid_larger_than_the_machine_is_refused() {
     assert!(error.contains("17x2") && error.contains("16x16"), "{error}");
 }
 
-/// Runs of wavelets give the bits that single wavelets give, and nearly their cycles.
+/// Runs of wavelets give the bits that single wavelets give, and nearly their cycles; so does what products claim of themselves.
 #[test]
 fn the_stream_engine_gives_the_same_outputs() {
     for name in MODELS.iter().chain(&MORE_MODELS) {
@@ -227,15 +227,18 @@ fn the_stream_engine_gives_the_same_outputs() {
         let (_, program) = compile(&graph, "bench16", (16, 16), Dtype::F32);
         let engines = [(Engine::Wavelet, false), (Engine::Stream, false), (Engine::Stream, true)];
         let [wavelet, stream, events] = engines.map(|(engine, events_only)| {
-            let options = waferloom_simulator::Options { engine, events_only, ..Default::default() };
+            let options =
+                waferloom_simulator::Options { engine, events_only, claims: Claims::Check, ..Default::default() };
             simulate(&program, &inputs, &options).unwrap_or_else(|e| panic!("{name} {engine:?}: {e}"))
         });
         assert_eq!(wavelet.outputs, stream.outputs, "{name}");
         assert_eq!(wavelet.outputs, events.outputs, "{name} event by event");
         let timed = waferloom_simulator::Options { engine: Engine::Stream, timing_only: true, ..Default::default() };
         let timed = simulate(&program, &inputs, &timed).unwrap_or_else(|e| panic!("{name} without numerics: {e}"));
-        let outputs = stream.outputs.clone();
-        assert_eq!(waferloom_simulator::Run { outputs, ..timed }, stream, "{name} without numerics");
+        let (outputs, claimed) = (stream.outputs.clone(), stream.claimed.clone());
+        let products = program.operators.iter().map(|operator| operator.kind == "matmul");
+        assert!(products.zip(&claimed).all(|(product, &claimed)| product == claimed), "{name}: {claimed:?}");
+        assert_eq!(waferloom_simulator::Run { outputs, claimed, ..timed }, stream, "{name} without numerics");
         for (way, run) in [("stream", &stream), ("event by event", &events)] {
             let ratio = run.cycles as f64 / wavelet.cycles as f64;
             println!("{name}, {way}: {} and {} cycles, ratio {ratio:.4}", wavelet.cycles, run.cycles);

@@ -1,5 +1,6 @@
 //! The code of a PE: tasks of instructions over vector descriptors (DSDs) and scalar registers.
 
+use crate::claim::Address;
 use crate::machine::Machine;
 use crate::tensor::Dtype;
 use serde::de::Error as _;
@@ -426,9 +427,23 @@ pub enum Instruction {
         /// Added to it.
         plus: Value,
     },
+    /// Runs the body once, of which a claim says what it computes. Takes no time and no memory beyond the body's.
+    Claim {
+        /// The claim (index into [`crate::Program::claims`]).
+        claim: u32,
+        /// The PE's tile of the left operand.
+        left: Address,
+        /// The PE's tile of the right operand.
+        right: Address,
+        /// The PE's tile of the result. Nothing else that the body writes to memory is read behind it.
+        result: Address,
+        /// The body.
+        #[serde(deserialize_with = "nested")]
+        body: Vec<Instruction>,
+    },
 }
 
-/// Loops and conditions that may lie inside each other. Whoever walks over code may recurse this deep.
+/// Loops, conditions and claims that may lie inside each other. Whoever walks over code may recurse this deep.
 pub const MAX_NESTING: usize = 64;
 
 thread_local! {
@@ -468,6 +483,7 @@ impl Instruction {
                 let bodies = code_bytes(then, machine).saturating_add(code_bytes(otherwise, machine));
                 machine.instruction_bytes.saturating_add(bodies)
             }
+            Instruction::Claim { body, .. } => code_bytes(body, machine),
             Instruction::Mark { .. } => 0,
             _ => machine.instruction_bytes,
         }

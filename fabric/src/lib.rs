@@ -6,6 +6,7 @@
 //! This crate knows nothing of models or kernels. A kernel researcher can write a [`Program`] with it, or as text.
 
 pub mod cb16;
+pub mod claim;
 pub mod code;
 pub mod file;
 mod float;
@@ -18,6 +19,7 @@ pub mod text;
 pub mod verify;
 
 pub use cb16::Cb16;
+pub use claim::{Address, Claim, ClaimBatch, ClaimKind, ClaimOperand};
 pub use code::{
     Async, Compare, Completion, Control, Dim, Instruction, MemDsd, Operand, ScalarOp, SwitchCommand, Task, TaskKind,
     Value, VectorOp,

@@ -3,6 +3,7 @@
 //! All PEs of a class share one body of code; what differs from PE to PE is given by parameters, routes by regions and
 //! data by distributions, so that a program's size does not grow with the number of PEs.
 
+use crate::claim::Claim;
 use crate::code::Task;
 use crate::geometry::{Coord, Direction, Extent, PortSet, Region};
 use crate::machine::Machine;
@@ -41,6 +42,8 @@ pub struct Program {
     pub readbacks: Vec<Readback>,
     /// What the marks in the code stand for, for the report.
     pub operators: Vec<Operator>,
+    /// What stretches of the code compute; they change no result.
+    pub claims: Vec<Claim>,
 }
 
 /// The PEs of a class.

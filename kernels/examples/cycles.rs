@@ -67,7 +67,7 @@ fn product(rig: &mut Rig, dtype: Dtype, batch: u32, [m, k, n]: [u32; 3]) {
     };
     let panels = shape.panel_bytes(dtype).map(|bytes| rig.reserve(bytes));
     matmul::clear(&mut rig.code, accumulator);
-    matmul::emit(&mut rig.code, &rig.mesh, &shape, a, b, accumulator.address, panels);
+    matmul::emit(&mut rig.code, &mut rig.mesh, &shape, a, b, accumulator.address, panels);
 }
 
 fn rows(rig: &mut Rig, shape: &[u32], dtype: Dtype) -> Rows {

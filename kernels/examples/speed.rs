@@ -38,7 +38,7 @@ fn product(rig: &mut Rig, dtype: Dtype, [m, k, n]: [u32; 3]) {
     };
     let panels = shape.panel_bytes(dtype).map(|bytes| rig.reserve(bytes));
     matmul::clear(&mut rig.code, accumulator);
-    matmul::emit(&mut rig.code, &rig.mesh, &shape, a, b, accumulator.address, panels);
+    matmul::emit(&mut rig.code, &mut rig.mesh, &shape, a, b, accumulator.address, panels);
 }
 
 fn mixture(rig: &mut Rig, dtype: Dtype) {

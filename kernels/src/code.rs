@@ -1,7 +1,7 @@
 //! [`Code`]: a body of instructions under construction, with registers and descriptors.
 
 use waferloom_fabric::code::{Control, Dim, Instruction, MemDsd, Operand, ScalarOp, Task, TaskKind};
-use waferloom_fabric::{Compare, Dtype, Value, VectorOp};
+use waferloom_fabric::{Address, Compare, Dtype, Value, VectorOp};
 
 /// A scalar register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,6 +203,14 @@ impl Code {
     pub fn repeat_all(&mut self, counter: Reg, count: u32) {
         let body = std::mem::take(&mut self.body);
         self.push(Instruction::Loop { counter: counter.0, count: count.into(), body });
+    }
+
+    /// Runs the body, of which a claim of the program (its index) says what it computes from tiles of the left and the right
+    /// operand into one of the result.
+    pub fn claim(&mut self, claim: u32, tiles: [u32; 3], body: impl FnOnce(&mut Self)) {
+        let body = self.nested(body);
+        let [left, right, result] = tiles.map(Address::from);
+        self.push(Instruction::Claim { claim, left, right, result, body });
     }
 
     /// Runs one of two bodies. A comparison of two immediates is decided here.

@@ -9,7 +9,9 @@
 use crate::code::{Code, Reg, Tile, float, memory};
 use crate::line::{self, Turn};
 use crate::mesh::{Axis, Mesh};
-use waferloom_fabric::{Compare, Distribution, Dtype, ScalarOp, Split, Value, VectorOp};
+use waferloom_fabric::{
+    Claim, ClaimBatch, ClaimKind, ClaimOperand, Compare, Distribution, Dtype, Region, ScalarOp, Split, Value, VectorOp,
+};
 
 /// A batch dimension: its size and, per operand, the matrices between two of its indices (0 repeats the same one).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +76,36 @@ impl MatMul {
         batch.iter().rev().skip(1).map(|dim| dim.size).product()
     }
 
+    /// Elements from a row of the left operand's tile to the next one: who has all of the inner dimension walks along it.
+    fn left_row(&self) -> u32 {
+        if self.left_split { self.block } else { self.inner }
+    }
+
+    /// What the product claims.
+    fn claim(&self, region: Region, dtype: Dtype) -> Claim {
+        let Self { rows, columns, inner, block, left_split, right_split, .. } = *self;
+        let left_row = self.left_row();
+        let batch = self.batch.iter().map(|&BatchDim { size, left, right }| ClaimBatch { size, left, right });
+        Claim {
+            kind: ClaimKind::Product,
+            region,
+            dtype,
+            rows,
+            columns,
+            inner,
+            block,
+            left: ClaimOperand { split: left_split, matrix: rows * left_row, slot: block, line: left_row, step: 1 },
+            right: ClaimOperand {
+                split: right_split,
+                matrix: self.right_rows * columns,
+                slot: block * columns,
+                line: 1,
+                step: columns,
+            },
+            batch: batch.collect(),
+        }
+    }
+
     /// Bytes of the panels that receive the left and the right operand's blocks: some are kept back, so that the blocks
     /// can start in banks of the SRAM in which they do not collide.
     pub fn panel_bytes(&self, dtype: Dtype) -> [u32; 2] {
@@ -86,7 +118,15 @@ impl MatMul {
 ///
 /// Tiles are dense and row-major: left `[matrices, rows, block]` (`inner` in the place of `block` where it is not split),
 /// right `[matrices, right_rows, columns]`, accumulator `[batch.., rows, columns]`. `panels` are addresses of buffers of [`MatMul::panel_bytes`].
-pub fn emit(code: &mut Code, mesh: &Mesh, shape: &MatMul, left: Tile, right: Tile, accumulator: u32, panels: [u32; 2]) {
+pub fn emit(
+    code: &mut Code,
+    mesh: &mut Mesh,
+    shape: &MatMul,
+    left: Tile,
+    right: Tile,
+    accumulator: u32,
+    panels: [u32; 2],
+) {
     if shape.is_empty() {
         return;
     }
@@ -94,9 +134,10 @@ pub fn emit(code: &mut Code, mesh: &Mesh, shape: &MatMul, left: Tile, right: Til
     let Choice { order, shifts, .. } = choose(shape, left, right, accumulator, panels);
     let panels = [panels[0] + shifts[0], panels[1] + shifts[1]];
     // Who has all of the inner dimension walks along it.
-    let left_row = if shape.left_split { shape.block } else { shape.inner };
+    let left_row = shape.left_row();
     let height = mesh.size(Axis::Y);
-    code.scope(|code| {
+    let claim = mesh.claim(shape.claim(mesh.region(), left.dtype));
+    code.claim(claim, [left.address, right.address, accumulator], |code| {
         let rounds = (blocks > height).then(|| Rounds { root: code.register(), slot: code.register(), height });
         if let Some(rounds) = rounds {
             code.set(rounds.root, 0);
@@ -279,7 +320,7 @@ fn choose(shape: &MatMul, left: Tile, right: Tile, accumulator: u32, panels: [u3
 /// word in a cycle are one, two of words 32 bytes apart (or a multiple) collide, a third read takes a cycle of its own. In
 /// 16 bits two products share a cycle and its wait.
 pub(crate) fn block_waits(shape: &MatMul, order: Order, bytes: u32, [acc, left, right]: [u32; 3]) -> u64 {
-    let left_row = if shape.left_split { shape.block } else { shape.inner };
+    let left_row = shape.left_row();
     let collide = |a: u32, b: u32| a / 8 != b / 8 && a / 8 % 4 == b / 8 % 4;
     let waits = |i: u32, j: u32, p: u32| {
         let acc = acc + (i * shape.columns + j) * 4;

@@ -9,7 +9,8 @@
 
 use std::ops::Range;
 use waferloom_fabric::{
-    Color, ColorRef, ColorRoute, Direction, Extent, Param, ParamValues, PortSet, Position, QueueBinding, Region, Value,
+    Claim, Color, ColorRef, ColorRoute, Direction, Extent, Param, ParamValues, PortSet, Position, QueueBinding, Region,
+    Value,
 };
 
 /// Colour of row broadcasts.
@@ -100,6 +101,7 @@ pub struct Mesh {
     /// Added to the plumbing's colours, so that rectangles side by side have colours of their own.
     color_base: u8,
     params: Vec<Param>,
+    claims: Vec<Claim>,
 }
 
 impl Mesh {
@@ -134,7 +136,14 @@ impl Mesh {
             rows("north_in", &|y| color(NORTH, y + 1)),
             rows("north_out", &|y| color(NORTH, y)),
         ];
-        Self { grid: Extent { width: widths[0], height }, first_column: 0, program_width, color_base: 0, params }
+        Self {
+            grid: Extent { width: widths[0], height },
+            first_column: 0,
+            program_width,
+            color_base: 0,
+            params,
+            claims: Vec::new(),
+        }
     }
 
     /// The rectangle to the east; the program's parameters go along.
@@ -188,14 +197,28 @@ impl Mesh {
         Value::Param(index as u32)
     }
 
+    /// The PEs as a region of the program.
+    pub fn region(&self) -> Region {
+        Region::rect(self.first_column, 0, self.grid.width, self.grid.height)
+    }
+
+    /// The index of a claim in the program; equal ones are shared, as the same code may run again with other tiles.
+    pub fn claim(&mut self, claim: Claim) -> u32 {
+        let index = self.claims.iter().position(|known| *known == claim).unwrap_or_else(|| {
+            self.claims.push(claim);
+            self.claims.len() - 1
+        });
+        index as u32
+    }
+
     /// The parameters so far.
     pub fn params(&self) -> &[Param] {
         &self.params
     }
 
-    /// All parameters, for the program.
-    pub fn into_params(self) -> Vec<Param> {
-        self.params
+    /// All parameters and claims, for the program.
+    pub fn into_parts(self) -> (Vec<Param>, Vec<Claim>) {
+        (self.params, self.claims)
     }
 
     /// Colours of the input queues.

@@ -12,7 +12,7 @@ use crate::code::{Code, Tile, memory};
 use crate::matmul::{self, MOST_SHIFT, MatMul, Order};
 use crate::mesh::{Axis, Mesh};
 use crate::reduce::{self, Combine};
-use waferloom_fabric::{Distribution, Dtype, Operand, Split};
+use waferloom_fabric::{Claim, ClaimKind, ClaimOperand, Distribution, Dtype, Operand, Region, Split};
 
 /// Local sizes of a distributed product `[.., m, k] x [k, n]`.
 #[derive(Clone, Debug)]
@@ -63,6 +63,24 @@ impl Stationary {
         (self.sums() + self.own_rows * self.columns) * 4 + MOST_SHIFT
     }
 
+    /// What the product claims.
+    fn claim(&self, region: Region, dtype: Dtype) -> Claim {
+        let Self { columns, inner, block, .. } = *self;
+        let split = ClaimOperand { split: true, matrix: 0, slot: 0, line: 1, step: 1 };
+        Claim {
+            kind: ClaimKind::ColumnSums,
+            region,
+            dtype,
+            rows: self.matrices * self.rows,
+            columns,
+            inner,
+            block,
+            left: ClaimOperand { line: block, ..split },
+            right: ClaimOperand { step: columns, ..split },
+            batch: Vec::new(),
+        }
+    }
+
     /// The product of one PE.
     fn local(&self) -> MatMul {
         MatMul {
@@ -88,10 +106,13 @@ pub fn emit(code: &mut Code, mesh: &mut Mesh, shape: &Stationary, left: Tile, ri
     let (order, sums) = choose(&local, left, right, sums);
     let valid = |y: u32| shape.inner.saturating_sub(y * shape.block).min(shape.block) as i32;
     let depth = mesh.param_along(Axis::Y, "depth", (0..mesh.size(Axis::Y)).map(valid).collect());
-    matmul::clear(code, Tile { address: sums, elements: shape.sums(), dtype: Dtype::F32 });
-    let operands = [left.address.into(), right.address.into()];
-    matmul::multiply(code, &local, left.dtype, order, sums, operands, shape.block, depth);
-    reduce::all_reduce(code, mesh, Axis::Y, Combine::Sum, sums, shape.sums());
+    let claim = mesh.claim(shape.claim(mesh.region(), left.dtype));
+    code.claim(claim, [left.address, right.address, sums], |code| {
+        matmul::clear(code, Tile { address: sums, elements: shape.sums(), dtype: Dtype::F32 });
+        let operands = [left.address.into(), right.address.into()];
+        matmul::multiply(code, &local, left.dtype, order, sums, operands, shape.block, depth);
+        reduce::all_reduce(code, mesh, Axis::Y, Combine::Sum, sums, shape.sums());
+    });
     let row_bytes = shape.columns * 4;
     let first = |y: u32| if shape.rows_split { (y * shape.own_rows).min(shape.rows) } else { 0 };
     let own = (0..mesh.size(Axis::Y)).map(|y| (sums + first(y) * row_bytes) as i32).collect();

@@ -56,6 +56,6 @@ fn simulation(error: &SimulateError, message: String) -> PyErr {
         SimulateError::CycleLimit { .. } => {
             SimulationError::new_err((message, "raise max_cycles, or look for an endless loop"))
         }
-        SimulateError::Cancelled { .. } => SimulationError::new_err(message),
+        SimulateError::ClaimsDiffer { .. } | SimulateError::Cancelled { .. } => SimulationError::new_err(message),
     }
 }

@@ -45,6 +45,7 @@ impl Settings {
             max_cycles: self.max_cycles,
             progress: Some(ties.progress),
             cancel: Some(ties.cancel),
+            ..Options::default()
         }
     }
 }

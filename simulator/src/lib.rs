@@ -5,6 +5,7 @@
 mod machine;
 pub mod report;
 mod stream;
+mod twins;
 mod wavelet;
 
 pub use machine::pe::PeCounters;
@@ -35,18 +36,33 @@ impl Engine {
     }
 }
 
+/// What becomes of a program's claims in the stream engine; the wavelet engine never looks at them, nor do runs for the time alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Claims {
+    /// The numbers of what they cover are worked out on the host, whole kernels at once.
+    #[default]
+    Use,
+    /// The PEs compute everything themselves.
+    Ignore,
+    /// Both, one after the other: a difference ends the run with an error that says where it is.
+    Check,
+}
+
 /// How a run is done; but for the engine, whose cycles differ a little, nothing here changes its result.
 #[derive(Clone, Copy, Default)]
 pub struct Options<'a> {
     /// What moves the wavelets.
     pub engine: Engine,
-    /// Host threads of the wavelet engine; 0 lets it choose. The stream engine runs on one.
+    /// Host threads of the wavelet engine; 0 lets it choose. The stream engine runs on one, but for large products of claims,
+    /// which take all unless this is 1.
     pub threads: usize,
     /// Only the time counts: the run has no outputs, all else is the same. The stream engine then leaves out all
     /// that depends on floating-point constants, and refuses programs whose time does; the wavelet engine leaves out nothing.
     pub timing_only: bool,
     /// [`Engine::Stream`] only: event by event also where PEs could be simulated in groups, which takes longer.
     pub events_only: bool,
+    /// What becomes of the program's claims: every choice gives the same result, unless a claim is false.
+    pub claims: Claims,
     /// Folder to which the paths of constants in files are relative; the current one when there is none.
     pub base_dir: Option<&'a Path>,
     /// Stop with an error after so many cycles.
@@ -91,6 +107,8 @@ pub struct Run {
     pub links: Vec<[u64; 5]>,
     /// Time of each of the program's operators.
     pub operators: Vec<OperatorTime>,
+    /// By operator: whether numbers of it were worked out as claims say.
+    pub claimed: Vec<bool>,
     /// Wavelets that nobody had taken when everything was done: a sign of a mistake in the program.
     pub leftover_wavelets: u64,
 }
@@ -183,6 +201,12 @@ pub enum SimulateError {
         /// What.
         message: String,
     },
+    /// With and without claims the run gives different results.
+    #[error("some claim is false: {difference}")]
+    ClaimsDiffer {
+        /// What differs.
+        difference: String,
+    },
     /// Nothing can move any more, and not everything is done.
     #[error("deadlock in cycle {cycle}: nothing can move any more{waits}")]
     Deadlock {
@@ -225,6 +249,9 @@ pub fn simulate<'a>(
     let inputs = inputs.into();
     match options.engine {
         Engine::Wavelet => wavelet::run(program, &inputs, options),
+        Engine::Stream if options.claims == Claims::Check && !options.timing_only => {
+            twins::check::both(program, &inputs, options)
+        }
         Engine::Stream => stream::run(program, &inputs, options),
     }
 }

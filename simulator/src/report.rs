@@ -285,6 +285,9 @@ pub struct OperatorReport {
     pub bytes: u64,
     /// Busy cycles of its PEs as a fraction of its PEs times its span; with several items, of the cycles spent in it.
     pub utilisation: f64,
+    /// Whether numbers of it were worked out on the host as claims say; its time was not.
+    #[serde(default)]
+    pub from_claims: bool,
     /// What it has in the memory of a PE.
     #[serde(default)]
     pub memory: OperatorMemory,

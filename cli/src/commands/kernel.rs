@@ -9,7 +9,6 @@ use crate::{summary, write};
 use waferloom_driver::{Measurement, measure};
 use waferloom_fabric::Machine;
 use waferloom_kernels::catalog::{Kernel, all, find};
-use waferloom_simulator::Options;
 
 /// Runs the command.
 pub(crate) fn run(args: &KernelArgs, quiet: bool) -> Result<Exit, Error> {
@@ -53,15 +52,6 @@ fn one(
     let say = |p: waferloom_simulator::Progress| {
         progress.say(format!("simulating {}, cycle {}", kernel.name, summary::grouped(p.cycle)));
     };
-    let options = Options {
-        engine: args.engine.engine.simulated(),
-        threads: args.engine.threads,
-        timing_only: args.engine.no_numerics,
-        events_only: false,
-        base_dir: None,
-        max_cycles: args.engine.max_cycles,
-        progress: Some(&say),
-        cancel: None,
-    };
+    let options = crate::execute::options(&args.engine, None, &say)?;
     Ok(measure(kernel, settings, machine, &options)?)
 }

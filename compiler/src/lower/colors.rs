@@ -162,7 +162,7 @@ fn queues(class: &Class) -> (BTreeSet<u8>, BTreeSet<u8>) {
                 }
             }
             Instruction::SendControl { queue, .. } => drop(outputs.insert(*queue)),
-            Instruction::Loop { body, .. } => work.extend(body),
+            Instruction::Loop { body, .. } | Instruction::Claim { body, .. } => work.extend(body),
             Instruction::If { then, otherwise, .. } => work.extend(then.iter().chain(otherwise)),
             _ => {}
         }

@@ -17,7 +17,7 @@ impl Lowering<'_> {
         };
         let panels = [step.scratch[0].address, step.scratch[1].address];
         self.start(sums, &sizes, start);
-        matmul::emit(&mut self.code, &self.mesh, &shape, left, right, sums.address, panels);
+        matmul::emit(&mut self.code, &mut self.mesh, &shape, left, right, sums.address, panels);
         if sums != result {
             self.code.mov(result.vector(), sums.vector());
         }

@@ -55,6 +55,7 @@ pub(crate) fn with_known(graph: &Graph, plan: &Plan, relayouts: &mut Relayouts) 
         ports: Vec::new(),
         readbacks: Vec::new(),
         operators: Vec::new(),
+        claims: Vec::new(),
     };
     let widths: Vec<u16> = plan.stages.iter().map(|stage| stage.grid.width).collect();
     let mut mesh = Mesh::westernmost(&widths, plan.grid.height);
@@ -64,7 +65,7 @@ pub(crate) fn with_known(graph: &Graph, plan: &Plan, relayouts: &mut Relayouts) 
         }
         mesh = add_stage(&mut program, graph, plan, index, mesh, relayouts)?;
     }
-    program.params = mesh.into_params();
+    (program.params, program.claims) = mesh.into_parts();
     colors::allocate(&mut program)?;
     Ok(program)
 }

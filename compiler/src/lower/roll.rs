@@ -10,7 +10,7 @@
 //! ```
 
 use waferloom_fabric::code::{Control, Dim, Instruction, MemDsd, Operand, ScalarOp};
-use waferloom_fabric::{Dtype, Value};
+use waferloom_fabric::{Address, Dtype, Value};
 
 /// Joins the codes of all turns into a loop that does the same; `None` when they differ otherwise, or registers run out.
 ///
@@ -150,6 +150,13 @@ impl Roll {
         }
     }
 
+    fn place(&mut self, turns: &[&Address]) -> Option<Address> {
+        let bases: Vec<Value> = turns.iter().map(|at| at.base).collect();
+        let offsets: Vec<i32> = turns.iter().map(|at| at.offset).collect();
+        let (base, offset) = self.address(&bases, &offsets)?;
+        Some(Address { base, offset })
+    }
+
     fn instruction(&mut self, turns: &[&Instruction]) -> Option<Instruction> {
         if let Some(&same) = common(turns) {
             return Some(same.clone());
@@ -194,6 +201,15 @@ impl Roll {
                 let count = self.value(&fields!(turns, Instruction::Loop { count, .. } => *count)?)?;
                 let body = self.nested(&fields!(turns, Instruction::Loop { body, .. } => &body[..])?)?;
                 Some(Instruction::Loop { counter: *counter, count, body })
+            }
+            Instruction::Claim { claim, .. } => {
+                common(&fields!(turns, Instruction::Claim { claim, .. } => claim)?)?;
+                let body = self.nested(&fields!(turns, Instruction::Claim { body, .. } => &body[..])?)?;
+                // The body uses the same addresses, so that their distances are in registers already.
+                let left = self.place(&fields!(turns, Instruction::Claim { left, .. } => left)?)?;
+                let right = self.place(&fields!(turns, Instruction::Claim { right, .. } => right)?)?;
+                let result = self.place(&fields!(turns, Instruction::Claim { result, .. } => result)?)?;
+                Some(Instruction::Claim { claim: *claim, left, right, result, body })
             }
             Instruction::If { compare, .. } => {
                 common(&fields!(turns, Instruction::If { compare, .. } => compare)?)?;

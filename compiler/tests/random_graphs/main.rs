@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use waferloom_compiler::{Options, Plan, lower, plan, prepare};
 use waferloom_fabric::{Dtype, Extent, HostData, HostTensor, Machine, Program, verify};
 use waferloom_models::{Graph, Tensor, TensorData, evaluate};
-use waferloom_simulator::{Run, simulate};
+use waferloom_simulator::{Claims, Engine, Run, simulate};
 
 /// A single PE must hold a whole model.
 const SRAM: u32 = 1 << 20;
@@ -101,7 +101,7 @@ fn check(graph: &Graph, inputs: &BTreeMap<String, Tensor>, target: Target) {
     compare_all(&compile(graph, target), graph, inputs, target);
 }
 
-/// Runs a program and holds every output against the interpreter's.
+/// Runs a program and holds every output against the interpreter's; what products claim of themselves gives the same bits.
 fn compare_all(program: &Program, graph: &Graph, inputs: &BTreeMap<String, Tensor>, target: Target) -> Run {
     let items: Vec<_> = (0..target.items as usize).map(|item| turned(inputs, item)).collect();
     let expected: Vec<_> =
@@ -121,7 +121,22 @@ fn compare_all(program: &Program, graph: &Graph, inputs: &BTreeMap<String, Tenso
             compare(name, found, &expected[name], target.dtype);
         }
     }
+    if !program.claims.is_empty() {
+        let checked =
+            waferloom_simulator::Options { engine: Engine::Stream, claims: Claims::Check, ..Default::default() };
+        let checked = simulate(program, &inputs, &checked).unwrap_or_else(|e| panic!("{e}"));
+        for (name, output) in &run.outputs {
+            assert!(same_bits(&output.data, &checked.outputs[name].data), "{name} differs as claims say");
+        }
+    }
     run
+}
+
+fn same_bits(a: &HostData, b: &HostData) -> bool {
+    match (a, b) {
+        (HostData::F32(a), HostData::F32(b)) => a.iter().map(|x| x.to_bits()).eq(b.iter().map(|x| x.to_bits())),
+        (a, b) => a == b,
+    }
 }
 
 fn compare(name: &str, found: &HostTensor, expected: &Tensor, dtype: Dtype) {

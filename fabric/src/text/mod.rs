@@ -11,6 +11,7 @@
 //!
 //! param x = columns [0..=3]              // or: rows [...], pes [...]; `7 * 100` is a hundred sevens
 //! operator pass mov at 0,0 size 4x1 flops 0 bytes 64
+//! claim product f32 at 0,0 size 4x1 rows 1 columns 2 inner 8 block 2 left split matrix 0 slot 0 line 2 step 1 right matrix 0 slot 4 line 1 step 2
 //!
 //! route c0 at 0,0 size 4x1 step 2x1 { pos RAMP -> EAST; pos WEST -> RAMP EAST; start 0; ring; filter range 3..=9 }
 //!
@@ -32,6 +33,7 @@
 //!     if r1 == $x { unblock 9 } else { block 9 }         // == != < <=
 //!     control q1 [advance, nop] task 10 payload r3
 //!     position c0 = 1
+//!     claim #0 [64], [r3 + 72] -> [@acc] { }             // left and right operand, result; what the claim says of the body
 //!   }
 //! }
 //! place worker at 0,0 size 4x1           // or by index: place #0 at ...

@@ -4,6 +4,8 @@ use super::TextError;
 use super::lexer::{Cursor, Token};
 use super::parse_code::Scope;
 use super::parse_data;
+use super::print::claim_kind_name;
+use crate::claim::{Claim, ClaimBatch, ClaimKind, ClaimOperand};
 use crate::geometry::{Coord, Direction, Extent, PortSet, Region};
 use crate::machine::Machine;
 use crate::program::{Color, ColorRoute, Filter, Operator, Placement, PortKind, Position, Program};
@@ -90,6 +92,7 @@ impl Parser<'_> {
             readbacks: Vec::new(),
             ports: Vec::new(),
             operators: Vec::new(),
+            claims: Vec::new(),
         })
     }
 
@@ -111,7 +114,7 @@ impl Parser<'_> {
     }
 
     fn item(&mut self, program: &mut Program) -> Result<(), TextError> {
-        const ITEMS: &str = "param, operator, route, class, place, const, input, output or result";
+        const ITEMS: &str = "param, operator, claim, route, class, place, const, input, output or result";
         let Token::Word(word) = *self.at.token() else { return Err(self.at.error(ITEMS)) };
         match word {
             "param" => {
@@ -124,6 +127,7 @@ impl Parser<'_> {
                 self.operators.declare(&operator.name, program.operators.len());
                 program.operators.push(operator);
             }
+            "claim" => program.claims.push(self.claim()?),
             "route" => program.routes.push(self.route()?),
             "class" => {
                 let class = Scope::new(&mut self.at, &self.params, &self.operators).class()?;
@@ -154,6 +158,46 @@ impl Parser<'_> {
         self.at.expect_word("bytes")?;
         let bytes = self.at.integer("a number of bytes")?;
         Ok(Operator { name, kind, region, flops, bytes })
+    }
+
+    /// `claim product f32 at 0,0 size 2x2 rows 1 columns 1 inner 2 block 1 left … right … batch 2 by 1, 1`.
+    fn claim(&mut self) -> Result<Claim, TextError> {
+        self.at.expect_word("claim")?;
+        let kinds = [ClaimKind::Product, ClaimKind::ColumnSums];
+        let kind = kinds.into_iter().find(|&kind| self.at.at_word(claim_kind_name(kind)));
+        let kind = kind.ok_or_else(|| self.at.error("product or column_sums"))?;
+        self.at.advance()?;
+        let dtype = parse_data::dtype(&mut self.at)?;
+        let region = region(&mut self.at)?;
+        let [rows, columns, inner, block] = self.numbers(["rows", "columns", "inner", "block"])?;
+        let (left, right) = (self.claim_operand("left")?, self.claim_operand("right")?);
+        let mut batch = Vec::new();
+        while self.at.eat_word("batch")? {
+            let size = self.at.integer("the size of a batch dimension")?;
+            self.at.expect_word("by")?;
+            let left = self.at.integer("the left operand's stride in matrices")?;
+            self.at.expect(",")?;
+            batch.push(ClaimBatch { size, left, right: self.at.integer("the right operand's stride in matrices")? });
+        }
+        Ok(Claim { kind, region, dtype, rows, columns, inner, block, left, right, batch })
+    }
+
+    /// `left split matrix 4 slot 4 line 2 step 1`.
+    fn claim_operand(&mut self, side: &str) -> Result<ClaimOperand, TextError> {
+        self.at.expect_word(side)?;
+        let split = self.at.eat_word("split")?;
+        let [matrix, slot, line, step] = self.numbers(["matrix", "slot", "line", "step"])?;
+        Ok(ClaimOperand { split, matrix, slot, line, step })
+    }
+
+    /// Numbers with their names before them.
+    fn numbers<const N: usize>(&mut self, names: [&str; N]) -> Result<[u32; N], TextError> {
+        let mut numbers = [0; N];
+        for (number, name) in numbers.iter_mut().zip(names) {
+            self.at.expect_word(name)?;
+            *number = self.at.integer("a number")?;
+        }
+        Ok(numbers)
     }
 
     fn route(&mut self) -> Result<ColorRoute, TextError> {

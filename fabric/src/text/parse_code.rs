@@ -5,6 +5,7 @@ use super::lexer::{Cursor, Token};
 use super::number::plain_u8;
 use super::parse::Names;
 use super::parse_data::dtype;
+use crate::claim::Address;
 use crate::code::{
     Async, Compare, Completion, Control, Dim, Instruction, MAX_NESTING, MemDsd, Operand, ScalarOp, SwitchCommand, Task,
     TaskKind, Value, VectorOp,
@@ -14,7 +15,7 @@ use crate::tensor::Dtype;
 use std::collections::BTreeMap;
 
 const INSTRUCTIONS: &str = "an instruction (mov, add, …; `r0 = …`; store, loop, if, activate, block, unblock, control, \
-                            position, mark) or `}`";
+                            position, mark, claim) or `}`";
 
 /// What a class's text may refer to.
 pub(super) struct Scope<'c, 'a> {
@@ -182,6 +183,15 @@ impl<'c, 'a> Scope<'c, 'a> {
                 let plus = if self.at.eat("+")? { self.value()? } else { Value::Imm(0) };
                 Instruction::Mark { operator, plus }
             }
+            "claim" => {
+                self.at.expect("#")?;
+                let claim = self.at.integer("the index of a claim")?;
+                let left = self.place()?;
+                self.at.expect(",")?;
+                let right = self.place()?;
+                self.at.expect("->")?;
+                Instruction::Claim { claim, left, right, result: self.place()?, body: self.body()? }
+            }
             _ => return Err(self.at.error_at(keyword, format!("found `{word}`"), INSTRUCTIONS)),
         })
     }
@@ -321,6 +331,10 @@ impl<'c, 'a> Scope<'c, 'a> {
         let address = self.address()?;
         self.at.expect("]")?;
         Ok(address)
+    }
+
+    fn place(&mut self) -> Result<Address, TextError> {
+        self.address_in_brackets().map(|(base, offset)| Address { base, offset })
     }
 
     fn operand_follows(&self) -> bool {

@@ -2,6 +2,7 @@
 
 use super::number::element_text;
 use super::{is_plain, print_code};
+use crate::claim::{Claim, ClaimKind, ClaimOperand};
 use crate::geometry::{Direction, PortSet, Region};
 use crate::machine::Machine;
 use crate::program::{
@@ -35,6 +36,9 @@ pub fn print(program: &Program) -> String {
             operator.bytes
         );
         printer.line(line);
+    }
+    for claim in &program.claims {
+        printer.line(claim_text(claim));
     }
     for route in &program.routes {
         printer.route(route);
@@ -212,6 +216,30 @@ impl Printer {
             port.at.y,
             port.color.0
         ));
+    }
+}
+
+fn claim_text(claim: &Claim) -> String {
+    let Claim { kind, region: pes, dtype, rows, columns, inner, block, left, right, batch } = claim;
+    let operand = |side: &str, operand: &ClaimOperand| {
+        let ClaimOperand { split, matrix, slot, line, step } = operand;
+        let split = if *split { " split" } else { "" };
+        format!(" {side}{split} matrix {matrix} slot {slot} line {line} step {step}")
+    };
+    let mut text = format!("claim {} {} {}", claim_kind_name(*kind), dtype.name(), region(pes));
+    let _ = write!(text, " rows {rows} columns {columns} inner {inner} block {block}");
+    text += &(operand("left", left) + &operand("right", right));
+    for dim in batch {
+        let _ = write!(text, " batch {} by {}, {}", dim.size, dim.left, dim.right);
+    }
+    text
+}
+
+/// The keyword of a claim's kind.
+pub(super) fn claim_kind_name(kind: ClaimKind) -> &'static str {
+    match kind {
+        ClaimKind::Product => "product",
+        ClaimKind::ColumnSums => "column_sums",
     }
 }
 

@@ -41,6 +41,12 @@ fn body(printer: &mut Printer, instructions: &[Instruction], indent: usize) {
                 }
                 "}".into()
             }
+            Instruction::Claim { claim, left, right, result, body: inner } => {
+                let [left, right, result] = [left, right, result].map(|at| address(printer, at.base, at.offset));
+                printer.line(format_args!("{:indent$}claim #{claim} [{left}], [{right}] -> [{result}] {{", ""));
+                body(printer, inner, indent + 2);
+                "}".into()
+            }
             simple => line_of(printer, simple),
         };
         printer.line(format_args!("{:indent$}{line}", ""));
@@ -76,7 +82,7 @@ fn line_of(printer: &Printer, instruction: &Instruction) -> String {
         Instruction::Mark { operator, plus } => {
             format!("mark {} + {}", printer.operators.name(*operator), value(printer, *plus))
         }
-        Instruction::Loop { .. } | Instruction::If { .. } => String::new(),
+        Instruction::Loop { .. } | Instruction::If { .. } | Instruction::Claim { .. } => String::new(),
     }
 }
 

@@ -10,6 +10,8 @@ grid 4x1
 param x = columns [0..=3]
 param "odd name" = pes [7 * 4]
 operator pass mov at 0,0 size 4x1 flops 0 bytes 64
+claim product f16 at 0,0 size 4x1 rows 2 columns 3 inner 7 block 2 left split matrix 4 slot 0 line 2 step 1 right matrix 24 slot 6 line 1 step 3 batch 2 by 1, 0 batch 3 by 2, 1
+claim column_sums f32 at 1,0 size 2x1 rows 1 columns 1 inner 1 block 1 left split matrix 0 slot 0 line 1 step 1 right split matrix 0 slot 0 line 1 step 1
 route c0 at 0,0 size 4x1 step 2x1 { pos RAMP -> EAST; pos WEST -> EAST RAMP; start 1; ring; filter range 3..=9 }
 route c1 at 0,0 size 1x1 { pos WEST -> none; filter count first 1 pass 2 period 4 }
 
@@ -42,6 +44,9 @@ class worker {
     control q1 [advance, nop] task 10 payload r3
     position c0 = 1
     mark pass + r3
+    claim #1 [@acc], [r3 + 16] -> [$x - 4] {
+      mark pass
+    }
   }
   task 9 "the end" teardown c3 blocked {
   }

@@ -130,7 +130,7 @@ fn collect(body: &[Instruction], set: &mut BTreeSet<(u8, u8)>) {
             Instruction::SetPosition { color, position } => {
                 set.insert((*color, *position));
             }
-            Instruction::Loop { body, .. } => collect(body, set),
+            Instruction::Loop { body, .. } | Instruction::Claim { body, .. } => collect(body, set),
             Instruction::If { then, otherwise, .. } => {
                 collect(then, set);
                 collect(otherwise, set);

@@ -1,7 +1,9 @@
 //! The instructions of a class: ids, operands, lengths and addresses that can be known.
 
+use super::claims;
 use super::registers::Registers;
 use super::{Findings, Place};
+use crate::claim::Address;
 use crate::code::{
     Async, Control, Instruction, MAX_NESTING, MemDsd, Operand, SwitchCommand, TaskKind, Value, VectorOp,
 };
@@ -27,7 +29,9 @@ pub(super) fn too_deep(class: &Class, found: &mut Findings) -> bool {
 
 fn deeper_than(body: &[Instruction], levels: usize) -> bool {
     body.iter().any(|instruction| match instruction {
-        Instruction::Loop { body, .. } => levels == 0 || deeper_than(body, levels - 1),
+        Instruction::Loop { body, .. } | Instruction::Claim { body, .. } => {
+            levels == 0 || deeper_than(body, levels - 1)
+        }
         Instruction::If { then, otherwise, .. } => {
             levels == 0 || deeper_than(then, levels - 1) || deeper_than(otherwise, levels - 1)
         }
@@ -129,6 +133,16 @@ impl Walk<'_> {
                     self.error(format!("the machine has no colour c{color}"), "use one that has a route here");
                 }
             }
+            Instruction::Claim { claim, left, right, result, body } => {
+                self.claim(*claim, [left, right, result]);
+                if let Some(what) = claims::foreign(body) {
+                    self.error(
+                        format!("{what} in the body of a claim"),
+                        "move it out of the claim, or remove the claim",
+                    );
+                }
+                self.body(body);
+            }
             Instruction::Mark { operator, plus } => {
                 self.values(&[*plus]);
                 let operators = self.program.operators.len() as i64;
@@ -136,6 +150,22 @@ impl Walk<'_> {
                 if let Some(wrong) = marked.into_iter().find(|marked| !(0..operators).contains(marked)) {
                     self.error(format!("it marks operator #{wrong} of {operators}"), "list the operator");
                 }
+            }
+        }
+    }
+
+    fn claim(&mut self, index: u32, tiles: [&Address; 3]) {
+        let Some(claim) = self.program.claims.get(index as usize) else {
+            let claims = self.program.claims.len();
+            return self.error(format!("there is no claim #{index}, there are {claims}"), "list the claim");
+        };
+        let ([left, right], size) = (claim.operand_bytes(), claim.dtype.bytes());
+        let reaches = [(left, size), (right, size), (claim.result_bytes(), Dtype::F32.bytes())];
+        for (tile, (bytes, align)) in tiles.into_iter().zip(reaches) {
+            self.values(&[tile.base]);
+            if let Some(bases) = self.registers.ends(tile.base) {
+                let starts = bases.map(|base| base + i64::from(tile.offset));
+                self.range(starts, 0, i64::try_from(bytes).unwrap_or(i64::MAX), align.into());
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The machine's values, and what must fit the grid.
 
 use super::constants::{Resident, residents};
-use super::{Findings, Place};
+use super::{Findings, Place, claims};
 use crate::geometry::{Coord, Direction, Extent, PortSet, Region};
 use crate::program::{ColorRoute, Constant, Filter, ParamValues, Payload, Port, PortKind, Program};
 use crate::tensor::Distribution;
@@ -88,12 +88,13 @@ fn regions(program: &Program, found: &mut Findings) {
             found.error(place(), message, "name one of the program's classes");
         }
     }
+    claims::check(program, found);
     for operator in &program.operators {
         region(program.grid, &operator.region, Place::item(format!("operator {:?}", operator.name)), found);
     }
 }
 
-fn region(grid: Extent, region: &Region, place: Place, found: &mut Findings) {
+pub(super) fn region(grid: Extent, region: &Region, place: Place, found: &mut Findings) {
     let Region { x, y, width, height, step_x, step_y } = *region;
     if step_x == 0 || step_y == 0 {
         let message = format!("its region has the step {step_x}x{step_y}");

@@ -5,12 +5,13 @@
 //! a stage relies on what the ones before it have proved, so a program with errors in one stage is not looked at by the next.
 //!
 //! 1. [`grid`]: the machine's values; regions, parameters, constants and ports against the grid
-//! 2. [`memory`], [`code`], [`tasks`], [`queues`]: each class by itself
+//! 2. [`memory`], [`code`], [`tasks`], [`queues`], [`claims`]: each class by itself
 //! 3. [`constants`], [`routes`], [`binding`], [`streams`]: the PEs together
 //!
 //! Work grows with the code of a class and with the PEs, never with their product.
 
 mod binding;
+mod claims;
 mod code;
 mod constants;
 mod finding;
@@ -48,6 +49,7 @@ pub fn verify(program: &Program) -> Findings {
         code::check(program, class, &mut found);
         tasks::check(program, class, &mut found);
     }
+    claims::check_placements(program, &mut found);
     if found.has_errors() {
         return found;
     }

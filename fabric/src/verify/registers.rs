@@ -132,6 +132,7 @@ fn collect(body: &[Instruction], written: &mut BTreeSet<u8>) {
                 written.insert(*counter);
                 collect(body, written);
             }
+            Instruction::Claim { body, .. } => collect(body, written),
             Instruction::If { then, otherwise, .. } => {
                 collect(then, written);
                 collect(otherwise, written);

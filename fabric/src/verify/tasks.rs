@@ -66,7 +66,7 @@ fn sends(program: &Program, wanted: impl Fn(&crate::Control) -> bool + Copy) -> 
     fn any(body: &[Instruction], wanted: impl Fn(&crate::Control) -> bool + Copy) -> bool {
         body.iter().any(|instruction| match instruction {
             Instruction::SendControl { control, .. } => wanted(control),
-            Instruction::Loop { body, .. } => any(body, wanted),
+            Instruction::Loop { body, .. } | Instruction::Claim { body, .. } => any(body, wanted),
             Instruction::If { then, otherwise, .. } => any(then, wanted) || any(otherwise, wanted),
             _ => false,
         })
@@ -100,7 +100,7 @@ impl Starts {
                     }
                     None => {}
                 },
-                Instruction::Loop { body, .. } => self.collect(body),
+                Instruction::Loop { body, .. } | Instruction::Claim { body, .. } => self.collect(body),
                 Instruction::If { then, otherwise, .. } => {
                     self.collect(then);
                     self.collect(otherwise);

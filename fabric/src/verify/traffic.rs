@@ -118,6 +118,7 @@ fn collect(body: &[Instruction], guards: &mut Vec<Guard>, certain: bool, sends: 
                     sends,
                 );
             }
+            Instruction::Claim { body, .. } => collect(body, guards, certain, sends),
             Instruction::If { compare, a, b, then, otherwise } => {
                 for (holds, body) in [(true, then), (false, otherwise)] {
                     guarded(Guard { compare: *compare, a: *a, b: *b, holds }, body, guards, certain, sends);
@@ -152,7 +153,7 @@ fn first(body: &[Instruction]) -> Option<First> {
         Instruction::Vector { dst, srcs, run_async, .. } => first_of_vector(dst, srcs, run_async.is_some()),
         Instruction::SendControl { .. } => Some(First::Unknown),
         Instruction::Loop { count: Value::Imm(..=0), .. } => None,
-        Instruction::Loop { count: Value::Imm(_), body, .. } => first(body),
+        Instruction::Loop { count: Value::Imm(_), body, .. } | Instruction::Claim { body, .. } => first(body),
         Instruction::Loop { body, .. } => first(body).map(|_| First::Unknown),
         Instruction::If { then, otherwise, .. } => first(then).or_else(|| first(otherwise)).map(|_| First::Unknown),
         _ => None,

@@ -4,10 +4,10 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use waferloom_fabric::{
-    Async, Buffer, BufferKind, Class, Color, ColorRef, ColorRoute, Compare, Completion, Constant, Control, Coord, Dim,
-    Direction, Distribution, Dtype, Extent, Fifo, Filter, Instruction, Machine, MemDsd, Operand, Operator, Param,
-    ParamValues, Payload, Placement, Port, PortKind, PortSet, Position, Program, QueueBinding, Readback, Region,
-    ScalarOp, Split, SwitchCommand, Task, TaskKind, Value, VectorOp,
+    Address, Async, Buffer, BufferKind, Claim, ClaimBatch, ClaimKind, ClaimOperand, Class, Color, ColorRef, ColorRoute,
+    Compare, Completion, Constant, Control, Coord, Dim, Direction, Distribution, Dtype, Extent, Fifo, Filter,
+    Instruction, Machine, MemDsd, Operand, Operator, Param, ParamValues, Payload, Placement, Port, PortKind, PortSet,
+    Position, Program, QueueBinding, Readback, Region, ScalarOp, Split, SwitchCommand, Task, TaskKind, Value, VectorOp,
 };
 
 /// Identifiers, keywords, and strings with quotes, line ends and signs of all scripts.
@@ -134,12 +134,43 @@ fn simple() -> BoxedStrategy<Instruction> {
     .boxed()
 }
 
+fn address() -> impl Strategy<Value = Address> {
+    (value(), number()).prop_map(|(base, offset)| Address { base, offset })
+}
+
+fn claim() -> impl Strategy<Value = Claim> {
+    let operand = || {
+        (any::<bool>(), [unsigned(), unsigned(), unsigned(), unsigned()])
+            .prop_map(|(split, [matrix, slot, line, step])| ClaimOperand { split, matrix, slot, line, step })
+    };
+    let batch = [unsigned(), unsigned(), unsigned()].prop_map(|[size, left, right]| ClaimBatch { size, left, right });
+    let kind = proptest::sample::select(vec![ClaimKind::Product, ClaimKind::ColumnSums]);
+    let sizes = [unsigned(), unsigned(), unsigned(), unsigned()];
+    (kind, region(), dtype(), sizes, operand(), operand(), vec(batch, 0..3)).prop_map(
+        |(kind, region, dtype, [rows, columns, inner, block], left, right, batch)| Claim {
+            kind,
+            region,
+            dtype,
+            rows,
+            columns,
+            inner,
+            block,
+            left,
+            right,
+            batch,
+        },
+    )
+}
+
 fn body() -> BoxedStrategy<Vec<Instruction>> {
     let compare = proptest::sample::select(vec![Compare::Eq, Compare::Ne, Compare::Lt, Compare::Le]);
     let instruction = simple().prop_recursive(4, 24, 4, move |inner| {
         let body = || vec(inner.clone(), 0..4);
         prop_oneof![
             (id(), value(), body()).prop_map(|(counter, count, body)| Instruction::Loop { counter, count, body }),
+            (unsigned(), [address(), address(), address()], body()).prop_map(|(claim, [left, right, result], body)| {
+                Instruction::Claim { claim, left, right, result, body }
+            }),
             (compare.clone(), value(), value(), body(), body())
                 .prop_map(|(compare, a, b, then, otherwise)| Instruction::If { compare, a, b, then, otherwise }),
         ]
@@ -300,12 +331,12 @@ pub(crate) fn program() -> impl Strategy<Value = Program> {
         vec(constant(), 0..3),
         vec(port(), 0..3),
         vec(readback(), 0..3),
-        vec(operator(), 0..3),
+        (vec(operator(), 0..3), vec(claim(), 0..3)),
     );
     (head, lists).prop_map(
         |(
             (name, machine, width, height, items),
-            (params, classes, placements, routes, constants, ports, readbacks, operators),
+            (params, classes, placements, routes, constants, ports, readbacks, (operators, claims)),
         )| {
             Program {
                 name,
@@ -320,6 +351,7 @@ pub(crate) fn program() -> impl Strategy<Value = Program> {
                 ports,
                 readbacks,
                 operators,
+                claims,
             }
         },
     )

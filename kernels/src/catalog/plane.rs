@@ -202,7 +202,7 @@ impl Plane {
     ) -> Result<Program, KernelError> {
         self.sketch.program.routes = routes;
         let grid = self.mesh.grid;
-        self.sketch.program.params = self.mesh.into_params();
+        (self.sketch.program.params, self.sketch.program.claims) = self.mesh.into_parts();
         self.sketch.class(name, &[Region::all(grid)], inputs, outputs, self.code);
         self.sketch.finish(self.change)
     }

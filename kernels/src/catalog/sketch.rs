@@ -58,6 +58,7 @@ impl Sketch {
             ports: Vec::new(),
             readbacks: Vec::new(),
             operators: Vec::new(),
+            claims: Vec::new(),
         };
         Ok(Self { program, buffers: Vec::new(), next_address: 0 })
     }

@@ -98,6 +98,7 @@ impl Pe<'_> {
                     };
                     self.run(if holds { then } else { otherwise });
                 }
+                Instruction::Claim { body, .. } => self.run(body),
                 Instruction::Mark { .. } => {}
                 _ => self.cycles += scalar,
             }

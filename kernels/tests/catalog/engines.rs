@@ -1,10 +1,10 @@
-//! The `stream` engine against the `wavelet` engine on every kernel.
+//! The `stream` engine against the `wavelet` engine on every kernel, with what claims say of its numbers and without.
 
 use super::estimates::SWEEPS;
 use super::instance;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError};
-use waferloom_simulator::{Engine, Options, Run, simulate};
+use waferloom_simulator::{Claims, Engine, Options, Run, simulate};
 
 #[test]
 fn engines_agree_on_every_kernel() {
@@ -13,7 +13,7 @@ fn engines_agree_on_every_kernel() {
         let instance = instance(name, settings).unwrap_or_else(|e| panic!("{name} {settings}: {e}"));
         let engines = [(Engine::Wavelet, false), (Engine::Stream, false), (Engine::Stream, true)];
         let [wavelet, stream, events] = engines.map(|(engine, events_only)| {
-            let options = Options { engine, events_only, ..Options::default() };
+            let options = Options { engine, events_only, claims: Claims::Check, ..Options::default() };
             let run = simulate(&instance.program, &instance.inputs, &options);
             run.unwrap_or_else(|e| panic!("{name} {settings} {engine:?}: {e}"))
         });
@@ -24,7 +24,8 @@ fn engines_agree_on_every_kernel() {
         let timed = Options { engine: Engine::Stream, timing_only: true, ..Options::default() };
         let timed = simulate(&instance.program, &instance.inputs, &timed).unwrap_or_else(|e| panic!("{name}: {e}"));
         assert!(timed.outputs.is_empty());
-        assert_eq!(Run { outputs: stream.outputs.clone(), ..timed }, stream, "{name} {settings}: without numerics");
+        let (outputs, claimed) = (stream.outputs.clone(), stream.claimed.clone());
+        assert_eq!(Run { outputs, claimed, ..timed }, stream, "{name} {settings}: without numerics");
         for (way, run) in [("stream", &stream), ("event by event", &events)] {
             let ratio = run.cycles as f64 / wavelet.cycles as f64;
             let line =
@@ -73,7 +74,8 @@ proptest! {
         let wavelet = run(Engine::Wavelet, false, false)?;
         let groups = run(Engine::Stream, false, false)?;
         let timed = run(Engine::Stream, false, true)?;
-        prop_assert_eq!(&Run { outputs: groups.outputs.clone(), ..timed }, &groups, "{} {}", name, settings);
+        let (outputs, claimed) = (groups.outputs.clone(), groups.claimed.clone());
+        prop_assert_eq!(&Run { outputs, claimed, ..timed }, &groups, "{} {}", name, settings);
         for stream in [&groups, &run(Engine::Stream, true, false)?] {
             prop_assert_eq!(&wavelet.outputs, &stream.outputs, "{} {}", name, settings);
             prop_assert_eq!(&wavelet.links, &stream.links, "{} {}", name, settings);

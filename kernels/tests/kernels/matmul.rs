@@ -111,7 +111,7 @@ impl Product {
         };
         let panels = matmul.panel_bytes(tiles[0].dtype).map(|bytes| rig.reserve(bytes));
         matmul::clear(&mut rig.code, accumulator);
-        matmul::emit(&mut rig.code, &rig.mesh, &matmul, tiles[0], tiles[1], accumulator.address, panels);
+        matmul::emit(&mut rig.code, &mut rig.mesh, &matmul, tiles[0], tiles[1], accumulator.address, panels);
         (result, accumulator)
     }
 

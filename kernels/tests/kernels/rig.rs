@@ -7,7 +7,7 @@ use waferloom_fabric::{
 };
 use waferloom_kernels::mesh::{CHAIN, EDGE};
 use waferloom_kernels::{Code, Mesh, Tile, edge};
-use waferloom_simulator::{Options, Run, simulate};
+use waferloom_simulator::{Claims, Engine, Options, Run, simulate};
 
 /// The machine of all tests.
 pub(crate) fn machine() -> Machine {
@@ -137,12 +137,14 @@ impl Rig {
         };
         let bytes = class.code_bytes(&machine) + class.data_bytes();
         assert!(bytes <= machine.sram_bytes, "{bytes} bytes");
+        let (params, claims) = self.mesh.into_parts();
         let program = Program {
             name: "kernel".into(),
             machine,
             grid,
             items: 1,
-            params: self.mesh.into_params(),
+            params,
+            claims,
             classes: vec![class],
             placements: vec![Placement { region: Region::all(grid), class: 0 }],
             routes,
@@ -155,8 +157,24 @@ impl Rig {
         assert!(findings.is_empty(), "{findings}");
         let run = simulate(&program, &self.inputs, &Options::default()).unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(run.leftover_wavelets, 0);
+        if !program.claims.is_empty() {
+            with_claims(&program, &self.inputs, &run);
+        }
         run
     }
+}
+
+/// Holds what claims say of a program's numbers against what its PEs compute, and both against the other engine.
+fn with_claims(program: &Program, inputs: &BTreeMap<String, HostTensor>, wavelet: &Run) {
+    let [ignored, checked] = [Claims::Ignore, Claims::Check].map(|claims| {
+        let options = Options { engine: Engine::Stream, claims, ..Options::default() };
+        simulate(program, inputs, &options).unwrap_or_else(|e| panic!("{claims:?}: {e}"))
+    });
+    for name in wavelet.outputs.keys() {
+        assert_same(&floats(&ignored, name), &floats(wavelet, name), name);
+        assert_same(&floats(&checked, name), &floats(wavelet, name), name);
+    }
+    assert_eq!((&ignored.pes, &ignored.links, ignored.cycles), (&checked.pes, &checked.links, checked.cycles));
 }
 
 fn push_element(bytes: &mut Vec<u8>, dtype: Dtype, value: Option<f32>) {

@@ -28,6 +28,7 @@ pub(crate) fn collect(
         pes: bands.iter().flat_map(|b| b.pes.iter().map(|pe| pe.counters)).collect(),
         links: bands.iter().flat_map(|b| b.routers.iter().map(|r| r.sent)).collect(),
         operators: operator_times(&spans, cycles),
+        claimed: vec![false; program.operators.len()],
         leftover_wavelets,
     }
 }

@@ -3,7 +3,7 @@
 use super::nest::Nest;
 use super::operand::{Access, Number, Slots};
 use waferloom_fabric::code::{Async, Control, Instruction, Operand, ScalarOp};
-use waferloom_fabric::{Class, Compare, Dtype, Machine, Program, TaskKind, VectorOp};
+use waferloom_fabric::{Address, Class, Compare, Dtype, Machine, Program, TaskKind, VectorOp};
 
 /// A vector instruction.
 #[derive(Clone, Debug)]
@@ -83,6 +83,13 @@ pub(crate) enum Step {
         operator: u32,
         plus: Number,
     },
+    /// Takes no time: begins a claim with the addresses of its tiles, each the sum of both numbers.
+    ClaimBegin {
+        claim: u32,
+        tiles: [(Number, i32); 3],
+    },
+    /// Takes no time.
+    ClaimEnd,
     End,
 }
 
@@ -107,6 +114,8 @@ pub(crate) struct ClassCode {
 pub(crate) struct Decoder<'a> {
     machine: &'a Machine,
     slots: Slots,
+    /// Whether there are steps of claims.
+    claims: bool,
     /// Nests so far.
     nests: u32,
     /// The control wavelets that the code sends.
@@ -114,8 +123,8 @@ pub(crate) struct Decoder<'a> {
 }
 
 impl<'a> Decoder<'a> {
-    pub(crate) fn new(program: &'a Program) -> Self {
-        Self { machine: &program.machine, slots: Slots::of(program), nests: 0, controls: Vec::new() }
+    pub(crate) fn new(program: &'a Program, claims: bool) -> Self {
+        Self { machine: &program.machine, slots: Slots::of(program), claims, nests: 0, controls: Vec::new() }
     }
 
     /// Flattens a class.
@@ -156,6 +165,13 @@ impl<'a> Decoder<'a> {
                     self.flatten(otherwise, steps);
                     steps[jump] = Step::Jump(steps.len() as u32);
                 }
+                Instruction::Claim { body, .. } if !self.claims => self.flatten(body, steps),
+                Instruction::Claim { claim, left, right, result, body } => {
+                    let address = |at: &Address| (self.slots.number(at.base), at.offset);
+                    steps.push(Step::ClaimBegin { claim: *claim, tiles: [left, right, result].map(address) });
+                    self.flatten(body, steps);
+                    steps.push(Step::ClaimEnd);
+                }
                 simple => {
                     let step = self.simple(simple);
                     steps.push(step);
@@ -194,7 +210,7 @@ impl<'a> Decoder<'a> {
             Instruction::SetPosition { color, position } => Step::SetPosition { color: *color, position: *position },
             Instruction::Mark { operator, plus } => Step::Mark { operator: *operator, plus: slots.number(*plus) },
             // Those that hold others, which `flatten` takes apart.
-            Instruction::Loop { .. } | Instruction::If { .. } => Step::End,
+            Instruction::Loop { .. } | Instruction::If { .. } | Instruction::Claim { .. } => Step::End,
         }
     }
 

@@ -204,6 +204,11 @@ fn dot(memory: &[u8], start: f32, b: Source, c: Source, count: u64) -> f32 {
     )
 }
 
+/// Elements of memory as floats.
+pub(crate) fn widen(memory: &[u8], place: Place, values: &mut [f32]) {
+    gather(memory, Source::Memory(place), 0, values);
+}
+
 /// The elements of a source from one on, as floats.
 #[expect(clippy::inline_always, reason = "only so it is compiled for the host's vector instructions")]
 #[inline(always)]

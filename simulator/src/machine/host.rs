@@ -30,6 +30,8 @@ pub(crate) struct Sink {
     pub(crate) direction: Direction,
     pub(crate) expected: usize,
     pub(crate) data: Vec<u32>,
+    /// Whether words came that a claim has left out.
+    pub(crate) left_out: bool,
     /// Wavelets of one item.
     pub(crate) item_wavelets: usize,
     /// Cycle in which the last wavelet of each item so far had arrived.

@@ -20,7 +20,7 @@ mod compute;
 pub(crate) mod conflicts;
 pub(crate) mod decode;
 pub(crate) mod element;
-mod floats;
+pub(crate) mod floats;
 mod formats;
 pub(crate) mod host;
 pub(crate) mod nest;

@@ -20,7 +20,7 @@ pub(crate) struct VectorWork {
     pub(crate) at: (u16, u32),
     /// Elements that may run in one cycle.
     pub(crate) lanes: u32,
-    /// In a run for the time alone: an operand is a number that nobody computed.
+    /// Nobody computes its results: in a run for the time alone, or in a claim.
     pub(crate) unknown: bool,
 }
 

@@ -8,7 +8,7 @@ use super::pe::{FifoState, InputQueue, OutputQueue, Pe, Place};
 use super::router::{Lane, Router};
 use super::steps::Shared;
 use super::unknown::{self, Unknown};
-use crate::{Engine, Inputs, Options, SimulateError};
+use crate::{Claims, Engine, Inputs, Options, SimulateError};
 use std::collections::BTreeMap;
 use std::path::Path;
 use waferloom_fabric::{ColorRef, Control, Coord, Direction, Machine, Port, PortKind, Program, Value};
@@ -30,6 +30,8 @@ pub(crate) struct Fabric<'a> {
     base_dir: &'a Path,
     /// Whether the run is for the time alone, on an engine that can do without numbers.
     pub(crate) without_numbers: bool,
+    /// Whether the code has steps of claims.
+    pub(crate) heeds_claims: bool,
     /// Whether the host gets its tensors.
     pub(crate) gives_outputs: bool,
 }
@@ -44,7 +46,11 @@ impl<'a> Fabric<'a> {
         inputs: &'a Inputs<'a>,
         options: &Options<'a>,
     ) -> Result<Self, SimulateError> {
-        let mut decoder = Decoder::new(program);
+        let heeds_claims = options.engine == Engine::Stream
+            && !options.timing_only
+            && options.claims != Claims::Ignore
+            && !program.claims.is_empty();
+        let mut decoder = Decoder::new(program, heeds_claims);
         let classes: Vec<ClassCode> = program.classes.iter().map(|c| decoder.class(c)).collect();
         let controls = decoder.controls;
         if controls.len() >= usize::from(u16::MAX) {
@@ -68,6 +74,7 @@ impl<'a> Fabric<'a> {
             base_dir: options.base_dir.unwrap_or(Path::new(".")),
             without_numbers: options.timing_only && options.engine == Engine::Stream,
             gives_outputs: !options.timing_only,
+            heeds_claims,
         })
     }
 
@@ -316,6 +323,7 @@ impl<'a> Fabric<'a> {
                     lane,
                     direction,
                     expected: 0,
+                    left_out: false,
                     data: Vec::new(),
                     item_wavelets: 1,
                     item_ends: Vec::new(),

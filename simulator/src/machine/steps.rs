@@ -232,6 +232,9 @@ pub(crate) fn nest(pe: &mut Pe, nest: &Nest, conflicts: &mut Conflicts, most: u6
     let mut room = None;
     let placed = nest.place(&pe.slots, pe.memory.len(), most, &mut room)?;
     let cycles = placed.cycles(conflicts);
-    placed.compute(&mut pe.memory);
+    // In a claim somebody else does.
+    if !pe.unknown.operand {
+        placed.compute(&mut pe.memory);
+    }
     Some((placed.elements(), cycles))
 }

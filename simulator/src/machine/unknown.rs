@@ -26,7 +26,8 @@ pub(crate) struct Unknown {
     bits: Vec<u64>,
     /// A bit for each register.
     registers: u64,
-    /// Whether an operand of the vector instruction at hand is the number in an unknown register.
+    /// Whether nobody computes the results of the vector instruction at hand: in a run for the time alone, because an operand
+    /// is the number in an unknown register; else because the PE is in a claim.
     pub(crate) operand: bool,
 }
 

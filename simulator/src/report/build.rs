@@ -205,6 +205,7 @@ fn operators(program: &Program, totals: &Totals) -> Vec<OperatorReport> {
             flops: operator.flops.saturating_mul(times),
             bytes: operator.bytes.saturating_mul(times),
             utilisation: if room > 0.0 { time.busy_cycles as f64 / room } else { 0.0 },
+            from_claims: time.from_claims,
             memory: memory[index],
         }
     };

@@ -81,7 +81,7 @@ fn add_code(body: &[Instruction], program: &Program, current: &mut Option<u32>, 
                 *current = Some(operator.saturating_add_signed(first_turn));
                 continue;
             }
-            Instruction::Loop { body, .. } => [body, &[]],
+            Instruction::Loop { body, .. } | Instruction::Claim { body, .. } => [body, &[]],
             Instruction::If { then, otherwise, .. } => [then, otherwise],
             _ => [&[], &[]],
         };

@@ -128,6 +128,7 @@ fn made_up(cycles: u64, operators: [OperatorTime; 2]) -> Run {
         pes: vec![pe(10, 60, 0), pe(0, 0, 0), pe(20, 70, 5)],
         links: vec![[0, 7, 0, 0, 1], [3, 5, 9, 9, 0], [0, 11, 0, 0, 4]],
         operators: operators.to_vec(),
+        claimed: vec![true, false],
         leftover_wavelets: 2,
     }
 }

@@ -32,6 +32,7 @@ pub(super) struct OperatorTotal {
     pub(super) span_cycles: u64,
     pub(super) busy_cycles: u64,
     pub(super) pe_cycles: u64,
+    pub(super) from_claims: bool,
 }
 
 impl Totals {
@@ -60,6 +61,9 @@ impl Totals {
             total.span_cycles += time.end_cycle.saturating_sub(time.start_cycle);
             total.busy_cycles += time.busy_cycles;
             total.pe_cycles += time.pe_cycles;
+        }
+        for (total, &claimed) in self.operators.iter_mut().zip(&run.claimed) {
+            total.from_claims |= claimed;
         }
         if let (Some(first), Some(last)) = (run.items.first(), run.items.last()) {
             self.flow.first_item += first.end_cycle;

@@ -3,11 +3,12 @@
 use super::Stream;
 use super::pe::account;
 use super::run::{Run, Sender};
-use super::values::{Sent, in_memory_part, in_memory_part_timed, values, values_timed};
+use super::values::{Numbers, Sent, in_memory_part, in_memory_part_timed, values, values_left_out, values_timed};
 use crate::machine::element::{self, Fault, Wait};
 use crate::machine::operand::Port;
 use crate::machine::pe::{Activity, VectorWork};
 use crate::machine::unknown;
+use crate::twins;
 use waferloom_fabric::Direction;
 
 /// Elements that are run in one go. Longer instructions are cut, so that a run can be stopped within them and what is under
@@ -107,7 +108,12 @@ impl Stream<'_> {
     pub(super) fn refuse_filter_by_value(&self, pe: usize, queue: u8, unknown: bool) -> Result<(), Fault> {
         let output = self.band.pes[pe].outputs.get(usize::from(queue)).copied().flatten();
         let filtered = output.is_some_and(|out| self.shared.by_value >> out.color & 1 == 1);
-        if unknown && filtered { Err(unknown::needed("what a filter lets through")) } else { Ok(()) }
+        if unknown && filtered { Err(self.not_known("what a filter lets through")) } else { Ok(()) }
+    }
+
+    /// The fault of a run that needs a number that it does not have.
+    pub(super) fn not_known(&self, what: &str) -> Fault {
+        if self.shared.without_numbers { unknown::needed(what) } else { twins::left_out(what) }
     }
 
     /// Runs elements whose wavelets are known and for whose results there is room.
@@ -130,13 +136,20 @@ impl Stream<'_> {
             }
         }
         let state = &mut self.band.pes[pe];
-        let without_numbers = self.shared.without_numbers;
+        let numbers = Numbers::of(&self.shared, work);
+        if numbers == Numbers::All && taken.iter().flatten().any(Run::is_unknown) {
+            return Err(twins::left_out("a number that was received"));
+        }
         let (data, busy, stall) = if in_memory {
-            let part = if without_numbers { in_memory_part_timed } else { in_memory_part };
+            let part = if numbers == Numbers::Known { in_memory_part_timed } else { in_memory_part };
             let (busy, stall) = part(state, work, (machine, &self.conflicts), count)?;
             (Sent::Nothing, busy, stall)
         } else {
-            let values = if without_numbers { values_timed } else { values };
+            let values = match numbers {
+                Numbers::All => values,
+                Numbers::Known => values_timed,
+                Numbers::None => values_left_out,
+            };
             let (data, stall) = values(state, work, machine, &taken, count, &mut self.payloads)?;
             (data, count, stall)
         };

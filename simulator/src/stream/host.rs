@@ -58,6 +58,7 @@ pub(super) fn receive(sink: &mut Sink, run: &Run, payloads: &Payloads) {
         let before = sink.data.len();
         sink.data.extend_from_slice(run.words(payloads));
         // What is unknown counts all the same.
+        sink.left_out |= run.is_unknown();
         sink.data.resize(before + run.count as usize, 0);
         for end in before + 1..=sink.data.len() {
             if end.is_multiple_of(sink.item_wavelets) {

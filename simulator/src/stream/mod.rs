@@ -40,7 +40,8 @@ use crate::machine::pe::{InputQueue, VectorWork};
 use crate::machine::setup::Fabric;
 use crate::machine::stall;
 use crate::machine::steps::Shared;
-use crate::{Inputs, Options, Progress, SimulateError};
+use crate::twins::{self, Twins};
+use crate::{Claims, Inputs, Options, Progress, SimulateError};
 use calendar::{Calendar, Event};
 use express::Leg;
 use fabric::Link;
@@ -96,6 +97,8 @@ struct Stream<'a> {
     search: u64,
     /// The way that [`Stream::express`] has found.
     legs: Vec<Leg>,
+    /// The claims at work, when the code has steps of them.
+    twins: Option<Twins<'a>>,
 }
 
 /// Runs a program.
@@ -110,6 +113,9 @@ pub(crate) fn run(program: &Program, inputs: &Inputs<'_>, options: &Options<'_>)
         return Err(SimulateError::Invalid { findings: "the program has no PEs".into() });
     };
     let mut stream = Stream::new(fabric.shared(), band);
+    if fabric.heeds_claims {
+        stream.twins = Some(Twins::new(program, options.claims == Claims::Check, options.threads != 1));
+    }
     let end = stream.events(options);
     let now = stream.now;
     stream.mirror();
@@ -119,6 +125,10 @@ pub(crate) fn run(program: &Program, inputs: &Inputs<'_>, options: &Options<'_>)
         Err(Stop::Cancelled) => return Err(SimulateError::Cancelled { cycle: now }),
         Err(Stop::Limit) => return Err(SimulateError::CycleLimit { cycles: now }),
         Ok(()) => {}
+    }
+    if fabric.heeds_claims && bands[0].sinks.iter().any(|sink| sink.left_out) {
+        let fault = twins::left_out("a number that the host received");
+        return Err(stall::fault(&fabric, &bands, PlacedFault { pe: 0, fault }, now));
     }
     let complete = bands[0].sinks.iter().all(|s| s.data.len() >= s.expected);
     if !complete || stall::has_unfinished_work(&bands[0]) {
@@ -133,7 +143,11 @@ pub(crate) fn run(program: &Program, inputs: &Inputs<'_>, options: &Options<'_>)
         stream.nodes.list.iter().filter_map(|n| n.queues.as_ref()).map(|ports| waiting(&ports[..])).sum();
     let inputs = waiting(&stream.inputs);
     let host: u64 = bands[0].sources.iter().map(|s| (s.data.len() - s.next) as u64).sum();
-    Ok(collect(program, &fabric, bands, cycles, routers + inputs + host))
+    let mut run = collect(program, &fabric, bands, cycles, routers + inputs + host);
+    if let Some(twins) = stream.twins {
+        run.claimed = twins.operators;
+    }
+    Ok(run)
 }
 
 /// Why the events end before there are no more.
@@ -183,6 +197,7 @@ impl<'a> Stream<'a> {
             seen: vec![0; pes],
             search: 0,
             legs: Vec::new(),
+            twins: None,
             shared,
             band,
         };

@@ -5,6 +5,7 @@ use super::calendar::Event;
 use super::chunk::{MOST_AT_ONCE, Outcome};
 use super::run::{Run, Sender};
 use super::straight::{book, mark};
+use super::values::Numbers;
 use crate::machine::decode::{Step, TaskCode, Vector};
 use crate::machine::element::{self, Fault, Wait};
 use crate::machine::operand::Port;
@@ -184,6 +185,21 @@ impl Stream<'_> {
                 mark(&mut self.band.pes[pe], &mut self.band.spans, operator, time)?;
                 running.step += 1;
             }
+            Step::ClaimBegin { claim, tiles } => {
+                if let Some(twins) = &mut self.twins {
+                    let pe = &mut self.band.pes[pe];
+                    let address = |(base, offset)| i64::from(execute::value(pe, base)) + i64::from(offset);
+                    let tiles = tiles.map(address);
+                    twins.begin(pe, *claim, tiles)?;
+                }
+                running.step += 1;
+            }
+            Step::ClaimEnd => {
+                if let Some(twins) = &mut self.twins {
+                    twins.end(&mut self.band.pes[pe])?;
+                }
+                running.step += 1;
+            }
             Step::Jump(to) => running.step = *to,
             Step::End => {
                 let state = &mut self.band.pes[pe];
@@ -246,7 +262,7 @@ impl Stream<'_> {
         });
         if let Some(run) = taken {
             if run.is_unknown() {
-                return Err(unknown::needed("a word that starts a task"));
+                return Err(self.not_known("a word that starts a task"));
             }
             unknown::word_has_come(&mut self.band.pes[pe]);
             self.payloads.release(run.payload);
@@ -313,10 +329,10 @@ impl Stream<'_> {
         if element::in_memory(&work)
             && work.remaining <= MOST_AT_ONCE
             && alone
-            && let Some((busy, stall)) = if self.shared.without_numbers {
-                unknown::in_memory(state, &mut work, &self.conflicts)
-            } else {
-                bulk::run(&mut state.memory, &mut work, &self.conflicts)
+            && let Some((busy, stall)) = match Numbers::of(&self.shared, &work) {
+                Numbers::All => bulk::run(&mut state.memory, &mut work, &self.conflicts),
+                Numbers::Known => unknown::in_memory(state, &mut work, &self.conflicts),
+                Numbers::None => bulk::pass(state.memory.len(), &mut work, &self.conflicts),
             }
         {
             let cycles = startup + busy + stall;

@@ -52,7 +52,11 @@ impl Stream<'_> {
                     mark(state, spans, operator, time)?;
                     step += 1;
                 }
-                Step::End | Step::SendControl { .. } | Step::SetPosition { .. } => break,
+                Step::End
+                | Step::SendControl { .. }
+                | Step::SetPosition { .. }
+                | Step::ClaimBegin { .. }
+                | Step::ClaimEnd => break,
                 code => {
                     let local = execute::local_step(shared.machine, state, code, step, time)?;
                     let (cycles, next) = local.unwrap_or((0, step + 1));

@@ -5,12 +5,14 @@ use super::chunk::MOST_AT_ONCE;
 use super::payload::Payload;
 use super::pe::{Main, account};
 use super::run::{Queue, Run, Sender};
+use super::values::Numbers;
 use crate::machine::decode::TaskCode;
 use crate::machine::element::{self, Fault, Wait};
 use crate::machine::numerics;
 use crate::machine::operand::Port;
 use crate::machine::pe::{Activity, Pe, VectorWork};
 use crate::machine::unknown;
+use crate::twins;
 use waferloom_fabric::Direction;
 
 /// Cycles after which a PE looks at what has come in the meantime.
@@ -153,9 +155,9 @@ impl Stream<'_> {
             let Port::FabIn { queue, .. } = port else { continue };
             count = count.min(self.input(pe, *queue).map_or(0, Queue::data));
         }
-        let twins = twins(work);
-        if twins > 1 {
-            count = u64::from(count >= twins);
+        let readers = readers(work);
+        if readers > 1 {
+            count = u64::from(count >= readers);
         }
         if let Port::FabOut { queue, .. } = work.dst {
             let room = self.out(pe, queue).map_or(0, |node| self.room(node, Direction::Ramp as usize, count));
@@ -249,27 +251,34 @@ impl Stream<'_> {
         let machine = self.shared.machine;
         let (first, inputs, payloads) = (self.first_input[pe] as usize, &self.inputs, &self.payloads);
         let Turn { work, words, done, unknown, .. } = turn;
-        let without_numbers = self.shared.without_numbers;
+        let (numbers, heeds_claims) = (Numbers::of(&self.shared, work), self.twins.is_some());
         let lanes = if element::in_memory(work) { u64::from(work.lanes).max(1).min(work.remaining) } else { 1 };
-        let twins = twins(work) > 1;
+        let shared_queue = readers(work) > 1;
         let mut worst = 0;
         for _ in 0..lanes {
             let index = *done;
-            if without_numbers {
+            if numbers == Numbers::None {
+                *unknown = true;
+            } else if numbers == Numbers::Known || heeds_claims {
                 let run = |source: usize| match work.srcs[source] {
                     Port::FabIn { queue, .. } => {
-                        let index = index + if twins { source as u64 } else { 0 };
+                        let index = index + if shared_queue { source as u64 } else { 0 };
                         inputs[first + queue as usize].nth(index).is_some_and(|(run, _)| run.is_unknown())
                     }
                     _ => false,
                 };
+                let runs = [0, 1, 2].map(run);
                 let state = &mut self.band.pes[pe];
-                let result = unknown::is_unknown(state, work, 1, [0, 1, 2].map(run));
-                unknown::mark(state, &work.dst, 1, result);
-                *unknown |= result;
+                if numbers == Numbers::Known {
+                    let result = unknown::is_unknown(state, work, 1, runs);
+                    unknown::mark(state, &work.dst, 1, result);
+                    *unknown |= result;
+                } else if runs.contains(&true) {
+                    return Err(twins::left_out("a number that was received"));
+                }
             }
             let take = |_: &mut Pe, source: usize, queue: u8| {
-                let index = index + if twins { source as u64 } else { 0 };
+                let index = index + if shared_queue { source as u64 } else { 0 };
                 let found = inputs[first + queue as usize].nth(index);
                 found.and_then(|(run, place)| run.words(payloads).get(place as usize)).copied().unwrap_or(0)
             };
@@ -322,7 +331,7 @@ impl Stream<'_> {
 }
 
 /// How many sources read the same queue, at the most.
-fn twins(work: &VectorWork) -> u64 {
+fn readers(work: &VectorWork) -> u64 {
     let same =
         |a: &Port, b: &Port| matches!((a, b), (Port::FabIn { queue: a, .. }, Port::FabIn { queue: b, .. }) if a == b);
     let sources = &work.srcs[..work.arity];

@@ -8,9 +8,30 @@ use crate::machine::element::{self, Fault};
 use crate::machine::numerics::{self, Element};
 use crate::machine::operand::{Cursor, Port};
 use crate::machine::pe::{Pe, VectorWork};
+use crate::machine::steps::Shared;
 use crate::machine::unknown;
 use std::ops::Range;
 use waferloom_fabric::{Dtype, Machine, VectorOp};
+
+/// What of an instruction's numbers is computed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Numbers {
+    All,
+    /// What does not depend on something unknown.
+    Known,
+    /// The instruction is in a claim, which gives the result.
+    None,
+}
+
+impl Numbers {
+    pub(super) fn of(shared: &Shared<'_>, work: &VectorWork) -> Self {
+        match (shared.without_numbers, work.unknown) {
+            (true, _) => Numbers::Known,
+            (false, true) => Numbers::None,
+            (false, false) => Numbers::All,
+        }
+    }
+}
 
 /// What a chunk sends.
 pub(super) enum Sent {
@@ -40,7 +61,7 @@ impl Sent {
     }
 }
 
-/// A part of an instruction over memory; gives busy cycles and waits for memory.
+/// A part of an instruction over memory; gives busy cycles and waits for memory. In a claim it computes nothing.
 pub(super) fn in_memory_part(
     pe: &mut Pe,
     work: &mut VectorWork,
@@ -49,7 +70,12 @@ pub(super) fn in_memory_part(
 ) -> Result<(u64, u64), Fault> {
     let rest = work.remaining - count;
     work.remaining = count;
-    let done = match bulk::run(&mut pe.memory, work, conflicts) {
+    let done = if work.unknown {
+        bulk::pass(pe.memory.len(), work, conflicts)
+    } else {
+        bulk::run(&mut pe.memory, work, conflicts)
+    };
+    let done = match done {
         Some(done) => Ok(done),
         None => one_by_one(pe, work, machine),
     };
@@ -75,6 +101,23 @@ pub(super) fn in_memory_part_timed(
     unknown::mark(pe, &target, count, unknown);
     work.remaining = rest;
     done
+}
+
+/// As [`values`] of an instruction in a claim: only its time counts.
+pub(super) fn values_left_out(
+    pe: &mut Pe,
+    work: &mut VectorWork,
+    machine: &Machine,
+    taken: &[Option<Run>; 3],
+    count: u64,
+    payloads: &mut Payloads,
+) -> Result<(Sent, u64), Fault> {
+    let sends = matches!(work.dst, Port::FabOut { .. });
+    let stall = match unknown::pass(pe, work, machine, count) {
+        Some(stall) => stall,
+        None => values(pe, work, machine, taken, count, payloads)?.1,
+    };
+    Ok((if sends { Sent::Unknown(count as usize) } else { Sent::Nothing }, stall))
 }
 
 /// As [`values`] in a run for the time alone.

@@ -10,7 +10,9 @@ use crate::code::{Code, Reg, words_in, words_out};
 use crate::line::end_turn;
 use crate::mesh::{Axis, Mesh};
 use crate::mesh::{COLUMN, ROW, input, output};
-use waferloom_fabric::{BufferKind, ColorRef, Compare, Machine, Region, ScalarOp, Value};
+use waferloom_fabric::{
+    BufferKind, Claim, ClaimKind, ClaimOperand, ColorRef, Compare, Machine, Region, ScalarOp, Value,
+};
 
 /// An operand: the line along which it is broadcast, and where it lies.
 struct Panel {
@@ -61,14 +63,36 @@ pub(super) fn emit(sketch: &mut Sketch, shape: &Shape, a: &[f32], b: &[f32]) -> 
         pack_slots(&mut code, shape, own_b, raw);
     }
     shape.clear(&mut code, c);
-    steps(&mut code, shape, &left, &right, c);
+    let region = Region::rect(0, 0, shape.grid.width, shape.grid.height);
+    sketch.program.claims.push(claim(shape, region));
+    let claim = sketch.program.claims.len() as u32 - 1;
+    code.claim(claim, [own_a, own_b, c], |code| steps(code, shape, &left, &right, c));
     let queues = [(&left, ROW), (&right, COLUMN)].into_iter().filter(|(panel, _)| panel.pes > 1);
     let (inputs, outputs): (Vec<_>, Vec<_>) = queues
         .map(|(panel, color)| ((panel.queue_in, ColorRef::Fixed(color)), (panel.queue_out, ColorRef::Fixed(color))))
         .unzip();
-    let region = Region::rect(0, 0, shape.grid.width, shape.grid.height);
     sketch.class("worker", &[region], &inputs, &outputs, code);
     c
+}
+
+/// What the steps compute. What the last block lacks is multiplied as zeros.
+fn claim(shape: &Shape, region: Region) -> Claim {
+    let operand = |side| {
+        let slot = shape.lines(side) * shape.pitch;
+        ClaimOperand { split: true, matrix: 0, slot, line: shape.pitch, step: 1 }
+    };
+    Claim {
+        kind: ClaimKind::Product,
+        region,
+        dtype: shape.dtype,
+        rows: shape.rows,
+        columns: shape.columns,
+        inner: shape.blocks() * shape.depth,
+        block: shape.depth,
+        left: operand(Side::A),
+        right: operand(Side::B),
+        batch: Vec::new(),
+    }
 }
 
 /// A raw slot has no padding between its rows.

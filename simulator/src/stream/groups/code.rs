@@ -5,6 +5,7 @@ use super::liveness::bit;
 use super::{Groups, Stop};
 use crate::machine::decode::Step;
 use crate::machine::operand::Number;
+use crate::machine::pe::InOperator;
 use crate::machine::steps;
 use std::collections::BTreeMap;
 use waferloom_fabric::{Compare, Dtype};
@@ -54,6 +55,16 @@ impl Groups<'_> {
             Step::Mark { operator, plus } => {
                 self.settle(&mut group);
                 self.mark(&group, *operator, *plus)?;
+                group.step += 1;
+                return Ok(Some(group));
+            }
+            Step::ClaimBegin { claim, tiles } => {
+                self.begin_claim(&group, *claim, tiles)?;
+                group.step += 1;
+                return Ok(Some(group));
+            }
+            Step::ClaimEnd => {
+                self.end_claim(&group)?;
                 group.step += 1;
                 return Ok(Some(group));
             }
@@ -183,6 +194,30 @@ impl Groups<'_> {
                 let (start, bytes) = (address as usize, dtype.bytes() as usize);
                 state.unknown.set(start, bytes, false);
                 self.marks[usize::from(group.class)].doubt_word(start, bytes);
+            }
+        }
+        Ok(())
+    }
+
+    fn begin_claim(&mut self, group: &Group, claim: u32, tiles: &[(Number, i32); 3]) -> Result<(), Stop> {
+        for &pe in &group.members {
+            let address = |&(base, offset): &(Number, i32)| i64::from(self.value(group, pe, base)) + i64::from(offset);
+            let tiles = [&tiles[0], &tiles[1], &tiles[2]].map(address);
+            if let Some(twins) = &mut self.twins {
+                twins.begin(&mut self.band.pes[pe as usize], claim, tiles).map_err(|_| Stop::Unfit)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn end_claim(&mut self, group: &Group) -> Result<(), Stop> {
+        for &pe in &group.members {
+            if let Some(twins) = &mut self.twins {
+                let state = &mut self.band.pes[pe as usize];
+                let clock = &self.clocks[pe as usize];
+                state.operator = clock.operator.map(|(operator, since, busy)| InOperator { operator, since, busy });
+                twins.end(state).map_err(|_| Stop::Unfit)?;
+                state.operator = None;
             }
         }
         Ok(())

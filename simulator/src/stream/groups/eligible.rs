@@ -49,6 +49,8 @@ fn is_plain(step: &Step) -> bool {
         | Step::Jump(_)
         | Step::SendControl { .. }
         | Step::Mark { .. }
+        | Step::ClaimBegin { .. }
+        | Step::ClaimEnd
         | Step::End => true,
     }
 }

@@ -75,7 +75,9 @@ fn slots(step: &Step) -> (u128, u128) {
         Step::Branch { a, b, .. } => (number(a) | number(b), 0),
         Step::SendControl { payload, .. } => (number(payload), 0),
         Step::Mark { plus, .. } => (number(plus), 0),
+        Step::ClaimBegin { tiles, .. } => (tiles.iter().fold(0, |set, (base, _)| set | number(base)), 0),
         Step::LoopNext { .. }
+        | Step::ClaimEnd
         | Step::Jump(_)
         | Step::Activate(_)
         | Step::Block(_)

@@ -36,19 +36,20 @@ impl Groups<'_> {
     /// As a nest of loops, whose time is worked out once; `None`, with nothing done, where it is none, or some PE may know
     /// numbers that it would have to compute.
     fn nested(&mut self, group: &Group, first: u32, vector: &Vector, work: &VectorWork) -> Option<(u64, u64)> {
-        if self.shared.without_numbers && self.silence(group.class, work) != Silence::Always {
+        let silence = self.silence(group.class, work);
+        if self.shared.without_numbers && silence != Silence::Always {
             return None;
         }
         let bytes = self.band.pes[first as usize].memory.len();
         let mut shape = None;
         let placed = vector.nest.as_ref().and_then(|nest| nest.place(&group.slots, bytes, u64::MAX, &mut shape));
         let Some(placed) = placed else {
-            if !self.shared.without_numbers {
+            if silence != Silence::Always {
                 return None;
             }
             return self.pass(first, &mut work.clone());
         };
-        if !self.shared.without_numbers {
+        if silence != Silence::Always {
             for &pe in &group.members {
                 placed.compute(&mut self.band.pes[pe as usize].memory);
             }
@@ -98,7 +99,9 @@ impl Groups<'_> {
         }
         let state = &mut self.band.pes[pe as usize];
         let nested = match &vector.nest {
-            Some(nest) if !self.shared.without_numbers => steps::nest(state, nest, &mut self.conflicts, u64::MAX),
+            Some(nest) if !self.shared.without_numbers && !work.unknown => {
+                steps::nest(state, nest, &mut self.conflicts, u64::MAX)
+            }
             _ => None,
         };
         let (busy, stall) = match nested {
@@ -127,10 +130,12 @@ impl Groups<'_> {
         bulk::pass(bytes, work, &self.conflicts)
     }
 
-    /// Whether it is known beforehand that an instruction computes nothing that is known, and overwrites nothing that is.
+    /// Whether it is known beforehand that nothing of an instruction need be computed: it is in a claim, or, in a run for the time alone,
+    /// its results are not known and it overwrites nothing that is.
     pub(super) fn silence(&self, class: u16, work: &VectorWork) -> Silence {
         if !self.shared.without_numbers {
-            return Silence::Never;
+            // In a claim the host works out the result.
+            return if work.unknown { Silence::Always } else { Silence::Never };
         }
         let marks = &self.marks[usize::from(class)];
         let sources = &work.srcs[..work.arity];

@@ -41,7 +41,8 @@ use crate::machine::conflicts::Conflicts;
 use crate::machine::pe::{Activity, InputQueue, Pe};
 use crate::machine::setup::Fabric;
 use crate::machine::steps::Shared;
-use crate::{Options, Progress, SimulateError};
+use crate::twins::Twins;
+use crate::{Claims, Options, Progress, SimulateError};
 use flight::Flights;
 use group::{Group, Schedule};
 use link::Links;
@@ -76,6 +77,8 @@ struct Groups<'a> {
     nodes: Nodes,
     conflicts: Conflicts,
     payloads: Payloads,
+    /// The claims at work, when the code has steps of them.
+    twins: Option<Twins<'a>>,
     schedule: Schedule,
     flights: Flights,
     /// By class.
@@ -137,6 +140,9 @@ pub(super) fn run(
         groups.marks = Marks::new(program, &mut groups.band, program.classes.len());
         groups.floats_come_in = program.ports.iter().filter(|p| p.kind == PortKind::Input).all(|p| p.dtype.is_float());
     }
+    if fabric.heeds_claims {
+        groups.twins = Some(Twins::new(program, options.claims == Claims::Check, options.threads != 1));
+    }
     match groups.run(options) {
         Ok(()) => {}
         Err(Stop::Unfit) => return Ok(None),
@@ -179,6 +185,7 @@ impl<'a> Groups<'a> {
             schedule: Schedule::new(pes),
             flights: Flights::default(),
             payloads: Payloads::default(),
+            twins: None,
             clocks: vec![Clock::default(); pes],
             queues,
             first_input,
@@ -228,7 +235,8 @@ impl<'a> Groups<'a> {
             }
         }
         let complete = self.band.sinks.iter().all(|s| s.data.len() >= s.expected);
-        if self.schedule.is_stuck() || !complete { Err(Stop::Unfit) } else { self.check_limit(limit) }
+        let left_out = self.twins.is_some() && self.band.sinks.iter().any(|sink| sink.left_out);
+        if self.schedule.is_stuck() || !complete || left_out { Err(Stop::Unfit) } else { self.check_limit(limit) }
     }
 
     fn check_limit(&self, limit: u64) -> Result<(), Stop> {
@@ -292,6 +300,10 @@ impl<'a> Groups<'a> {
         let cycles = last.max().unwrap_or(0);
         self.band.finish(cycles);
         let leftover = self.queues.iter().map(|q| q.wavelets).sum();
-        collect(program, fabric, vec![self.band], cycles, leftover)
+        let mut run = collect(program, fabric, vec![self.band], cycles, leftover);
+        if let Some(twins) = self.twins {
+            run.claimed = twins.operators;
+        }
+        run
     }
 }

@@ -2,7 +2,7 @@
 
 use super::super::chunk::MOST_AT_ONCE;
 use super::super::run::{Run, Sender};
-use super::super::values::{Sent, values, values_timed};
+use super::super::values::{Sent, values, values_left_out, values_timed};
 use super::flight::LANDED;
 use super::group::{Group, write_back};
 use super::liveness::accessed;
@@ -63,7 +63,7 @@ impl Work<'_> {
     }
 }
 
-/// In a run for the time alone: whether nothing but the time of an instruction needs to be worked out.
+/// In a claim, or a run for the time alone: whether nothing but the time of an instruction needs to be worked out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Silence {
     Never,
@@ -298,6 +298,10 @@ impl Groups<'_> {
                 if is_unknown { marks.forget(&work.dst, count, false) } else { marks.doubt(&work.dst, count) }
             }
             values_timed(state, work, machine, taken, count, &mut self.payloads)
+        } else if work.unknown {
+            values_left_out(state, work, machine, taken, count, &mut self.payloads)
+        } else if taken.iter().flatten().any(Run::is_unknown) {
+            return Err(Stop::Unfit);
         } else {
             values(state, work, machine, taken, count, &mut self.payloads)
         };

@@ -1,0 +1,180 @@
+//! Claims: whether what they say can be so. Whether it is so only a run can tell.
+
+use super::grid::region;
+use super::{Findings, Place};
+use crate::claim::{Claim, ClaimKind};
+use crate::code::{Instruction, Operand};
+use crate::geometry::{Coord, Region};
+use crate::program::{Placement, Program};
+use std::collections::BTreeSet;
+
+/// Products of a claim: more would take a list that no tile needs.
+const MOST_PRODUCTS: u64 = 1 << 20;
+
+/// Checks the claims by themselves.
+pub(super) fn check(program: &Program, found: &mut Findings) {
+    for (index, claim) in program.claims.iter().enumerate() {
+        let place = || Place::item(format!("claim {index}"));
+        region(program.grid, &claim.region, place(), found);
+        if let Some((message, remedy)) = fault(claim) {
+            found.error(place(), message, remedy);
+        }
+    }
+}
+
+fn fault(claim: &Claim) -> Option<(&'static str, &'static str)> {
+    let sizes = [claim.rows, claim.columns, claim.inner, claim.block, claim.region.width.into()];
+    if sizes.contains(&0) || claim.region.height == 0 || claim.batch.iter().any(|dim| dim.size == 0) {
+        return Some(("one of its sizes is 0", "remove the claim, or give it a size"));
+    }
+    if claim.region.step_x != 1 || claim.region.step_y != 1 {
+        return Some(("its region has gaps", "give it the step 1x1"));
+    }
+    if claim.products() > MOST_PRODUCTS {
+        return Some(("it has more than a million products", "use smaller batch dimensions"));
+    }
+    let [left, right] = [claim.left.split, claim.right.split];
+    let one_each = left && right && claim.batch.is_empty() && claim.blocks() <= claim.region.height.into();
+    if claim.kind == ClaimKind::ColumnSums && !one_each {
+        let remedy = "split both operands, without batch dimensions, in at most as many blocks as rows of PEs";
+        return Some(("it adds up columns of PEs that do not have one block each", remedy));
+    }
+    None
+}
+
+/// Checks that the PEs that run code with a claim are those of the claim.
+pub(super) fn check_placements(program: &Program, found: &mut Findings) {
+    for (class, code) in program.classes.iter().enumerate() {
+        let mut claims = BTreeSet::new();
+        code.tasks.iter().for_each(|task| collect(&task.body, &mut claims));
+        for index in claims {
+            let Some(claim) = program.claims.get(index as usize) else { continue };
+            let inside = |placement: &Placement| corners(&placement.region).all(|at| claim.region.contains(at));
+            let placements = program.placements.iter().filter(|p| p.class as usize == class);
+            if !placements.into_iter().all(inside) {
+                let message = format!("it runs code of claim {index} outside of the claim's region");
+                found.error(Place::class(&code.name), message, "make the claim's region larger, or remove the claim");
+            }
+        }
+    }
+}
+
+/// The PEs of a region that are furthest to the north-west and to the south-east.
+fn corners(region: &Region) -> impl Iterator<Item = Coord> {
+    let Region { x, y, width, height, step_x, step_y } = *region;
+    let last = |first: u16, size: u16, step: u16| first + (size - 1) / step.max(1) * step.max(1);
+    let there = width > 0 && height > 0;
+    let corners = there.then(|| [Coord { x, y }, Coord { x: last(x, width, step_x), y: last(y, height, step_y) }]);
+    corners.into_iter().flatten()
+}
+
+fn collect(body: &[Instruction], claims: &mut BTreeSet<u32>) {
+    for instruction in body {
+        match instruction {
+            Instruction::Claim { claim, body, .. } => {
+                claims.insert(*claim);
+                collect(body, claims);
+            }
+            Instruction::Loop { body, .. } => collect(body, claims),
+            Instruction::If { then, otherwise, .. } => {
+                collect(then, claims);
+                collect(otherwise, claims);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What in a claim's body may depend on numbers that are not worked out there, or outlive it.
+pub(super) fn foreign(body: &[Instruction]) -> Option<&'static str> {
+    let fifo = |operand: &Operand| matches!(operand, Operand::Fifo { .. });
+    body.iter().find_map(|instruction| match instruction {
+        Instruction::Vector { run_async: Some(_), .. } => Some("an asynchronous instruction"),
+        Instruction::Vector { dst, srcs, .. } if srcs.iter().chain([dst]).any(fifo) => Some("a FIFO"),
+        Instruction::Load { .. } => Some("a load"),
+        Instruction::Store { .. } => Some("a store"),
+        Instruction::Claim { .. } => Some("another claim"),
+        Instruction::Activate(_) | Instruction::Block(_) | Instruction::Unblock(_) => Some("a change of tasks"),
+        Instruction::Loop { body, .. } => foreign(body),
+        Instruction::If { then, otherwise, .. } => foreign(then).or_else(|| foreign(otherwise)),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::text::parse;
+    use crate::verify::{Findings, verify};
+
+    const BODY: &str = "mac [8 : f32 ; 1] <- [8 : f32 ; 1], [0 : f32 ; 1], [4 : f32 ; 1]";
+
+    /// Two PEs, each of which multiplies two numbers; `from` in the text is replaced by `to`.
+    fn found(from: &str, to: &str) -> Findings {
+        let text = format!(
+            "program p machine bench16 grid 2x1
+claim product f32 at 0,0 size 2x1 rows 1 columns 1 inner 1 block 1 left matrix 0 slot 0 line 1 step 1 right matrix 0 slot 0 line 1 step 1
+class c {{ buffer all at 0 bytes 16 scratch fifo f0 at 16 words 4 task 8 main local activated {{ claim #0 [0], [4] -> [8] {{ {BODY} }} }} }}
+place c at 0,0 size 2x1"
+        );
+        assert!(text.contains(from), "nothing to replace: {from}");
+        verify(&parse(&text.replacen(from, to, 1)).unwrap_or_else(|e| panic!("{e}")))
+    }
+
+    #[track_caller]
+    fn refused(from: &str, to: &str, why: &str) {
+        let found = found(from, to);
+        assert!(found.has_errors() && found.to_string().contains(why), "expected {why:?}, got:\n{found}");
+    }
+
+    #[test]
+    fn what_a_claim_says_must_be_possible() {
+        assert!(found("", "").is_empty(), "{}", found("", ""));
+        refused("inner 1", "inner 0", "one of its sizes is 0");
+        refused("inner 1 block 1", "inner 1 block 0", "one of its sizes is 0");
+        refused("\nclass", " batch 0 by 1, 1\nclass", "one of its sizes is 0");
+        refused("\nclass", " batch 2000000 by 0, 0\nclass", "more than a million products");
+    }
+
+    #[test]
+    fn its_region_is_a_rectangle_of_the_grid_that_holds_its_code() {
+        refused("size 2x1 rows", "size 3x1 rows", "leaves the grid");
+        refused("size 2x1 rows", "size 2x1 step 2x1 rows", "has gaps");
+        refused("size 2x1 rows", "size 1x1 rows", "outside of the claim's region");
+    }
+
+    #[test]
+    fn columns_are_added_up_of_one_block_each() {
+        refused("claim product", "claim column_sums", "do not have one block each");
+    }
+
+    #[test]
+    fn its_tiles_lie_in_memory() {
+        refused("-> [8]", "-> [30]", "not a multiple of 4");
+        // 28 + 4 are the 32 bytes of buffer and FIFO.
+        assert!(!found("-> [8]", "-> [28]").has_errors());
+        refused("-> [8]", "-> [32]", "reaches the bytes 32 to 36");
+        // Eight rows of the left operand end with the memory; those of the result, from 8 on, do not.
+        refused("rows 1", "rows 8", "reaches the bytes 8 to 40");
+        // Two of the right operand's matrices, seven elements apart, begin at 4 and at 32.
+        refused(
+            "right matrix 0 slot 0 line 1 step 1",
+            "right matrix 7 slot 0 line 1 step 1 batch 2 by 0, 1",
+            "4 to 36",
+        );
+        refused("claim #0", "claim #1", "there is no claim #1");
+    }
+
+    #[test]
+    fn its_body_depends_on_no_numbers_and_leaves_nothing_behind() {
+        for (code, what) in [
+            ("r1 = load i32 [0]", "a load"),
+            ("store 0 -> i32 [0]", "a store"),
+            ("mov fifo f0 f32[1] <- [0 : f32 ; 1]", "a FIFO"),
+            ("mov [8 : f32 ; 1] <- [0 : f32 ; 1] async u0", "an asynchronous instruction"),
+            ("loop r1 in 2 { activate 8 }", "a change of tasks"),
+            ("if r1 == 1 { claim #0 [0], [4] -> [8] { } }", "another claim"),
+        ] {
+            refused(BODY, code, what);
+        }
+    }
+}

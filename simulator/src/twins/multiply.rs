@@ -1,0 +1,302 @@
+//! A matrix product on the host whose every element is one sequence of fused multiply-adds over the inner index, ascending, from
+//! what the result holds before.
+//!
+//! Libraries for matrix products cut the inner dimension and add up the parts, each from 0, which rounds differently. Here
+//! the parts follow each other: what one leaves in the result the next one starts from. Otherwise matrices are cut as in
+//! K. Goto and R. van de Geijn, *Anatomy of High-Performance Matrix Multiplication* (2008): a part of the right operand
+//! stays in the second cache, a panel of the left one in the first, a tile of the result in registers.
+
+#![allow(clippy::inline_always)]
+
+use crate::machine::numerics::one_nan;
+use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
+use std::sync::LazyLock;
+
+/// The host's instructions, found out once.
+static HOST: LazyLock<pulp::Arch> = LazyLock::new(pulp::Arch::new);
+/// Rows and columns of a tile of the result that stays in registers.
+static TILE: LazyLock<[usize; 2]> = LazyLock::new(|| HOST.dispatch(TileSize));
+
+/// Inner indices that are packed at once.
+const DEPTH: usize = 256;
+/// Columns of the right operand that are packed at once.
+const COLUMNS: usize = 512;
+/// Rows of the left operand that are packed at once.
+const ROWS: usize = 144;
+/// Rows of a tile where there are 32 vector registers.
+const MANY_ROWS: usize = 12;
+/// Rows of a tile where there are fewer.
+const FEW_ROWS: usize = 6;
+/// Vectors of a tile's row.
+const VECTORS: usize = 2;
+/// The most elements of a tile.
+const MOST_TILE: usize = MANY_ROWS * VECTORS * 16;
+/// Multiply-adds that are worth a thread of their own.
+const WORTH_A_THREAD: usize = 1 << 19;
+
+/// The sizes of a product: rows and columns of the result, and the inner dimension.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
+    pub(crate) inner: usize,
+}
+
+/// `results += left x right`, product by product; `operands` gives the left and the right matrix of each. All are dense and
+/// row-major. What is not a number becomes the one NaN of the machine's arithmetic.
+pub(crate) fn multiply<'a>(
+    results: &mut [f32],
+    sizes: Sizes,
+    operands: impl Fn(usize) -> [&'a [f32]; 2] + Sync,
+    on_threads: bool,
+) {
+    let size = sizes.rows * sizes.columns;
+    if size == 0 || sizes.inner == 0 {
+        return;
+    }
+    let many = on_threads && results.len() * sizes.inner >= 2 * WORTH_A_THREAD;
+    if many && size * sizes.inner < WORTH_A_THREAD {
+        results.par_chunks_mut(size).enumerate().for_each(|(i, result)| product(result, sizes, operands(i), 1));
+    } else {
+        let threads = if many { rayon::current_num_threads() } else { 1 };
+        results.chunks_mut(size).enumerate().for_each(|(i, result)| product(result, sizes, operands(i), threads));
+    }
+}
+
+fn product(result: &mut [f32], sizes: Sizes, [left, right]: [&[f32]; 2], threads: usize) {
+    let Sizes { rows, columns, inner } = sizes;
+    let [tile_rows, tile_columns] = *TILE;
+    let at_once = rows.div_ceil(threads).min(ROWS).next_multiple_of(tile_rows);
+    let mut packed_right = vec![0.0; inner.min(DEPTH) * columns.min(COLUMNS).next_multiple_of(tile_columns)];
+    for column in (0..columns).step_by(COLUMNS) {
+        for index in (0..inner).step_by(DEPTH) {
+            let (width, depth) = (COLUMNS.min(columns - column), DEPTH.min(inner - index));
+            let packed_right = &mut packed_right[..depth * width.next_multiple_of(tile_columns)];
+            pack_right(packed_right, &right[index * columns + column..], columns, width, depth);
+            let packed_right = &*packed_right;
+            let part = |(i, result): (usize, &mut [f32])| {
+                let height = result.len() / columns;
+                let mut packed_left = vec![0.0; depth * height.next_multiple_of(tile_rows)];
+                pack_left(&mut packed_left, &left[i * at_once * inner + index..], inner, height, depth);
+                let (left, right) = (packed_left.as_slice(), packed_right);
+                HOST.dispatch(Part { left, right, result, pitch: columns, column, width, depth });
+            };
+            if threads > 1 {
+                result.par_chunks_mut(at_once * columns).enumerate().for_each(part);
+            } else {
+                result.chunks_mut(at_once * columns).enumerate().for_each(part);
+            }
+        }
+    }
+    for x in result {
+        *x = one_nan(*x);
+    }
+}
+
+/// Packs `depth` rows of `width` elements into panels as wide as a tile.
+fn pack_right(packed: &mut [f32], right: &[f32], pitch: usize, width: usize, depth: usize) {
+    let tile = TILE[1];
+    for (panel, first) in packed.chunks_exact_mut(depth * tile).zip((0..width).step_by(tile)) {
+        let count = tile.min(width - first);
+        for (to, index) in panel.chunks_exact_mut(tile).zip(0..depth) {
+            let from = index * pitch + first;
+            to[..count].copy_from_slice(&right[from..from + count]);
+            to[count..].fill(0.0);
+        }
+    }
+}
+
+/// Packs `height` rows of `depth` elements into panels as high as a tile, the inner index outside.
+fn pack_left(packed: &mut [f32], left: &[f32], pitch: usize, height: usize, depth: usize) {
+    let tile = TILE[0];
+    for (panel, first) in packed.chunks_exact_mut(depth * tile).zip((0..height).step_by(tile)) {
+        for i in 0..tile.min(height - first) {
+            let from = (first + i) * pitch;
+            for (to, &x) in panel[i..].iter_mut().step_by(tile).zip(&left[from..from + depth]) {
+                *to = x;
+            }
+        }
+    }
+}
+
+struct TileSize;
+
+impl WithSimd for TileSize {
+    type Output = [usize; 2];
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> [usize; 2] {
+        [if S::REGISTER_COUNT >= 32 { MANY_ROWS } else { FEW_ROWS }, VECTORS * S::F32_LANES]
+    }
+}
+
+/// Rows of a result, some of its columns, and a part of the inner dimension.
+struct Part<'a> {
+    left: &'a [f32],
+    right: &'a [f32],
+    result: &'a mut [f32],
+    /// Elements from a row of the result to the next one.
+    pitch: usize,
+    column: usize,
+    width: usize,
+    depth: usize,
+}
+
+impl WithSimd for Part<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        if S::REGISTER_COUNT >= 32 { self.tiles::<S, MANY_ROWS>(simd) } else { self.tiles::<S, FEW_ROWS>(simd) }
+    }
+}
+
+impl Part<'_> {
+    #[inline(always)]
+    fn tiles<S: Simd, const ROWS: usize>(self, simd: S) {
+        let Self { left, right, result, pitch, column, width, depth } = self;
+        let columns = VECTORS * S::F32_LANES;
+        let height = result.len() / pitch;
+        for (right, j) in right.chunks_exact(depth * columns).zip((0..width).step_by(columns)) {
+            for (left, i) in left.chunks_exact(depth * ROWS).zip((0..height).step_by(ROWS)) {
+                let at = i * pitch + column + j;
+                let (rows, count) = (ROWS.min(height - i), columns.min(width - j));
+                if (rows, count) == (ROWS, columns) {
+                    tile::<S, ROWS>(simd, left, right, &mut result[at..], pitch);
+                    continue;
+                }
+                // A tile that sticks out is worked out apart.
+                let mut apart = [0.0; MOST_TILE];
+                let lines = |i: usize| (i * columns..i * columns + count, at + i * pitch..at + i * pitch + count);
+                for (to, from) in (0..rows).map(lines) {
+                    apart[to].copy_from_slice(&result[from]);
+                }
+                tile::<S, ROWS>(simd, left, right, &mut apart, columns);
+                for (from, to) in (0..rows).map(lines) {
+                    result[to].copy_from_slice(&apart[from]);
+                }
+            }
+        }
+    }
+}
+
+/// `result += left x right` for a tile of the result.
+#[inline(always)]
+fn tile<S: Simd, const ROWS: usize>(simd: S, left: &[f32], right: &[f32], result: &mut [f32], pitch: usize) {
+    let columns = VECTORS * S::F32_LANES;
+    let mut sums = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
+    for (i, sums) in sums.iter_mut().enumerate() {
+        let row = S::as_simd_f32s(&result[i * pitch..i * pitch + columns]).0;
+        sums.copy_from_slice(row);
+    }
+    let right = S::as_simd_f32s(right).0.as_chunks::<VECTORS>().0;
+    for (left, right) in left.as_chunks::<ROWS>().0.iter().zip(right) {
+        for (sums, &left) in sums.iter_mut().zip(left) {
+            let left = simd.splat_f32s(left);
+            for (sum, &right) in sums.iter_mut().zip(right) {
+                *sum = simd.mul_add_f32s(left, right, *sum);
+            }
+        }
+    }
+    for (i, sums) in sums.iter().enumerate() {
+        S::as_mut_simd_f32s(&mut result[i * pitch..i * pitch + columns]).0.copy_from_slice(sums);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::numerics::multiply_add;
+    use proptest::prelude::*;
+
+    /// As the machine does it, element by element.
+    fn reference(start: &[f32], sizes: Sizes, left: &[f32], right: &[f32]) -> Vec<f32> {
+        let Sizes { rows, columns, inner } = sizes;
+        let element = |(i, j): (usize, usize)| {
+            let step = |sum, p| multiply_add(sum, left[i * inner + p], right[p * columns + j]);
+            (0..inner).fold(start[i * columns + j], step)
+        };
+        (0..rows).flat_map(|i| (0..columns).map(move |j| (i, j))).map(element).collect()
+    }
+
+    #[track_caller]
+    fn check(sizes: Sizes, start: &[f32], left: &[f32], right: &[f32]) {
+        let expected = reference(start, sizes, left, right);
+        for on_threads in [false, true] {
+            let mut result = start.to_vec();
+            multiply(&mut result, sizes, |_| [left, right], on_threads);
+            for (at, (found, expected)) in result.iter().zip(&expected).enumerate() {
+                let place = (at / sizes.columns, at % sizes.columns);
+                assert_eq!(found.to_bits(), expected.to_bits(), "{found} is not {expected} at {place:?} of {sizes:?}");
+            }
+        }
+    }
+
+    /// Numbers from -1 to 1 that fill the mantissa.
+    fn numbers(mut state: u64, count: usize) -> Vec<f32> {
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as f32 / (1u64 << 30) as f32 - 1.0
+        };
+        (0..count).map(|_| next()).collect()
+    }
+
+    #[test]
+    fn one_rounding_each_in_ascending_order_from_the_start() {
+        // 2^24 + 1 is halfway between 2^24 and 2^24 + 2, so each step rounds to the even 2^24; the sum of the products by
+        // itself, 3, would give 2^24 + 4.
+        let sizes = Sizes { rows: 1, columns: 1, inner: 3 };
+        let mut result = [16_777_216.0];
+        multiply(&mut result, sizes, |_| [&[1.0; 3], &[1.0; 3]], false);
+        assert_eq!(result, [16_777_216.0]);
+        // (1 + e)(1 - e) - 1 = -e^2 with e = 2^-12: two roundings give 0.
+        let e = 2f32.powi(-12);
+        let (left, right, mut result) = ([1.0 + e], [1.0 - e], [-1.0]);
+        multiply(&mut result, Sizes { inner: 1, ..sizes }, |_| [&left, &right], false);
+        assert_eq!(result, [-(2f32.powi(-24))]);
+    }
+
+    /// More than one part in every direction.
+    #[test]
+    fn long_sums_are_one_sequence() {
+        let sizes = Sizes { rows: ROWS + 30, columns: COLUMNS + 50, inner: 2 * DEPTH + 7 };
+        let start = numbers(1, sizes.rows * sizes.columns);
+        check(sizes, &start, &numbers(2, sizes.rows * sizes.inner), &numbers(3, sizes.inner * sizes.columns));
+    }
+
+    #[test]
+    fn several_products_keep_apart() {
+        let sizes = Sizes { rows: 2, columns: 1, inner: 2 };
+        let mut results = [1.0, 0.0, 0.0, 1.0];
+        // [1 2; 3 4] (1, 1) + (1, 0) = (4, 7); [5 6; 7 8] (1, 1) + (0, 1) = (11, 16).
+        let lefts: [&[f32]; 2] = [&[1.0, 2.0, 3.0, 4.0], &[5.0, 6.0, 7.0, 8.0]];
+        multiply(&mut results, sizes, |i| [lefts[i], &[1.0, 1.0]], true);
+        assert_eq!(results, [4.0, 7.0, 11.0, 16.0]);
+    }
+
+    /// Zeros of both signs, subnormals, numbers whose products overflow, infinities, NaNs with various bits, and any.
+    fn number() -> impl Strategy<Value = f32> {
+        let odd =
+            [0, 1 << 31, 1, 0x8000_0001, 0x007F_FFFF, 0x7F7F_FFFF, 0x7F80_0000, 0xFF80_0000, 0x7FC0_0001, 0xFFA0_0000];
+        prop_oneof![
+            6 => -2f32..2.0,
+            1 => prop::sample::select(odd.to_vec()).prop_map(f32::from_bits),
+            1 => any::<u32>().prop_map(f32::from_bits),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+        #[test]
+        fn every_shape_and_number((sizes, start, left, right) in (1usize..40, 1usize..80, 1usize..30).prop_flat_map(
+            |(rows, columns, inner)| {
+                let list = |count| prop::collection::vec(number(), count);
+                (Just(Sizes { rows, columns, inner }), list(rows * columns), list(rows * inner), list(inner * columns))
+            })
+        ) {
+            check(sizes, &start, &left, &right);
+        }
+    }
+}

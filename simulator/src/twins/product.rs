@@ -1,0 +1,192 @@
+//! The products of [`ClaimKind::Product`](waferloom_fabric::ClaimKind::Product): a host product for all PEs that share operands.
+
+use super::multiply::{Sizes, multiply};
+use super::tiles::Tile;
+use waferloom_fabric::{Claim, ClaimOperand, Dtype};
+
+/// PEs that share operands: along a row where the left one is split, along a column where the right one is.
+pub(super) struct Group {
+    /// PEs in a row and in a column.
+    width: usize,
+    height: usize,
+    /// `[matrix, row of PEs, row, inner index]`.
+    left: Vec<f32>,
+    /// `[matrix, inner index, column of PEs, column]`.
+    right: Vec<f32>,
+    /// `[product, row of PEs, row, column of PEs, column]`: what sums start from, and the sums where they are done.
+    result: Vec<f32>,
+    /// By PE.
+    states: Vec<State>,
+    /// By row and by column of PEs: those that hold some of the operand and have not begun.
+    missing_in_row: Vec<usize>,
+    missing_in_column: Vec<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Its tiles are not known yet.
+    Before,
+    /// They are.
+    Begun,
+    /// Its tile of the result is worked out.
+    Done,
+}
+
+/// How many PEs of a line hold some of an operand.
+fn holders(claim: &Claim, operand: &ClaimOperand, pes: usize) -> usize {
+    if operand.split { pes.min(claim.blocks() as usize) } else { 1 }
+}
+
+impl Group {
+    pub(super) fn new(claim: &Claim) -> Self {
+        let width = if claim.left.split { usize::from(claim.region.width) } else { 1 };
+        let height = if claim.right.split { usize::from(claim.region.height) } else { 1 };
+        let (rows, columns) = (height * claim.rows as usize, width * claim.columns as usize);
+        let (inner, [left, right]) = (claim.inner as usize, claim.operand_matrices());
+        Self {
+            width,
+            height,
+            left: vec![0.0; left as usize * rows * inner],
+            right: vec![0.0; right as usize * inner * columns],
+            result: vec![0.0; claim.products() as usize * rows * columns],
+            states: vec![State::Before; width * height],
+            missing_in_row: vec![holders(claim, &claim.left, width); height],
+            missing_in_column: vec![holders(claim, &claim.right, height); width],
+        }
+    }
+
+    /// Takes the tiles of a PE at a place of the group; `None` when they do not lie in memory.
+    pub(super) fn begin(&mut self, claim: &Claim, [x, y]: [usize; 2], memory: &[u8], at: [i64; 3]) -> Option<()> {
+        let [rows, columns] = [claim.rows, claim.columns].map(|size| size as usize);
+        let (inner, pitch) = (claim.inner as usize, self.width * columns);
+        let [left, right] = [(claim.left, at[0]), (claim.right, at[1])].map(|(shape, at)| Tile {
+            memory,
+            at,
+            dtype: claim.dtype,
+            shape,
+        });
+        let [left_matrices, right_matrices] = claim.operand_matrices();
+        for (slot, first, depth) in blocks(claim, &claim.left, x, self.width) {
+            for matrix in 0..left_matrices {
+                let start = (matrix as usize * self.height + y) * rows * inner + first;
+                left.rows([matrix as u32, slot], [rows, depth], self.left.get_mut(start..)?, inner)?;
+            }
+        }
+        for (slot, first, depth) in blocks(claim, &claim.right, y, self.height) {
+            for matrix in 0..right_matrices {
+                let start = (matrix as usize * inner + first) * pitch + x * columns;
+                right.columns([matrix as u32, slot], [columns, depth], self.right.get_mut(start..)?, pitch)?;
+            }
+        }
+        let shape =
+            ClaimOperand { split: false, matrix: claim.rows * claim.columns, slot: 0, line: claim.columns, step: 1 };
+        let result = Tile { memory, at: at[2], dtype: Dtype::F32, shape };
+        for product in 0..claim.products() {
+            let start = (product as usize * self.height + y) * rows * pitch + x * columns;
+            result.rows([product as u32, 0], [rows, columns], self.result.get_mut(start..)?, pitch)?;
+        }
+        self.states[y * self.width + x] = State::Begun;
+        if x < holders(claim, &claim.left, self.width) {
+            self.missing_in_row[y] -= 1;
+        }
+        if y < holders(claim, &claim.right, self.height) {
+            self.missing_in_column[x] -= 1;
+        }
+        Some(())
+    }
+
+    /// A PE's tile of the result, row-major; `None` when something that it is worked out from is not known yet.
+    pub(super) fn end(&mut self, claim: &Claim, [x, y]: [usize; 2], on_threads: bool) -> Option<Vec<f32>> {
+        if self.states[y * self.width + x] != State::Done {
+            if !self.is_ready(x, y) {
+                return None;
+            }
+            if self.states.iter().all(|&state| state == State::Begun) {
+                let height = self.height;
+                compute(claim, &self.left, &self.right, &mut self.result, [self.width, height], on_threads);
+                self.states.fill(State::Done);
+            } else {
+                self.some(claim, on_threads);
+            }
+        }
+        let [rows, columns] = [claim.rows, claim.columns].map(|size| size as usize);
+        let pitch = self.width * columns;
+        let lines = (0..claim.products() as usize).flat_map(|product| (0..rows).map(move |row| (product, row)));
+        let start = |(product, row): (usize, usize)| ((product * self.height + y) * rows + row) * pitch + x * columns;
+        Some(lines.map(start).flat_map(|start| &self.result[start..start + columns]).copied().collect())
+    }
+
+    /// Whether all is known from which a PE's tile is worked out, and that has not been done.
+    fn is_ready(&self, x: usize, y: usize) -> bool {
+        let known = self.missing_in_row[y] == 0 && self.missing_in_column[x] == 0;
+        known && self.states[y * self.width + x] == State::Begun
+    }
+
+    /// Works out the tiles of the PEs that are ready while others have not begun, or are done.
+    fn some(&mut self, claim: &Claim, on_threads: bool) {
+        let ys: Vec<usize> = (0..self.height).filter(|&y| (0..self.width).any(|x| self.is_ready(x, y))).collect();
+        let xs: Vec<usize> = (0..self.width).filter(|&x| (0..self.height).any(|y| self.is_ready(x, y))).collect();
+        let [rows, columns, inner] = [claim.rows, claim.columns, claim.inner].map(|size| size as usize);
+        let left = chosen(&self.left, self.height, rows * inner, &ys);
+        let right = chosen(&self.right, self.width, columns, &xs);
+        let in_rows = chosen(&self.result, self.height, rows * self.width * columns, &ys);
+        let mut result = chosen(&in_rows, self.width, columns, &xs);
+        compute(claim, &left, &right, &mut result, [xs.len(), ys.len()], on_threads);
+        let mut tiles = result.chunks_exact(columns);
+        for (product, &y, row) in (0..claim.products() as usize)
+            .flat_map(|product| ys.iter().flat_map(move |y| (0..rows).map(move |row| (product, y, row))))
+        {
+            for &x in &xs {
+                let Some(tile) = tiles.next() else { return };
+                if self.is_ready(x, y) {
+                    let start = (((product * self.height + y) * rows + row) * self.width + x) * columns;
+                    self.result[start..start + columns].copy_from_slice(tile);
+                }
+            }
+        }
+        for (x, y) in ys.iter().flat_map(|&y| xs.iter().map(move |&x| (x, y))) {
+            if self.is_ready(x, y) {
+                self.states[y * self.width + x] = State::Done;
+            }
+        }
+    }
+}
+
+/// The blocks of an operand that a PE at a place in its line holds: slot, first inner index, number of them.
+fn blocks(
+    claim: &Claim,
+    operand: &ClaimOperand,
+    place: usize,
+    pes: usize,
+) -> impl Iterator<Item = (u32, usize, usize)> + use<> {
+    let (first, apart) = if operand.split { (place, pes) } else { (0, 1) };
+    let (block, inner) = (claim.block as usize, claim.inner as usize);
+    let blocks = (first..claim.blocks() as usize).step_by(apart);
+    blocks.enumerate().map(move |(slot, index)| (slot as u32, index * block, block.min(inner - index * block)))
+}
+
+/// Some of the `count` parts of `size` elements that follow each other again and again.
+fn chosen(all: &[f32], count: usize, size: usize, parts: &[usize]) -> Vec<f32> {
+    all.chunks_exact(count * size)
+        .flat_map(|all| parts.iter().flat_map(|i| &all[i * size..(i + 1) * size]))
+        .copied()
+        .collect()
+}
+
+fn compute(
+    claim: &Claim,
+    left: &[f32],
+    right: &[f32],
+    result: &mut [f32],
+    [width, height]: [usize; 2],
+    on_threads: bool,
+) {
+    let inner = claim.inner as usize;
+    let (rows, columns) = (height * claim.rows as usize, width * claim.columns as usize);
+    let matrices = claim.matrices();
+    let operands = |product: usize| {
+        let [l, r] = matrices[product].map(|matrix| matrix as usize);
+        [&left[l * rows * inner..], &right[r * inner * columns..]]
+    };
+    multiply(result, Sizes { rows, columns, inner }, operands, on_threads);
+}

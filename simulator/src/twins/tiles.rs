@@ -1,0 +1,76 @@
+//! Tiles in the memory of a PE as matrices of f32.
+
+use crate::machine::bulk::Place;
+use crate::machine::floats;
+use waferloom_fabric::{ClaimOperand, Dtype};
+
+/// An operand's tile.
+#[derive(Clone, Copy)]
+pub(super) struct Tile<'a> {
+    pub(super) memory: &'a [u8],
+    /// Its address in bytes.
+    pub(super) at: i64,
+    pub(super) dtype: Dtype,
+    pub(super) shape: ClaimOperand,
+}
+
+impl Tile<'_> {
+    /// Elements side by side in `out`, from one on whose place is given in elements.
+    fn read(&self, first: u64, step: u32, out: &mut [f32]) -> Option<()> {
+        if out.is_empty() {
+            return Some(());
+        }
+        let bytes = i64::from(self.dtype.bytes());
+        let at = self.at + i64::try_from(first).ok()? * bytes;
+        let place = Place { at, step: i64::from(step) * bytes, dtype: self.dtype };
+        let last = at + place.step * (out.len() as i64 - 1);
+        let inside = at >= 0 && last + bytes <= self.memory.len() as i64 && at % bytes == 0;
+        inside.then(|| floats::widen(self.memory, place, out))
+    }
+
+    fn first(&self, matrix: u32, slot: u32) -> u64 {
+        u64::from(matrix) * u64::from(self.shape.matrix) + u64::from(slot) * u64::from(self.shape.slot)
+    }
+
+    /// A slot of a left operand: each line into a row of `rows`, which lie `pitch` apart, its inner indices side by side.
+    /// `None` when it does not lie in memory.
+    pub(super) fn rows(
+        &self,
+        [matrix, slot]: [u32; 2],
+        [lines, depth]: [usize; 2],
+        rows: &mut [f32],
+        pitch: usize,
+    ) -> Option<()> {
+        for (line, row) in rows.chunks_mut(pitch).take(lines).enumerate() {
+            let first = self.first(matrix, slot) + line as u64 * u64::from(self.shape.line);
+            self.read(first, self.shape.step, row.get_mut(..depth)?)?;
+        }
+        Some(())
+    }
+
+    /// A slot of a right operand: each inner index into a row of `rows`, which lie `pitch` apart, its lines side by side.
+    pub(super) fn columns(
+        &self,
+        [matrix, slot]: [u32; 2],
+        [lines, depth]: [usize; 2],
+        rows: &mut [f32],
+        pitch: usize,
+    ) -> Option<()> {
+        if self.shape.line != 1 && self.shape.step == 1 {
+            // Lines are read where they lie side by side.
+            let mut line_values = vec![0.0; depth];
+            for line in 0..lines {
+                self.read(self.first(matrix, slot) + line as u64 * u64::from(self.shape.line), 1, &mut line_values)?;
+                for (to, &x) in rows.get_mut(line..)?.iter_mut().step_by(pitch).zip(&line_values) {
+                    *to = x;
+                }
+            }
+            return Some(());
+        }
+        for (index, row) in rows.chunks_mut(pitch).take(depth).enumerate() {
+            let first = self.first(matrix, slot) + index as u64 * u64::from(self.shape.step);
+            self.read(first, self.shape.line, row.get_mut(..lines)?)?;
+        }
+        Some(())
+    }
+}
