@@ -317,7 +317,7 @@ pub(crate) enum Optimize {
 pub(crate) struct EngineArgs {
     /// The engine: wavelet moves every wavelet through every router, cycle by cycle; stream moves runs of wavelets, with the
     /// same outputs and nearly the same cycles, in less time
-    #[arg(long, value_enum, default_value_t = Engine::Wavelet, hide_possible_values = true)]
+    #[arg(long, value_enum, default_value_t = Engine::Stream, hide_possible_values = true)]
     pub(crate) engine: Engine,
     /// Host threads of the wavelet engine; 0 lets it choose. Results are the same at any number
     #[arg(long, value_name = "N", default_value_t = 0)]

@@ -84,7 +84,7 @@ def kernel(
     /,
     *,
     machine: Machine | str | os.PathLike[str] = "wse2",
-    engine: str = "wavelet",
+    engine: str = "stream",
     threads: int = 0,
     timing_only: bool = False,
     max_cycles: int | None = None,

@@ -127,7 +127,7 @@ class Program:
         self,
         inputs: Mapping[str, Any] | None = None,
         *,
-        engine: str = "wavelet",
+        engine: str = "stream",
         threads: int = 0,
         timing_only: bool = False,
         max_cycles: int | None = None,
