@@ -58,7 +58,7 @@ fn a_sweep_is_a_table_and_a_file() {
 fn what_cannot_be_is_refused() {
     let bench = Bench::new();
     bench.refuses("kernel", &["no kernel was named", "--list"]);
-    bench.refuses("kernel gemm --check-twins", &["--check-twins", "--engine stream"]);
+    bench.refuses("kernel gemm --engine wavelet --check-twins", &["--check-twins", "--engine stream"]);
     bench.refuses("kernel nonsense", &["nonsense", "reduce"]);
     bench.refuses("kernel reduce --set q=3", &["no parameter `q`", "elements"]);
     bench.refuses("kernel reduce --set p=3 --set algorithm=tree", &["`p` cannot be 3", "power of two"]);
