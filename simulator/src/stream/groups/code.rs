@@ -161,8 +161,7 @@ impl Groups<'_> {
             let bits = state.read(address, dtype.bytes()).ok_or(Stop::Unfit)?;
             if self.shared.without_numbers {
                 let (start, bytes) = (address as usize, dtype.bytes() as usize);
-                unknown |=
-                    !self.marks[usize::from(group.class)].all_know(start, bytes) && state.unknown.any(start, bytes);
+                unknown |= !self.all_know(group.class, start, bytes) && state.unknown.any(start, bytes);
             }
             let number = bits as i32;
             differ |= *all.get_or_insert(number) != number;
@@ -184,6 +183,11 @@ impl Groups<'_> {
         Ok(())
     }
 
+    /// Whether every PE of a class knows what lies there, as far as that has been worked out.
+    fn all_know(&self, class: u16, start: usize, bytes: usize) -> bool {
+        self.marks.get(usize::from(class)).is_some_and(|marks| marks.all_know(start, bytes))
+    }
+
     fn store(&mut self, group: &Group, src: Number, dtype: Dtype, base: Number, offset: i32) -> Result<(), Stop> {
         for &pe in &group.members {
             let address = i64::from(self.value(group, pe, base)) + i64::from(offset);
@@ -193,7 +197,9 @@ impl Groups<'_> {
             if self.shared.without_numbers {
                 let (start, bytes) = (address as usize, dtype.bytes() as usize);
                 state.unknown.set(start, bytes, false);
-                self.marks[usize::from(group.class)].doubt_word(start, bytes);
+                if let Some(marks) = self.marks.get_mut(usize::from(group.class)) {
+                    marks.doubt_word(start, bytes);
+                }
             }
         }
         Ok(())

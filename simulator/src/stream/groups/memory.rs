@@ -83,7 +83,9 @@ impl Groups<'_> {
         }
         let state = &mut self.band.pes[pe as usize];
         let done = if self.shared.without_numbers {
-            self.marks[class].doubt(&work.dst, work.remaining);
+            if let Some(marks) = self.marks.get_mut(class) {
+                marks.doubt(&work.dst, work.remaining);
+            }
             unknown::in_memory(state, work, &self.conflicts)
         } else {
             bulk::run(&mut state.memory, work, &self.conflicts)
@@ -137,7 +139,7 @@ impl Groups<'_> {
             // In a claim the host works out the result.
             return if work.unknown { Silence::Always } else { Silence::Never };
         }
-        let marks = &self.marks[usize::from(class)];
+        let Some(marks) = self.marks.get(usize::from(class)) else { return Silence::Never };
         let sources = &work.srcs[..work.arity];
         let reads = sources.iter().filter(|port| matches!(port, Port::Memory(_))).count();
         let received = sources.iter().any(|port| matches!(port, Port::FabIn { .. }));
@@ -161,7 +163,7 @@ impl Groups<'_> {
 
     /// Whether it is known beforehand that the results of an instruction are not known in any PE.
     fn is_unknown(&self, class: u16, work: &VectorWork) -> bool {
-        let marks = &self.marks[usize::from(class)];
+        let Some(marks) = self.marks.get(usize::from(class)) else { return false };
         let nobody_knows = |port: &Port| {
             if let Port::Memory(cursor) = port { marks.none_knows(cursor, work.remaining) } else { false }
         };

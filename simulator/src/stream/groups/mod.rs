@@ -129,14 +129,31 @@ enum Stop {
 }
 
 /// Runs a program by groups; `None` where only events will do.
+///
+/// A run for the time alone first takes all that is computed in floating point for unknown, which needs marks of a class
+/// only; where such a number turns out to be needed, it starts again with the marks of each PE.
 pub(super) fn run(
     program: &Program,
     fabric: &Fabric<'_>,
     options: &Options<'_>,
 ) -> Result<Option<crate::Run>, SimulateError> {
+    if fabric.without_numbers
+        && let Some(run) = attempt(program, fabric, options, true)?
+    {
+        return Ok(Some(run));
+    }
+    attempt(program, fabric, options, false)
+}
+
+fn attempt(
+    program: &Program,
+    fabric: &Fabric<'_>,
+    options: &Options<'_>,
+    by_class: bool,
+) -> Result<Option<crate::Run>, SimulateError> {
     let Some(band) = fabric.bands(1)?.pop() else { return Ok(None) };
     let Some(mut groups) = Groups::new(fabric.shared(), band) else { return Ok(None) };
-    if fabric.without_numbers {
+    if by_class {
         groups.marks = Marks::new(program, &mut groups.band, program.classes.len());
         groups.floats_come_in = program.ports.iter().filter(|p| p.kind == PortKind::Input).all(|p| p.dtype.is_float());
     }
@@ -144,12 +161,11 @@ pub(super) fn run(
         groups.twins = Some(Twins::new(program, options.claims == Claims::Check, options.threads != 1));
     }
     match groups.run(options) {
-        Ok(()) => {}
-        Err(Stop::Unfit) => return Ok(None),
-        Err(Stop::Cancelled(cycle)) => return Err(SimulateError::Cancelled { cycle }),
-        Err(Stop::Limit(cycles)) => return Err(SimulateError::CycleLimit { cycles }),
+        Ok(()) => Ok(Some(groups.finish(program, fabric))),
+        Err(Stop::Unfit) => Ok(None),
+        Err(Stop::Cancelled(cycle)) => Err(SimulateError::Cancelled { cycle }),
+        Err(Stop::Limit(cycles)) => Err(SimulateError::CycleLimit { cycles }),
     }
-    Ok(Some(groups.finish(program, fabric)))
 }
 
 impl<'a> Groups<'a> {

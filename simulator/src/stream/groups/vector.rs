@@ -293,8 +293,7 @@ impl Groups<'_> {
         let machine = self.shared.machine;
         let done = if self.shared.without_numbers {
             let is_unknown = taken.iter().flatten().any(Run::is_unknown);
-            if let Some(class) = state.class {
-                let marks = &mut self.marks[usize::from(class)];
+            if let Some(marks) = state.class.and_then(|class| self.marks.get_mut(usize::from(class))) {
                 if is_unknown { marks.forget(&work.dst, count, false) } else { marks.doubt(&work.dst, count) }
             }
             values_timed(state, work, machine, taken, count, &mut self.payloads)
