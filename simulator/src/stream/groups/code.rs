@@ -222,7 +222,8 @@ impl Groups<'_> {
                 let state = &mut self.band.pes[pe as usize];
                 let clock = &self.clocks[pe as usize];
                 state.operator = clock.operator.map(|(operator, since, busy)| InOperator { operator, since, busy });
-                twins.end(state).map_err(|_| Stop::Unfit)?;
+                let checks = twins.checks();
+                twins.end(state).map_err(|_| if checks { Stop::Unfit } else { Stop::Unclaimed })?;
                 state.operator = None;
             }
         }

@@ -124,6 +124,8 @@ struct Groups<'a> {
 enum Stop {
     /// It has to be done event by event.
     Unfit,
+    /// A PE ends a claim before another one begins it that has not been simulated so far yet.
+    Unclaimed,
     Cancelled(u64),
     Limit(u64),
 }
@@ -131,18 +133,30 @@ enum Stop {
 /// Runs a program by groups; `None` where only events will do.
 ///
 /// A run for the time alone first takes all that is computed in floating point for unknown, which needs marks of a class
-/// only; where such a number turns out to be needed, it starts again with the marks of each PE.
+/// only; where such a number turns out to be needed, it starts again with the marks of each PE. Where a PE ends a claim before
+/// others that belong to it begin, which they may in this order, PEs compute everything themselves.
 pub(super) fn run(
     program: &Program,
     fabric: &Fabric<'_>,
     options: &Options<'_>,
 ) -> Result<Option<crate::Run>, SimulateError> {
-    if fabric.without_numbers
-        && let Some(run) = attempt(program, fabric, options, true)?
-    {
-        return Ok(Some(run));
+    let ways = [(true, true), (false, true), (false, false)];
+    for (by_class, claims) in ways.into_iter().filter(|way| !way.0 || fabric.without_numbers) {
+        match attempt(program, fabric, options, by_class, claims)? {
+            Attempt::Done(run) => return Ok(Some(*run)),
+            Attempt::Again => {}
+            Attempt::Unfit => return Ok(None),
+        }
     }
-    attempt(program, fabric, options, false)
+    Ok(None)
+}
+
+/// What became of an attempt.
+enum Attempt {
+    Done(Box<crate::Run>),
+    /// It may go well in another way.
+    Again,
+    Unfit,
 }
 
 fn attempt(
@@ -150,19 +164,25 @@ fn attempt(
     fabric: &Fabric<'_>,
     options: &Options<'_>,
     by_class: bool,
-) -> Result<Option<crate::Run>, SimulateError> {
-    let Some(band) = fabric.bands(1)?.pop() else { return Ok(None) };
-    let Some(mut groups) = Groups::new(fabric.shared(), band) else { return Ok(None) };
+    claims: bool,
+) -> Result<Attempt, SimulateError> {
+    let Some(band) = fabric.bands(1)?.pop() else { return Ok(Attempt::Unfit) };
+    let Some(mut groups) = Groups::new(fabric.shared(), band) else { return Ok(Attempt::Unfit) };
     if by_class {
         groups.marks = Marks::new(program, &mut groups.band, program.classes.len());
         groups.floats_come_in = program.ports.iter().filter(|p| p.kind == PortKind::Input).all(|p| p.dtype.is_float());
     }
-    if fabric.heeds_claims {
+    if fabric.heeds_claims && claims {
         groups.twins = Some(Twins::new(program, options.claims == Claims::Check, options.threads != 1));
     }
     match groups.run(options) {
-        Ok(()) => Ok(Some(groups.finish(program, fabric))),
-        Err(Stop::Unfit) => Ok(None),
+        Ok(()) => Ok(Attempt::Done(Box::new(groups.finish(program, fabric)))),
+        // A claim may be why: without claims PEs compute everything. One that is looked at only is left to the events.
+        Err(Stop::Unfit) if by_class || fabric.heeds_claims && claims && options.claims == Claims::Use => {
+            Ok(Attempt::Again)
+        }
+        Err(Stop::Unfit) => Ok(Attempt::Unfit),
+        Err(Stop::Unclaimed) => Ok(Attempt::Again),
         Err(Stop::Cancelled(cycle)) => Err(SimulateError::Cancelled { cycle }),
         Err(Stop::Limit(cycles)) => Err(SimulateError::CycleLimit { cycles }),
     }
