@@ -10,12 +10,15 @@ use crate::machine::steps;
 use std::collections::BTreeMap;
 use waferloom_fabric::{Compare, Dtype};
 
+/// Steps that a group does at one go; then it is seen whether the run is to be stopped.
+const MOST_STEPS: u32 = 4096;
+
 impl Groups<'_> {
     /// Lets a group go on until it parts, waits, ends, or another one has to catch up.
     pub(super) fn go(&mut self, mut group: Group) -> Result<(), Stop> {
         let classes = self.shared.classes;
         let steps = &classes[usize::from(group.class)].tasks[0].steps;
-        loop {
+        for _ in 0..MOST_STEPS {
             let Some(step) = steps.get(group.step as usize) else { return Err(Stop::Unfit) };
             let Some(rest) = self.step(group, step)? else { return Ok(()) };
             group = rest;
@@ -25,6 +28,8 @@ impl Groups<'_> {
                 return Ok(());
             }
         }
+        self.go_on(group);
+        Ok(())
     }
 
     /// Does a step; gives the group behind it, or nothing when there is none that goes on at once as a whole.

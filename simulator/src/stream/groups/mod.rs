@@ -54,7 +54,7 @@ use vector::{Flying, Stage};
 use waferloom_fabric::{PortKind, Program};
 use way::{Leg, Queue};
 
-/// Groups between two looks at the progress bar and at the wish to stop.
+/// Groups between two looks at the progress bar.
 const REPORT_EVERY: u64 = 256;
 
 /// A PE's time.
@@ -260,14 +260,14 @@ impl<'a> Groups<'a> {
             }
             self.go(group)?;
             handled += 1;
-            if handled.is_multiple_of(REPORT_EVERY) {
-                if let Some(progress) = options.progress {
-                    let received_wavelets = self.band.sinks.iter().map(|s| s.data.len() as u64).sum();
-                    progress(Progress { cycle: time, received_wavelets });
-                }
-                if options.cancel.is_some_and(|c| c.load(Ordering::Relaxed)) {
-                    return Err(Stop::Cancelled(time));
-                }
+            if handled.is_multiple_of(REPORT_EVERY)
+                && let Some(progress) = options.progress
+            {
+                let received_wavelets = self.band.sinks.iter().map(|s| s.data.len() as u64).sum();
+                progress(Progress { cycle: time, received_wavelets });
+            }
+            if options.cancel.is_some_and(|c| c.load(Ordering::Relaxed)) {
+                return Err(Stop::Cancelled(time));
             }
         }
         let complete = self.band.sinks.iter().all(|s| s.data.len() >= s.expected);
