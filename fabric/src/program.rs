@@ -43,6 +43,7 @@ pub struct Program {
     /// What the marks in the code stand for, for the report.
     pub operators: Vec<Operator>,
     /// What stretches of the code compute; they change no result.
+    #[serde(default)]
     pub claims: Vec<Claim>,
 }
 
