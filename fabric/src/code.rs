@@ -277,6 +277,18 @@ pub enum Compare {
     Le,
 }
 
+impl Compare {
+    /// Whether it holds between two integers.
+    pub fn holds(self, a: i32, b: i32) -> bool {
+        match self {
+            Compare::Eq => a == b,
+            Compare::Ne => a != b,
+            Compare::Lt => a < b,
+            Compare::Le => a <= b,
+        }
+    }
+}
+
 /// What the end of an asynchronous instruction does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Completion {

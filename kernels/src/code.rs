@@ -224,13 +224,7 @@ impl Code {
     ) {
         let (a, b) = (a.into(), b.into());
         if let (Value::Imm(a), Value::Imm(b)) = (a, b) {
-            let holds = match compare {
-                Compare::Eq => a == b,
-                Compare::Ne => a != b,
-                Compare::Lt => a < b,
-                Compare::Le => a <= b,
-            };
-            return if holds { self.scope(then) } else { self.scope(otherwise) };
+            return if compare.holds(a, b) { self.scope(then) } else { self.scope(otherwise) };
         }
         let then = self.nested(then);
         let otherwise = self.nested(otherwise);

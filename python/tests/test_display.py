@@ -6,7 +6,7 @@ import pytest
 
 import waferloom as wl
 
-pyplot = pytest.importorskip("matplotlib.pyplot")
+pyplot = pytest.importorskip("matplotlib.pyplot", reason="the extra `plot` is not installed; CI installs it")
 
 
 @pytest.fixture(scope="module")

@@ -118,7 +118,7 @@ def test_a_worker_that_dies_costs_its_points_alone(tmp_path: Path) -> None:
 
 
 def test_dask_runs_points_on_its_workers() -> None:
-    distributed = pytest.importorskip("dask.distributed")
+    distributed = pytest.importorskip("dask.distributed", reason="Dask is not installed; CI installs it")
     options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
     with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as client:
         points = [{"kernel": "reduce", "p": p, "elements": 8, "algorithm": "chain"} for p in (2, 4, 0)]

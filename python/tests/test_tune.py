@@ -14,7 +14,7 @@ from conftest import MODELS
 import waferloom as wl
 from waferloom.__main__ import main
 
-optuna = pytest.importorskip("optuna")
+optuna = pytest.importorskip("optuna", reason="the extra `tune` is not installed; CI installs it")
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 GEMV = {"m": 1024, "k": 32, "storage": None, "constraint": lambda s: s["p"] * s["q"] <= 64}
@@ -172,7 +172,7 @@ def postgres() -> Iterator[str]:
 
 
 def test_workers_share_a_study_in_postgresql(postgres: str) -> None:
-    pytest.importorskip("psycopg")
+    pytest.importorskip("psycopg", reason="the driver for PostgreSQL is not installed; CI installs it")
     # Who comes first makes the tables.
     optuna.storages.RDBStorage(postgres)
     script = (

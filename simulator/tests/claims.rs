@@ -9,21 +9,30 @@ use waferloom_simulator::{Claims, Engine, Options, Run, SimulateError, simulate}
 
 /// Event by event: in groups a claim that goes wrong is put aside, and the PEs compute everything.
 fn run(text: &str, claims: Claims) -> Result<Run, SimulateError> {
-    let options = Options { engine: Engine::Stream, events_only: true, claims, ..Options::default() };
+    run_in(text, claims, true)
+}
+
+fn run_in(text: &str, claims: Claims, events_only: bool) -> Result<Run, SimulateError> {
+    let options = Options { engine: Engine::Stream, events_only, claims, ..Options::default() };
     simulate(&program(text), &BTreeMap::new(), &options)
 }
 
-/// Runs a text with and without claims: the same in everything but where the numbers come from. Gives the run with them.
+/// Runs a text with and without claims, event by event and in groups: each time the same in everything but where the numbers
+/// come from. Gives the run with claims, event by event.
 #[track_caller]
 fn same(text: &str) -> Run {
     let findings = verify(&program(text));
     assert!(findings.is_empty(), "{findings}");
-    let [used, ignored, checked] =
-        [Claims::Use, Claims::Ignore, Claims::Check].map(|claims| run(text, claims).unwrap_or_else(|e| panic!("{e}")));
-    assert!(ignored.claimed.iter().all(|&claimed| !claimed));
-    assert_eq!(used, Run { claimed: used.claimed.clone(), ..ignored });
-    assert_eq!(used, checked);
-    used
+    let [in_groups, by_events] = [false, true].map(|events_only| {
+        let [used, ignored, checked] = [Claims::Use, Claims::Ignore, Claims::Check]
+            .map(|claims| run_in(text, claims, events_only).unwrap_or_else(|e| panic!("{e}")));
+        assert!(ignored.claimed.iter().all(|&claimed| !claimed));
+        assert_eq!(used, Run { claimed: used.claimed.clone(), ..ignored });
+        assert_eq!(used, checked);
+        used
+    });
+    assert_eq!(in_groups.outputs, by_events.outputs);
+    by_events
 }
 
 /// One PE with A = [1 2; 3 4] at 0, B = [5 6; 7 8] at 16, C = [1 0; 0 1] at 32, whose code is said to compute C + A B.
@@ -128,6 +137,23 @@ fn a_pe_may_end_before_another_begins_and_use_its_memory_again() {
 }
 
 #[test]
+fn waits_for_memory_count_where_wavelets_meet_two_operands() {
+    // The second PE multiplies what it receives as it comes. Its sums at 16 and its right operand at 48 lie in banks 2 and 6,
+    // which collide (32 bytes apart): the first product waits a cycle, the second has the operand still.
+    let text = pair("mov [48 : f32 ; 1] <- [8 : f32 ; 1]", "").replace("bytes 40", "bytes 64");
+    let second =
+        "mov [32 : f32 ; 2] <- in q0 f32[2] mac [16 : f32 ; 2] <- [16 : f32 ; 2], [32 : f32 ; 2], [8 : f32 ; 2:0]";
+    let at_once = "mac [16 : f32 ; 2] <- [16 : f32 ; 2], in q0 f32[2], [48 : f32 ; 2:0]";
+    assert!(text.contains(second));
+    let (first, rest) = text.split_at(text.find("class second").expect("there is one"));
+    let text = first.to_string() + &rest.replace("[8] -> [16]", "[48] -> [16]").replace(second, at_once);
+    let run = same(&text);
+    assert_eq!(floats(&run, "y"), [20.0, 30.0, 200.0, 300.0]);
+    assert_eq!(run.pes[1].memory, 1);
+    assert_eq!(run_in(&text, Claims::Use, false).unwrap().pes[1].memory, 1);
+}
+
+#[test]
 fn numbers_that_a_claim_leaves_out_go_nowhere_else() {
     // The second PE receives before its claim what the first one sends in its own.
     let text = pair("mov [32 : f32 ; 2] <- in q0 f32[2]", "mov out q0 f32[2] <- [0 : f32 ; 2]");
@@ -152,8 +178,7 @@ fn a_claim_that_ends_before_those_begin_on_whom_it_depends_is_false() {
     let error = run(&text, Claims::Use).expect_err("the claim is false").to_string();
     assert!(error.contains("claim 0 is false") && error.contains("has not begun"), "{error}");
     // In groups it is found by comparison.
-    let in_groups = Options { engine: Engine::Stream, claims: Claims::Check, ..Options::default() };
-    let error = simulate(&program(&text), &BTreeMap::new(), &in_groups).expect_err("the claim is false").to_string();
+    let error = run_in(&text, Claims::Check, false).expect_err("the claim is false").to_string();
     assert!(error.contains("claim 0 is false"), "{error}");
 }
 

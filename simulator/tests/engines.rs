@@ -4,6 +4,7 @@ mod common;
 
 use common::program;
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use waferloom_fabric::HostTensor;
 use waferloom_simulator::{Engine, Options, Run, SimulateError, simulate};
 
@@ -43,6 +44,23 @@ fn a_longer_instruction_than_anybody_waits_for_is_stopped() {
         &Options { engine: Engine::Stream, max_cycles: Some(100_000), ..Options::default() },
     );
     assert!(matches!(end, Err(SimulateError::CycleLimit { .. })), "{end:?}");
+}
+
+/// A single group, a single PE: no other has to be looked at in between.
+#[test]
+fn code_that_nobody_waits_for_is_stopped() {
+    let text = "program p machine bench16 grid 1x1
+class c { task 8 main local activated { loop r1 in 2000000000 { r2 = add r1, 1 } } }
+place c at 0,0";
+    for events_only in [false, true] {
+        let options = Options { engine: Engine::Stream, events_only, ..Options::default() };
+        let run = |options| simulate(&program(text), &BTreeMap::new(), &options);
+        let limited = run(Options { max_cycles: Some(100_000), ..options });
+        assert!(matches!(limited, Err(SimulateError::CycleLimit { .. })), "{limited:?}");
+        let cancel = AtomicBool::new(true);
+        let cancelled = run(Options { cancel: Some(&cancel), ..options });
+        assert!(matches!(cancelled, Err(SimulateError::Cancelled { .. })), "{cancelled:?}");
+    }
 }
 
 #[test]

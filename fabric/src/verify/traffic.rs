@@ -85,12 +85,7 @@ impl Send {
         value_at(program, self.len, at).is_none_or(|n| n > 0)
             && self.guards.iter().all(|guard| {
                 let (a, b) = (value_at(program, guard.a, at), value_at(program, guard.b, at));
-                let result = a.zip(b).map(|(a, b)| match guard.compare {
-                    Compare::Eq => a == b,
-                    Compare::Ne => a != b,
-                    Compare::Lt => a < b,
-                    Compare::Le => a <= b,
-                });
+                let result = a.zip(b).map(|(a, b)| guard.compare.holds(a, b));
                 result.is_none_or(|result| result == guard.holds)
             })
     }

@@ -4,7 +4,7 @@
 //! vector instruction costs its start-up, its elements (one a cycle and lane) and its waits for memory.
 
 use waferloom_fabric::code::{Instruction, MemDsd, Operand, ScalarOp};
-use waferloom_fabric::{Compare, Coord, Extent, Machine, Param, Value};
+use waferloom_fabric::{Coord, Extent, Machine, Param, Value};
 
 /// The PE whose cycles are counted.
 #[derive(Clone, Copy, Debug)]
@@ -90,13 +90,7 @@ impl Pe<'_> {
                 Instruction::If { compare, a, b, then, otherwise } => {
                     self.cycles += branch;
                     let (a, b) = (self.value(*a), self.value(*b));
-                    let holds = match compare {
-                        Compare::Eq => a == b,
-                        Compare::Ne => a != b,
-                        Compare::Lt => a < b,
-                        Compare::Le => a <= b,
-                    };
-                    self.run(if holds { then } else { otherwise });
+                    self.run(if compare.holds(a, b) { then } else { otherwise });
                 }
                 Instruction::Claim { body, .. } => self.run(body),
                 Instruction::Mark { .. } => {}

@@ -5,7 +5,7 @@
 //! uses them: hence the attributes. There is one copy of each loop over blocks, whatever the types and the operation: with
 //! loops for each of them the code did not fit the host's caches.
 
-#![allow(clippy::inline_always)]
+#![allow(clippy::inline_always, reason = "what is not inlined is not compiled for the host's vector instructions")]
 
 use super::bulk::{load, store};
 use super::conflicts::{Rows, Walk};
@@ -16,8 +16,8 @@ use super::products;
 use std::sync::LazyLock;
 use waferloom_fabric::{Dtype, VectorOp};
 
-/// The host's instructions, found out once.
-static HOST: LazyLock<pulp::Arch> = LazyLock::new(pulp::Arch::new);
+/// The host's vector instructions, found out once.
+pub(crate) static HOST: LazyLock<pulp::Arch> = LazyLock::new(pulp::Arch::new);
 
 /// Elements of a block, and of the pieces in which it is computed.
 const BLOCK: usize = 32;

@@ -3,6 +3,7 @@
 //! loop for each operation and each kind of source, so that nothing is decided inside of it.
 
 use super::bulk::{Place, Source, load, store};
+use super::compute::HOST;
 use super::formats::Format;
 use super::numerics::{self, Element, one_nan};
 use waferloom_fabric::Dtype;
@@ -165,7 +166,7 @@ fn blocks(
     count: u64,
     compute: impl Fn([&Block; 3], &mut Block),
 ) {
-    pulp::Arch::new().dispatch(
+    HOST.dispatch(
         #[inline(always)]
         || {
             let mut operands = [[0.0; BLOCK]; 3];
@@ -186,7 +187,7 @@ fn blocks(
 
 /// `start + b * c`, added up in the order of the elements.
 fn dot(memory: &[u8], start: f32, b: Source, c: Source, count: u64) -> f32 {
-    pulp::Arch::new().dispatch(
+    HOST.dispatch(
         #[inline(always)]
         || {
             let (mut left, mut right) = ([0.0; BLOCK], [0.0; BLOCK]);

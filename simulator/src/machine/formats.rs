@@ -1,6 +1,6 @@
 //! Floats of 16 bits to and from those of 32, in loops that the host can do several of at once.
 
-#![allow(clippy::inline_always)]
+#![allow(clippy::inline_always, reason = "what is not inlined is not compiled for the host's vector instructions")]
 
 use waferloom_fabric::Dtype;
 

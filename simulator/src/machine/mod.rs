@@ -16,7 +16,7 @@
 pub(crate) mod band;
 pub(crate) mod bulk;
 pub(crate) mod collect;
-mod compute;
+pub(crate) mod compute;
 pub(crate) mod conflicts;
 pub(crate) mod decode;
 pub(crate) mod element;

@@ -1,7 +1,7 @@
 //! Products that are added up, as in a product of matrices: rows of sums stay in the host's registers for all that is added
 //! to them. The order of the additions to each sum is the same.
 
-#![allow(clippy::inline_always)]
+#![allow(clippy::inline_always, reason = "what is not inlined is not compiled for the host's vector instructions")]
 
 use super::compute::{Input, Job};
 use super::conflicts::{LOOPS, Rows, Walk};

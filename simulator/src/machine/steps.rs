@@ -8,7 +8,7 @@ use super::nest::Nest;
 use super::operand::{Number, Port};
 use super::pe::{Pe, Running, VectorWork};
 use waferloom_fabric::code::ScalarOp;
-use waferloom_fabric::{ColorRoute, Compare, Completion, Machine, TaskKind};
+use waferloom_fabric::{ColorRoute, Completion, Machine, TaskKind};
 
 /// What all PEs share.
 pub(crate) struct Shared<'a> {
@@ -158,13 +158,7 @@ pub(crate) fn local_step(
         Step::Branch { compare, a, b, otherwise } => {
             cycles = machine.branch_cycles;
             let (a, b) = (value(pe, *a), value(pe, *b));
-            let holds = match compare {
-                Compare::Eq => a == b,
-                Compare::Ne => a != b,
-                Compare::Lt => a < b,
-                Compare::Le => a <= b,
-            };
-            if !holds {
+            if !compare.holds(a, b) {
                 next = *otherwise;
             }
         }

@@ -59,7 +59,7 @@ impl Stream<'_> {
         let mut sent_at = None;
         if let Port::FabOut { queue, .. } = work.dst {
             let ramp = Direction::Ramp as usize;
-            let Some(node) = self.out(pe, queue) else { return wait(Activity::FabricOut, u64::MAX) };
+            let Some(node) = self.queues.out(pe, queue) else { return wait(Activity::FabricOut, u64::MAX) };
             sent_at = if self.waits_at(node, ramp) { None } else { self.express(node, ramp, count, 0) };
             if sent_at.is_none() {
                 count = count.min(self.room(node, ramp, count));
@@ -127,7 +127,7 @@ impl Stream<'_> {
         let mut senders = [None; 3];
         for i in 0..work.arity {
             if let Port::FabIn { queue, .. } = work.srcs[i] {
-                let queue = self.first_input[pe] as usize + usize::from(queue);
+                let queue = self.queues.first_input(pe) as usize + usize::from(queue);
                 self.inputs[queue].take_into(&mut taken[i], count, &mut self.payloads);
             }
             if let Some(run) = &taken[i] {
@@ -167,7 +167,7 @@ impl Stream<'_> {
         let delay = 1 + u64::from(machine.ramp_cycles);
         let times = (now + delay, now + cycles - 1 + delay);
         if let Port::FabOut { queue, .. } = work.dst
-            && let Some(node) = self.out(pe, queue)
+            && let Some(node) = self.queues.out(pe, queue)
             && let Some(run) = data.into_run(times, Sender::Pe(pe as u32), &mut self.payloads)
         {
             self.refuse_filter_by_value(pe, queue, run.is_unknown())?;

@@ -2,26 +2,11 @@
 
 use super::Stream;
 use super::host;
+use super::legs::Leg;
 use super::nodes::{End, NONE};
 use super::run::Run;
 use crate::machine::router::each_port;
 use waferloom_fabric::{Direction, SwitchCommand};
-
-/// A node on a way.
-#[derive(Clone, Copy)]
-pub(super) struct Leg {
-    node: u32,
-    /// Port at which it is entered.
-    port: u8,
-    /// Index of the leg before, for all but the first.
-    before: u32,
-    /// Links from the first node.
-    hops: u16,
-    /// Wavelets that the way up to here holds, those in this node's queue included.
-    capacity: u64,
-    /// When the first and the last wavelet of the run at hand leave it.
-    times: (u64, u64),
-}
 
 impl Stream<'_> {
     /// Whether wavelets at a port may be brought to all ends of their way: the switches stand so that they can go there,
@@ -31,43 +16,13 @@ impl Stream<'_> {
     /// be known to take them only later on.
     pub(super) fn express(&mut self, node: usize, port: usize, count: u64, control: u16) -> Option<u64> {
         self.search += 1;
-        let first = self.nodes.list.get(node)?;
-        let capacity = if port == Direction::Ramp as usize { first.ramp_capacity } else { self.link_capacity };
-        self.legs.clear();
-        self.legs.push(Leg { node: node as u32, port: port as u8, before: 0, hops: 0, capacity, times: (0, 0) });
-        let (mut index, mut earliest) = (0, 0);
-        while let Some(&leg) = self.legs.get(index) {
-            let node = &mut self.nodes.list[leg.node as usize];
-            let blocked = index > 0 && node.waiting >> leg.port & 1 == 1;
-            if blocked
-                || !node.determinate
-                || node.seen == self.search
-                || node.rx.0 >> leg.port & 1 == 0
-                || node.tx.is_empty()
-            {
-                return None;
-            }
-            node.seen = self.search;
-            for out in 0..4 {
-                if node.tx.0 >> out & 1 == 1 {
-                    match node.next[out] {
-                        End::Node(next) => self.legs.push(Leg {
-                            node: next,
-                            port: Direction::ALL[out].opposite() as u8,
-                            before: index as u32,
-                            hops: leg.hops + 1,
-                            capacity: leg.capacity + self.link_capacity,
-                            times: (0, 0),
-                        }),
-                        End::Sink(_) => {}
-                        End::Nothing => return None,
-                    }
-                }
-            }
-            if node.tx.contains(Direction::Ramp) {
+        self.nodes.find_way(node, port, self.link_capacity, &mut self.legs).ok()?;
+        let mut earliest = 0;
+        for index in 0..self.legs.len() {
+            let leg = self.legs[index];
+            if self.nodes.list[leg.node as usize].tx.contains(Direction::Ramp) {
                 earliest = earliest.max(self.taken_below(leg, count, control)?);
             }
-            index += 1;
         }
         Some(earliest)
     }
@@ -111,15 +66,8 @@ impl Stream<'_> {
         let (hop, ramp) = (u64::from(self.shared.machine.hop_cycles), u64::from(self.shared.machine.ramp_cycles));
         for index in 0..self.legs.len() {
             let leg = self.legs[index];
-            let (mut first, mut last) = if index == 0 {
-                (run.first, run.last)
-            } else {
-                let (first, last) = self.legs[leg.before as usize].times;
-                (first + hop, last + hop)
-            };
-            let node = &mut self.nodes.list[leg.node as usize];
-            first = first.max(node.free);
-            last = last.max(first + run.count - 1);
+            let (first, mut last) = self.nodes.leaving(&self.legs, index, run, hop);
+            let node = &self.nodes.list[leg.node as usize];
             let (router, tx, booked) = (node.router as usize, node.tx, node.booked);
             for out in each_port(tx) {
                 self.links[router][out as usize].sent += run.count;

@@ -262,7 +262,7 @@ impl Stream<'_> {
     fn deliver(&mut self, router: usize, input: u32, run: &Run) {
         self.payloads.share(run.payload);
         self.inputs[input as usize].push(*run);
-        if self.listens[router] >> (input - self.first_input[router]) & 1 == 1 {
+        if self.listens[router] >> (input - self.queues.first_input(router)) & 1 == 1 {
             self.wake_pe(router, run.first);
         }
     }

@@ -24,9 +24,11 @@ mod express;
 mod fabric;
 mod groups;
 mod host;
+mod legs;
 mod nodes;
 mod payload;
 mod pe;
+mod queues;
 mod room;
 mod run;
 mod straight;
@@ -36,17 +38,18 @@ mod values;
 use crate::machine::band::{Band, PlacedFault};
 use crate::machine::collect::collect;
 use crate::machine::conflicts::Conflicts;
-use crate::machine::pe::{InputQueue, VectorWork};
-use crate::machine::setup::Fabric;
+use crate::machine::pe::VectorWork;
+use crate::machine::setup::{Fabric, link_room};
 use crate::machine::stall;
 use crate::machine::steps::Shared;
 use crate::twins::{self, Twins};
 use crate::{Claims, Inputs, Options, Progress, SimulateError};
 use calendar::{Calendar, Event};
-use express::Leg;
 use fabric::Link;
-use nodes::{NONE, Node, Nodes};
+use legs::Leg;
+use nodes::{Node, Nodes};
 use payload::Payloads;
+use queues::PeQueues;
 use run::Queue;
 use std::sync::atomic::Ordering;
 use waferloom_fabric::Program;
@@ -74,10 +77,8 @@ struct Stream<'a> {
     link_capacity: u64,
     /// The input queues of all PEs.
     inputs: Vec<Queue>,
-    /// By PE: its first input queue; and, at the end, how many there are.
-    first_input: Vec<u32>,
-    /// The nodes of the output queues of all PEs, or [`NONE`]; each PE has as many as the machine.
-    outputs: Vec<u32>,
+    /// Where each PE's queues are.
+    queues: PeQueues,
     /// Bits of the input queues in which a wavelet is news to a PE.
     listens: Vec<u32>,
     /// Whether some control wavelet starts a task: then all that comes is news.
@@ -95,7 +96,7 @@ struct Stream<'a> {
     /// Marks PEs that a search for room has been at.
     seen: Vec<u64>,
     search: u64,
-    /// The way that [`Stream::express`] has found.
+    /// The way that has been found last.
     legs: Vec<Leg>,
     /// The claims at work, when the code has steps of them.
     twins: Option<Twins<'a>>,
@@ -161,19 +162,9 @@ impl<'a> Stream<'a> {
     fn new(shared: Shared<'a>, band: Band) -> Self {
         let pes = band.pes.len();
         let machine = shared.machine;
-        let (mut inputs, mut first_input) = (Vec::new(), vec![0]);
-        for pe in &band.pes {
-            let bound = pe.inputs.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
-            let capacity = |queue: &Option<InputQueue>| queue.as_ref().map_or(0, |q| q.capacity as u64);
-            inputs.extend(pe.inputs[..bound].iter().map(|queue| Queue::with_capacity(capacity(queue))));
-            first_input.push(inputs.len() as u32);
-        }
-        let nodes = Nodes::new(&shared, &band, &first_input);
-        let mut outputs = Vec::with_capacity(pes * machine.output_queue_depths.len());
-        for (router, pe) in band.pes.iter().enumerate() {
-            let lanes = (0..machine.output_queue_depths.len()).map(|queue| pe.outputs.get(queue)?.as_ref()?.lane);
-            outputs.extend(lanes.map(|lane| lane.map_or(NONE, |lane| nodes.at(router, lane.into()) as u32)));
-        }
+        let (mut queues, room) = PeQueues::new(&band);
+        let nodes = Nodes::new(&shared, &band, &queues);
+        queues.connect(machine, &band, &nodes);
         let mut stream = Self {
             payloads: Payloads::default(),
             conflicts: Conflicts::new(machine),
@@ -181,10 +172,9 @@ impl<'a> Stream<'a> {
             nodes,
             occupied: vec![0; pes],
             links: vec![Default::default(); pes],
-            link_capacity: u64::from(machine.router_queue_depth) + u64::from(machine.hop_cycles) - 1,
-            inputs,
-            first_input,
-            outputs,
+            link_capacity: link_room(machine).into(),
+            inputs: room.into_iter().map(Queue::with_capacity).collect(),
+            queues,
             listens: vec![u32::MAX; pes],
             has_control_tasks: shared.controls.iter().any(|control| control.task.is_some()),
             threads_at_work: vec![0; pes],
@@ -214,15 +204,7 @@ impl<'a> Stream<'a> {
 
     /// An input queue of a PE.
     fn input(&self, pe: usize, queue: u8) -> Option<&Queue> {
-        let index = self.first_input[pe] + u32::from(queue);
-        (index < self.first_input[pe + 1]).then(|| &self.inputs[index as usize])
-    }
-
-    /// The node into which an output queue of a PE leads.
-    fn out(&self, pe: usize, queue: u8) -> Option<usize> {
-        let queues = self.shared.machine.output_queue_depths.len();
-        let node = self.outputs[pe * queues..(pe + 1) * queues].get(queue as usize);
-        node.filter(|&&node| node != NONE).map(|&node| node as usize)
+        self.queues.input(pe, queue).map(|index| &self.inputs[index])
     }
 
     /// Handles events until there are no more.
@@ -271,7 +253,7 @@ impl<'a> Stream<'a> {
             router.sent = links.map(|link| link.sent);
         }
         for pe in 0..self.band.pes.len() {
-            let queues = &self.inputs[self.first_input[pe] as usize..self.first_input[pe + 1] as usize];
+            let queues = &self.inputs[self.queues.inputs(pe)];
             for (input, queue) in self.band.pes[pe].inputs.iter_mut().zip(queues) {
                 if let (Some(input), Some(_)) = (input, queue.head()) {
                     input.held = 1;

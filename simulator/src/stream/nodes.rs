@@ -1,6 +1,7 @@
 //! The ways of each colour: what lies behind each output of a router, and on which ways a run may be brought to its ends at
 //! once.
 
+use super::queues::PeQueues;
 use super::run::Queue;
 use crate::machine::band::Band;
 use crate::machine::decode::Step;
@@ -54,12 +55,13 @@ pub(super) struct Nodes {
     pub(super) list: Vec<Node>,
     /// The first node of each router; its lanes follow each other.
     first: Vec<u32>,
+    /// Searches for ways so far.
+    pub(super) search: u64,
 }
 
 impl Nodes {
-    /// `inputs`: first input queue of each PE.
-    pub(super) fn new(shared: &Shared<'_>, band: &Band, inputs: &[u32]) -> Self {
-        let mut nodes = Self { list: Vec::new(), first: Vec::new() };
+    pub(super) fn new(shared: &Shared<'_>, band: &Band, queues: &PeQueues) -> Self {
+        let mut nodes = Self { list: Vec::new(), first: Vec::new(), search: 0 };
         for (router, state) in band.routers.iter().enumerate() {
             nodes.first.push(nodes.list.len() as u32);
             for (lane, state) in state.lanes.iter().enumerate() {
@@ -74,7 +76,7 @@ impl Nodes {
                     filtered: shared.routes[state.route as usize].filter.is_some(),
                     booked: PortSet::default(),
                     waiting: 0,
-                    input: state.input.map_or(NONE, |queue| inputs[router] + u32::from(queue)),
+                    input: state.input.map_or(NONE, |queue| queues.first_input(router) + u32::from(queue)),
                     ramp_capacity: above.map_or(0, |out| out.capacity as u64),
                     next: [End::Nothing; 4],
                     free: 0,

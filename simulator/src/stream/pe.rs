@@ -11,7 +11,6 @@ use crate::machine::element::{self, Fault, Wait};
 use crate::machine::operand::Port;
 use crate::machine::pe::{Activity, Pe, Running};
 use crate::machine::{bulk, steps as execute, unknown};
-use std::ops::Range;
 use waferloom_fabric::{Direction, Dtype, Machine};
 
 /// Steps that are done at one go; then it is seen whether the run is to be stopped.
@@ -23,11 +22,6 @@ impl Stream<'_> {
             self.pe_wakes[pe] = cycle;
             self.calendar.push(cycle, Event::Pe(pe as u32));
         }
-    }
-
-    /// The input queues of a PE.
-    pub(super) fn queues(&self, pe: usize) -> Range<usize> {
-        self.first_input[pe] as usize..self.first_input[pe + 1] as usize
     }
 
     /// Lets the threads of a PE do what they can now, and sets when it is to be looked at again.
@@ -50,7 +44,7 @@ impl Stream<'_> {
         self.listens[pe] = self.news(pe, wait);
         let mut until = wait.map_or(u64::MAX, |w| w.until);
         if self.listens[pe] == u32::MAX {
-            let heads = self.inputs[self.queues(pe)].iter().filter_map(|q| q.head()).map(|run| run.first);
+            let heads = self.inputs[self.queues.inputs(pe)].iter().filter_map(|q| q.head()).map(|run| run.first);
             until = until.min(heads.filter(|&first| first > now).min().unwrap_or(u64::MAX));
         }
         let state = &mut self.band.pes[pe];
@@ -95,7 +89,7 @@ impl Stream<'_> {
 
     /// Takes control wavelets from the heads of the input queues.
     fn take_controls(&mut self, pe: usize) {
-        for queue in self.queues(pe) {
+        for queue in self.queues.inputs(pe) {
             while let Some(head) = self.inputs[queue].head()
                 && head.control != 0
                 && head.first <= self.now
@@ -251,7 +245,7 @@ impl Stream<'_> {
     }
 
     fn start_task(&mut self, pe: usize, tasks: &[TaskCode]) -> Result<bool, Fault> {
-        let (now, queues) = (self.now, self.queues(pe));
+        let (now, queues) = (self.now, self.queues.inputs(pe));
         let (inputs, payloads) = (&mut self.inputs[queues], &mut self.payloads);
         let mut taken = None;
         let started = execute::start_task(tasks, &mut self.band.pes[pe], |_, queue| {
@@ -275,7 +269,7 @@ impl Stream<'_> {
     /// Puts a control wavelet into an output queue, if it has room.
     fn send_control(&mut self, pe: usize, queue: u8, payload: u32, control: u16) -> bool {
         let port = Port::FabOut { queue, dtype: Dtype::I32 };
-        let Some(node) = self.out(pe, queue) else { return false };
+        let Some(node) = self.queues.out(pe, queue) else { return false };
         if execute::taken(&self.band.pes[pe], &port, true) || self.room(node, Direction::Ramp as usize, 1) == 0 {
             return false;
         }

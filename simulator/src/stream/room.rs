@@ -113,7 +113,7 @@ impl Stream<'_> {
         if usize::from(state.running.is_some()) + threads.clone().count() > 1 {
             return NO;
         }
-        let queue = (input - self.first_input[pe]) as u8;
+        let queue = (input - self.queues.first_input(pe)) as u8;
         let takes = |port: &Port| matches!(port, Port::FabIn { queue: q, .. } if *q == queue);
         let mut work = state.main.iter().chain(threads);
         let Some(work) = work.find(|work| work.srcs[..work.arity].iter().any(takes)) else { return NO };
@@ -137,7 +137,7 @@ impl Stream<'_> {
         match work.dst {
             Port::FabOut { .. } if is_late => promise = 0,
             Port::FabOut { queue, .. } => {
-                let out = self.out(pe, queue);
+                let out = self.queues.out(pe, queue);
                 // A long one asks for all that it has left: then whoever asks next is told at once.
                 let need = if work.remaining >= LONG { work.remaining } else { need };
                 let room = out.map_or(0, |out| self.room_at(out, Direction::Ramp as usize, need, depth + 1));

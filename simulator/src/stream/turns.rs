@@ -160,7 +160,7 @@ impl Stream<'_> {
             count = u64::from(count >= readers);
         }
         if let Port::FabOut { queue, .. } = work.dst {
-            let room = self.out(pe, queue).map_or(0, |node| self.room(node, Direction::Ramp as usize, count));
+            let room = self.queues.out(pe, queue).map_or(0, |node| self.room(node, Direction::Ramp as usize, count));
             count = count.min(room);
         }
         count
@@ -249,7 +249,7 @@ impl Stream<'_> {
     /// Runs what a thread does in a cycle; gives its cycles.
     fn one(&mut self, pe: usize, turn: &mut Turn, time: u64) -> Result<u64, Fault> {
         let machine = self.shared.machine;
-        let (first, inputs, payloads) = (self.first_input[pe] as usize, &self.inputs, &self.payloads);
+        let (first, inputs, payloads) = (self.queues.first_input(pe) as usize, &self.inputs, &self.payloads);
         let Turn { work, words, done, unknown, .. } = turn;
         let (numbers, heeds_claims) = (Numbers::of(&self.shared, work), self.twins.is_some());
         let lanes = if element::in_memory(work) { u64::from(work.lanes).max(1).min(work.remaining) } else { 1 };
@@ -307,7 +307,7 @@ impl Stream<'_> {
         }
         for port in &turn.work.srcs[..turn.work.arity] {
             let Port::FabIn { queue, .. } = port else { continue };
-            let queue = self.first_input[pe] as usize + usize::from(*queue);
+            let queue = self.queues.first_input(pe) as usize + usize::from(*queue);
             self.inputs[queue].until(turn.done, turn.last);
             let mut left = turn.done;
             while left > 0
@@ -320,7 +320,7 @@ impl Stream<'_> {
             self.wake_occupied(pe, turn.last);
         }
         if let Port::FabOut { queue, .. } = turn.work.dst
-            && let Some(node) = self.out(pe, queue)
+            && let Some(node) = self.queues.out(pe, queue)
         {
             let delay = 1 + u64::from(self.shared.machine.ramp_cycles);
             let times = (turn.first + delay, turn.last + delay);

@@ -100,11 +100,6 @@ impl<'a> Twins<'a> {
         }
     }
 
-    /// Whether PEs compute everything themselves, and claims only look.
-    pub(crate) fn checks(&self) -> bool {
-        self.checks
-    }
-
     /// A PE begins a claim with tiles of the left operand, the right operand and the result at these addresses.
     pub(crate) fn begin(&mut self, pe: &mut Pe, index: u32, at: [i64; 3]) -> Result<(), Fault> {
         let claim = &self.program.claims[index as usize];

@@ -6,15 +6,14 @@
 //! K. Goto and R. van de Geijn, *Anatomy of High-Performance Matrix Multiplication* (2008): a part of the right operand
 //! stays in the second cache, a panel of the left one in the first, a tile of the result in registers.
 
-#![allow(clippy::inline_always)]
+#![allow(clippy::inline_always, reason = "what is not inlined is not compiled for the host's vector instructions")]
 
+use crate::machine::compute::HOST;
 use crate::machine::numerics::one_nan;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 use std::sync::LazyLock;
 
-/// The host's instructions, found out once.
-static HOST: LazyLock<pulp::Arch> = LazyLock::new(pulp::Arch::new);
 /// Rows and columns of a tile of the result that stays in registers.
 static TILE: LazyLock<[usize; 2]> = LazyLock::new(|| HOST.dispatch(TileSize));
 

@@ -95,12 +95,7 @@ impl Groups<'_> {
 
     fn branch(&mut self, mut group: Group, compare: Compare, numbers: [Number; 2], otherwise: u32) -> Option<Group> {
         group.worked += u64::from(self.shared.machine.branch_cycles);
-        let holds = |[a, b]: [i32; 2]| match compare {
-            Compare::Eq => a == b,
-            Compare::Ne => a != b,
-            Compare::Lt => a < b,
-            Compare::Le => a <= b,
-        };
+        let holds = |[a, b]: [i32; 2]| compare.holds(a, b);
         if let Some(numbers) = same(&group, numbers) {
             group.step = if holds(numbers) { group.step + 1 } else { otherwise };
             return Some(group);
@@ -227,8 +222,7 @@ impl Groups<'_> {
                 let state = &mut self.band.pes[pe as usize];
                 let clock = &self.clocks[pe as usize];
                 state.operator = clock.operator.map(|(operator, since, busy)| InOperator { operator, since, busy });
-                let checks = twins.checks();
-                twins.end(state).map_err(|_| if checks { Stop::Unfit } else { Stop::Unclaimed })?;
+                twins.end(state).map_err(|_| Stop::Unfit)?;
                 state.operator = None;
             }
         }

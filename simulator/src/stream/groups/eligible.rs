@@ -7,25 +7,26 @@ use crate::machine::operand::Access;
 use crate::machine::steps::Shared;
 use waferloom_fabric::TaskKind;
 
-/// Whether all PEs run one task without threads, on ways on which each queue has one writer at a time.
+/// Whether all PEs run one task without threads, from the first cycle to its end.
+pub(super) fn is_sequential(shared: &Shared<'_>) -> bool {
+    let is_plain_class = |class: &ClassCode| {
+        let [task] = class.tasks.as_slice() else { return false };
+        let is_started = Some(class.activated) == 1u64.checked_shl(task.id.into()) && class.blocked == 0;
+        is_started && task.kind == TaskKind::Local && task.steps.iter().all(is_plain)
+    };
+    shared.controls.iter().all(|control| control.task.is_none()) && shared.classes.iter().all(is_plain_class)
+}
+
+/// Whether each queue has one writer at a time, in an order that the program decides.
 ///
-/// Such a program is a Kahn process network: each PE is a sequential process, each colour a channel, and what comes out, and
-/// when, does not depend on who is simulated first.
-pub(super) fn is_eligible(shared: &Shared<'_>, band: &Band, nodes: &Nodes) -> bool {
-    // A bit for each slot.
+/// If PEs are sequential as well, the program is a Kahn process network: each PE is a process, each colour a channel, and what
+/// comes out, and when, does not depend on who is simulated first.
+pub(super) fn is_determinate(band: &Band, nodes: &Nodes) -> bool {
+    // A group has a bit for each slot.
     let slots = band.pes.iter().map(|pe| pe.slots.len()).max().unwrap_or(0);
     slots <= u128::BITS as usize
         && band.routers.len() < NONE as usize
-        && shared.controls.iter().all(|control| control.task.is_none())
-        && shared.classes.iter().all(is_sequential)
         && nodes.list.iter().all(|node| node.determinate && !node.filtered)
-}
-
-/// Whether a class has a single task, which runs from the first cycle to its end and does one thing after another.
-fn is_sequential(class: &ClassCode) -> bool {
-    let [task] = class.tasks.as_slice() else { return false };
-    let started = class.activated == 1 << task.id && class.blocked == 0;
-    started && task.kind == TaskKind::Local && task.steps.iter().all(is_plain)
 }
 
 fn is_plain(step: &Step) -> bool {

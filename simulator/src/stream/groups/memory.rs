@@ -135,21 +135,24 @@ impl Groups<'_> {
     /// Whether it is known beforehand that nothing of an instruction need be computed: it is in a claim, or, in a run for the time alone,
     /// its results are not known and it overwrites nothing that is.
     pub(super) fn silence(&self, class: u16, work: &VectorWork) -> Silence {
+        let sources = &work.srcs[..work.arity];
+        let reads = sources.iter().filter(|port| matches!(port, Port::Memory(_))).count();
+        let received = sources.iter().any(|port| matches!(port, Port::FabIn { .. }));
+        // Where wavelets meet two operands in memory, waits are counted element by element.
+        if reads > 1 && (received || matches!(work.dst, Port::FabOut { .. })) {
+            return Silence::Never;
+        }
         if !self.shared.without_numbers {
             // In a claim the host works out the result.
             return if work.unknown { Silence::Always } else { Silence::Never };
         }
         let Some(marks) = self.marks.get(usize::from(class)) else { return Silence::Never };
-        let sources = &work.srcs[..work.arity];
-        let reads = sources.iter().filter(|port| matches!(port, Port::Memory(_))).count();
-        let received = sources.iter().any(|port| matches!(port, Port::FabIn { .. }));
         let (overwrites, is_float) = match &work.dst {
             Port::Memory(cursor) => (!marks.none_knows(cursor, work.remaining), cursor.dtype.is_float()),
             Port::FabOut { dtype, .. } => (false, dtype.is_float()),
             _ => (true, false),
         };
-        // Where wavelets meet two operands in memory, waits are counted element by element.
-        if overwrites || received && reads > 1 || matches!(work.dst, Port::FabOut { .. }) && reads > 1 {
+        if overwrites {
             return Silence::Never;
         }
         if is_float || self.is_unknown(class, work) {

@@ -32,14 +32,15 @@ mod memory;
 mod vector;
 mod way;
 
-use super::NONE;
+use super::legs::Leg;
 use super::nodes::Nodes;
 use super::payload::Payloads;
+use super::queues::PeQueues;
 use crate::machine::band::{Band, Span};
 use crate::machine::collect::collect;
 use crate::machine::conflicts::Conflicts;
-use crate::machine::pe::{Activity, InputQueue, Pe};
-use crate::machine::setup::Fabric;
+use crate::machine::pe::{Activity, Pe};
+use crate::machine::setup::{Fabric, link_room};
 use crate::machine::steps::Shared;
 use crate::twins::Twins;
 use crate::{Claims, Options, Progress, SimulateError};
@@ -52,7 +53,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use vector::{Flying, Stage};
 use waferloom_fabric::{PortKind, Program};
-use way::{Leg, Queue};
+use way::Queue;
 
 /// Groups between two looks at the progress bar.
 const REPORT_EVERY: u64 = 256;
@@ -92,10 +93,8 @@ struct Groups<'a> {
     clocks: Vec<Clock>,
     /// The input queues of all PEs.
     queues: Vec<Queue>,
-    /// By PE: its first input queue; and, at the end, how many there are.
-    first_input: Vec<u32>,
-    /// The nodes of the output queues of all PEs, or [`NONE`]; each PE has as many as the machine.
-    outputs: Vec<u32>,
+    /// Where each PE's queues are.
+    places: PeQueues,
     /// Wavelets over the links of each router.
     sent: Vec<[u64; 5]>,
     /// Links that several colours use, and those to the host.
@@ -114,8 +113,8 @@ struct Groups<'a> {
     wait_for_switch: BTreeMap<u32, Vec<u32>>,
     /// In a run for the time alone: nothing that the host sends need be known.
     floats_come_in: bool,
+    /// The way that has been found last.
     legs: Vec<Leg>,
-    search: u64,
     /// Numbers that the members of a group have loaded.
     loaded: Vec<i32>,
 }
@@ -124,91 +123,67 @@ struct Groups<'a> {
 enum Stop {
     /// It has to be done event by event.
     Unfit,
-    /// A PE ends a claim before another one begins it that has not been simulated so far yet.
-    Unclaimed,
     Cancelled(u64),
     Limit(u64),
 }
 
+/// What is computed in an attempt at a program.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Nothing in floating point: what is known is marked for each class.
+    TimeByClass,
+    /// What is known, as each PE's marks say.
+    TimeByPe,
+    /// What no claim covers, and what claims say.
+    Claimed,
+    /// Everything, in the PEs.
+    Computed,
+}
+
 /// Runs a program by groups; `None` where only events will do.
 ///
-/// A run for the time alone first takes all that is computed in floating point for unknown, which needs marks of a class
-/// only; where such a number turns out to be needed, it starts again with the marks of each PE. Where a PE ends a claim before
-/// others that belong to it begin, which they may in this order, PEs compute everything themselves.
+/// The faster way is tried first. It may need a float of which the other one knows that it is known; or a PE may end a claim
+/// before others that belong to it begin, which they may in this order. What claims say is held against what PEs compute on
+/// the first way only: what is wrong there the events have to say.
 pub(super) fn run(
     program: &Program,
     fabric: &Fabric<'_>,
     options: &Options<'_>,
 ) -> Result<Option<crate::Run>, SimulateError> {
-    let ways = [(true, true), (false, true), (false, false)];
-    for (by_class, claims) in ways.into_iter().filter(|way| !way.0 || fabric.without_numbers) {
-        match attempt(program, fabric, options, by_class, claims)? {
-            Attempt::Done(run) => return Ok(Some(*run)),
-            Attempt::Again => {}
-            Attempt::Unfit => return Ok(None),
+    if !eligible::is_sequential(&fabric.shared()) {
+        return Ok(None);
+    }
+    let ways: &[Way] = match (fabric.without_numbers, fabric.heeds_claims, options.claims) {
+        (true, ..) => &[Way::TimeByClass, Way::TimeByPe],
+        (false, true, Claims::Check) => &[Way::Claimed],
+        (false, true, _) => &[Way::Claimed, Way::Computed],
+        (false, false, _) => &[Way::Computed],
+    };
+    for &way in ways {
+        let Some(band) = fabric.bands(1)?.pop() else { return Ok(None) };
+        let Some(mut groups) = Groups::new(fabric.shared(), band) else { return Ok(None) };
+        groups.prepare_way(way, program, options);
+        match groups.run(options) {
+            Ok(()) => return Ok(Some(groups.finish(program, fabric))),
+            Err(Stop::Unfit) => {}
+            Err(Stop::Cancelled(cycle)) => return Err(SimulateError::Cancelled { cycle }),
+            Err(Stop::Limit(cycles)) => return Err(SimulateError::CycleLimit { cycles }),
         }
     }
     Ok(None)
 }
 
-/// What became of an attempt.
-enum Attempt {
-    Done(Box<crate::Run>),
-    /// It may go well in another way.
-    Again,
-    Unfit,
-}
-
-fn attempt(
-    program: &Program,
-    fabric: &Fabric<'_>,
-    options: &Options<'_>,
-    by_class: bool,
-    claims: bool,
-) -> Result<Attempt, SimulateError> {
-    let Some(band) = fabric.bands(1)?.pop() else { return Ok(Attempt::Unfit) };
-    let Some(mut groups) = Groups::new(fabric.shared(), band) else { return Ok(Attempt::Unfit) };
-    if by_class {
-        groups.marks = Marks::new(program, &mut groups.band, program.classes.len());
-        groups.floats_come_in = program.ports.iter().filter(|p| p.kind == PortKind::Input).all(|p| p.dtype.is_float());
-    }
-    if fabric.heeds_claims && claims {
-        groups.twins = Some(Twins::new(program, options.claims == Claims::Check, options.threads != 1));
-    }
-    match groups.run(options) {
-        Ok(()) => Ok(Attempt::Done(Box::new(groups.finish(program, fabric)))),
-        // A claim may be why: without claims PEs compute everything. One that is looked at only is left to the events.
-        Err(Stop::Unfit) if by_class || fabric.heeds_claims && claims && options.claims == Claims::Use => {
-            Ok(Attempt::Again)
-        }
-        Err(Stop::Unfit) => Ok(Attempt::Unfit),
-        Err(Stop::Unclaimed) => Ok(Attempt::Again),
-        Err(Stop::Cancelled(cycle)) => Err(SimulateError::Cancelled { cycle }),
-        Err(Stop::Limit(cycles)) => Err(SimulateError::CycleLimit { cycles }),
-    }
-}
-
 impl<'a> Groups<'a> {
-    /// The state before the first cycle; `None` for a program that is not eligible.
+    /// The state before the first cycle; `None` where the order of events may be told from what comes out.
     fn new(shared: Shared<'a>, band: Band) -> Option<Self> {
         let pes = band.pes.len();
         let machine = shared.machine;
-        let (mut queues, mut first_input) = (Vec::new(), vec![0]);
-        for pe in &band.pes {
-            let bound = pe.inputs.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
-            let capacity = |queue: &Option<_>| queue.as_ref().map_or(0, |q: &InputQueue| q.capacity);
-            queues.extend(pe.inputs[..bound].iter().map(|queue| Queue::with_capacity(capacity(queue).into())));
-            first_input.push(queues.len() as u32);
-        }
-        let nodes = Nodes::new(&shared, &band, &first_input);
-        if !eligible::is_eligible(&shared, &band, &nodes) {
+        let (mut places, room) = PeQueues::new(&band);
+        let nodes = Nodes::new(&shared, &band, &places);
+        if !eligible::is_determinate(&band, &nodes) {
             return None;
         }
-        let mut outputs = Vec::with_capacity(pes * machine.output_queue_depths.len());
-        for (router, pe) in band.pes.iter().enumerate() {
-            let lanes = (0..machine.output_queue_depths.len()).map(|queue| pe.outputs.get(queue)?.as_ref()?.lane);
-            outputs.extend(lanes.map(|lane| lane.map_or(NONE, |lane| nodes.at(router, lane.into()) as u32)));
-        }
+        places.connect(machine, &band, &nodes);
         let first_param = 1 + usize::from(machine.registers);
         let slots = band.pes.iter().map(|pe| pe.slots.len()).max().unwrap_or(0);
         let value = |slot: usize| move |pe: &Pe| pe.slots.get(slot).copied().unwrap_or(0);
@@ -223,12 +198,11 @@ impl<'a> Groups<'a> {
             payloads: Payloads::default(),
             twins: None,
             clocks: vec![Clock::default(); pes],
-            queues,
-            first_input,
-            outputs,
+            queues: room.into_iter().map(Queue::with_capacity).collect(),
+            places,
             sent: vec![[0; 5]; pes],
             links: Links::new(&nodes),
-            link_capacity: u64::from(machine.router_queue_depth) + u64::from(machine.hop_cycles) - 1,
+            link_capacity: link_room(machine).into(),
             begun: vec![None; pes],
             progress: vec![Stage::Fresh; pes],
             class_sizes: (0..shared.classes.len())
@@ -239,12 +213,22 @@ impl<'a> Groups<'a> {
             wait_for_switch: BTreeMap::new(),
             floats_come_in: false,
             legs: Vec::new(),
-            search: 0,
             loaded: Vec::new(),
             nodes,
             shared,
             band,
         })
+    }
+
+    fn prepare_way(&mut self, way: Way, program: &'a Program, options: &Options<'_>) {
+        if way == Way::TimeByClass {
+            self.marks = Marks::new(program, &mut self.band, program.classes.len());
+            let mut inputs = program.ports.iter().filter(|port| port.kind == PortKind::Input);
+            self.floats_come_in = inputs.all(|port| port.dtype.is_float());
+        }
+        if way == Way::Claimed {
+            self.twins = Some(Twins::new(program, options.claims == Claims::Check, options.threads != 1));
+        }
     }
 
     /// Lets all groups go on until there is nothing left to do.

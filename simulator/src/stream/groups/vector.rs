@@ -180,7 +180,7 @@ impl Groups<'_> {
         let mut count = ports.remaining.min(MOST_AT_ONCE);
         for port in &ports.srcs[..ports.arity] {
             let Port::FabIn { queue, .. } = port else { continue };
-            let Some(input) = self.input(pe, *queue) else { return Err(Stop::Unfit) };
+            let Some(input) = self.places.input(pe as usize, *queue) else { return Err(Stop::Unfit) };
             self.update_head(input);
             let queue = &mut self.queues[input];
             let Some(head) = queue.runs.front() else {
@@ -191,7 +191,7 @@ impl Groups<'_> {
             count = count.min(head.run.count);
         }
         let out = match ports.dst {
-            Port::FabOut { queue, .. } => Some(self.out(pe, queue).ok_or(Stop::Unfit)?),
+            Port::FabOut { queue, .. } => Some(self.places.out(pe as usize, queue).ok_or(Stop::Unfit)?),
             _ => None,
         };
         if let Some(node) = out
@@ -212,7 +212,7 @@ impl Groups<'_> {
         let first_time = self.begun[pe as usize].replace(now).is_none();
         for port in &work.srcs[..work.arity] {
             let Port::FabIn { queue, .. } = port else { continue };
-            let Some(input) = self.input(pe, *queue) else { continue };
+            let Some(input) = self.places.input(pe as usize, *queue) else { continue };
             if first_time {
                 self.book_taking(input, count, now);
             }
@@ -236,7 +236,7 @@ impl Groups<'_> {
         let mut last_arrival = now;
         for (slot, port) in taken.iter_mut().zip(&ports.srcs[..ports.arity]) {
             if let Port::FabIn { queue, .. } = port
-                && let Some(input) = self.input(pe, *queue)
+                && let Some(input) = self.places.input(pe as usize, *queue)
                 && let Some(Incoming { run, flight, .. }) = self.take(input, count)
             {
                 last_arrival = last_arrival.max(run.last);
@@ -345,7 +345,7 @@ impl Groups<'_> {
     ) -> Result<Option<Group>, Stop> {
         let machine = self.shared.machine;
         self.each_member(group, |groups, group, pe| {
-            let node = groups.out(pe, queue).ok_or(Stop::Unfit)?;
+            let node = groups.places.out(pe as usize, queue).ok_or(Stop::Unfit)?;
             if let Err(closed) = groups.find_way(node, Direction::Ramp, true) {
                 groups.wait_for_switch.entry(closed).or_default().push(pe);
                 return Ok(false);
@@ -360,19 +360,6 @@ impl Groups<'_> {
             groups.bring(&Run::new(payload, 1, (ready, ready), control + 1, Sender::Pe(pe)), LANDED);
             Ok(true)
         })
-    }
-
-    /// An input queue of a PE.
-    fn input(&self, pe: u32, queue: u8) -> Option<usize> {
-        let index = self.first_input[pe as usize] + u32::from(queue);
-        (index < self.first_input[pe as usize + 1]).then_some(index as usize)
-    }
-
-    /// The node into which an output queue of a PE leads.
-    fn out(&self, pe: u32, queue: u8) -> Option<usize> {
-        let queues = self.shared.machine.output_queue_depths.len();
-        let node = self.outputs[pe as usize * queues..][..queues].get(usize::from(queue));
-        node.filter(|&&node| node != super::NONE).map(|&node| node as usize)
     }
 
     /// When the head of a queue belongs to a flight that has landed, it gets its time.

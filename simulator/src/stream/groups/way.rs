@@ -1,6 +1,7 @@
 //! Ways of wavelets: which routers a run passes, when, and what it leaves in the queues at their ends.
 
 use super::super::host;
+use super::super::legs::Leg;
 use super::super::nodes::{End, NONE};
 use super::super::payload::Payload;
 use super::super::run::{Run, Sender};
@@ -9,22 +10,6 @@ use super::{Groups, Stop};
 use crate::machine::router::each_port;
 use std::collections::VecDeque;
 use waferloom_fabric::{Direction, SwitchCommand};
-
-/// A router on a way.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Leg {
-    node: u32,
-    /// Port at which it is entered.
-    port: u8,
-    /// The leg before, for all but the first.
-    before: u32,
-    /// Links from the first router.
-    hops: u16,
-    /// Wavelets that the way up to here holds, those in this router's queue included.
-    capacity: u64,
-    /// When the first and the last wavelet of the run at hand leave it.
-    times: (u64, u64),
-}
 
 /// A run in an input queue.
 #[derive(Clone, Copy, Debug)]
@@ -95,39 +80,13 @@ impl Groups<'_> {
     /// Finds the way from a port of a router to all its ends, into [`Groups::legs`]. The error is a router whose switch does not
     /// stand so.
     pub(super) fn find_way(&mut self, node: usize, port: Direction, is_control: bool) -> Result<(), u32> {
-        self.search += 1;
-        let first = &self.nodes.list[node];
-        let capacity = if port == Direction::Ramp { first.ramp_capacity } else { self.link_capacity };
-        self.legs.clear();
-        self.legs.push(Leg { node: node as u32, port: port as u8, before: 0, hops: 0, capacity, times: (0, 0) });
-        let mut index = 0;
-        while let Some(&leg) = self.legs.get(index) {
-            let node = &mut self.nodes.list[leg.node as usize];
-            let is_open = node.rx.0 >> leg.port & 1 == 1 && !node.tx.is_empty() && node.seen != self.search;
-            if !is_open || node.tx.contains(Direction::Ramp) && node.input == NONE && !is_control {
-                return Err(leg.node);
-            }
-            node.seen = self.search;
-            for out in 0..4 {
-                if node.tx.0 >> out & 1 == 0 {
-                    continue;
-                }
-                match node.next[out] {
-                    End::Node(next) => self.legs.push(Leg {
-                        node: next,
-                        port: Direction::ALL[out].opposite() as u8,
-                        before: index as u32,
-                        hops: leg.hops + 1,
-                        capacity: leg.capacity + self.link_capacity,
-                        times: (0, 0),
-                    }),
-                    End::Sink(_) => {}
-                    End::Nothing => return Err(leg.node),
-                }
-            }
-            index += 1;
-        }
-        Ok(())
+        self.nodes.find_way(node, port as usize, self.link_capacity, &mut self.legs)?;
+        // Nobody takes what goes down a ramp without a queue.
+        let is_stuck = |leg: &&Leg| {
+            let node = &self.nodes.list[leg.node as usize];
+            node.tx.contains(Direction::Ramp) && node.input == NONE && !is_control
+        };
+        self.legs.iter().find(is_stuck).map_or(Ok(()), |leg| Err(leg.node))
     }
 
     /// Brings a run along the way in [`Groups::legs`].
@@ -135,15 +94,8 @@ impl Groups<'_> {
         let (hop, ramp) = (u64::from(self.shared.machine.hop_cycles), u64::from(self.shared.machine.ramp_cycles));
         for index in 0..self.legs.len() {
             let leg = self.legs[index];
-            let (mut first, mut last) = if index == 0 {
-                (run.first, run.last)
-            } else {
-                let (first, last) = self.legs[leg.before as usize].times;
-                (first + hop, last + hop)
-            };
+            let (first, mut last) = self.nodes.leaving(&self.legs, index, run, hop);
             let node = &self.nodes.list[leg.node as usize];
-            first = first.max(node.free);
-            last = last.max(first + run.count - 1);
             let (router, tx, booked) = (node.router as usize, node.tx, node.booked);
             for out in each_port(tx) {
                 self.sent[router][out as usize] += run.count;
