@@ -167,7 +167,7 @@ impl Schedule {
             (None, Some(_)) => self.next_ready()?,
             (Some(_), _) => self.next_stirred()?,
         };
-        group.members.sort_unstable();
+        in_order(&mut group.members);
         Some(group)
     }
 
@@ -196,6 +196,12 @@ impl Schedule {
     pub(super) fn is_stuck(&self) -> bool {
         self.waits_in.iter().any(|&index| index != NOWHERE)
     }
+}
+
+/// Sorts PEs that stand in few ascending lists one behind another.
+#[expect(clippy::stable_sort_primitive, reason = "only the stable sort finds such lists: it takes half the time")]
+pub(super) fn in_order(members: &mut [u32]) {
+    members.sort();
 }
 
 /// Makes groups at one place one: registers in which they differ become numbers of each PE.

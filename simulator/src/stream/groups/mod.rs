@@ -140,6 +140,18 @@ enum Way {
     Computed,
 }
 
+impl Way {
+    /// What it is called in messages.
+    fn name(self) -> &'static str {
+        match self {
+            Way::TimeByClass => "the time alone by classes",
+            Way::TimeByPe => "the time alone by PEs",
+            Way::Claimed => "with claims",
+            Way::Computed => "all computed by PEs",
+        }
+    }
+}
+
 /// Runs a program by groups; `None` where only events will do.
 ///
 /// The faster way is tried first. It may need a float of which the other one knows that it is known; or a PE may end a claim
@@ -165,7 +177,7 @@ pub(super) fn run(
         groups.prepare_way(way, program, options);
         match groups.run(options) {
             Ok(()) => return Ok(Some(groups.finish(program, fabric))),
-            Err(Stop::Unfit) => {}
+            Err(Stop::Unfit) => tracing::info!("simulation in groups, {}: ended without a result", way.name()),
             Err(Stop::Cancelled(cycle)) => return Err(SimulateError::Cancelled { cycle }),
             Err(Stop::Limit(cycles)) => return Err(SimulateError::CycleLimit { cycles }),
         }

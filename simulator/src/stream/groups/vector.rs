@@ -4,7 +4,7 @@ use super::super::chunk::MOST_AT_ONCE;
 use super::super::run::{Run, Sender};
 use super::super::values::{Sent, values, values_left_out, values_timed};
 use super::flight::LANDED;
-use super::group::{Group, write_back};
+use super::group::{Group, in_order, write_back};
 use super::liveness::accessed;
 use super::way::Incoming;
 use super::{Groups, Stop};
@@ -145,11 +145,11 @@ impl Groups<'_> {
                 }
             }
             todo = waits.map_or_else(Vec::new, |waits| self.schedule.take_woken(waits));
-            todo.sort_unstable();
+            in_order(&mut todo);
         }
         if let Some(waits) = waits {
             self.schedule.close_if_empty(waits);
-            done.sort_unstable();
+            in_order(&mut done);
         }
         group.step += 1;
         Ok((!done.is_empty()).then_some(Group { members: done, ..group }))
