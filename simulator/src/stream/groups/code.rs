@@ -5,7 +5,6 @@ use super::liveness::bit;
 use super::{Groups, Stop};
 use crate::machine::decode::Step;
 use crate::machine::operand::Number;
-use crate::machine::pe::InOperator;
 use crate::machine::steps;
 use std::collections::BTreeMap;
 use waferloom_fabric::{Compare, Dtype};
@@ -220,8 +219,7 @@ impl Groups<'_> {
         for &pe in &group.members {
             if let Some(twins) = &mut self.twins {
                 let state = &mut self.band.pes[pe as usize];
-                let clock = &self.clocks[pe as usize];
-                state.operator = clock.operator.map(|(operator, since, busy)| InOperator { operator, since, busy });
+                state.operator = self.clocks.operator(pe);
                 twins.end(state).map_err(|_| Stop::Unfit)?;
                 state.operator = None;
             }
@@ -235,10 +233,7 @@ impl Groups<'_> {
             let known = u32::try_from(operator).ok().filter(|&index| (index as usize) < self.shared.operators);
             let operator = known.ok_or(Stop::Unfit)?;
             self.close_span(pe);
-            let clock = &mut self.clocks[pe as usize];
-            let span = &mut self.band.spans[operator as usize];
-            span.start = span.start.min(clock.time);
-            clock.operator = Some((operator, clock.time, clock.busy));
+            self.clocks.enter(pe, operator);
         }
         Ok(())
     }

@@ -244,10 +244,7 @@ impl Groups<'_> {
             return;
         }
         for &pe in &group.members {
-            let clock = &mut self.clocks[pe as usize];
-            clock.time += worked + waited;
-            clock.busy += worked;
-            clock.memory += waited;
+            self.clocks.work(pe, worked, waited);
         }
     }
 

@@ -1,6 +1,9 @@
 //! Links that several colours use, and those to the host: when they are busy.
 
-use super::super::nodes::{NONE, Nodes};
+use super::super::nodes::NONE;
+use super::lanes::Lanes;
+use crate::machine::band::Band;
+use crate::machine::router::each_port;
 use waferloom_fabric::Direction;
 
 /// Stretches of time that a link remembers: what is simulated later may lie before others.
@@ -53,36 +56,33 @@ impl Link {
 #[derive(Debug, Default)]
 pub(super) struct Links {
     list: Vec<Link>,
-    /// By node and output: its link, or [`NONE`].
-    of_node: Vec<[u32; 4]>,
+    /// By lane and output: its link, or [`NONE`].
+    of_lane: Vec<[u32; 4]>,
 }
 
 impl Links {
-    pub(super) fn new(nodes: &Nodes) -> Self {
-        let mut links = Self { list: Vec::new(), of_node: vec![[NONE; 4]; nodes.list.len()] };
-        let mut first = 0;
-        while let Some(router) = nodes.list.get(first).map(|node| node.router) {
-            let count = nodes.list[first..].iter().take_while(|node| node.router == router).count();
-            for out in &Direction::ALL[..4] {
-                let mut link = NONE;
-                for node in first..first + count {
-                    if nodes.list[node].booked.contains(*out) {
-                        if link == NONE {
-                            link = links.list.len() as u32;
-                            links.list.push(Link::default());
-                        }
-                        links.of_node[node][*out as usize] = link;
+    pub(super) fn new(band: &Band, lanes: &Lanes) -> Self {
+        let mut links = Self { list: Vec::new(), of_lane: vec![[NONE; 4]; lanes.list.len()] };
+        for (router, state) in band.routers.iter().enumerate() {
+            // The link at each output that some colour here books: colours share it.
+            let mut shared = [NONE; 4];
+            for lane in state.lanes.iter().filter_map(|lane| lanes.at(router, lane.color)) {
+                for out in each_port(lanes.list[lane as usize].booked) {
+                    let link = &mut shared[out as usize];
+                    if *link == NONE {
+                        *link = links.list.len() as u32;
+                        links.list.push(Link::default());
                     }
+                    links.of_lane[lane as usize][out as usize] = *link;
                 }
             }
-            first += count;
         }
         links
     }
 
-    /// The link at an output of a node, if it is booked.
-    pub(super) fn of(&mut self, node: usize, out: Direction) -> Option<&mut Link> {
-        let link = *self.of_node.get(node)?.get(out as usize)?;
+    /// The link at an output of a lane, if it is booked.
+    pub(super) fn of(&mut self, lane: u32, out: Direction) -> Option<&mut Link> {
+        let link = *self.of_lane.get(lane as usize)?.get(out as usize)?;
         self.list.get_mut(link as usize)
     }
 }

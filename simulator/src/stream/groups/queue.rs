@@ -1,0 +1,266 @@
+//! The input queues of PEs, in little memory: a step may touch those of all PEs of a mesh.
+
+use super::super::nodes::NONE;
+use super::super::payload::Payload;
+use super::super::run::{Run, Sender};
+use super::Stop;
+use super::flight::LANDED;
+use std::collections::VecDeque;
+
+/// A run in an input queue.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Incoming {
+    pub(super) payload: Payload,
+    /// Its first word in the payload.
+    start: u32,
+    /// Wavelets.
+    pub(super) count: u32,
+    /// The flight that it belongs to, which may end later than the run says.
+    pub(super) flight: u32,
+    /// Cycle in which the first one can be taken.
+    pub(super) first: u64,
+    /// Cycles from the first one to the last one; those between lie on a line.
+    span: u32,
+    /// Cycles by which the last one is later than if nothing but its sender held it up, and the sender nothing.
+    hindered: u32,
+}
+
+impl Incoming {
+    /// A run that has come, `unhindered` being when its last wavelet would be there if nothing but the sender held it up.
+    pub(super) fn new(run: &Run, flight: u32, unhindered: u64) -> Result<Self, Stop> {
+        let narrow = |cycles: u64| u32::try_from(cycles).map_err(|_| Stop::Unfit);
+        Ok(Self {
+            payload: run.payload,
+            start: run.start,
+            count: narrow(run.count)?,
+            flight,
+            first: run.first,
+            span: narrow(run.last - run.first)?,
+            hindered: narrow(run.last - unhindered)?,
+        })
+    }
+
+    /// Cycle in which the last one can be taken.
+    pub(super) fn last(&self) -> u64 {
+        self.first + u64::from(self.span)
+    }
+
+    /// Its flight has landed so many cycles late.
+    pub(super) fn land(&mut self, delay: u64) -> Result<(), Stop> {
+        let late = delay.saturating_sub(self.hindered.into());
+        self.span = u32::try_from(u64::from(self.span) + late).map_err(|_| Stop::Unfit)?;
+        self.flight = LANDED;
+        Ok(())
+    }
+
+    pub(super) fn is_unknown(&self) -> bool {
+        self.payload == Payload::UNKNOWN
+    }
+
+    /// As it would be if it came from a queue of the other kind.
+    pub(super) fn run(&self) -> Run {
+        let run = Run::new(self.payload, self.count as usize, (self.first, self.last()), 0, Sender::Pe(0));
+        Run { start: self.start, ..run }
+    }
+
+    /// Takes off the first `count` wavelets, which are fewer than all.
+    fn split(&mut self, count: u32) -> Self {
+        let after = |wavelets: u32| (u64::from(self.span) * u64::from(wavelets) / u64::from(self.count - 1)) as u32;
+        let part = Self { count, span: after(count - 1), ..*self };
+        let skipped = after(count);
+        self.first += u64::from(skipped);
+        self.span -= skipped;
+        self.start += count;
+        self.count -= count;
+        part
+    }
+}
+
+/// Somebody can send some hops after a wavelet has been taken.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    /// Wavelets that have to be taken from the queue, from the start of the program on.
+    pub(super) taken: u64,
+    pub(super) hops: u64,
+    pub(super) sends: Sends,
+}
+
+/// What can be sent when there is room.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Sends {
+    /// The last wavelet of a flight.
+    LastOf(u32),
+    /// The first wavelet of an item by a source of the host.
+    Item { source: u32, item: u32 },
+}
+
+/// An input queue of a PE: a cache line. What few queues have lies elsewhere.
+#[derive(Clone, Debug)]
+#[repr(align(64))]
+struct Queue {
+    /// The run at its head; without wavelets when there is none.
+    head: Incoming,
+    /// Wavelets that have been taken from it.
+    taken: u64,
+    /// When the first of those was taken that were taken last.
+    last_at: u64,
+    /// How many were taken last.
+    last_count: u32,
+    /// Wavelets in it.
+    wavelets: u32,
+    /// What it has in [`Queues::rest`], or [`NONE`].
+    rest: u32,
+    /// Wavelets that it has room for.
+    capacity: u16,
+    /// Whether its PE waits for something to come.
+    is_awaited: bool,
+}
+
+const _: () = assert!(size_of::<Queue>() == 64, "a cache line");
+
+/// What few queues have.
+#[derive(Debug, Default)]
+struct Rest {
+    /// Runs behind the head.
+    runs: VecDeque<Incoming>,
+    /// Who waits for room, the first one first.
+    rooms: VecDeque<Room>,
+}
+
+/// The input queues of all PEs.
+#[derive(Debug)]
+pub(super) struct Queues {
+    list: Vec<Queue>,
+    rest: Vec<Rest>,
+}
+
+/// What becomes of the wish to send the last wavelet of a run.
+pub(super) enum Fits {
+    /// There is room for it.
+    Now,
+    /// There will be room from a cycle on.
+    From(u64),
+    /// When so many wavelets have been taken.
+    Later(u64),
+}
+
+impl Queues {
+    /// Empty queues with room for so many wavelets each; `None` if one has more than a queue can count.
+    pub(super) fn new(room: &[u64]) -> Option<Self> {
+        let nothing = Incoming {
+            payload: Payload::UNKNOWN,
+            start: 0,
+            count: 0,
+            flight: LANDED,
+            first: 0,
+            span: 0,
+            hindered: 0,
+        };
+        let queue = |&room: &u64| {
+            let capacity = u16::try_from(room).ok()?;
+            let (taken, last_at, last_count, wavelets) = (0, 0, 0, 0);
+            Some(Queue { head: nothing, taken, last_at, last_count, wavelets, rest: NONE, capacity, is_awaited: false })
+        };
+        Some(Self { list: room.iter().map(queue).collect::<Option<_>>()?, rest: Vec::new() })
+    }
+
+    /// The run at the head of a queue.
+    pub(super) fn head(&mut self, input: usize) -> Option<&mut Incoming> {
+        let head = &mut self.list[input].head;
+        (head.count > 0).then_some(head)
+    }
+
+    /// Wavelets that a queue has room for.
+    pub(super) fn capacity(&self, input: usize) -> u64 {
+        self.list[input].capacity.into()
+    }
+
+    /// Whether the last of `count` more wavelets can be sent on a way that holds `way` wavelets itself.
+    pub(super) fn fits(&self, input: usize, count: u64, way: u64) -> Fits {
+        let queue = &self.list[input];
+        // Of all wavelets so far, those beyond what the way holds have to be taken before the last can be sent.
+        let sent = queue.taken + u64::from(queue.wavelets) + count;
+        let needed = sent.saturating_sub(way + u64::from(queue.capacity));
+        let before = queue.taken - u64::from(queue.last_count);
+        if needed > queue.taken {
+            Fits::Later(needed)
+        } else if needed > before {
+            Fits::From(queue.last_at + (needed - before))
+        } else {
+            Fits::Now
+        }
+    }
+
+    /// Puts a run into a queue; says whether its PE waits for it.
+    pub(super) fn push(&mut self, input: usize, run: Incoming) -> Result<bool, Stop> {
+        let queue = &mut self.list[input];
+        queue.wavelets = queue.wavelets.checked_add(run.count).ok_or(Stop::Unfit)?;
+        let is_awaited = std::mem::take(&mut queue.is_awaited);
+        if queue.head.count == 0 {
+            queue.head = run;
+        } else {
+            self.rest_of(input).runs.push_back(run);
+        }
+        Ok(is_awaited)
+    }
+
+    /// A PE waits for something to come.
+    pub(super) fn wait(&mut self, input: usize) {
+        self.list[input].is_awaited = true;
+    }
+
+    /// Takes the first `count` wavelets of the head, or all that it has. Says whether some are left of it.
+    pub(super) fn take(&mut self, input: usize, count: u64) -> Option<(Incoming, bool)> {
+        let queue = &mut self.list[input];
+        let head = &mut queue.head;
+        if head.count == 0 {
+            return None;
+        }
+        let is_part = count < head.count.into();
+        let taken = if is_part { head.split(count as u32) } else { *head };
+        queue.wavelets -= taken.count;
+        if !is_part {
+            let next = self.rest.get_mut(queue.rest as usize).and_then(|rest| rest.runs.pop_front());
+            match next {
+                Some(next) => queue.head = next,
+                None => queue.head.count = 0,
+            }
+        }
+        Some((taken, is_part))
+    }
+
+    /// Books that wavelets are taken from a queue, one a cycle from `cycle` on; gives how many had been taken before.
+    pub(super) fn book(&mut self, input: usize, count: u64, cycle: u64) -> Result<u64, Stop> {
+        let queue = &mut self.list[input];
+        let before = queue.taken;
+        queue.taken += count;
+        (queue.last_at, queue.last_count) = (cycle, u32::try_from(count).map_err(|_| Stop::Unfit)?);
+        Ok(before)
+    }
+
+    /// Somebody waits for room in a queue.
+    pub(super) fn expect(&mut self, input: usize, room: Room) {
+        self.rest_of(input).rooms.push_back(room);
+    }
+
+    /// The first who waits for room in a queue, if there is some now.
+    pub(super) fn next_room(&mut self, input: usize) -> Option<Room> {
+        let queue = &self.list[input];
+        let rooms = &mut self.rest.get_mut(queue.rest as usize)?.rooms;
+        rooms.pop_front_if(|room| room.taken <= queue.taken)
+    }
+
+    /// Wavelets in all queues.
+    pub(super) fn wavelets(&self) -> u64 {
+        self.list.iter().map(|queue| u64::from(queue.wavelets)).sum()
+    }
+
+    fn rest_of(&mut self, input: usize) -> &mut Rest {
+        let queue = &mut self.list[input];
+        if queue.rest == NONE {
+            queue.rest = self.rest.len() as u32;
+            self.rest.push(Rest::default());
+        }
+        &mut self.rest[queue.rest as usize]
+    }
+}
