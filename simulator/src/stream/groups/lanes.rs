@@ -1,6 +1,7 @@
 //! The switches of all routers as ways need them, in little memory: a step may touch those of a whole mesh.
 
 use super::super::nodes::{End, NONE, Nodes};
+use super::way::Head;
 use crate::machine::band::Band;
 use crate::machine::router::Router;
 use waferloom_fabric::{Direction, PortSet};
@@ -24,6 +25,12 @@ pub(super) struct Lane {
 }
 
 impl Lane {
+    /// Whether a run that comes in at the same port passes it as it passes another lane.
+    fn is_like(&self, other: &Self) -> bool {
+        let ports = |lane: &Self| [lane.rx.0, lane.tx.0, lane.linked.0, lane.booked.0];
+        ports(self) == ports(other) && (self.input == NONE) == (other.input == NONE)
+    }
+
     /// Outputs in force that lead to other routers.
     pub(super) fn onward(&self) -> u8 {
         self.tx.0 & self.linked.0
@@ -56,6 +63,8 @@ impl Lane {
 
 const RAMP: u8 = 1 << Direction::Ramp as u8;
 
+const ALONG_ROWS: u8 = 1 << Direction::West as u8 | 1 << Direction::East as u8;
+
 /// The lanes of all routers: those of a colour together, whether a router has it or not, so that neighbours are found by counting.
 #[derive(Debug)]
 pub(super) struct Lanes {
@@ -67,6 +76,8 @@ pub(super) struct Lanes {
     routers: usize,
     /// From a lane to its neighbours.
     steps: [i32; 4],
+    /// How often switches have moved.
+    pub(super) moves: u64,
     /// Where a way parts, in a search: lanes and ports that remain.
     parts: Vec<(u32, u8)>,
 }
@@ -79,7 +90,8 @@ impl Lanes {
         colors.dedup();
         let width = i32::from(band.grid.width);
         let (list, ramp_room) = (vec![Lane::default(); colors.len() * routers], vec![0; colors.len() * routers]);
-        let mut lanes = Self { list, ramp_room, colors, routers, steps: [-1, 1, -width, width], parts: Vec::new() };
+        let steps = [-1, 1, -width, width];
+        let mut lanes = Self { list, ramp_room, colors, routers, steps, moves: 0, parts: Vec::new() };
         for node in &nodes.list {
             let color = band.routers[node.router as usize].lanes[usize::from(node.lane)].color;
             let Some(at) = lanes.at(node.router as usize, color) else { continue };
@@ -109,27 +121,42 @@ impl Lanes {
     }
 
     /// The lane behind an output.
-    pub(super) fn behind(&self, lane: u32, out: u8) -> u32 {
+    fn behind(&self, lane: u32, out: u8) -> u32 {
         lane.wrapping_add_signed(self.steps[usize::from(out)])
     }
 
-    /// Whether a run that comes in at a port of a lane can go to all ends of its way at once. The error is a lane whose switch does
-    /// not stand so.
+    /// A run goes on to the lane behind an output.
+    pub(super) fn go_on(&self, head: &mut Head, out: u8, hop_cycles: u64) {
+        head.lane = self.behind(head.lane, out);
+        head.hops += 1;
+        head.first += hop_cycles;
+        head.last += hop_cycles;
+    }
+
+    /// Whether a run that comes in at a port of a lane can go to all ends of its way at once; gives how many of the lanes side by
+    /// side from there on, `most` of them, have the same way along their columns. The error is a lane whose switch does not
+    /// stand so.
     ///
     /// No way comes to a lane twice: it would do so by two ports, of which one that is determinate never takes from both.
-    pub(super) fn find_way(&mut self, lane: u32, port: Direction, is_control: bool) -> Result<(), u32> {
+    pub(super) fn find_ways(&mut self, lane: u32, port: Direction, is_control: bool, most: u32) -> Result<u32, u32> {
         self.parts.clear();
-        let (mut lane, mut port) = (lane, port as u8);
+        let (mut lane, mut port, mut alike) = (lane, port as u8, most);
         loop {
             let here = self.list.get(lane as usize).ok_or(lane)?;
             if !here.takes(port, is_control) {
                 return Err(lane);
             }
             let mut outs = here.onward();
+            if outs & ALONG_ROWS != 0 {
+                alike = 1;
+            } else if alike > 1 {
+                let beside = self.list[lane as usize..].iter().take(alike as usize);
+                alike = beside.take_while(|lane| lane.is_like(here)).count() as u32;
+            }
             if outs == 0 {
                 match self.parts.pop() {
                     Some(part) => (lane, port) = part,
-                    None => return Ok(()),
+                    None => return Ok(alike),
                 }
                 continue;
             }
@@ -144,6 +171,7 @@ impl Lanes {
 
     /// A switch has moved; gives the wavelets that have passed since it did so before, and the outputs they took.
     pub(super) fn switch(&mut self, lane: u32, (rx, tx): (PortSet, PortSet)) -> (u64, PortSet) {
+        self.moves += 1;
         let lane = &mut self.list[lane as usize];
         let before = (std::mem::take(&mut lane.passed), lane.tx);
         (lane.rx, lane.tx) = (rx, tx);

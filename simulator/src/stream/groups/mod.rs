@@ -12,6 +12,7 @@
 //! - [`group`]: groups, and which goes on next
 //! - [`code`]: steps but for vector instructions
 //! - [`vector`]: vector instructions over the fabric
+//! - [`send`]: what PEs side by side send together
 //! - [`memory`]: those over memory alone
 //! - [`marks`]: what is known in a run for the time alone
 //! - [`clocks`]: what each PE's time is
@@ -35,6 +36,7 @@ mod liveness;
 mod marks;
 mod memory;
 mod queue;
+mod send;
 mod vector;
 mod way;
 
@@ -59,9 +61,10 @@ use marks::Marks;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use queue::Queues;
+use send::Senders;
 use vector::Stage;
 use waferloom_fabric::{PortKind, Program};
-use way::Head;
+use way::{Head, Ways};
 
 /// Groups between two looks at the progress bar.
 const REPORT_EVERY: u64 = 256;
@@ -105,6 +108,12 @@ struct Groups<'a> {
     wait_for_switch: BTreeMap<u32, Vec<u32>>,
     /// In a run for the time alone: nothing that the host sends need be known.
     floats_come_in: bool,
+    /// The ways that have been found last.
+    ways: Ways,
+    /// Members of the group at hand that stand side by side in a row, from the one at hand on.
+    beside: u32,
+    /// Those of them that send together.
+    senders: Senders,
     /// Where a way parts: the parts that a run has still to be brought along.
     heads: Vec<Head>,
     /// Numbers that the members of a group have loaded.
@@ -215,6 +224,9 @@ impl<'a> Groups<'a> {
             flying: vec![None; pes],
             wait_for_switch: BTreeMap::new(),
             floats_come_in: false,
+            ways: Ways::default(),
+            beside: 1,
+            senders: Senders::default(),
             heads: Vec::new(),
             loaded: Vec::new(),
             lanes,

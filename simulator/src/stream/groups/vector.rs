@@ -1,17 +1,17 @@
 //! Vector instructions, for all members of a group.
 
 use super::super::chunk::MOST_AT_ONCE;
-use super::super::run::{Run, Sender};
+use super::super::run::Run;
 use super::super::values::{Sent, values, values_left_out, values_timed};
 use super::clocks::Part;
 use super::flight::LANDED;
-use super::group::{Group, in_order, write_back};
+use super::group::{Group, write_back};
+use super::send::Outcome;
 use super::liveness::accessed;
 use super::queue::Incoming;
-use super::way::Start;
 use super::{Groups, Stop};
 use crate::machine::decode::Vector;
-use crate::machine::operand::{Access, Number, Port};
+use crate::machine::operand::{Access, Port};
 use crate::machine::pe::{Running, VectorWork};
 use crate::machine::steps;
 
@@ -87,7 +87,7 @@ impl Groups<'_> {
                 Stage::Sent => {
                     groups.progress[index] = Stage::Fresh;
                     groups.band.pes[index].main = None;
-                    return Ok(true);
+                    return Ok(Outcome::Done);
                 }
             };
             let mut work = match (own, &template) {
@@ -95,16 +95,16 @@ impl Groups<'_> {
                 (None, Some(work)) => Work::Shared(work),
                 (None, None) => Work::Own(groups.prepare(group, pe, vector)?),
             };
-            let is_done = groups.attempt(pe, &mut work, silence)?;
-            if let (false, Work::Own(work)) = (is_done, work) {
+            let outcome = groups.attempt(pe, &mut work, silence)?;
+            if let (Outcome::Waits, Work::Own(work)) = (outcome, work) {
                 groups.band.pes[index].main = Some(work);
             }
-            Ok(is_done)
+            Ok(outcome)
         })
     }
 
-    /// Goes on with an instruction of a PE; says whether it is done with it.
-    fn attempt(&mut self, pe: u32, work: &mut Work<'_>, silence: Silence) -> Result<bool, Stop> {
+    /// Goes on with an instruction of a PE.
+    fn attempt(&mut self, pe: u32, work: &mut Work<'_>, silence: Silence) -> Result<Outcome, Stop> {
         let index = pe as usize;
         if self.progress[index] == Stage::Fresh {
             self.issue(pe, work.get().remaining);
@@ -112,43 +112,13 @@ impl Groups<'_> {
         }
         let mut left = work.get().remaining;
         while left > 0 {
-            let Some(count) = self.part(pe, work, silence)? else {
-                return Ok(false);
-            };
-            left -= count;
+            match self.part(pe, work, silence)? {
+                (count, Outcome::Done) => left -= count,
+                (_, outcome) => return Ok(outcome),
+            }
         }
         self.progress[index] = Stage::Fresh;
-        Ok(true)
-    }
-
-    /// Does something for each member of a group, in ascending order, and again for those that had to wait once they are
-    /// woken. Gives those that are done with the step; others wait.
-    fn each_member(
-        &mut self,
-        mut group: Group,
-        mut attempt: impl FnMut(&mut Self, &Group, u32) -> Result<bool, Stop>,
-    ) -> Result<Option<Group>, Stop> {
-        self.settle(&mut group);
-        let members = std::mem::take(&mut group.members);
-        let (mut done, mut todo, mut waits) = (Vec::with_capacity(members.len()), members, None);
-        while !todo.is_empty() {
-            for &pe in &todo {
-                if attempt(self, &group, pe)? {
-                    done.push(pe);
-                } else {
-                    let waits = *waits.get_or_insert_with(|| self.schedule.open(&group));
-                    self.schedule.wait(waits, pe);
-                }
-            }
-            todo = waits.map_or_else(Vec::new, |waits| self.schedule.take_woken(waits));
-            in_order(&mut todo);
-        }
-        if let Some(waits) = waits {
-            self.schedule.close_if_empty(waits);
-            in_order(&mut done);
-        }
-        group.step += 1;
-        Ok((!done.is_empty()).then_some(Group { members: done, ..group }))
+        Ok(Outcome::Done)
     }
 
     /// An instruction with the operands of a member.
@@ -166,9 +136,8 @@ impl Groups<'_> {
         self.clocks.work(pe, cycles.into(), 0);
     }
 
-    /// Runs as much of an instruction over the fabric as can be run at a stretch; gives its elements, or nothing when the PE
-    /// has to wait.
-    fn part(&mut self, pe: u32, work: &mut Work<'_>, silence: Silence) -> Result<Option<u64>, Stop> {
+    /// Runs as much of an instruction over the fabric as can be run at a stretch; gives its elements.
+    fn part(&mut self, pe: u32, work: &mut Work<'_>, silence: Silence) -> Result<(u64, Outcome), Stop> {
         let ports = work.get();
         let mut now = self.clocks.time(pe);
         let mut count = ports.remaining.min(MOST_AT_ONCE);
@@ -177,27 +146,23 @@ impl Groups<'_> {
             let Some(input) = self.places.input(pe as usize, *queue) else { return Err(Stop::Unfit) };
             let Some(head) = self.head(input)? else {
                 self.queues.wait(input);
-                return Ok(None);
+                return Ok((0, Outcome::Waits));
             };
             now = now.max(head.first);
             count = count.min(head.count.into());
         }
         let mut way = None;
         if let Port::FabOut { queue, .. } = ports.dst {
-            let lane = self.places.out(pe as usize, queue).ok_or(Stop::Unfit)?;
-            match self.find_way(lane as u32, false) {
-                Ok(start) => way = Some(start),
-                Err(closed) => {
-                    self.wait_for_switch.entry(closed).or_default().push(pe);
-                    return Ok(None);
-                }
+            let lane = self.places.out(pe as usize, queue).ok_or(Stop::Unfit)? as u32;
+            if !self.can_send(pe, lane, false) {
+                return Ok((0, Outcome::Waits));
             }
+            way = Some(lane);
         }
         if !self.book(pe, ports, count, now)? {
-            return Ok(None);
+            return Ok((0, Outcome::Waits));
         }
-        let is_sent = self.transfer(pe, work, (count, now), silence, way)?;
-        Ok(is_sent.then_some(count))
+        Ok((count, self.transfer(pe, work, (count, now), silence, way)?))
     }
 
     /// Books that an instruction takes wavelets, and waits until it is known when the last of them come.
@@ -221,16 +186,15 @@ impl Groups<'_> {
         Ok(true)
     }
 
-    /// Elements whose wavelets have come: their numbers, what they send, and when they are done. Says whether the PE can go
-    /// on.
+    /// Elements whose wavelets have come: their numbers, what they send, and when they are done. `way` is the lane that they leave by.
     fn transfer(
         &mut self,
         pe: u32,
         work: &mut Work<'_>,
         (count, now): (u64, u64),
         silence: Silence,
-        way: Option<Start>,
-    ) -> Result<bool, Stop> {
+        way: Option<u32>,
+    ) -> Result<Outcome, Stop> {
         let ports = work.get();
         let mut taken: [Option<Incoming>; 3] = [None, None, None];
         let mut last_arrival = now;
@@ -257,35 +221,18 @@ impl Groups<'_> {
         let cycles = (count + stall).max(last_arrival - now + 1);
         let receives = taken.iter().any(Option::is_some);
         let part = Part { began: now, elements: count, stall, cycles, receives };
-        let sent = match way {
-            Some(way) => self.send(pe, &part, data, way)?,
+        let ends = is_whole || work.get().remaining == 0;
+        let outcome = match way {
+            Some(lane) => self.send(pe, &part, data, lane, ends)?,
             None => {
                 self.clocks.complete(pe, &part, 0);
-                true
+                Outcome::Done
             }
         };
         for run in taken.iter().flatten() {
             self.payloads.release(run.payload);
         }
-        if !sent && (is_whole || work.get().remaining == 0) {
-            self.progress[pe as usize] = Stage::Sent;
-        }
-        Ok(sent)
-    }
-
-    /// Sends what a part of an instruction gives. Says whether its end is known; else the PE waits for it.
-    fn send(&mut self, pe: u32, part: &Part, data: Sent, way: Start) -> Result<bool, Stop> {
-        let delay = 1 + u64::from(self.shared.machine.ramp_cycles);
-        let times = (part.began + delay, part.began + part.cycles - 1 + delay);
-        let Some(run) = data.into_run(times, Sender::Pe(pe), &mut self.payloads) else { return Err(Stop::Unfit) };
-        let flight = self.flights.begin(pe);
-        self.bring(way, &run, flight)?;
-        self.flying[pe as usize] = Some(*part);
-        let is_known = !self.flights.is_open(flight);
-        if is_known {
-            self.land(flight);
-        }
-        Ok(is_known)
+        Ok(outcome)
     }
 
     /// The numbers of elements: what is sent, and the waits for memory.
@@ -313,51 +260,6 @@ impl Groups<'_> {
             values(state, work, machine, taken, count, &mut self.payloads)
         };
         done.map_err(|_| Stop::Unfit)
-    }
-
-    /// All receivers of a flight are known: its sender ends, and whoever waits for its last wavelet goes on.
-    pub(super) fn land(&mut self, flight: u32) {
-        let sender = self.flights.sender(flight);
-        if let Some(part) = self.flying[sender as usize].take() {
-            let end = part.began + part.cycles;
-            let delay = (self.flights.bound(flight) + 1).saturating_sub(end);
-            self.flights.set_delay(flight, delay);
-            self.clocks.complete(sender, &part, delay);
-        }
-        self.schedule.wake(sender);
-        for pe in self.flights.take_waiting(flight) {
-            self.schedule.wake(pe);
-        }
-        self.flights.end(flight);
-    }
-
-    /// Sends a control wavelet from each member of a group.
-    pub(super) fn send_control(
-        &mut self,
-        group: Group,
-        queue: u8,
-        control: u16,
-        payload: Number,
-    ) -> Result<Option<Group>, Stop> {
-        let machine = self.shared.machine;
-        self.each_member(group, |groups, group, pe| {
-            let lane = groups.places.out(pe as usize, queue).ok_or(Stop::Unfit)?;
-            let way = match groups.find_way(lane as u32, true) {
-                Ok(way) => way,
-                Err(closed) => {
-                    groups.wait_for_switch.entry(closed).or_default().push(pe);
-                    return Ok(false);
-                }
-            };
-            let mut words = groups.payloads.empty();
-            words.push(groups.value(group, pe, payload) as u32 & 0xFFFF);
-            let payload = groups.payloads.keep(words);
-            let ready = groups.clocks.time(pe) + 1 + u64::from(machine.ramp_cycles);
-            groups.clocks.work(pe, machine.scalar_cycles.into(), 0);
-            let run = Run::new(payload, 1, (ready, ready), control + 1, Sender::Pe(pe));
-            groups.bring(way, &run, LANDED)?;
-            Ok(true)
-        })
     }
 
     /// The head of a queue. When it belongs to a flight that has landed, it gets its time.

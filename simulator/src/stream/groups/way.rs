@@ -9,85 +9,123 @@ use super::lanes::first_of;
 use super::queue::{Fits, Incoming, Room, Sends};
 use super::{Groups, Stop};
 use crate::machine::router::each_port;
+use std::ops::Range;
 use waferloom_fabric::{Direction, PortSet, SwitchCommand};
 
 /// How far a run has come on a part of its way.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head {
     /// The lane that it comes to.
-    lane: u32,
+    pub(super) lane: u32,
     /// Links up to there.
-    hops: u16,
-    /// When its first and its last wavelet can leave that lane, but for what was there before.
-    first: u64,
-    last: u64,
+    pub(super) hops: u16,
+    /// When its first and its last wavelet leave that lane, or could, but for what was there before.
+    pub(super) first: u64,
+    pub(super) last: u64,
 }
 
-/// The beginning of a way.
+/// Ways that have been found: those from lanes side by side, which run along their columns if they are more than one.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ways {
+    lanes: Range<u32>,
+    is_control: bool,
+    /// How often switches had moved then.
+    moves: u64,
+}
+
+/// A run at the beginning of its way.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Start {
+pub(super) struct Sending {
+    /// The lane whose ramp, or port at the edge, it enters.
     pub(super) lane: u32,
-    /// Wavelets that it holds before the first link: in the queue at the port where the run comes in.
+    /// Wavelets that the queue there holds.
     pub(super) room: u64,
+    pub(super) run: Run,
+    pub(super) flight: u32,
 }
 
 impl Groups<'_> {
-    /// Finds the way from a lane's ramp to all its ends. The error is a lane whose switch does not stand so.
-    pub(super) fn find_way(&mut self, lane: u32, is_control: bool) -> Result<Start, u32> {
-        self.lanes.find_way(lane, Direction::Ramp, is_control)?;
-        Ok(Start { lane, room: self.lanes.ramp_room(lane) })
+    /// Finds the way from a lane's ramp to all its ends, and those beside it as far as PEs beside are to send. The error is a
+    /// lane whose switch does not stand so.
+    pub(super) fn find_way(&mut self, lane: u32, is_control: bool) -> Result<(), u32> {
+        let moves = self.lanes.moves;
+        let known = &self.ways;
+        if known.lanes.contains(&lane) && known.is_control == is_control && known.moves == moves {
+            return Ok(());
+        }
+        let count = self.lanes.find_ways(lane, Direction::Ramp, is_control, self.beside)?;
+        self.ways = Ways { lanes: lane..lane + count, is_control, moves };
+        Ok(())
     }
 
-    /// Brings a run along a way that has been found.
-    pub(super) fn bring(&mut self, start: Start, run: &Run, flight: u32) -> Result<(), Stop> {
+    /// Whether the ways from some lane and from the one beside it have been found to be the same.
+    pub(super) fn are_alike(&self, lane: u32) -> bool {
+        self.ways.lanes.contains(&lane) && self.ways.lanes.contains(&(lane + 1))
+    }
+
+    /// Brings runs along ways that have been found, from lanes side by side, all at the same pace.
+    pub(super) fn bring(&mut self, sendings: &[Sending]) -> Result<(), Stop> {
         let hop = u64::from(self.shared.machine.hop_cycles);
-        let mut head = Head { lane: start.lane, hops: 0, first: run.first, last: run.last };
-        let mut parts = std::mem::take(&mut self.heads);
-        loop {
-            let lane = self.lanes.list[head.lane as usize];
-            let first = head.first.max(lane.free);
-            let mut last = head.last.max(first + run.count - 1);
-            for out in each_port(lane.books()) {
-                last = last.max(self.occupy_link(head.lane, out, first, run.count));
+        let mut heads = std::mem::take(&mut self.heads);
+        heads.clear();
+        heads.extend(sendings.iter().map(|&Sending { lane, ref run, .. }| Head {
+            lane,
+            hops: 0,
+            first: run.first,
+            last: run.last,
+        }));
+        // The heads of a part of the ways stand together, those of the part at hand behind all others.
+        while let Some(first) = heads.len().checked_sub(sendings.len()) {
+            let Some(head) = heads.get(first) else { break };
+            let mut outs = self.lanes.list[head.lane as usize].onward();
+            for (head, sending) in heads[first..].iter_mut().zip(sendings) {
+                self.pass_lane(head, sending)?;
             }
-            self.lanes.list[head.lane as usize].pass(run.count, last);
-            (head.first, head.last) = (first, last);
-            if run.control != 0 {
-                self.obey(&head, run.control);
-            } else if lane.tx.contains(Direction::Ramp) {
-                self.arrive(&head, start, run, flight)?;
-            }
-            if head.hops == 0 && flight != LANDED {
-                // What leaves the first router late has found room in the queue at its ramp alone.
-                let late = (last - run.last).saturating_sub(start.room);
-                let ramp = u64::from(self.shared.machine.ramp_cycles);
-                self.flights.raise(flight, (run.last + late).saturating_sub(1 + ramp));
-            }
-            for out in each_port(lane.to_host()) {
-                self.send_to_host(head.lane, out, &run.at(first + hop, last + hop));
-            }
-            let mut outs = lane.onward();
             if outs == 0 {
-                match parts.pop() {
-                    Some(part) => head = part,
-                    None => break,
-                }
+                heads.truncate(first);
                 continue;
             }
-            let behind = |out| Head {
-                lane: self.lanes.behind(head.lane, out),
-                hops: head.hops + 1,
-                first: first + hop,
-                last: last + hop,
-            };
             let out = first_of(&mut outs);
             while outs != 0 {
-                parts.push(behind(first_of(&mut outs)));
+                let other = first_of(&mut outs);
+                heads.extend_from_within(first..first + sendings.len());
+                let part = heads.len() - sendings.len();
+                heads[part..].iter_mut().for_each(|head| self.lanes.go_on(head, other, hop));
             }
-            head = behind(out);
+            heads[first..first + sendings.len()].iter_mut().for_each(|head| self.lanes.go_on(head, out, hop));
         }
-        self.heads = parts;
-        self.payloads.release(run.payload);
+        self.heads = heads;
+        for sending in sendings {
+            self.payloads.release(sending.run.payload);
+        }
+        Ok(())
+    }
+
+    /// A run passes a lane.
+    fn pass_lane(&mut self, head: &mut Head, sending: &Sending) -> Result<(), Stop> {
+        let run = &sending.run;
+        let lane = self.lanes.list[head.lane as usize];
+        head.first = head.first.max(lane.free);
+        head.last = head.last.max(head.first + run.count - 1);
+        for out in each_port(lane.books()) {
+            head.last = head.last.max(self.occupy_link(head.lane, out, head.first, run.count));
+        }
+        self.lanes.list[head.lane as usize].pass(run.count, head.last);
+        if run.control != 0 {
+            self.obey(head, run.control);
+        } else if lane.tx.contains(Direction::Ramp) {
+            self.arrive(head, sending)?;
+        }
+        if head.hops == 0 && sending.flight != LANDED {
+            // What leaves the first router late has found room in the queue at its ramp alone.
+            let late = (head.last - run.last).saturating_sub(sending.room);
+            let ramp = u64::from(self.shared.machine.ramp_cycles);
+            self.flights.raise(sending.flight, (run.last + late).saturating_sub(1 + ramp));
+        }
+        let hop = u64::from(self.shared.machine.hop_cycles);
+        for out in each_port(lane.to_host()) {
+            self.send_to_host(head.lane, out, &run.at(head.first + hop, head.last + hop));
+        }
         Ok(())
     }
 
@@ -108,7 +146,8 @@ impl Groups<'_> {
     }
 
     /// Puts a run into the input queue below a lane.
-    fn arrive(&mut self, head: &Head, start: Start, run: &Run, flight: u32) -> Result<(), Stop> {
+    fn arrive(&mut self, head: &Head, sending: &Sending) -> Result<(), Stop> {
+        let &Sending { room, ref run, flight, .. } = sending;
         let input = self.lanes.list[head.lane as usize].input;
         if input == NONE {
             return Ok(());
@@ -116,7 +155,7 @@ impl Groups<'_> {
         let (input, hops, machine) = (input as usize, u64::from(head.hops), self.shared.machine);
         let ramp = u64::from(machine.ramp_cycles);
         if flight != LANDED {
-            match self.queues.fits(input, run.count, start.room + hops * self.link_room) {
+            match self.queues.fits(input, run.count, room + hops * self.link_room) {
                 Fits::Now => {}
                 Fits::From(cycle) => self.flights.raise(flight, cycle + hops),
                 Fits::Later(taken) => {
@@ -172,13 +211,13 @@ impl Groups<'_> {
             }
             let color = self.band.routers[router].lanes[lane].color;
             let lane = self.lanes.at(router, color).ok_or(Stop::Unfit)?;
-            self.lanes.find_way(lane, port, false).map_err(|_| Stop::Unfit)?;
+            self.lanes.find_ways(lane, port, false, 1).map_err(|_| Stop::Unfit)?;
             let first = self.lanes.list[lane as usize];
             if first.tx != PortSet::of(&[Direction::Ramp]) || first.input == NONE {
                 return Err(Stop::Unfit);
             }
-            let (input, start) = (first.input as usize, Start { lane, room: self.link_room });
-            let room = start.room + self.queues.capacity(input);
+            let input = first.input as usize;
+            let room = self.link_room + self.queues.capacity(input);
             for item in 0..count.div_ceil(item_wavelets) {
                 let sends = Sends::Item { source: index as u32, item: item as u32 };
                 let taken = ((item * item_wavelets) as u64 + 1).saturating_sub(room);
@@ -190,7 +229,8 @@ impl Groups<'_> {
             }
             let times = (1, (count as u64 - 1) * interval + 1);
             let payload = if self.floats_come_in { Payload::UNKNOWN } else { self.payloads.keep(words) };
-            self.bring(start, &Run::new(payload, count, times, 0, Sender::Host(index as u32)), LANDED)?;
+            let run = Run::new(payload, count, times, 0, Sender::Host(index as u32));
+            self.bring(&[Sending { lane, room: self.link_room, run, flight: LANDED }])?;
         }
         Ok(())
     }
