@@ -6,58 +6,44 @@ use crate::machine::band::Band;
 use crate::machine::router::Router;
 use waferloom_fabric::{Direction, PortSet};
 
-/// A colour at a router. Whoever is below its ramp is in the same place in the list of PEs.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Lane {
-    /// First cycle in which the next wavelet may leave.
-    pub(super) free: u64,
-    /// Wavelets that have left it through the ports in force.
-    passed: u64,
-    /// The input queue below the ramp, or [`NONE`].
-    pub(super) input: u32,
-    /// The ports in force.
+/// The ports of a colour at a router.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Ports {
+    /// The position in force: where wavelets are taken from, and where they go.
     rx: PortSet,
     pub(super) tx: PortSet,
-    /// Outputs behind which there is a lane.
+    /// Outputs behind which there is a lane; the ramp, if there is an input queue below it.
     linked: PortSet,
     /// Outputs that are booked: those that other colours use as well, and those to the host.
-    pub(super) booked: PortSet,
+    booked: PortSet,
 }
 
-impl Lane {
-    /// Whether a run that comes in at the same port passes it as it passes another lane.
-    fn is_like(&self, other: &Self) -> bool {
-        let ports = |lane: &Self| [lane.rx.0, lane.tx.0, lane.linked.0, lane.booked.0];
-        ports(self) == ports(other) && (self.input == NONE) == (other.input == NONE)
+impl Ports {
+    /// Outputs in force that lead to other routers.
+    pub(super) fn onward(self) -> u8 {
+        self.tx.0 & self.linked.0 & !RAMP
     }
 
-    /// Outputs in force that lead to other routers.
-    pub(super) fn onward(&self) -> u8 {
-        self.tx.0 & self.linked.0
+    /// Whether wavelets go down the ramp into a queue.
+    pub(super) fn goes_down(self) -> bool {
+        self.tx.0 & self.linked.0 & RAMP != 0
     }
 
     /// Outputs in force that are booked.
-    pub(super) fn books(&self) -> PortSet {
+    pub(super) fn books(self) -> PortSet {
         PortSet(self.tx.0 & self.booked.0)
     }
 
     /// Outputs in force that lead to the host.
-    pub(super) fn to_host(&self) -> PortSet {
+    pub(super) fn to_host(self) -> PortSet {
         PortSet(self.tx.0 & self.booked.0 & !self.linked.0)
     }
 
-    /// Wavelets leave it, the last one in some cycle.
-    pub(super) fn pass(&mut self, count: u64, last: u64) {
-        self.passed += count;
-        self.free = last + 1;
-    }
-
-    /// Whether a run that comes in at a port can go on to where it has to.
-    fn takes(&self, port: u8, is_control: bool) -> bool {
-        let into_nothing = self.tx.0 & !(self.linked.0 | self.booked.0 | RAMP) != 0;
-        // Nobody takes what goes down a ramp without a queue.
-        let is_stuck = self.tx.0 & RAMP != 0 && self.input == NONE && !is_control;
-        self.rx.0 >> port & 1 == 1 && !self.tx.is_empty() && !into_nothing && !is_stuck
+    /// Whether a run that comes in at a port can go on to where it has to. Only control wavelets may go down a ramp without a queue:
+    /// nobody would take data there.
+    fn takes(self, port: u8, is_control: bool) -> bool {
+        let known = self.linked.0 | self.booked.0 | if is_control { RAMP } else { 0 };
+        self.rx.0 >> port & 1 == 1 && !self.tx.is_empty() && self.tx.0 & !known == 0
     }
 }
 
@@ -65,10 +51,17 @@ const RAMP: u8 = 1 << Direction::Ramp as u8;
 
 const ALONG_ROWS: u8 = 1 << Direction::West as u8 | 1 << Direction::East as u8;
 
-/// The lanes of all routers: those of a colour together, whether a router has it or not, so that neighbours are found by counting.
+/// The lanes (colours at routers) of all routers: those of a colour together, whether a router has it or not, so that neighbours
+/// are found by counting. Each part is a list of its own, since the search for a way needs the ports alone.
 #[derive(Debug)]
 pub(super) struct Lanes {
-    pub(super) list: Vec<Lane>,
+    pub(super) ports: Vec<Ports>,
+    /// By lane: the first cycle in which the next wavelet may leave.
+    pub(super) free: Vec<u64>,
+    /// By lane: wavelets that have left it through the ports in force.
+    passed: Vec<u64>,
+    /// By lane: the input queue below the ramp, or [`NONE`].
+    pub(super) inputs: Vec<u32>,
     /// By lane: room in the output queue above the ramp.
     ramp_room: Vec<u32>,
     /// The colours.
@@ -89,19 +82,41 @@ impl Lanes {
         colors.sort_unstable();
         colors.dedup();
         let width = i32::from(band.grid.width);
-        let (list, ramp_room) = (vec![Lane::default(); colors.len() * routers], vec![0; colors.len() * routers]);
-        let steps = [-1, 1, -width, width];
-        let mut lanes = Self { list, ramp_room, colors, routers, steps, moves: 0, parts: Vec::new() };
+        let count = colors.len() * routers;
+        let mut lanes = Self {
+            ports: vec![Ports::default(); count],
+            free: vec![0; count],
+            passed: vec![0; count],
+            inputs: vec![NONE; count],
+            ramp_room: vec![0; count],
+            colors,
+            routers,
+            steps: [-1, 1, -width, width],
+            moves: 0,
+            parts: Vec::new(),
+        };
         for node in &nodes.list {
             let color = band.routers[node.router as usize].lanes[usize::from(node.lane)].color;
-            let Some(at) = lanes.at(node.router as usize, color) else { continue };
+            let Some(at) = lanes.at(node.router as usize, color).map(|at| at as usize) else { continue };
             let is_linked = |out: &usize| matches!(node.next[*out], End::Node(_));
-            let linked = PortSet((0..4).filter(is_linked).fold(0, |set, out| set | 1 << out));
-            let (rx, tx, input, booked) = (node.rx, node.tx, node.input, PortSet(node.booked.0 & !RAMP));
-            lanes.list[at as usize] = Lane { free: 0, passed: 0, input, rx, tx, linked, booked };
-            lanes.ramp_room[at as usize] = node.ramp_capacity as u32;
+            let links = (0..4).filter(is_linked).fold(0, |set, out| set | 1 << out);
+            let linked = PortSet(links | if node.input == NONE { 0 } else { RAMP });
+            lanes.ports[at] = Ports { rx: node.rx, tx: node.tx, linked, booked: PortSet(node.booked.0 & !RAMP) };
+            lanes.inputs[at] = node.input;
+            lanes.ramp_room[at] = node.ramp_capacity as u32;
         }
         lanes
+    }
+
+    /// Outputs of a lane that are booked, whatever its position.
+    pub(super) fn booked(&self, lane: u32) -> PortSet {
+        self.ports[lane as usize].booked
+    }
+
+    /// Wavelets leave a lane, the last one in some cycle.
+    pub(super) fn pass(&mut self, lane: u32, count: u64, last: u64) {
+        self.passed[lane as usize] += count;
+        self.free[lane as usize] = last + 1;
     }
 
     /// The lane of a colour at a router.
@@ -142,7 +157,7 @@ impl Lanes {
         self.parts.clear();
         let (mut lane, mut port, mut alike) = (lane, port as u8, most);
         loop {
-            let here = self.list.get(lane as usize).ok_or(lane)?;
+            let here = *self.ports.get(lane as usize).ok_or(lane)?;
             if !here.takes(port, is_control) {
                 return Err(lane);
             }
@@ -150,8 +165,8 @@ impl Lanes {
             if outs & ALONG_ROWS != 0 {
                 alike = 1;
             } else if alike > 1 {
-                let beside = self.list[lane as usize..].iter().take(alike as usize);
-                alike = beside.take_while(|lane| lane.is_like(here)).count() as u32;
+                let beside = self.ports[lane as usize..].iter().take(alike as usize);
+                alike = beside.take_while(|&&ports| ports == here).count() as u32;
             }
             if outs == 0 {
                 match self.parts.pop() {
@@ -172,16 +187,16 @@ impl Lanes {
     /// A switch has moved; gives the wavelets that have passed since it did so before, and the outputs they took.
     pub(super) fn switch(&mut self, lane: u32, (rx, tx): (PortSet, PortSet)) -> (u64, PortSet) {
         self.moves += 1;
-        let lane = &mut self.list[lane as usize];
-        let before = (std::mem::take(&mut lane.passed), lane.tx);
-        (lane.rx, lane.tx) = (rx, tx);
+        let ports = &mut self.ports[lane as usize];
+        let before = (std::mem::take(&mut self.passed[lane as usize]), ports.tx);
+        (ports.rx, ports.tx) = (rx, tx);
         before
     }
 
     /// Counts at the routers what has passed since their switches moved for the last time.
     pub(super) fn count(&self, routers: &mut [Router]) {
-        for (index, lane) in self.list.iter().enumerate() {
-            routers[index % self.routers].count(lane.passed, lane.tx);
+        for (lane, (&passed, ports)) in self.passed.iter().zip(&self.ports).enumerate() {
+            routers[lane % self.routers].count(passed, ports.tx);
         }
     }
 }

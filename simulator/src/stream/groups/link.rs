@@ -62,12 +62,12 @@ pub(super) struct Links {
 
 impl Links {
     pub(super) fn new(band: &Band, lanes: &Lanes) -> Self {
-        let mut links = Self { list: Vec::new(), of_lane: vec![[NONE; 4]; lanes.list.len()] };
+        let mut links = Self { list: Vec::new(), of_lane: vec![[NONE; 4]; lanes.ports.len()] };
         for (router, state) in band.routers.iter().enumerate() {
             // The link at each output that some colour here books: colours share it.
             let mut shared = [NONE; 4];
             for lane in state.lanes.iter().filter_map(|lane| lanes.at(router, lane.color)) {
-                for out in each_port(lanes.list[lane as usize].booked) {
+                for out in each_port(lanes.booked(lane)) {
                     let link = &mut shared[out as usize];
                     if *link == NONE {
                         *link = links.list.len() as u32;

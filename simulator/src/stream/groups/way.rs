@@ -1,7 +1,6 @@
 //! Ways of wavelets: which routers a run passes, when, and what it leaves in the queues at their ends.
 
 use super::super::host;
-use super::super::nodes::NONE;
 use super::super::payload::Payload;
 use super::super::run::{Run, Sender};
 use super::flight::LANDED;
@@ -77,7 +76,7 @@ impl Groups<'_> {
         // The heads of a part of the ways stand together, those of the part at hand behind all others.
         while let Some(first) = heads.len().checked_sub(sendings.len()) {
             let Some(head) = heads.get(first) else { break };
-            let mut outs = self.lanes.list[head.lane as usize].onward();
+            let mut outs = self.lanes.ports[head.lane as usize].onward();
             for (head, sending) in heads[first..].iter_mut().zip(sendings) {
                 self.pass_lane(head, sending)?;
             }
@@ -104,16 +103,16 @@ impl Groups<'_> {
     /// A run passes a lane.
     fn pass_lane(&mut self, head: &mut Head, sending: &Sending) -> Result<(), Stop> {
         let run = &sending.run;
-        let lane = self.lanes.list[head.lane as usize];
-        head.first = head.first.max(lane.free);
+        let ports = self.lanes.ports[head.lane as usize];
+        head.first = head.first.max(self.lanes.free[head.lane as usize]);
         head.last = head.last.max(head.first + run.count - 1);
-        for out in each_port(lane.books()) {
+        for out in each_port(ports.books()) {
             head.last = head.last.max(self.occupy_link(head.lane, out, head.first, run.count));
         }
-        self.lanes.list[head.lane as usize].pass(run.count, head.last);
+        self.lanes.pass(head.lane, run.count, head.last);
         if run.control != 0 {
             self.obey(head, run.control);
-        } else if lane.tx.contains(Direction::Ramp) {
+        } else if ports.goes_down() {
             self.arrive(head, sending)?;
         }
         if head.hops == 0 && sending.flight != LANDED {
@@ -123,7 +122,7 @@ impl Groups<'_> {
             self.flights.raise(sending.flight, (run.last + late).saturating_sub(1 + ramp));
         }
         let hop = u64::from(self.shared.machine.hop_cycles);
-        for out in each_port(lane.to_host()) {
+        for out in each_port(ports.to_host()) {
             self.send_to_host(head.lane, out, &run.at(head.first + hop, head.last + hop));
         }
         Ok(())
@@ -148,11 +147,8 @@ impl Groups<'_> {
     /// Puts a run into the input queue below a lane.
     fn arrive(&mut self, head: &Head, sending: &Sending) -> Result<(), Stop> {
         let &Sending { room, ref run, flight, .. } = sending;
-        let input = self.lanes.list[head.lane as usize].input;
-        if input == NONE {
-            return Ok(());
-        }
-        let (input, hops, machine) = (input as usize, u64::from(head.hops), self.shared.machine);
+        let input = self.lanes.inputs[head.lane as usize] as usize;
+        let (hops, machine) = (u64::from(head.hops), self.shared.machine);
         let ramp = u64::from(machine.ramp_cycles);
         if flight != LANDED {
             match self.queues.fits(input, run.count, room + hops * self.link_room) {
@@ -212,11 +208,10 @@ impl Groups<'_> {
             let color = self.band.routers[router].lanes[lane].color;
             let lane = self.lanes.at(router, color).ok_or(Stop::Unfit)?;
             self.lanes.find_ways(lane, port, false, 1).map_err(|_| Stop::Unfit)?;
-            let first = self.lanes.list[lane as usize];
-            if first.tx != PortSet::of(&[Direction::Ramp]) || first.input == NONE {
+            if self.lanes.ports[lane as usize].tx != PortSet::of(&[Direction::Ramp]) {
                 return Err(Stop::Unfit);
             }
-            let input = first.input as usize;
+            let input = self.lanes.inputs[lane as usize] as usize;
             let room = self.link_room + self.queues.capacity(input);
             for item in 0..count.div_ceil(item_wavelets) {
                 let sends = Sends::Item { source: index as u32, item: item as u32 };
@@ -246,7 +241,7 @@ impl Groups<'_> {
     /// Books wavelets on a link from a cycle on; gives the earliest cycle in which the last one can cross it.
     fn occupy_link(&mut self, lane: u32, out: Direction, first: u64, count: u64) -> u64 {
         let Some(link) = self.links.of(lane, out) else { return first + count - 1 };
-        if !self.lanes.list[lane as usize].to_host().contains(out) {
+        if !self.lanes.ports[lane as usize].to_host().contains(out) {
             return link.share(first, count);
         }
         let (router, color) = self.lanes.place(lane);
