@@ -78,7 +78,11 @@ impl Groups<'_> {
     }
 
     /// Lets members wait that are held up, and notes those that are done.
+    #[inline]
     fn sort_out(&mut self, group: &Group, done: &mut Vec<u32>, waits: &mut Option<u32>) {
+        if self.senders.done.is_empty() && self.senders.held_up.is_empty() {
+            return;
+        }
         done.append(&mut self.senders.done);
         while let Some(pe) = self.senders.held_up.pop() {
             let waits = *waits.get_or_insert_with(|| self.schedule.open(group));

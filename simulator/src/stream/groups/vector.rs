@@ -63,6 +63,29 @@ pub(super) enum Silence {
     Always,
 }
 
+/// An instruction that takes from one queue and sends nothing.
+struct Receipt {
+    queue: u8,
+    elements: u64,
+    /// Nobody has to know what it takes.
+    is_silent: bool,
+}
+
+impl Receipt {
+    /// What an instruction receives, if it is such a one.
+    fn of(work: &VectorWork, silence: Silence) -> Option<Self> {
+        let mut queues = work.srcs[..work.arity].iter().filter_map(|port| match port {
+            Port::FabIn { queue, .. } => Some(*queue),
+            _ => None,
+        });
+        let (Some(queue), None) = (queues.next(), queues.next()) else { return None };
+        let fits = silence != Silence::Never
+            && !matches!(work.dst, Port::FabOut { .. })
+            && (1..=MOST_AT_ONCE).contains(&work.remaining);
+        fits.then_some(Self { queue, elements: work.remaining, is_silent: silence == Silence::Always })
+    }
+}
+
 impl Groups<'_> {
     /// Runs an instruction; gives the group of those that are done with it, if any are at once.
     pub(super) fn vector(&mut self, mut group: Group, vector: &Vector) -> Result<Option<Group>, Stop> {
@@ -78,8 +101,15 @@ impl Groups<'_> {
             _ => None,
         };
         let silence = template.as_ref().map_or(Silence::Never, |work| self.silence(group.class, work));
+        let receipt = template.as_ref().and_then(|work| Receipt::of(work, silence));
         self.each_member(group, |groups, group, pe| {
             let index = pe as usize;
+            if let Some(receipt) = &receipt
+                && groups.progress[index] == Stage::Fresh
+                && groups.receive(pe, receipt)?
+            {
+                return Ok(Outcome::Done);
+            }
             // Only who has begun may have come so far that the instruction is its own.
             let own = match groups.progress[index] {
                 Stage::Fresh => None,
@@ -101,6 +131,27 @@ impl Groups<'_> {
             }
             Ok(outcome)
         })
+    }
+
+    /// An instruction that only receives, if all that it takes is there and nobody has to know it: what [`Groups::attempt`] would
+    /// do, which most instructions of a product do. Says whether it is done; else nothing is.
+    fn receive(&mut self, pe: u32, receipt: &Receipt) -> Result<bool, Stop> {
+        let input = self.places.input(pe as usize, receipt.queue).ok_or(Stop::Unfit)?;
+        let Some(head) = self.head(input)? else { return Ok(false) };
+        let elements = u64::from(head.count);
+        let is_silent = receipt.is_silent || head.is_unknown();
+        if elements != receipt.elements || head.flight != LANDED || !is_silent {
+            return Ok(false);
+        }
+        let startup = u64::from(self.shared.machine.vector_startup_cycles);
+        let began = head.first.max(self.clocks.time(pe) + startup);
+        let cycles = elements.max((head.last() + 1).saturating_sub(began));
+        self.book_taking(input, elements, began)?;
+        self.take(input, elements);
+        self.payloads.release(head.payload);
+        self.clocks.work(pe, startup, 0);
+        self.clocks.complete(pe, &Part { began, elements, stall: 0, cycles, receives: true }, 0);
+        Ok(true)
     }
 
     /// Goes on with an instruction of a PE.
