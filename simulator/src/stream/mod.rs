@@ -164,7 +164,7 @@ impl<'a> Stream<'a> {
         let machine = shared.machine;
         let (mut queues, room) = PeQueues::new(&band);
         let nodes = Nodes::new(&shared, &band, &queues);
-        queues.connect(machine, &band, |router, lane| Some(nodes.at(router, lane) as u32));
+        queues.connect(machine, &band, &nodes);
         let mut stream = Self {
             payloads: Payloads::default(),
             conflicts: Conflicts::new(machine),

@@ -1,6 +1,6 @@
-//! Where the queues of PEs stand: input queues in one list for all PEs, output queues as what they lead into.
+//! Where the queues of PEs stand: input queues in one list for all PEs, output queues as the nodes that they lead into.
 
-use super::nodes::NONE;
+use super::nodes::{NONE, Nodes};
 use crate::machine::band::Band;
 use std::ops::Range;
 use waferloom_fabric::Machine;
@@ -10,14 +10,14 @@ use waferloom_fabric::Machine;
 pub(super) struct PeQueues {
     /// By PE: its first input queue; and, at the end, how many there are.
     first_input: Vec<u32>,
-    /// The lanes into which the output queues of all PEs lead, or [`NONE`]; each PE has as many as the machine.
+    /// The nodes of the output queues of all PEs, or [`NONE`]; each PE has as many as the machine.
     outputs: Vec<u32>,
     /// Output queues of the machine.
     output_queues: usize,
 }
 
 impl PeQueues {
-    /// Those of a band, without what the output queues lead into; and the room in each input queue.
+    /// Those of a band, without output queues before its nodes are there; and the room in each input queue.
     pub(super) fn new(band: &Band) -> (Self, Vec<u64>) {
         let (mut room, mut first_input) = (Vec::new(), vec![0]);
         for pe in &band.pes {
@@ -28,12 +28,13 @@ impl PeQueues {
         (Self { first_input, ..Self::default() }, room)
     }
 
-    /// Notes into what the output queues lead; `at` tells the number of a router's lane.
-    pub(super) fn connect(&mut self, machine: &Machine, band: &Band, at: impl Fn(usize, usize) -> Option<u32>) {
+    /// Finds the nodes into which output queues lead.
+    pub(super) fn connect(&mut self, machine: &Machine, band: &Band, nodes: &Nodes) {
         self.output_queues = machine.output_queue_depths.len();
         for (router, pe) in band.pes.iter().enumerate() {
             let lanes = (0..self.output_queues).map(|queue| pe.outputs.get(queue)?.as_ref()?.lane);
-            self.outputs.extend(lanes.map(|lane| at(router, lane?.into())).map(|number| number.unwrap_or(NONE)));
+            let node = |lane: Option<u8>| lane.map_or(NONE, |lane| nodes.at(router, lane.into()) as u32);
+            self.outputs.extend(lanes.map(node));
         }
     }
 
@@ -52,7 +53,7 @@ impl PeQueues {
         self.inputs(pe).nth(queue.into())
     }
 
-    /// The number of the lane into which an output queue of a PE leads.
+    /// The node into which an output queue of a PE leads.
     pub(super) fn out(&self, pe: usize, queue: u8) -> Option<usize> {
         let node = self.outputs[pe * self.output_queues..][..self.output_queues].get(usize::from(queue));
         node.filter(|&&node| node != NONE).map(|&node| node as usize)

@@ -1,8 +1,10 @@
 //! The switches of all routers as ways need them, in little memory: a step may touch those of a whole mesh.
 
 use super::super::nodes::{End, NONE, Nodes};
+use super::queue::Queues;
 use super::way::Head;
 use crate::machine::band::Band;
+use crate::machine::pe::Pe;
 use crate::machine::router::Router;
 use waferloom_fabric::{Direction, PortSet};
 
@@ -64,6 +66,8 @@ pub(super) struct Lanes {
     pub(super) inputs: Vec<u32>,
     /// By lane: room in the output queue above the ramp.
     ramp_room: Vec<u32>,
+    /// By output queue and PE: the lane that it leads into, or [`NONE`].
+    outputs: Vec<u32>,
     /// The colours.
     colors: Vec<u8>,
     routers: usize,
@@ -76,7 +80,7 @@ pub(super) struct Lanes {
 }
 
 impl Lanes {
-    pub(super) fn new(band: &Band, nodes: &Nodes) -> Self {
+    pub(super) fn new(band: &Band, nodes: &Nodes, queues: &Queues) -> Self {
         let routers = band.routers.len();
         let mut colors: Vec<u8> = band.routers.iter().flat_map(|r| &r.lanes).map(|lane| lane.color).collect();
         colors.sort_unstable();
@@ -89,6 +93,7 @@ impl Lanes {
             passed: vec![0; count],
             inputs: vec![NONE; count],
             ramp_room: vec![0; count],
+            outputs: Vec::new(),
             colors,
             routers,
             steps: [-1, 1, -width, width],
@@ -96,16 +101,31 @@ impl Lanes {
             parts: Vec::new(),
         };
         for node in &nodes.list {
-            let color = band.routers[node.router as usize].lanes[usize::from(node.lane)].color;
-            let Some(at) = lanes.at(node.router as usize, color).map(|at| at as usize) else { continue };
+            let lane = &band.routers[node.router as usize].lanes[usize::from(node.lane)];
+            let Some(at) = lanes.at(node.router as usize, lane.color).map(|at| at as usize) else { continue };
             let is_linked = |out: &usize| matches!(node.next[*out], End::Node(_));
             let links = (0..4).filter(is_linked).fold(0, |set, out| set | 1 << out);
-            let linked = PortSet(links | if node.input == NONE { 0 } else { RAMP });
+            let input = lane.input.and_then(|queue| queues.at(node.router, queue));
+            let linked = PortSet(links | if input.is_some() { RAMP } else { 0 });
             lanes.ports[at] = Ports { rx: node.rx, tx: node.tx, linked, booked: PortSet(node.booked.0 & !RAMP) };
-            lanes.inputs[at] = node.input;
+            lanes.inputs[at] = input.map_or(NONE, |input| input as u32);
             lanes.ramp_room[at] = node.ramp_capacity as u32;
         }
+        for number in 0..band.pes.iter().map(|pe| pe.outputs.len()).max().unwrap_or(0) {
+            let lane = |(router, pe): (usize, &Pe)| {
+                let queue = pe.outputs.get(number)?.as_ref()?;
+                queue.lane.and_then(|_| lanes.at(router, queue.color))
+            };
+            let outputs: Vec<u32> = band.pes.iter().enumerate().map(|pe| lane(pe).unwrap_or(NONE)).collect();
+            lanes.outputs.extend(outputs);
+        }
         lanes
+    }
+
+    /// The lane into which an output queue of a PE leads.
+    pub(super) fn out(&self, pe: u32, queue: u8) -> Option<u32> {
+        let lane = self.outputs.get(usize::from(queue) * self.routers + pe as usize)?;
+        (*lane != NONE).then_some(*lane)
     }
 
     /// Outputs of a lane that are booked, whatever its position.

@@ -90,8 +90,6 @@ struct Groups<'a> {
     params_bits: u128,
     clocks: Clocks,
     queues: Queues,
-    /// Where each PE's queues are.
-    places: PeQueues,
     /// Links that several colours use, and those to the host.
     links: Links,
     /// Wavelets that a link takes.
@@ -191,13 +189,12 @@ impl<'a> Groups<'a> {
     fn new(shared: Shared<'a>, band: Band) -> Option<Self> {
         let pes = band.pes.len();
         let machine = shared.machine;
-        let (mut places, room) = PeQueues::new(&band);
-        let nodes = Nodes::new(&shared, &band, &places);
+        let nodes = Nodes::new(&shared, &band, &PeQueues::new(&band).0);
         if !eligible::is_determinate(&band, &nodes) {
             return None;
         }
-        let lanes = Lanes::new(&band, &nodes);
-        places.connect(machine, &band, |router, lane| lanes.at(router, band.routers[router].lanes[lane].color));
+        let queues = Queues::new(&band.pes)?;
+        let lanes = Lanes::new(&band, &nodes, &queues);
         let first_param = 1 + usize::from(machine.registers);
         let slots = band.pes.iter().map(|pe| pe.slots.len()).max().unwrap_or(0);
         let value = |slot: usize| move |pe: &Pe| pe.slots.get(slot).copied().unwrap_or(0);
@@ -212,8 +209,7 @@ impl<'a> Groups<'a> {
             payloads: Payloads::default(),
             twins: None,
             clocks: Clocks::new(pes),
-            queues: Queues::new(&room)?,
-            places,
+            queues,
             links: Links::new(&band, &lanes),
             link_room: link_room(machine).into(),
             progress: vec![Stage::Fresh; pes],

@@ -5,6 +5,7 @@ use super::super::payload::Payload;
 use super::super::run::{Run, Sender};
 use super::Stop;
 use super::flight::LANDED;
+use crate::machine::pe::Pe;
 use std::collections::VecDeque;
 
 /// A run in an input queue.
@@ -127,10 +128,13 @@ struct Rest {
     rooms: VecDeque<Room>,
 }
 
-/// The input queues of all PEs.
+/// The input queues of all PEs: those of a number together, whether a PE has it or not, since PEs that do the same take from
+/// queues of the same number.
 #[derive(Debug)]
 pub(super) struct Queues {
     list: Vec<Queue>,
+    /// By number: where the queues begin; `None` when no PE has it.
+    first: Vec<Option<u32>>,
     rest: Vec<Rest>,
 }
 
@@ -145,9 +149,9 @@ pub(super) enum Fits {
 }
 
 impl Queues {
-    /// Empty queues with room for so many wavelets each; `None` if one has more than a queue can count.
-    pub(super) fn new(room: &[u64]) -> Option<Self> {
-        let nothing = Incoming {
+    /// Empty queues; `None` if one has more room than can be counted here.
+    pub(super) fn new(pes: &[Pe]) -> Option<Self> {
+        let head = Incoming {
             payload: Payload::UNKNOWN,
             start: 0,
             count: 0,
@@ -156,12 +160,26 @@ impl Queues {
             span: 0,
             hindered: 0,
         };
-        let queue = |&room: &u64| {
-            let capacity = u16::try_from(room).ok()?;
-            let (taken, last_at, last_count, wavelets) = (0, 0, 0, 0);
-            Some(Queue { head: nothing, taken, last_at, last_count, wavelets, rest: NONE, capacity, is_awaited: false })
-        };
-        Some(Self { list: room.iter().map(queue).collect::<Option<_>>()?, rest: Vec::new() })
+        let (taken, last_at, last_count, wavelets, rest) = (0, 0, 0, 0, NONE);
+        let queue = |capacity| Queue { head, taken, last_at, last_count, wavelets, rest, capacity, is_awaited: false };
+        let mut queues = Self { list: Vec::new(), first: Vec::new(), rest: Vec::new() };
+        for number in 0..pes.iter().map(|pe| pe.inputs.len()).max().unwrap_or(0) {
+            let room = |pe: &Pe| pe.inputs.get(number).and_then(Option::as_ref).map_or(0, |queue| queue.capacity);
+            let is_there = pes.iter().any(|pe| room(pe) > 0);
+            queues.first.push(is_there.then_some(queues.list.len() as u32));
+            if is_there {
+                for pe in pes {
+                    queues.list.push(queue(u16::try_from(room(pe)).ok()?));
+                }
+            }
+        }
+        Some(queues)
+    }
+
+    /// Where a PE's queue is.
+    pub(super) fn at(&self, pe: u32, queue: u8) -> Option<usize> {
+        let first = self.first.get(usize::from(queue)).copied().flatten()?;
+        Some((first + pe) as usize)
     }
 
     /// The run at the head of a queue.

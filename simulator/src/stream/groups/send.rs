@@ -121,7 +121,7 @@ impl Groups<'_> {
     ) -> Result<Option<Group>, Stop> {
         let machine = self.shared.machine;
         self.each_member(group, |groups, group, pe| {
-            let lane = groups.places.out(pe as usize, queue).ok_or(Stop::Unfit)? as u32;
+            let lane = groups.lanes.out(pe, queue).ok_or(Stop::Unfit)?;
             if !groups.can_send(pe, lane, true) {
                 return Ok(Outcome::Waits);
             }

@@ -136,7 +136,7 @@ impl Groups<'_> {
     /// An instruction that only receives, if all that it takes is there and nobody has to know it: what [`Groups::attempt`] would
     /// do, which most instructions of a product do. Says whether it is done; else nothing is.
     fn receive(&mut self, pe: u32, receipt: &Receipt) -> Result<bool, Stop> {
-        let input = self.places.input(pe as usize, receipt.queue).ok_or(Stop::Unfit)?;
+        let input = self.queues.at(pe, receipt.queue).ok_or(Stop::Unfit)?;
         let Some(head) = self.head(input)? else { return Ok(false) };
         let elements = u64::from(head.count);
         let is_silent = receipt.is_silent || head.is_unknown();
@@ -194,7 +194,7 @@ impl Groups<'_> {
         let mut count = ports.remaining.min(MOST_AT_ONCE);
         for port in &ports.srcs[..ports.arity] {
             let Port::FabIn { queue, .. } = port else { continue };
-            let Some(input) = self.places.input(pe as usize, *queue) else { return Err(Stop::Unfit) };
+            let Some(input) = self.queues.at(pe, *queue) else { return Err(Stop::Unfit) };
             let Some(head) = self.head(input)? else {
                 self.queues.wait(input);
                 return Ok((0, Outcome::Waits));
@@ -204,7 +204,7 @@ impl Groups<'_> {
         }
         let mut way = None;
         if let Port::FabOut { queue, .. } = ports.dst {
-            let lane = self.places.out(pe as usize, queue).ok_or(Stop::Unfit)? as u32;
+            let lane = self.lanes.out(pe, queue).ok_or(Stop::Unfit)?;
             if !self.can_send(pe, lane, false) {
                 return Ok((0, Outcome::Waits));
             }
@@ -221,7 +221,7 @@ impl Groups<'_> {
         let first_time = self.progress[pe as usize] != Stage::Booked;
         for port in &work.srcs[..work.arity] {
             let Port::FabIn { queue, .. } = port else { continue };
-            let Some(input) = self.places.input(pe as usize, *queue) else { continue };
+            let Some(input) = self.queues.at(pe, *queue) else { continue };
             if first_time {
                 self.book_taking(input, count, now)?;
             }
@@ -251,7 +251,7 @@ impl Groups<'_> {
         let mut last_arrival = now;
         for (slot, port) in taken.iter_mut().zip(&ports.srcs[..ports.arity]) {
             if let Port::FabIn { queue, .. } = port
-                && let Some(input) = self.places.input(pe as usize, *queue)
+                && let Some(input) = self.queues.at(pe, *queue)
                 && let Some(run) = self.take(input, count)
             {
                 last_arrival = last_arrival.max(run.last());
