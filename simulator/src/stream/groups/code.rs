@@ -131,10 +131,8 @@ impl Groups<'_> {
         if !group.is_varying(number.slot) {
             return number.get(&group.slots);
         }
-        match (number.slot as usize).checked_sub(self.first_param).and_then(|param| self.params.get(param)) {
-            Some(param) => param.get(pe as usize).copied().unwrap_or(0),
-            None => number.get(&self.band.pes[pe as usize].slots),
-        }
+        // A number that is in a slot has nothing added.
+        self.registers.get(number.slot, pe)
     }
 
     fn scalar(&mut self, group: &mut Group, dst: u32, values: [Number; 2], compute: impl Fn([i32; 2]) -> i32) {
@@ -144,7 +142,7 @@ impl Groups<'_> {
         for i in 0..group.members.len() {
             let pe = group.members[i];
             let result = compute(values.map(|value| self.value(group, pe, value)));
-            steps::set_slot(&mut self.band.pes[pe as usize], dst, result);
+            self.registers.set(dst, pe, result);
         }
         group.varies |= bit(dst);
         group.unknown &= !bit(dst);
@@ -169,7 +167,7 @@ impl Groups<'_> {
         let numbers = std::mem::take(&mut self.loaded);
         if differ {
             for (&pe, &number) in group.members.iter().zip(&numbers) {
-                steps::set_slot(&mut self.band.pes[pe as usize], dst, number);
+                self.registers.set(dst, pe, number);
             }
             group.varies |= bit(dst);
         } else if let Some(number) = all {

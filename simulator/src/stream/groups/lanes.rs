@@ -2,7 +2,6 @@
 
 use super::super::nodes::{End, NONE, Nodes};
 use super::queue::Queues;
-use super::way::Head;
 use crate::machine::band::Band;
 use crate::machine::pe::Pe;
 use crate::machine::router::Router;
@@ -156,16 +155,8 @@ impl Lanes {
     }
 
     /// The lane behind an output.
-    fn behind(&self, lane: u32, out: u8) -> u32 {
+    pub(super) fn behind(&self, lane: u32, out: u8) -> u32 {
         lane.wrapping_add_signed(self.steps[usize::from(out)])
-    }
-
-    /// A run goes on to the lane behind an output.
-    pub(super) fn go_on(&self, head: &mut Head, out: u8, hop_cycles: u64) {
-        head.lane = self.behind(head.lane, out);
-        head.hops += 1;
-        head.first += hop_cycles;
-        head.last += hop_cycles;
     }
 
     /// Whether a run that comes in at a port of a lane can go to all ends of its way at once; gives how many of the lanes side by

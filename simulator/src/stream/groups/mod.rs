@@ -9,6 +9,7 @@
 //!
 //! - [`eligible`]: which programs
 //! - [`liveness`]: which registers of a group still count
+//! - [`registers`]: those in which members of a group differ
 //! - [`group`]: groups, and which goes on next
 //! - [`code`]: steps but for vector instructions
 //! - [`vector`]: vector instructions over the fabric
@@ -36,6 +37,7 @@ mod liveness;
 mod marks;
 mod memory;
 mod queue;
+mod registers;
 mod send;
 mod vector;
 mod way;
@@ -46,7 +48,7 @@ use super::queues::PeQueues;
 use crate::machine::band::Band;
 use crate::machine::collect::collect;
 use crate::machine::conflicts::Conflicts;
-use crate::machine::pe::{Activity, Pe};
+use crate::machine::pe::Activity;
 use crate::machine::setup::{Fabric, link_room};
 use crate::machine::steps::Shared;
 use crate::twins::Twins;
@@ -56,11 +58,12 @@ use flight::Flights;
 use group::{Group, Schedule};
 use lanes::Lanes;
 use link::Links;
-use liveness::{Flow, bit};
+use liveness::Flow;
 use marks::Marks;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use queue::Queues;
+use registers::Registers;
 use send::Senders;
 use vector::Stage;
 use waferloom_fabric::{PortKind, Program};
@@ -82,12 +85,7 @@ struct Groups<'a> {
     flights: Flights,
     /// By class.
     flows: Vec<Flow>,
-    /// The slot of the first parameter.
-    first_param: usize,
-    /// By parameter and PE.
-    params: Vec<Vec<i32>>,
-    /// The slots of all parameters, a bit each.
-    params_bits: u128,
+    registers: Registers,
     clocks: Clocks,
     queues: Queues,
     /// Links that several colours use, and those to the host.
@@ -196,13 +194,9 @@ impl<'a> Groups<'a> {
         let queues = Queues::new(&band.pes)?;
         let lanes = Lanes::new(&band, &nodes, &queues);
         let first_param = 1 + usize::from(machine.registers);
-        let slots = band.pes.iter().map(|pe| pe.slots.len()).max().unwrap_or(0);
-        let value = |slot: usize| move |pe: &Pe| pe.slots.get(slot).copied().unwrap_or(0);
         Some(Self {
             flows: shared.classes.iter().map(|class| Flow::new(&class.tasks[0].steps)).collect(),
-            params: (first_param..slots).map(|slot| band.pes.iter().map(value(slot)).collect()).collect(),
-            params_bits: (first_param..slots).fold(0, |set, slot| set | bit(slot as u32)),
-            first_param,
+            registers: Registers::new(&band.pes, first_param),
             conflicts: Conflicts::new(machine),
             schedule: Schedule::new(pes),
             flights: Flights::default(),
@@ -281,12 +275,7 @@ impl<'a> Groups<'a> {
             let members: Vec<u32> = (0..self.band.pes.len() as u32).filter(of_class).collect();
             let Some(&first) = members.first() else { continue };
             let slots = self.band.pes[first as usize].slots.clone();
-            let mut varies = 0;
-            for (param, values) in self.params.iter().enumerate() {
-                if members.iter().any(|&pe| values[pe as usize] != values[first as usize]) {
-                    varies |= bit((self.first_param + param) as u32);
-                }
-            }
+            let varies = self.registers.differing(&members);
             let worked = self.shared.machine.task_switch_cycles.into();
             self.go_on(Group {
                 class,

@@ -115,6 +115,8 @@ struct Queue {
     capacity: u16,
     /// Whether its PE waits for something to come.
     is_awaited: bool,
+    /// Whether somebody waits for room in it.
+    is_scarce: bool,
 }
 
 const _: () = assert!(size_of::<Queue>() == 64, "a cache line");
@@ -161,7 +163,9 @@ impl Queues {
             hindered: 0,
         };
         let (taken, last_at, last_count, wavelets, rest) = (0, 0, 0, 0, NONE);
-        let queue = |capacity| Queue { head, taken, last_at, last_count, wavelets, rest, capacity, is_awaited: false };
+        let (is_awaited, is_scarce) = (false, false);
+        let queue =
+            |capacity| Queue { head, taken, last_at, last_count, wavelets, rest, capacity, is_awaited, is_scarce };
         let mut queues = Self { list: Vec::new(), first: Vec::new(), rest: Vec::new() };
         for number in 0..pes.iter().map(|pe| pe.inputs.len()).max().unwrap_or(0) {
             let room = |pe: &Pe| pe.inputs.get(number).and_then(Option::as_ref).map_or(0, |queue| queue.capacity);
@@ -259,13 +263,19 @@ impl Queues {
     /// Somebody waits for room in a queue.
     pub(super) fn expect(&mut self, input: usize, room: Room) {
         self.rest_of(input).rooms.push_back(room);
+        self.list[input].is_scarce = true;
     }
 
     /// The first who waits for room in a queue, if there is some now.
     pub(super) fn next_room(&mut self, input: usize) -> Option<Room> {
-        let queue = &self.list[input];
+        let queue = &mut self.list[input];
+        if !queue.is_scarce {
+            return None;
+        }
         let rooms = &mut self.rest.get_mut(queue.rest as usize)?.rooms;
-        rooms.pop_front_if(|room| room.taken <= queue.taken)
+        let room = rooms.pop_front_if(|room| room.taken <= queue.taken);
+        queue.is_scarce = !rooms.is_empty();
+        room
     }
 
     /// Wavelets in all queues.

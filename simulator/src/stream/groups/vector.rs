@@ -5,7 +5,8 @@ use super::super::run::Run;
 use super::super::values::{Sent, values, values_left_out, values_timed};
 use super::clocks::Part;
 use super::flight::LANDED;
-use super::group::{Group, write_back};
+use super::group::Group;
+use super::registers::each;
 use super::send::Outcome;
 use super::liveness::accessed;
 use super::queue::Incoming;
@@ -175,8 +176,14 @@ impl Groups<'_> {
     /// An instruction with the operands of a member.
     pub(super) fn prepare(&mut self, group: &Group, pe: u32, vector: &Vector) -> Result<Box<VectorWork>, Stop> {
         let state = &mut self.band.pes[pe as usize];
-        let needed = self.flows[usize::from(group.class)].reads[group.step as usize];
-        write_back(state, &group.slots, needed & !group.varies);
+        for slot in each(self.flows[usize::from(group.class)].reads[group.step as usize]) {
+            let number = if group.is_varying(slot) {
+                self.registers.get(slot, pe)
+            } else {
+                group.slots.get(slot as usize).copied().unwrap_or(0)
+            };
+            steps::set_slot(state, slot, number);
+        }
         steps::prepare(state, vector, Running { task: 0, step: group.step }, Box::default()).map_err(|_| Stop::Unfit)
     }
 

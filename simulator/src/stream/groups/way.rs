@@ -15,12 +15,12 @@ use waferloom_fabric::{Direction, PortSet, SwitchCommand};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head {
     /// The lane that it comes to.
-    pub(super) lane: u32,
+    lane: u32,
     /// Links up to there.
-    pub(super) hops: u16,
-    /// When its first and its last wavelet leave that lane, or could, but for what was there before.
-    pub(super) first: u64,
-    pub(super) last: u64,
+    hops: u16,
+    /// When its first and its last wavelet left the lane before; at the start, when they can leave it.
+    first: u64,
+    last: u64,
 }
 
 /// Ways that have been found: those from lanes side by side, which run along their columns if they are more than one.
@@ -64,7 +64,6 @@ impl Groups<'_> {
 
     /// Brings runs along ways that have been found, from lanes side by side, all at the same pace.
     pub(super) fn bring(&mut self, sendings: &[Sending]) -> Result<(), Stop> {
-        let hop = u64::from(self.shared.machine.hop_cycles);
         let mut heads = std::mem::take(&mut self.heads);
         heads.clear();
         heads.extend(sendings.iter().map(|&Sending { lane, ref run, .. }| Head {
@@ -89,9 +88,11 @@ impl Groups<'_> {
                 let other = first_of(&mut outs);
                 heads.extend_from_within(first..first + sendings.len());
                 let part = heads.len() - sendings.len();
-                heads[part..].iter_mut().for_each(|head| self.lanes.go_on(head, other, hop));
+                heads[part..].iter_mut().for_each(|head| head.lane = self.lanes.behind(head.lane, other));
             }
-            heads[first..first + sendings.len()].iter_mut().for_each(|head| self.lanes.go_on(head, out, hop));
+            for head in &mut heads[first..first + sendings.len()] {
+                head.lane = self.lanes.behind(head.lane, out);
+            }
         }
         self.heads = heads;
         for sending in sendings {
@@ -103,13 +104,16 @@ impl Groups<'_> {
     /// A run passes a lane.
     fn pass_lane(&mut self, head: &mut Head, sending: &Sending) -> Result<(), Stop> {
         let run = &sending.run;
-        let ports = self.lanes.ports[head.lane as usize];
-        head.first = head.first.max(self.lanes.free[head.lane as usize]);
-        head.last = head.last.max(head.first + run.count - 1);
+        let (lane, hop) = (head.lane, u64::from(self.shared.machine.hop_cycles));
+        let ports = self.lanes.ports[lane as usize];
+        let came_over = if head.hops > 0 { hop } else { 0 };
+        let first = (head.first + came_over).max(self.lanes.free[lane as usize]);
+        let mut last = (head.last + came_over).max(first + run.count - 1);
         for out in each_port(ports.books()) {
-            head.last = head.last.max(self.occupy_link(head.lane, out, head.first, run.count));
+            last = last.max(self.occupy_link(lane, out, first, run.count));
         }
-        self.lanes.pass(head.lane, run.count, head.last);
+        self.lanes.pass(lane, run.count, last);
+        (head.first, head.last) = (first, last);
         if run.control != 0 {
             self.obey(head, run.control);
         } else if ports.goes_down() {
@@ -117,14 +121,14 @@ impl Groups<'_> {
         }
         if head.hops == 0 && sending.flight != LANDED {
             // What leaves the first router late has found room in the queue at its ramp alone.
-            let late = (head.last - run.last).saturating_sub(sending.room);
+            let late = (last - run.last).saturating_sub(sending.room);
             let ramp = u64::from(self.shared.machine.ramp_cycles);
             self.flights.raise(sending.flight, (run.last + late).saturating_sub(1 + ramp));
         }
-        let hop = u64::from(self.shared.machine.hop_cycles);
         for out in each_port(ports.to_host()) {
-            self.send_to_host(head.lane, out, &run.at(head.first + hop, head.last + hop));
+            self.send_to_host(lane, out, &run.at(first + hop, last + hop));
         }
+        head.hops += 1;
         Ok(())
     }
 
