@@ -48,7 +48,7 @@ use super::queues::PeQueues;
 use crate::machine::band::Band;
 use crate::machine::collect::collect;
 use crate::machine::conflicts::Conflicts;
-use crate::machine::pe::Activity;
+use crate::machine::pe::{Activity, VectorWork};
 use crate::machine::setup::{Fabric, link_room};
 use crate::machine::steps::Shared;
 use crate::twins::Twins;
@@ -112,6 +112,8 @@ struct Groups<'a> {
     senders: Senders,
     /// Where a way parts: the parts that a run has still to be brought along.
     heads: Vec<Head>,
+    /// Instructions that are done, to be filled again.
+    unused: Vec<Box<VectorWork>>,
     /// Numbers that the members of a group have loaded.
     loaded: Vec<i32>,
 }
@@ -218,6 +220,7 @@ impl<'a> Groups<'a> {
             beside: 1,
             senders: Senders::default(),
             heads: Vec::new(),
+            unused: Vec::new(),
             loaded: Vec::new(),
             lanes,
             shared,

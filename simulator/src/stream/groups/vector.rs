@@ -101,42 +101,40 @@ impl Groups<'_> {
             Some(&pe) if alike => Some(self.prepare(&group, pe, vector)?),
             _ => None,
         };
-        let silence = template.as_ref().map_or(Silence::Never, |work| self.silence(group.class, work));
-        let receipt = template.as_ref().and_then(|work| Receipt::of(work, silence));
+        let shared = template.as_ref().map(|work| self.silence(group.class, work));
         self.each_member(group, |groups, group, pe| {
             let index = pe as usize;
-            if let Some(receipt) = &receipt
-                && groups.progress[index] == Stage::Fresh
-                && groups.receive(pe, receipt)?
-            {
+            let stage = groups.progress[index];
+            // Only who has begun may have come so far that the instruction is its own.
+            let own = if stage == Stage::Fresh { None } else { groups.band.pes[index].main.take() };
+            if stage == Stage::Sent {
+                groups.progress[index] = Stage::Fresh;
+                groups.unused.extend(own);
                 return Ok(Outcome::Done);
             }
-            // Only who has begun may have come so far that the instruction is its own.
-            let own = match groups.progress[index] {
-                Stage::Fresh => None,
-                Stage::Issued | Stage::Booked => groups.band.pes[index].main.take(),
-                Stage::Sent => {
-                    groups.progress[index] = Stage::Fresh;
-                    groups.band.pes[index].main = None;
-                    return Ok(Outcome::Done);
-                }
-            };
             let mut work = match (own, &template) {
                 (Some(work), _) => Work::Own(work),
                 (None, Some(work)) => Work::Shared(work),
                 (None, None) => Work::Own(groups.prepare(group, pe, vector)?),
             };
+            let silence = match (&work, shared) {
+                (Work::Shared(_), Some(silence)) => silence,
+                _ => groups.silence(group.class, work.get()),
+            };
             let outcome = groups.attempt(pe, &mut work, silence)?;
-            if let (Outcome::Waits, Work::Own(work)) = (outcome, work) {
-                groups.band.pes[index].main = Some(work);
+            match (outcome, work) {
+                (Outcome::Waits, Work::Own(work)) => groups.band.pes[index].main = Some(work),
+                (_, Work::Own(work)) => groups.unused.push(work),
+                (_, Work::Shared(_)) => {}
             }
             Ok(outcome)
         })
     }
 
-    /// An instruction that only receives, if all that it takes is there and nobody has to know it: what [`Groups::attempt`] would
-    /// do, which most instructions of a product do. Says whether it is done; else nothing is.
-    fn receive(&mut self, pe: u32, receipt: &Receipt) -> Result<bool, Stop> {
+    /// An instruction that only receives, if all that it takes is there and nobody has to know it: most are like that, and this
+    /// is a short way to what [`Groups::part`] would do. Says whether it is done; else nothing is.
+    fn receive(&mut self, pe: u32, work: &VectorWork, silence: Silence) -> Result<bool, Stop> {
+        let Some(receipt) = Receipt::of(work, silence) else { return Ok(false) };
         let input = self.queues.at(pe, receipt.queue).ok_or(Stop::Unfit)?;
         let Some(head) = self.head(input)? else { return Ok(false) };
         let elements = u64::from(head.count);
@@ -159,6 +157,9 @@ impl Groups<'_> {
     fn attempt(&mut self, pe: u32, work: &mut Work<'_>, silence: Silence) -> Result<Outcome, Stop> {
         let index = pe as usize;
         if self.progress[index] == Stage::Fresh {
+            if self.receive(pe, work.get(), silence)? {
+                return Ok(Outcome::Done);
+            }
             self.issue(pe, work.get().remaining);
             self.progress[index] = Stage::Issued;
         }
@@ -184,7 +185,8 @@ impl Groups<'_> {
             };
             steps::set_slot(state, slot, number);
         }
-        steps::prepare(state, vector, Running { task: 0, step: group.step }, Box::default()).map_err(|_| Stop::Unfit)
+        let work = self.unused.pop().unwrap_or_default();
+        steps::prepare(state, vector, Running { task: 0, step: group.step }, work).map_err(|_| Stop::Unfit)
     }
 
     /// The start-up of an instruction; one without elements is over at once.
@@ -270,7 +272,7 @@ impl Groups<'_> {
             Silence::Always => true,
             Silence::AsReceived => taken.iter().flatten().any(Incoming::is_unknown),
         };
-        let is_whole = matches!(work, Work::Shared(_)) && count == ports.remaining;
+        let is_whole = count == ports.remaining;
         let (data, stall) = match (is_silent && is_whole, way) {
             (true, None) => (Sent::Nothing, 0),
             (true, Some(_)) => (Sent::Unknown(count as usize), 0),
