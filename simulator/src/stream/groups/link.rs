@@ -9,14 +9,18 @@ use waferloom_fabric::Direction;
 /// Stretches of time that a link remembers: what is simulated later may lie before others.
 const REMEMBERED: usize = 8;
 
-/// The time in which a link is busy.
+/// The time in which a link is busy. What most runs look at is in one cache line.
 #[derive(Clone, Debug, Default)]
+#[repr(align(64))]
 pub(super) struct Link {
-    /// First cycle and first one behind of some stretches, the one that was begun last at `newest`.
-    busy: [(u64, u64); REMEMBERED],
-    newest: usize,
-    /// First cycle behind all of them.
+    /// First cycle behind all stretches.
     free: u64,
+    /// The stretch that was begun last: its first cycle and the first one behind.
+    newest: (u64, u64),
+    /// Of the others the one that was begun first.
+    oldest: usize,
+    /// Those that were begun before.
+    others: [(u64, u64); REMEMBERED - 1],
 }
 
 impl Link {
@@ -31,24 +35,30 @@ impl Link {
     pub(super) fn share(&mut self, first: u64, count: u64) -> u64 {
         let mut end = first + count;
         if first >= self.free {
-            if first > self.free || self.busy[self.newest].1 != first {
-                self.newest = (self.newest + 1) % REMEMBERED;
-                self.busy[self.newest].0 = first;
+            if self.newest.1 == first {
+                self.newest.1 = end;
+            } else {
+                self.begin((first, end));
             }
-            self.busy[self.newest].1 = end;
         } else {
             let overlap = |&(from, to): &(u64, u64)| to.min(first + count).saturating_sub(from.max(first));
-            let shared: u64 = self.busy.iter().map(overlap).sum();
+            let shared: u64 = self.others.iter().chain([&self.newest]).map(overlap).sum();
             end += shared.min(count);
-            if let Some(stretch) = self.busy.iter_mut().find(|(from, to)| *from <= end && first <= *to) {
+            let touches = |&&mut (from, to): &&mut (u64, u64)| from <= end && first <= to;
+            if let Some(stretch) = [&mut self.newest].into_iter().chain(&mut self.others).find(touches) {
                 *stretch = (stretch.0.min(first), stretch.1.max(end));
             } else {
-                self.newest = (self.newest + 1) % REMEMBERED;
-                self.busy[self.newest] = (first, end);
+                self.begin((first, end));
             }
         }
         self.free = self.free.max(end);
         end - 1
+    }
+
+    /// Begins a stretch; the oldest one is forgotten.
+    fn begin(&mut self, stretch: (u64, u64)) {
+        self.others[self.oldest] = std::mem::replace(&mut self.newest, stretch);
+        self.oldest = (self.oldest + 1) % (REMEMBERED - 1);
     }
 }
 
