@@ -37,6 +37,11 @@ impl Clocks {
         Self { time: zero(), busy: zero(), fabric_in: zero(), fabric_out: zero(), memory: zero(), operator }
     }
 
+    /// PEs.
+    pub(super) fn len(&self) -> usize {
+        self.time.len()
+    }
+
     /// The cycle in which a PE does its next step.
     pub(super) fn time(&self, pe: u32) -> u64 {
         self.time[pe as usize]

@@ -2,6 +2,7 @@
 
 use super::super::nodes::{End, NONE, Nodes};
 use super::queue::Queues;
+use super::way::Head;
 use crate::machine::band::Band;
 use crate::machine::pe::Pe;
 use crate::machine::router::Router;
@@ -127,11 +128,6 @@ impl Lanes {
         (*lane != NONE).then_some(*lane)
     }
 
-    /// Outputs of a lane that are booked, whatever its position.
-    pub(super) fn booked(&self, lane: u32) -> PortSet {
-        self.ports[lane as usize].booked
-    }
-
     /// Wavelets leave a lane, the last one in some cycle.
     pub(super) fn pass(&mut self, lane: u32, count: u64, last: u64) {
         self.passed[lane as usize] += count;
@@ -155,8 +151,13 @@ impl Lanes {
     }
 
     /// The lane behind an output.
-    pub(super) fn behind(&self, lane: u32, out: u8) -> u32 {
+    fn behind(&self, lane: u32, out: u8) -> u32 {
         lane.wrapping_add_signed(self.steps[usize::from(out)])
+    }
+
+    /// A run goes on to the lane behind an output.
+    pub(super) fn go_on(&self, head: &mut Head, out: u8) {
+        (head.lane, head.router) = (self.behind(head.lane, out), self.behind(head.router, out));
     }
 
     /// Whether a run that comes in at a port of a lane can go to all ends of its way at once; gives how many of the lanes side by

@@ -206,7 +206,7 @@ impl<'a> Groups<'a> {
             twins: None,
             clocks: Clocks::new(pes),
             queues,
-            links: Links::new(&band, &lanes),
+            links: Links::new(4 * pes),
             link_room: link_room(machine).into(),
             progress: vec![Stage::Fresh; pes],
             class_sizes: (0..shared.classes.len())

@@ -14,8 +14,9 @@ use waferloom_fabric::{Direction, PortSet, SwitchCommand};
 /// How far a run has come on a part of its way.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head {
-    /// The lane that it comes to.
-    lane: u32,
+    /// The lane that it comes to, and its router.
+    pub(super) lane: u32,
+    pub(super) router: u32,
     /// Links up to there.
     hops: u16,
     /// When its first and its last wavelet left the lane before; at the start, when they can leave it.
@@ -68,6 +69,7 @@ impl Groups<'_> {
         heads.clear();
         heads.extend(sendings.iter().map(|&Sending { lane, ref run, .. }| Head {
             lane,
+            router: self.lanes.place(lane).0 as u32,
             hops: 0,
             first: run.first,
             last: run.last,
@@ -88,11 +90,9 @@ impl Groups<'_> {
                 let other = first_of(&mut outs);
                 heads.extend_from_within(first..first + sendings.len());
                 let part = heads.len() - sendings.len();
-                heads[part..].iter_mut().for_each(|head| head.lane = self.lanes.behind(head.lane, other));
+                heads[part..].iter_mut().for_each(|head| self.lanes.go_on(head, other));
             }
-            for head in &mut heads[first..first + sendings.len()] {
-                head.lane = self.lanes.behind(head.lane, out);
-            }
+            heads[first..first + sendings.len()].iter_mut().for_each(|head| self.lanes.go_on(head, out));
         }
         self.heads = heads;
         for sending in sendings {
@@ -110,7 +110,7 @@ impl Groups<'_> {
         let first = (head.first + came_over).max(self.lanes.free[lane as usize]);
         let mut last = (head.last + came_over).max(first + run.count - 1);
         for out in each_port(ports.books()) {
-            last = last.max(self.occupy_link(lane, out, first, run.count));
+            last = last.max(self.occupy_link(head, out, first, run.count));
         }
         self.lanes.pass(lane, run.count, last);
         (head.first, head.last) = (first, last);
@@ -126,7 +126,7 @@ impl Groups<'_> {
             self.flights.raise(sending.flight, (run.last + late).saturating_sub(1 + ramp));
         }
         for out in each_port(ports.to_host()) {
-            self.send_to_host(lane, out, &run.at(first + hop, last + hop));
+            self.send_to_host(head, out, &run.at(first + hop, last + hop));
         }
         head.hops += 1;
         Ok(())
@@ -137,8 +137,8 @@ impl Groups<'_> {
         let commands = &self.shared.controls[control as usize - 1].commands;
         let command = commands.get(usize::from(head.hops)).or(commands.last()).copied();
         let Some(command) = command.filter(|&command| command != SwitchCommand::Nop) else { return };
-        let (router, color) = self.lanes.place(head.lane);
-        let router = &mut self.band.routers[router];
+        let color = self.lanes.place(head.lane).1;
+        let router = &mut self.band.routers[head.router as usize];
         let Some(lane) = router.lane_of(color) else { return };
         router.lanes[lane].obey(command, self.shared.routes);
         let (passed, outs) = self.lanes.switch(head.lane, router.lanes[lane].ports());
@@ -169,7 +169,7 @@ impl Groups<'_> {
         let unhindered = run.last + hops * u64::from(machine.hop_cycles) + ramp;
         let incoming = Incoming::new(&run.at(head.first + ramp, head.last + ramp), flight, unhindered)?;
         if self.queues.push(input, incoming)? {
-            self.schedule.wake(self.lanes.place(head.lane).0 as u32);
+            self.schedule.wake(head.router);
         }
         Ok(())
     }
@@ -235,21 +235,26 @@ impl Groups<'_> {
     }
 
     /// The host takes wavelets; a control wavelet ends there without a trace.
-    fn send_to_host(&mut self, lane: u32, out: Direction, run: &Run) {
-        let (router, color) = self.lanes.place(lane);
-        if let Some(&sink) = self.band.sink_at.get(&(router as u32, out as u8, color)) {
+    fn send_to_host(&mut self, head: &Head, out: Direction, run: &Run) {
+        if let Some(sink) = self.sink(head, out) {
             host::receive(&mut self.band.sinks[sink], run, &self.payloads);
         }
     }
 
     /// Books wavelets on a link from a cycle on; gives the earliest cycle in which the last one can cross it.
-    fn occupy_link(&mut self, lane: u32, out: Direction, first: u64, count: u64) -> u64 {
-        let Some(link) = self.links.of(lane, out) else { return first + count - 1 };
-        if !self.lanes.ports[lane as usize].to_host().contains(out) {
-            return link.share(first, count);
+    fn occupy_link(&mut self, head: &Head, out: Direction, first: u64, count: u64) -> u64 {
+        // Links of a direction stand together, as those of a line do.
+        let link = out as usize * self.clocks.len() + head.router as usize;
+        if !self.lanes.ports[head.lane as usize].to_host().contains(out) {
+            return self.links.share(link, first, count);
         }
-        let (router, color) = self.lanes.place(lane);
-        let sink = self.band.sink_at.get(&(router as u32, out as u8, color));
-        link.at_intervals(first, count, sink.map_or(1, |&sink| self.band.sinks[sink].interval))
+        let interval = self.sink(head, out).map_or(1, |sink| self.band.sinks[sink].interval);
+        self.links.at_intervals(link, first, count, interval)
+    }
+
+    /// The sink of the host behind an output.
+    fn sink(&self, head: &Head, out: Direction) -> Option<usize> {
+        let (router, color) = self.lanes.place(head.lane);
+        self.band.sink_at.get(&(router as u32, out as u8, color)).copied()
     }
 }
