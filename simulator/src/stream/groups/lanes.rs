@@ -66,6 +66,8 @@ pub(super) struct Lanes {
     pub(super) inputs: Vec<u32>,
     /// By lane: room in the output queue above the ramp.
     ramp_room: Vec<u32>,
+    /// By lane: its number at its router.
+    numbers: Vec<u8>,
     /// By output queue and PE: the lane that it leads into, or [`NONE`].
     outputs: Vec<u32>,
     /// The colours.
@@ -93,6 +95,7 @@ impl Lanes {
             passed: vec![0; count],
             inputs: vec![NONE; count],
             ramp_room: vec![0; count],
+            numbers: vec![0; count],
             outputs: Vec::new(),
             colors,
             routers,
@@ -110,6 +113,7 @@ impl Lanes {
             lanes.ports[at] = Ports { rx: node.rx, tx: node.tx, linked, booked: PortSet(node.booked.0 & !RAMP) };
             lanes.inputs[at] = input.map_or(NONE, |input| input as u32);
             lanes.ramp_room[at] = node.ramp_capacity as u32;
+            lanes.numbers[at] = node.lane;
         }
         for number in 0..band.pes.iter().map(|pe| pe.outputs.len()).max().unwrap_or(0) {
             let lane = |(router, pe): (usize, &Pe)| {
@@ -143,6 +147,11 @@ impl Lanes {
     /// The router and the colour of a lane.
     pub(super) fn place(&self, lane: u32) -> (usize, u8) {
         (lane as usize % self.routers, self.colors[lane as usize / self.routers])
+    }
+
+    /// Its number at its router.
+    pub(super) fn number(&self, lane: u32) -> usize {
+        self.numbers[lane as usize].into()
     }
 
     /// Room in the output queue above the ramp of a lane.

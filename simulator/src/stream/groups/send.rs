@@ -9,6 +9,7 @@ use super::vector::Stage;
 use super::way::Sending;
 use super::{Groups, Stop};
 use crate::machine::operand::Number;
+use waferloom_fabric::SwitchCommand;
 
 /// What has become of a member's step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +109,7 @@ impl Groups<'_> {
         let Some(run) = data.into_run(times, Sender::Pe(pe), &mut self.payloads) else { return Err(Stop::Unfit) };
         let flight = self.flights.begin(pe);
         self.flying[pe as usize] = Some(*part);
-        self.launch(pe, Sending { lane, room: self.lanes.ramp_room(lane), run, flight }, ends)
+        self.launch(pe, Sending { lane, room: self.lanes.ramp_room(lane), run, flight, moves: 0 }, ends)
     }
 
     /// Sends a control wavelet from each member of a group.
@@ -120,6 +121,11 @@ impl Groups<'_> {
         payload: Number,
     ) -> Result<Option<Group>, Stop> {
         let machine = self.shared.machine;
+        // The last command is for all routers behind.
+        let moves = match self.shared.controls[usize::from(control)].commands.as_slice() {
+            [commands @ .., SwitchCommand::Nop] => commands.len() as u16,
+            _ => u16::MAX,
+        };
         self.each_member(group, |groups, group, pe| {
             let lane = groups.lanes.out(pe, queue).ok_or(Stop::Unfit)?;
             if !groups.can_send(pe, lane, true) {
@@ -131,7 +137,8 @@ impl Groups<'_> {
             let ready = groups.clocks.time(pe) + 1 + u64::from(machine.ramp_cycles);
             groups.clocks.work(pe, machine.scalar_cycles.into(), 0);
             let run = Run::new(payload, 1, (ready, ready), control + 1, Sender::Pe(pe));
-            groups.launch(pe, Sending { lane, room: groups.lanes.ramp_room(lane), run, flight: LANDED }, true)
+            let room = groups.lanes.ramp_room(lane);
+            groups.launch(pe, Sending { lane, room, run, flight: LANDED, moves }, true)
         })
     }
 

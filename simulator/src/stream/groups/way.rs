@@ -42,6 +42,8 @@ pub(super) struct Sending {
     pub(super) room: u64,
     pub(super) run: Run,
     pub(super) flight: u32,
+    /// How many routers, from the first one on, may have to obey it, when it is a control wavelet.
+    pub(super) moves: u16,
 }
 
 impl Groups<'_> {
@@ -115,7 +117,9 @@ impl Groups<'_> {
         self.lanes.pass(lane, run.count, last);
         (head.first, head.last) = (first, last);
         if run.control != 0 {
-            self.obey(head, run.control);
+            if head.hops < sending.moves {
+                self.obey(head, run.control);
+            }
         } else if ports.goes_down() {
             self.arrive(head, sending)?;
         }
@@ -137,11 +141,10 @@ impl Groups<'_> {
         let commands = &self.shared.controls[control as usize - 1].commands;
         let command = commands.get(usize::from(head.hops)).or(commands.last()).copied();
         let Some(command) = command.filter(|&command| command != SwitchCommand::Nop) else { return };
-        let color = self.lanes.place(head.lane).1;
         let router = &mut self.band.routers[head.router as usize];
-        let Some(lane) = router.lane_of(color) else { return };
-        router.lanes[lane].obey(command, self.shared.routes);
-        let (passed, outs) = self.lanes.switch(head.lane, router.lanes[lane].ports());
+        let lane = &mut router.lanes[self.lanes.number(head.lane)];
+        lane.obey(command, self.shared.routes);
+        let (passed, outs) = self.lanes.switch(head.lane, lane.ports());
         router.count(passed, outs);
         for pe in self.wait_for_switch.remove(&head.lane).unwrap_or_default() {
             self.schedule.wake(pe);
@@ -229,7 +232,7 @@ impl Groups<'_> {
             let times = (1, (count as u64 - 1) * interval + 1);
             let payload = if self.floats_come_in { Payload::UNKNOWN } else { self.payloads.keep(words) };
             let run = Run::new(payload, count, times, 0, Sender::Host(index as u32));
-            self.bring(&[Sending { lane, room: self.link_room, run, flight: LANDED }])?;
+            self.bring(&[Sending { lane, room: self.link_room, run, flight: LANDED, moves: 0 }])?;
         }
         Ok(())
     }
