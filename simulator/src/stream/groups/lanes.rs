@@ -197,11 +197,16 @@ impl Lanes {
                 continue;
             }
             let out = first_of(&mut outs);
+            let is_straight = outs == 0 && port == opposite(out) && alike == 1;
             while outs != 0 {
                 let other = first_of(&mut outs);
                 self.parts.push((self.behind(lane, other), opposite(other)));
             }
             (lane, port) = (self.behind(lane, out), opposite(out));
+            // Lanes like this one, where a way goes straight on, need no second look.
+            while is_straight && self.ports.get(lane as usize) == Some(&here) {
+                lane = self.behind(lane, out);
+            }
         }
     }
 

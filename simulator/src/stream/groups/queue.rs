@@ -153,15 +153,8 @@ pub(super) enum Fits {
 impl Queues {
     /// Empty queues; `None` if one has more room than can be counted here.
     pub(super) fn new(pes: &[Pe]) -> Option<Self> {
-        let head = Incoming {
-            payload: Payload::UNKNOWN,
-            start: 0,
-            count: 0,
-            flight: LANDED,
-            first: 0,
-            span: 0,
-            hindered: 0,
-        };
+        let head =
+            Incoming { payload: Payload::UNKNOWN, start: 0, count: 0, flight: LANDED, first: 0, span: 0, hindered: 0 };
         let (taken, last_at, last_count, wavelets, rest) = (0, 0, 0, 0, NONE);
         let (is_awaited, is_scarce) = (false, false);
         let queue =
@@ -290,5 +283,75 @@ impl Queues {
             self.rest.push(Rest::default());
         }
         &mut self.rest[queue.rest as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::pe::InputQueue;
+
+    /// Two PEs whose queue 1 has room for 4 wavelets.
+    fn queues() -> Queues {
+        let queue = Some(InputQueue { color: 0, capacity: 4, held: 0 });
+        let pe = Pe { inputs: vec![None, queue], ..Pe::default() };
+        Queues::new(&[pe.clone(), pe]).expect("room for 4 can be counted")
+    }
+
+    /// A run that nothing but its sender has held up.
+    fn run(count: usize, first: u64, last: u64) -> Incoming {
+        let run = Run::new(Payload::UNKNOWN, count, (first, last), 0, Sender::Pe(0));
+        Incoming::new(&run, LANDED, last).ok().expect("few wavelets in few cycles")
+    }
+
+    #[test]
+    fn runs_are_taken_in_their_order_and_in_parts() {
+        let mut queues = queues();
+        assert_eq!((queues.at(1, 0), queues.at(1, 1)), (None, Some(1)));
+        queues.wait(1);
+        // Five wavelets in cycles 10, 12, 14, 16, 18, and two behind them.
+        let is_awaited = [run(5, 10, 18), run(2, 20, 21)].map(|run| queues.push(1, run).ok());
+        assert_eq!(is_awaited, [Some(true), Some(false)]);
+        let mut take = |count| {
+            let (run, is_part) = queues.take(1, count)?;
+            Some((run.count, run.first, run.last(), is_part))
+        };
+        assert_eq!(take(2), Some((2, 10, 12, true)));
+        assert_eq!(take(9), Some((3, 14, 18, false)));
+        assert_eq!(take(2), Some((2, 20, 21, false)));
+        assert_eq!(take(1), None);
+        assert_eq!(queues.wavelets(), 0);
+    }
+
+    #[test]
+    fn the_last_wavelet_finds_room_when_those_before_it_are_taken() {
+        let mut queues = queues();
+        // The way holds 2 and the queue 4: of 6 wavelets all have room, the 7th when one has been taken.
+        assert!(matches!(queues.fits(0, 6, 2), Fits::Now));
+        assert!(matches!(queues.fits(0, 7, 2), Fits::Later(1)));
+        queues.expect(0, Room { taken: 1, hops: 3, sends: Sends::LastOf(7) });
+        assert!(queues.next_room(0).is_none());
+        queues.push(0, run(7, 1, 7)).ok().expect("few wavelets");
+        // Three are taken in cycles 20, 21 and 22.
+        assert_eq!((queues.book(0, 3, 20).ok(), queues.take(0, 3).is_some()), (Some(0), true));
+        assert!(matches!(queues.next_room(0), Some(Room { taken: 1, hops: 3, .. })));
+        assert!(queues.next_room(0).is_none());
+        // 4 are left, 3 more have been taken: of 4 more the last is the 11th, for which 5 have to be taken; of 2 more the
+        // last is the 9th, for which the third had to be, in the third cycle from 20 on.
+        assert!(matches!(queues.fits(0, 4, 2), Fits::Later(5)));
+        assert!(matches!(queues.fits(0, 2, 2), Fits::From(23)));
+    }
+
+    #[test]
+    fn a_flight_that_lands_late_delays_what_nothing_else_has_delayed() {
+        // The last wavelet comes in cycle 30, 4 cycles later than if nothing but its sender had held it up.
+        let sent = Run::new(Payload::UNKNOWN, 3, (20, 30), 0, Sender::Pe(0));
+        let mut incoming = Incoming::new(&sent, 0, 26).ok().expect("few wavelets in few cycles");
+        // The sender was 3 cycles late: it would have come in cycle 29.
+        incoming.land(3).ok().expect("few cycles");
+        assert_eq!((incoming.last(), incoming.flight), (30, LANDED));
+        // 6 cycles late: in cycle 32.
+        incoming.land(6).ok().expect("few cycles");
+        assert_eq!(incoming.last(), 32);
     }
 }

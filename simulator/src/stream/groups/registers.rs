@@ -61,3 +61,20 @@ pub(super) fn each(mut set: u128) -> impl Iterator<Item = u32> {
         Some(slot)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_differ_where_some_member_has_another_number() {
+        // Slot 0, a register, and two parameters.
+        let pe = |slots: [i32; 4]| Pe { slots: slots.to_vec(), ..Pe::default() };
+        let mut registers = Registers::new(&[pe([0, 0, 5, 1]), pe([0, 0, 5, 2]), pe([0, 0, 5, 2])], 2);
+        assert_eq!(registers.params, 0b1100);
+        assert_eq!((registers.differing(&[0, 1, 2]), registers.differing(&[1, 2])), (0b1000, 0));
+        registers.set(1, 2, -7);
+        assert_eq!([0, 1, 2].map(|pe| registers.get(1, pe)), [0, 0, -7]);
+        assert_eq!(each(0b1010).collect::<Vec<_>>(), [1, 3]);
+    }
+}
