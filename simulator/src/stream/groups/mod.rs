@@ -113,6 +113,7 @@ struct Groups<'a> {
     /// Where a way parts: the parts that a run has still to be brought along.
     heads: Vec<Head>,
     /// Instructions that are done, to be filled again.
+    #[expect(clippy::vec_box, reason = "PEs take the boxes and give them back")]
     unused: Vec<Box<VectorWork>>,
     /// Numbers that the members of a group have loaded.
     loaded: Vec<i32>,

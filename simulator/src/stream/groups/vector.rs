@@ -282,12 +282,11 @@ impl Groups<'_> {
         let receives = taken.iter().any(Option::is_some);
         let part = Part { began: now, elements: count, stall, cycles, receives };
         let ends = is_whole || work.get().remaining == 0;
-        let outcome = match way {
-            Some(lane) => self.send(pe, &part, data, lane, ends)?,
-            None => {
-                self.clocks.complete(pe, &part, 0);
-                Outcome::Done
-            }
+        let outcome = if let Some(lane) = way {
+            self.send(pe, &part, data, lane, ends)?
+        } else {
+            self.clocks.complete(pe, &part, 0);
+            Outcome::Done
         };
         for run in taken.iter().flatten() {
             self.payloads.release(run.payload);
