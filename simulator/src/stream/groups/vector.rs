@@ -43,10 +43,10 @@ impl Work<'_> {
         }
     }
 
-    /// The PE's own, from now on; `unused` holds instructions to be filled.
-    fn own(&mut self, unused: &mut Vec<Box<VectorWork>>) -> Result<&mut VectorWork, Stop> {
+    /// The PE's own, from now on; `unused` gives an instruction to be filled.
+    fn own(&mut self, unused: impl FnOnce() -> Box<VectorWork>) -> Result<&mut VectorWork, Stop> {
         if let Work::Shared(work) = self {
-            let mut own = unused.pop().unwrap_or_default();
+            let mut own = unused();
             own.as_mut().clone_from(work);
             *self = Work::Own(own);
         }
@@ -279,7 +279,7 @@ impl Groups<'_> {
             (true, None) => (Sent::Nothing, 0),
             (true, Some(_)) => (Sent::Unknown(count as usize), 0),
             (false, _) => {
-                let own = work.own(&mut self.unused)?;
+                let own = work.own(|| self.unused.pop().unwrap_or_default())?;
                 self.numbers(pe, own, &taken, count)?
             }
         };
