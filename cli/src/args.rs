@@ -281,9 +281,13 @@ pub(crate) struct TargetArgs {
     /// A built-in machine (wse2, wse3, bench16), or a machine file
     #[arg(long, value_name = "NAME|F.ron", default_value = "wse2")]
     pub(crate) machine: String,
-    /// PEs to use, as width x height [default: 16x16, or less on a smaller machine]
+    /// PEs that may be used, as width x height; the planner takes the rectangle of them on which the model is fastest [default:
+    /// 16x16, or less on a smaller machine]
     #[arg(long, value_name = "WxH", value_parser = parse_grid)]
     pub(crate) grid: Option<Extent>,
+    /// Use all PEs of the grid, even where fewer would be faster
+    #[arg(long)]
+    pub(crate) whole_grid: bool,
     /// Precision of floating-point numbers on the mesh: f32; or f16, bf16 or cb16, with sums in f32 (docs/numerics.md)
     #[arg(long, value_enum, default_value_t = Precision::F32, hide_possible_values = true)]
     pub(crate) dtype: Precision,

@@ -17,6 +17,7 @@ pub(crate) fn target(args: &TargetArgs) -> Result<Options, Error> {
     let target = Target {
         machine: load::machine(&args.machine)?,
         grid: args.grid,
+        whole_grid: args.whole_grid,
         dtype: args.dtype.dtype(),
         items: args.items,
         objective,

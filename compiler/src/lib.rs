@@ -39,13 +39,13 @@ pub use plan::Plan;
 pub use planner::Objective;
 
 use plan::Alternative;
-use planner::StageChoice;
 use relayouts::Relayouts;
+use std::collections::BTreeSet;
 use waferloom_fabric::{Coord, Dtype, Extent, Machine, Program};
 use waferloom_models::Graph;
 use waferloom_models::graph::Op;
 
-/// Plans that are laid out in full to see whether they fit: the best ones, and the one of a single stage.
+/// Plans that are laid out in full to see whether they fit: the best ones, and the whole grid as a single stage.
 const MOST_TRIES: usize = 8;
 
 /// What a graph is compiled for.
@@ -53,8 +53,10 @@ const MOST_TRIES: usize = 8;
 pub struct Options {
     /// The machine.
     pub machine: Machine,
-    /// The rectangle of PEs, from the machine's north-west corner.
+    /// The rectangle of PEs, from the machine's north-west corner, of which the planner takes what is best.
     pub grid: Extent,
+    /// Whether all PEs of the grid are taken, even where fewer would be faster.
+    pub whole_grid: bool,
     /// Type of floating-point tensors on the mesh.
     pub dtype: Dtype,
     /// Inputs of the model that one run works on, one behind another; at least 1.
@@ -73,6 +75,7 @@ impl Options {
         Self {
             machine,
             grid,
+            whole_grid: false,
             dtype,
             items: 1,
             stages: None,
@@ -103,7 +106,7 @@ pub fn plan(graph: &Graph, options: &Options) -> Result<Plan, CompileError> {
     Ok(Plan { alternatives, ..plan })
 }
 
-/// Goes through the planner's choices, the best first, until one passes; gives all of them, that one first.
+/// Goes through the planner's choices, the best first, until one passes; gives what was weighed, that one first.
 fn first_that_fits<T>(
     graph: &Graph,
     options: &Options,
@@ -111,46 +114,85 @@ fn first_that_fits<T>(
 ) -> Result<(Vec<Alternative>, T), CompileError> {
     check(options)?;
     check_products(graph, options)?;
-    let choices = planner::choices(graph, options)?;
-    let mut alternatives: Vec<Alternative> = choices.iter().map(|choice| choice.estimate).collect();
-    let (mut error, mut relayouts) = (None::<Box<DoesNotFit>>, Relayouts::default());
-    let tries = |&(index, choice): &(usize, &planner::Choice)| index < MOST_TRIES || choice.stages.len() == 1;
-    for (index, choice) in choices.iter().enumerate().filter(tries) {
-        let plan = lay_out(graph, options, &choice.stages, &mut relayouts);
+    let mut choices = planner::choices(graph, options)?;
+    let (mut nearest, mut relayouts) = (None::<Box<DoesNotFit>>, Relayouts::default());
+    let mut misses: Vec<Miss> = Vec::new();
+    for index in 0..choices.len() {
+        let choice = &choices[index];
+        let is_last_resort = choice.stages.len() == 1 && choice.estimate.grid == options.grid;
+        let is_hopeless = misses.len() >= MOST_TRIES || misses.iter().any(|miss| miss.tells_of(choice));
+        if is_hopeless && !is_last_resort {
+            continue;
+        }
+        let plan = lay_out(graph, options, choice, &mut relayouts);
         match plan.and_then(|plan| pass(plan, &mut relayouts)) {
             Ok(done) => {
-                alternatives[index].fits = Some(true);
-                alternatives[..=index].rotate_right(1);
-                return Ok((alternatives, done));
+                choices[index].estimate.fits = Some(true);
+                return Ok((weighed(&choices, index, options), done));
             }
             Err(CompileError::DoesNotFit(what)) => {
-                alternatives[index].fits = Some(false);
+                misses.push(Miss {
+                    bytes: choice.bytes,
+                    lacking: what.needed_bytes.saturating_sub(what.available_bytes.into()),
+                });
+                choices[index].estimate.fits = Some(false);
                 // The nearest miss is the one that the user can do most about.
                 let nearer = |known: &DoesNotFit| what.needed_bytes < known.needed_bytes;
-                if error.as_deref().is_none_or(nearer) {
-                    error = Some(what);
+                if nearest.as_deref().is_none_or(nearer) {
+                    nearest = Some(what);
                 }
             }
             Err(other) => return Err(other),
         }
     }
-    Err(error.map_or_else(|| CompileError::Mismatch { problem: "it has no stages".into() }, CompileError::DoesNotFit))
+    Err(nearest.map_or_else(|| CompileError::Mismatch { problem: "it has no stages".into() }, CompileError::DoesNotFit))
+}
+
+/// A choice that did not fit.
+struct Miss {
+    /// What the planner thought that a PE takes.
+    bytes: u64,
+    /// What a PE did not have.
+    lacking: u64,
+}
+
+impl Miss {
+    /// Whether a choice takes too much as well: the planner is wrong in the same way about all of them.
+    fn tells_of(&self, choice: &planner::Choice) -> bool {
+        choice.bytes + self.lacking > self.bytes
+    }
+}
+
+/// What the plan says of the choices: the one that was taken, those that were tried, the best of each number of stages, and the
+/// whole grid.
+fn weighed(choices: &[planner::Choice], taken: usize, options: &Options) -> Vec<Alternative> {
+    let mut all = vec![choices[taken].estimate];
+    let mut numbers = BTreeSet::from([all[0].stages]);
+    for (index, &planner::Choice { estimate, .. }) in choices.iter().enumerate() {
+        let is_first = numbers.insert(estimate.stages);
+        let is_whole = estimate.stages == 1 && estimate.grid == options.grid;
+        if index != taken && (is_first || is_whole || estimate.fits.is_some()) {
+            all.push(estimate);
+        }
+    }
+    all
 }
 
 /// The plan with these stages.
 fn lay_out(
     graph: &Graph,
     options: &Options,
-    choices: &[StageChoice],
+    choice: &planner::Choice,
     relayouts: &mut Relayouts,
 ) -> Result<Plan, CompileError> {
+    let (choices, rectangle) = (&choice.stages, choice.estimate.grid);
     let ends: Vec<usize> = choices[..choices.len() - 1].iter().map(|stage| stage.end).collect();
     let parts = cut::into_parts(graph, &ends);
     let mut stages = Vec::with_capacity(parts.len());
     let mut x = 0;
     for (index, (part, choice)) in parts.iter().zip(choices).enumerate() {
         let place = select::Place { first: index == 0, last: index + 1 == parts.len() };
-        let grid = Extent { width: choice.width, ..options.grid };
+        let grid = Extent { width: choice.width, ..rectangle };
         let mut stage = select::run(graph, part, place, Coord { x, y: 0 }, grid, options, relayouts)?;
         let mut signatures = repeat::signature::of(graph, &stage);
         repeat::run(&mut stage, &mut signatures);
@@ -162,7 +204,8 @@ fn lay_out(
     Ok(Plan {
         model: graph.name.clone(),
         machine: options.machine.clone(),
-        grid: options.grid,
+        grid: rectangle,
+        offered: options.grid,
         dtype: options.dtype,
         items: options.items,
         alternatives: Vec::new(),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// ```ron
 /// (
+///     rows: Some(16),
 ///     stages: [
 ///         (last: "layer 5 output", columns: 12),
 ///         (last: "logits", columns: 4),
@@ -17,6 +18,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Overrides {
+    /// Rows of the stages' rectangles; `None` for the planner's, or with stages for those of the grid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u16>,
     /// The stages from west to east; none for the planner's.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stages: Vec<StageOverride>,

@@ -20,24 +20,29 @@ pub struct Plan {
     pub model: String,
     /// The machine.
     pub machine: Machine,
-    /// The PEs of all stages.
+    /// The PEs of all stages: the grid that the program runs on.
     pub grid: Extent,
+    /// The PEs that the planner could take.
+    pub offered: Extent,
     /// Type of floating-point tensors.
     pub dtype: Dtype,
     /// Inputs of the model that flow through the stages in one run, one behind another.
     pub items: u32,
-    /// Numbers of stages that the planner has weighed, what was chosen first.
+    /// What the planner has weighed, what was chosen first: the best of each number of stages, what was tried before that, and
+    /// the whole grid as one stage.
     pub alternatives: Vec<Alternative>,
     /// The stages, from west to east.
     pub stages: Vec<Stage>,
 }
 
-/// What the cost model says of the best plan with a number of stages.
+/// What the cost model says of stages on a rectangle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Alternative {
     /// The stages.
     pub stages: u16,
+    /// The PEs of all stages.
+    pub grid: Extent,
     /// Cycles of the slowest stage: between two items in the steady state.
     pub interval_cycles: u64,
     /// Cycles of all stages, one after another: of one item.
@@ -193,7 +198,11 @@ impl Plan {
             }
             _ => None,
         };
-        Overrides { stages: stages.collect(), products: self.steps().filter_map(product).collect() }
+        Overrides {
+            rows: Some(self.grid.height),
+            stages: stages.collect(),
+            products: self.steps().filter_map(product).collect(),
+        }
     }
 
     /// Steps of all stages.

@@ -91,7 +91,8 @@ fn estimates_are_within_15_percent() {
     let mut wrong = Vec::new();
     for (name, machine, (width, height), dtype) in cases() {
         let (graph, inputs) = import(name);
-        let options = Options { stages: Some(1), ..Options::new(machine, Extent { width, height }, dtype) };
+        let grid = Extent { width, height };
+        let options = Options { stages: Some(1), whole_grid: true, ..Options::new(machine, grid, dtype) };
         let plan = plan(&graph, &options).unwrap();
         let program = lower(&graph, &plan).unwrap();
         let run = simulate(&program, &inputs, &waferloom_simulator::Options::default()).unwrap();
@@ -164,7 +165,7 @@ fn the_faster_kernel_is_chosen() {
     for (rows, inner, columns, (width, height), expected) in cases {
         let graph = product(rows, inner, columns);
         let grid = Extent { width, height };
-        let options = Options::new(Machine::builtin("wse2").unwrap(), grid, Dtype::F32);
+        let options = Options { whole_grid: true, ..Options::new(Machine::builtin("wse2").unwrap(), grid, Dtype::F32) };
         let values = (0..rows * inner).map(|i| (i % 13) as f32 / 8.0 - 0.75).collect();
         let inputs = BTreeMap::from([("x".to_string(), HostTensor::f32(&[rows, inner], values))]);
         let run = |algorithm: Option<Algorithm>| {

@@ -123,7 +123,9 @@ fn result(head: &str, body: &str) -> Result<String, String> {
     equivalent(&before, &after, header.tolerance)?;
     let Some((grid, dtype)) = header.plan else { return Ok(text::print(&after)) };
     let machine = Machine::builtin("bench16").ok_or("no machine bench16")?;
-    plan(&after, &Options::new(machine, grid, dtype)).map(|plan| plan.to_string()).map_err(|e| e.to_string())
+    plan(&after, &Options { whole_grid: true, ..Options::new(machine, grid, dtype) })
+        .map(|plan| plan.to_string())
+        .map_err(|e| e.to_string())
 }
 
 /// Lines of both texts: those that only one has are marked, after their longest common beginning and before their longest

@@ -25,7 +25,7 @@ fn import(name: &str) -> (Graph, BTreeMap<String, HostTensor>) {
 
 fn compile(graph: &Graph, machine: &str, (width, height): (u16, u16), dtype: Dtype) -> (Plan, Program) {
     let machine = Machine::builtin(machine).unwrap();
-    compiled(graph, &Options::new(machine, Extent { width, height }, dtype))
+    compiled(graph, &Options { whole_grid: true, ..Options::new(machine, Extent { width, height }, dtype) })
 }
 
 fn compiled(graph: &Graph, options: &Options) -> (Plan, Program) {
@@ -103,7 +103,8 @@ fn pipelines_equal_pytorch() {
         let (graph, inputs) = import(name);
         let machine = Machine::builtin("wse2").unwrap();
         let grid = Extent { width: 23, height: 9 };
-        let options = Options { stages: Some(3), items: 2, ..Options::new(machine, grid, Dtype::F32) };
+        let options =
+            Options { stages: Some(3), items: 2, whole_grid: true, ..Options::new(machine, grid, Dtype::F32) };
         let (plan, program) = compiled(&graph, &options);
         assert_eq!(plan.stages.len(), 3, "{name}");
         let twice = |(name, tensor): (String, HostTensor)| (name, HostTensor::stack(&[&tensor, &tensor]).unwrap());
@@ -178,7 +179,8 @@ fn lines_and_single_pes_compute_the_same_model() {
     let mut machine = Machine::builtin("bench16").unwrap();
     machine.sram_bytes = 1 << 20;
     for (width, height) in [(1, 1), (16, 1), (1, 5)] {
-        let options = Options::new(machine.clone(), Extent { width, height }, Dtype::F32);
+        let options =
+            Options { whole_grid: true, ..Options::new(machine.clone(), Extent { width, height }, Dtype::F32) };
         let plan = plan(&graph, &options).unwrap_or_else(|e| panic!("{e}"));
         let program = lower(&graph, &plan).unwrap_or_else(|e| panic!("{e}"));
         compare("vit", &run(&program, &inputs, 0).outputs, 1e-4, 1e-5);

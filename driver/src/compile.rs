@@ -16,8 +16,10 @@ const DEFAULT_SIDE: u16 = 16;
 pub struct Target {
     /// The machine.
     pub machine: Machine,
-    /// The PEs; 16x16 by default, or less on a smaller machine.
+    /// The PEs that may be taken; 16x16 by default, or less on a smaller machine.
     pub grid: Option<Extent>,
+    /// Whether all of them are taken, even where fewer would be faster.
+    pub whole_grid: bool,
     /// Precision of floating-point numbers on the mesh.
     pub dtype: Dtype,
     /// Inputs of the model that one run works on, at least 1.
@@ -45,6 +47,7 @@ impl Target {
         Ok(Options {
             items: self.items,
             stages: self.stages,
+            whole_grid: self.whole_grid,
             objective: self.objective.unwrap_or(by_items),
             overrides: self.overrides,
             ..options

@@ -156,6 +156,17 @@ impl Distribution {
         indices
     }
 
+    /// Whether the tile of the PE at (x, y) has nothing but padding.
+    pub fn is_padding(&self, x: u16, y: u16) -> bool {
+        let beyond = |split: Option<Split>, at: u16, pes: u16| {
+            split.is_some_and(|split| {
+                let size = self.shape.get(split.dim as usize).copied().unwrap_or(1);
+                split.global(at.into(), 0, pes.into()) >= size
+            })
+        };
+        beyond(self.x, x, self.grid.width) || beyond(self.y, y, self.grid.height)
+    }
+
     /// Where an element lies: its column (`None` when every column has it), its row, and its place in the tile.
     pub fn locate(&self, index: &[u32]) -> (Option<u16>, Option<u16>, usize) {
         let (mut column, mut row, mut offset) = (None, None, 0usize);

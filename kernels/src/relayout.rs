@@ -21,7 +21,7 @@ use crate::mesh::{Axis, Mesh};
 use runs::run_numbers;
 use waferloom_fabric::{Compare, Distribution, Dtype, Extent, ScalarOp, Value, VectorOp};
 
-pub use plan::plan;
+pub use plan::{is_better, plan};
 
 /// In a map of elements: one that the relayout does not give.
 pub const NOWHERE: u32 = u32::MAX;

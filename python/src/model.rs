@@ -79,6 +79,7 @@ impl Model {
         let target = Target {
             machine: from_fields(machine)?,
             grid: grid.map(|(width, height)| Extent { width, height }),
+            whole_grid: false,
             dtype,
             items,
             objective: optimize.map(objective).transpose()?,

@@ -1,6 +1,6 @@
 //! Relayouts that nobody has planned: an estimate from some elements of some PEs.
 //!
-//! The corners, the middles of the edges and the middle of the grid are asked for up to [`SAMPLE`] elements of their tiles:
+//! The corners, the middles of the edges and the middle of the PEs that hold data are asked for up to [`SAMPLE`] elements of their tiles:
 //! from which PE each comes. That tells along which axes data move, how many PEs of a line take turns, and from how many of them
 //! one PE takes. The words of a turn follow from the layouts. What is not seen is into how many runs a PE's elements fall:
 //! one from each root is reckoned with.
@@ -9,9 +9,10 @@ use super::Clock;
 use crate::{layout, view};
 use petgraph::graph::NodeIndex;
 use std::collections::{BTreeMap, BTreeSet};
-use waferloom_fabric::{Distribution, Dtype, Extent, Machine};
+use waferloom_fabric::{Distribution, Dtype, Machine, Split};
 use waferloom_kernels::cost;
 use waferloom_kernels::mesh::Axis;
+use waferloom_kernels::relayout;
 use waferloom_models::Graph;
 
 /// Elements of a PE's tile that are looked at.
@@ -48,6 +49,8 @@ struct Takes {
     stays: bool,
     /// Elements that were looked at.
     seen: u64,
+    /// Elements of a tile for each of them.
+    step: u64,
 }
 
 /// Estimates the relayout of a node's value to a layout; the nodes that it is made of lie in their default layouts. `float` is
@@ -64,16 +67,16 @@ pub(crate) fn movement(
     let source = |node: NodeIndex| layout::default(graph.shape(node), wanted.grid, float);
     let mut takes: BTreeMap<NodeIndex, (Distribution, Takes)> = BTreeMap::new();
     let mut asked = 0u64;
-    for (x, y) in places(wanted.grid) {
+    for (x, y) in places(wanted) {
         let tile = wanted.tile_elements();
-        let step = tile.div_ceil(SAMPLE).max(1);
         // An odd step meets all remainders of sizes that are powers of two.
-        let offsets = (0..tile).step_by(step | 1);
+        let step = tile.div_ceil(SAMPLE) | 1;
+        let offsets = (0..tile).step_by(step);
         for offset in offsets {
             let Some(index) = element_of(wanted, x, y, offset) else { continue };
             asked += 1;
             let Some((node, element)) = view::origin(graph, id, index) else { continue };
-            let (layout, takes) = takes.entry(node).or_insert_with(|| (source(node), Takes::new()));
+            let (layout, takes) = takes.entry(node).or_insert_with(|| (source(node), Takes::new(step)));
             let (column, row, from) = layout.locate(&coordinates(&layout.shape, element));
             takes.take((x, y), (column, row), from == offset);
         }
@@ -93,10 +96,19 @@ pub(crate) fn movement(
     if all.identity { Movement { identity: true, ..Movement::default() } } else { all }
 }
 
-/// PEs that are asked.
-fn places(grid: Extent) -> Vec<(u16, u16)> {
-    let some = |n: u16| BTreeSet::from([0, n / 2, n - 1]);
-    some(grid.height).into_iter().flat_map(|y| some(grid.width).into_iter().map(move |x| (x, y))).collect()
+/// PEs that are asked, among those that hold more than padding.
+fn places(wanted: &Distribution) -> Vec<(u16, u16)> {
+    let some = |split: Option<Split>, pes: u16| {
+        let n = split.map_or(pes, |split| filled(split, wanted).min(pes.into()) as u16);
+        BTreeSet::from([0, n / 2, n.saturating_sub(1)])
+    };
+    let (columns, rows) = (some(wanted.x, wanted.grid.width), some(wanted.y, wanted.grid.height));
+    rows.into_iter().flat_map(|y| columns.iter().map(move |&x| (x, y))).collect()
+}
+
+/// PEs of an axis that hold more than padding, where each has one block.
+fn filled(split: Split, layout: &Distribution) -> u32 {
+    split.blocks(layout.shape.get(split.dim as usize).copied().unwrap_or(1))
 }
 
 /// The element of the tensor at an offset of a PE's tile; `None` for padding.
@@ -105,7 +117,7 @@ fn element_of(layout: &Distribution, x: u16, y: u16, offset: usize) -> Option<us
     for (dim, (&size, &local)) in layout.shape.iter().zip(&layout.tile()).enumerate().rev() {
         let at = rest % local;
         rest /= local;
-        let split = |split: Option<waferloom_fabric::Split>| split.filter(|s| s.dim as usize == dim);
+        let split = |split: Option<Split>| split.filter(|s| s.dim as usize == dim);
         let global = match (split(layout.x), split(layout.y)) {
             (Some(s), _) => s.global(x.into(), at, layout.grid.width.into()),
             (_, Some(s)) => s.global(y.into(), at, layout.grid.height.into()),
@@ -130,8 +142,8 @@ fn coordinates(shape: &[u32], mut element: usize) -> Vec<u32> {
 }
 
 impl Takes {
-    fn new() -> Self {
-        Self { stays: true, ..Self::default() }
+    fn new(step: usize) -> Self {
+        Self { stays: true, step: step as u64, ..Self::default() }
     }
 
     fn take(&mut self, at: (u16, u16), (column, row): (Option<u16>, Option<u16>), in_place: bool) {
@@ -158,8 +170,9 @@ impl Takes {
         let elements = (wanted.tile_elements() as f64 * share).ceil() as u64;
         let tile = source.tile_elements() as u64;
         let (width, height) = (u64::from(wanted.grid.width), u64::from(wanted.grid.height));
-        let across = Series { axis: Axis::X, pes: width, from: &self.columns, words: words(tile), elements, dtype };
-        let down = Series { axis: Axis::Y, pes: height, from: &self.rows, words: words(tile), elements, dtype };
+        let series = |axis, pes, from| Series { axis, pes, from, words: words(tile), elements, step: self.step, dtype };
+        let across = series(Axis::X, width, &self.columns);
+        let down = series(Axis::Y, height, &self.rows);
         match (self.across, self.down) {
             (false, false) => {
                 Movement { cycles: copies(clock, 1, elements, dtype), table_bytes: 24, ..Movement::default() }
@@ -168,11 +181,15 @@ impl Takes {
             (false, true) => down.cost(clock),
             (true, true) => {
                 // What the PEs of a column (or of a row) need goes along it once.
-                let all_of = |split: bool, pes: u64| if split { elements * pes } else { elements };
-                let [column, row] = [all_of(wanted.y.is_some(), height), all_of(wanted.x.is_some(), width)];
+                let all_of = |split: Option<Split>| elements * split.map_or(1, |split| filled(split, wanted).into());
+                let [column, row] = [all_of(wanted.y), all_of(wanted.x)];
                 let rows_first = across.then(clock, down, column);
                 let columns_first = down.then(clock, across, row);
-                if columns_first.cycles < rows_first.cycles { columns_first } else { rows_first }
+                let is_better = relayout::is_better(
+                    (columns_first.cycles, columns_first.scratch_bytes),
+                    (rows_first.cycles, rows_first.scratch_bytes),
+                );
+                if is_better { columns_first } else { rows_first }
             }
         }
     }
@@ -198,6 +215,8 @@ struct Series<'a> {
     words: u64,
     /// Elements that a PE takes in all.
     elements: u64,
+    /// Elements of a tile for each that was looked at.
+    step: u64,
     dtype: Dtype,
 }
 
@@ -207,9 +226,16 @@ impl Series<'_> {
         self.from.values().filter_map(BTreeSet::last).max().map_or(0, |&last| u64::from(last) + 1)
     }
 
-    /// Roots from which one PE takes something.
-    fn most(self) -> u64 {
+    /// Roots from which one PE was seen to take something.
+    fn most_seen(self) -> u64 {
         self.from.values().map(BTreeSet::len).max().unwrap_or(0) as u64
+    }
+
+    /// Roots from which one PE takes something. Where nearly each element that was looked at comes from another root, those
+    /// between them come from others still.
+    fn most(self) -> u64 {
+        let (seen, looked_at) = (self.most_seen(), self.elements.div_ceil(self.step));
+        if seen * 2 > looked_at { (seen * self.step).min(self.roots()).min(self.elements).max(seen) } else { seen }
     }
 
     /// Roots from which some PE of the line takes something: the same ones if the PEs that were asked are of one mind, else
@@ -220,7 +246,7 @@ impl Series<'_> {
             lines.entry(if self.axis == Axis::X { y } else { x }).or_default().extend(roots);
         }
         let together = lines.values().map(BTreeSet::len).max().unwrap_or(0) as u64;
-        if together <= self.most() { together } else { self.roots().min(self.most() * self.pes) }
+        if together <= self.most_seen() { self.most() } else { self.roots().min(self.most() * self.pes) }
     }
 
     /// This series with what PEs keep for another one behind it, along whose lines `elements` go in all.

@@ -4,14 +4,18 @@ use super::{Plan, Stage, StepKind, Storage, TensorId};
 use std::fmt;
 use waferloom_fabric::{Coord, Extent, Split};
 
-/// Numbers of stages that are listed.
+/// Alternatives that are listed.
 const MOST_ALTERNATIVES: usize = 8;
 
 /// The plan for people: one line a step.
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Extent { width, height } = self.grid;
-        writeln!(f, "{} in {} on {width}x{height} PEs of {}", self.model, self.dtype.name(), self.machine.name)?;
+        write!(f, "{} in {} on {width}x{height} PEs of ", self.model, self.dtype.name())?;
+        if self.offered != self.grid {
+            write!(f, "{}x{} of ", self.offered.width, self.offered.height)?;
+        }
+        writeln!(f, "{}", self.machine.name)?;
         self.print_alternatives(f)?;
         let mut first = 0;
         for (number, stage) in self.stages.iter().enumerate() {
@@ -27,19 +31,20 @@ impl fmt::Display for Plan {
 }
 
 impl Plan {
-    /// Why there are as many stages as there are.
+    /// Why there are as many stages as there are, and as many PEs.
     fn print_alternatives(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.alternatives.len() < 2 {
             return Ok(());
         }
-        writeln!(f, "stages  between items  of one item   (estimated cycles)")?;
+        writeln!(f, "stages        PEs  between items  of one item   (estimated cycles)")?;
         for (index, of) in self.alternatives.iter().enumerate().take(MOST_ALTERNATIVES) {
             let word = match (index, of.fits) {
                 (0, _) => "  chosen",
                 (_, Some(false)) => "  does not fit the PEs",
                 _ => "",
             };
-            writeln!(f, "{:6}  {:13}  {:11}{word}", of.stages, of.interval_cycles, of.latency_cycles)?;
+            let pes = format!("{}x{}", of.grid.width, of.grid.height);
+            writeln!(f, "{:6}  {pes:>9}  {:13}  {:11}{word}", of.stages, of.interval_cycles, of.latency_cycles)?;
         }
         if let Some(more) = self.alternatives.len().checked_sub(MOST_ALTERNATIVES).filter(|&n| n > 0) {
             writeln!(f, "and {more} more")?;

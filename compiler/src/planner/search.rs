@@ -49,8 +49,9 @@ impl Table {
         self.cycles[((units - 1) * self.cuts + from) * self.cuts + to]
     }
 
-    /// The best solutions of 1, 2, … up to `most` stages that take all columns; `None` for a number of stages that cannot be.
-    pub(crate) fn solve(&self, objective: Objective, most: usize) -> Vec<Option<Vec<Span>>> {
+    /// The best solutions of 1, 2, … up to `most` stages, on `all` columns or on as many as are best; `None` for a number of
+    /// stages that cannot be.
+    pub(crate) fn solve(&self, objective: Objective, most: usize, all: bool) -> Vec<Option<Vec<Span>>> {
         let states = self.cuts * (self.units + 1);
         let state = |cut: usize, used: usize| cut * (self.units + 1) + used;
         // Best value at each (cut, units used), and the stage that leads there.
@@ -76,7 +77,10 @@ impl Table {
             steps.push(last);
             best = next;
             let end = self.cuts - 1;
-            solutions.push(self.trace(&steps, end));
+            let used = if all { self.units..=self.units } else { 1..=self.units };
+            // Of equal ones that on the fewest columns.
+            let reached = used.filter_map(|used| Some((best[state(end, used)]?, used))).min();
+            solutions.push(reached.and_then(|(_, used)| self.trace(&steps, end, used)));
         }
         solutions
     }
@@ -103,9 +107,8 @@ impl Table {
         }
     }
 
-    /// The stages that lead to the end of the graph on all columns.
-    fn trace(&self, steps: &[Vec<Option<Span>>], end: usize) -> Option<Vec<Span>> {
-        let (mut cut, mut used) = (end, self.units);
+    /// The stages that lead to a cut with so many units of columns used.
+    fn trace(&self, steps: &[Vec<Option<Span>>], mut cut: usize, mut used: usize) -> Option<Vec<Span>> {
         let mut spans = Vec::with_capacity(steps.len());
         for step in steps.iter().rev() {
             let span = step[cut * (self.units + 1) + used]?;
@@ -136,7 +139,7 @@ mod tests {
 
     #[test]
     fn the_slowest_stage_is_made_fast() {
-        let solutions = table().solve(Objective::Throughput, 3);
+        let solutions = table().solve(Objective::Throughput, 3, true);
         // One stage: 12 / 6. Two: 6 / 3 and (2 + 4) / 3, and a cut each. Three: the middle one has two cuts.
         assert_eq!(widths(solutions[0].as_ref()), [(3, 6, 2)]);
         assert_eq!(widths(solutions[1].as_ref()), [(1, 3, 3), (3, 3, 3)]);
@@ -145,17 +148,25 @@ mod tests {
 
     #[test]
     fn the_sum_is_made_small() {
-        let solutions = table().solve(Objective::Latency, 2);
+        let solutions = table().solve(Objective::Latency, 2, true);
         let sum = |s: Option<&Vec<Span>>| s.map(|s| s.iter().map(|s| s.cycles).sum::<u64>());
         // Two stages: 6 / 3 + 1 and 6 / 3 + 1.
         assert_eq!((sum(solutions[0].as_ref()), sum(solutions[1].as_ref())), (Some(2), Some(6)));
     }
 
     #[test]
+    fn columns_that_only_cost_are_left() {
+        // Work of 12 over the columns, each of which takes 2 to reach: 12 / 2 + 4 = 10 and 12 / 3 + 6 = 10, with 1 or 4 it is more.
+        let table = Table::new(2, 6, |_, _, units| Some(12u64.div_ceil(units as u64) + 2 * units as u64));
+        assert_eq!(widths(table.solve(Objective::Latency, 1, false)[0].as_ref()), [(1, 2, 10)]);
+        assert_eq!(widths(table.solve(Objective::Latency, 1, true)[0].as_ref()), [(1, 6, 14)]);
+    }
+
+    #[test]
     fn what_does_not_fit_is_not_chosen() {
         // At most two nodes a stage.
         let table = Table::new(4, 2, |from, to, _| (to - from <= 2).then_some(1));
-        let solutions = table.solve(Objective::Throughput, 3);
+        let solutions = table.solve(Objective::Throughput, 3, true);
         assert_eq!(solutions[0], None);
         assert_eq!(solutions[1].as_ref().map(Vec::len), Some(2));
         // Three stages need three columns.

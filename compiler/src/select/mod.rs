@@ -15,6 +15,7 @@ mod sketch;
 mod sums;
 
 pub(crate) use sketch::sketch;
+pub(crate) use sums::addend;
 
 use crate::cut::Part;
 use crate::error::{CompileError, UnsupportedOperator};

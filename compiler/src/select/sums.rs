@@ -51,7 +51,7 @@ pub(super) fn find(graph: &Graph, part: &[NodeIndex]) -> Vec<Sums> {
 const MOST_SUMS: u32 = 8;
 
 /// What a sum adds to a product, when the product's step computes it as well.
-pub(super) fn addend(graph: &Graph, sum: NodeIndex) -> Option<NodeIndex> {
+pub(crate) fn addend(graph: &Graph, sum: NodeIndex) -> Option<NodeIndex> {
     addend_within(graph, sum, MOST_SUMS)
 }
 

@@ -8,6 +8,7 @@ mod named;
 mod net;
 mod operators;
 mod pipeline;
+mod rectangles;
 
 use case::{Case, cases, dtypes, grids, layered};
 use operators::{Operators, operators};
@@ -59,6 +60,7 @@ fn planned_for(graph: &Graph, target: Target, machine: Machine) -> (Graph, Plan)
     let options = Options {
         stages: Some(stages),
         items,
+        whole_grid: true,
         ..Options::new(machine, Extent { width: grid.0, height: grid.1 }, dtype)
     };
     let plan = plan(&graph, &options).unwrap_or_else(|e| panic!("{e}"));

@@ -3,14 +3,14 @@
 use crate::case::{Block, Case, End, Front, Mask, Positions, Sight};
 use crate::{host, model, turned};
 use std::collections::BTreeMap;
-use waferloom_compiler::{Objective, Options, Plan, StageOverride, compile, prepare};
+use waferloom_compiler::{Objective, Options, Overrides, Plan, StageOverride, compile, prepare};
 use waferloom_fabric::{Dtype, Extent, HostTensor, Machine, Program};
 use waferloom_models::graph::UnaryOp;
 use waferloom_models::{Graph, Tensor, evaluate};
 use waferloom_simulator::{Facts, Report, Totals, simulate};
 
 /// An encoder in the manner of Nucleotide Transformer v2: norms first, rotary positions, gated feed-forwards.
-fn encoder(layers: usize) -> (Graph, BTreeMap<String, Tensor>) {
+pub(crate) fn encoder(layers: usize) -> (Graph, BTreeMap<String, Tensor>) {
     let block = Block {
         sight: Sight::Tokens,
         norm_first: true,
@@ -43,6 +43,7 @@ fn options(stages: Option<u16>, items: u32) -> Options {
     Options {
         stages,
         items,
+        whole_grid: true,
         objective: Objective::Throughput,
         ..Options::new(machine, Extent { width: 24, height: 4 }, Dtype::F32)
     }
@@ -105,6 +106,13 @@ fn a_plan_file_chooses_the_stages() {
     let with = |overrides| Options { overrides, ..options(None, 2) };
     let (plan, program) = compile(&prepared, &with(wanted.clone())).unwrap();
     assert_eq!(plan.choices(), wanted);
+    report(&graph, &inputs, &program);
+    let too_high = Overrides { rows: Some(5), ..wanted.clone() };
+    let error = compile(&prepared, &with(too_high)).expect_err("the grid has 4 rows").to_string();
+    assert!(error.contains("its stages have 5 rows, the grid 4"), "{error}");
+    let lower = Overrides { rows: Some(3), ..wanted.clone() };
+    let (plan, program) = compile(&prepared, &with(lower)).unwrap();
+    assert_eq!((plan.grid, plan.offered), (Extent { width: 24, height: 3 }, Extent { width: 24, height: 4 }));
     report(&graph, &inputs, &program);
     let error = |change: &dyn Fn(&mut Vec<StageOverride>)| {
         let mut wanted = wanted.clone();

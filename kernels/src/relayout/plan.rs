@@ -50,10 +50,23 @@ pub fn plan(
             let (rows_first, columns_first) = rayon::join(|| first(Axis::X), || first(Axis::Y));
             let rows_first = rows_first?;
             let Ok(columns_first) = columns_first else { return Ok(rows_first) };
-            let is_faster = columns_first.cycles(machine, dtype) < rows_first.cycles(machine, dtype);
-            Ok(if is_faster { columns_first } else { rows_first })
+            let takes = |relayout: &Relayout| {
+                (relayout.cycles(machine, dtype), relayout.panel_bytes() + relayout.middle_bytes(dtype))
+            };
+            Ok(if is_better(takes(&columns_first), takes(&rows_first)) { columns_first } else { rows_first })
         }
     }
+}
+
+/// What a way may take longer than the other one to spare working memory: 1 part of so many.
+const SLOWER: u64 = 8;
+
+/// Whether one way to do a relayout is better than another, of both of which cycles and bytes of working memory are given: it is
+/// faster, unless it is hardly faster for more memory.
+pub fn is_better(one: (u64, u32), other: (u64, u32)) -> bool {
+    let saves =
+        |(cycles, bytes): (u64, u32), (least, most): (u64, u32)| bytes < most && cycles <= least + least / SLOWER;
+    if one.0 < other.0 { !saves(other, one) } else { saves(one, other) }
 }
 
 /// An element that a PE needs: where it lies, and its offset in the PE's own tile.
@@ -70,6 +83,10 @@ struct Need {
 fn needs(source: &Distribution, target: &Distribution, map: &[u32]) -> Vec<Vec<Need>> {
     let homes = homes(source);
     let of_pe = |at: Coord| {
+        // On a large grid most PEs may have no part of a small dimension.
+        if target.is_padding(at.x, at.y) {
+            return Vec::new();
+        }
         let wanted = target.tile_indices(at.x, at.y);
         let mut needs = Vec::with_capacity(wanted.len());
         needs.extend(wanted.into_iter().enumerate().filter_map(|(offset, index)| {
@@ -240,6 +257,16 @@ fn shift(first: &[Run], other: &[Run], roots: u32) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_is_spared_for_few_cycles() {
+        // 800 cycles and an eighth are 900.
+        assert!(is_better((900, 10), (800, 20)) && !is_better((800, 20), (900, 10)));
+        assert!(!is_better((901, 10), (800, 20)) && is_better((800, 20), (901, 10)));
+        // With the same memory the faster one, and the other one where there is no difference.
+        assert!(is_better((800, 10), (801, 10)) && !is_better((801, 10), (800, 10)));
+        assert!(!is_better((800, 10), (800, 10)));
+    }
 
     #[test]
     fn roots_with_equal_runs_are_one_take() {
