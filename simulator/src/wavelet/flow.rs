@@ -270,7 +270,8 @@ impl Part {
             }
         }
         let complete = input.exists() == (row_input != NONE) && output.exists() == (row_output != NONE);
-        complete.then_some(Flow {
+        // Where nothing is left, nothing goes on.
+        (complete && count > 0).then_some(Flow {
             node: node as u32,
             runs,
             count: count as u8,
