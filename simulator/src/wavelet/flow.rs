@@ -88,9 +88,9 @@ impl Flows {
         }
     }
 
-    /// The last cycle before a node was in flow; `None` when it is not.
-    fn since(&self, node: &Node) -> Option<u64> {
-        self.flows.get(node.flow as usize).map(|flow| flow.since)
+    /// The last cycle before a node was in flow; 0 when it is not.
+    fn since(&self, node: &Node) -> u64 {
+        self.flows.get(node.flow as usize).map_or(0, |flow| flow.since)
     }
 }
 
@@ -152,10 +152,9 @@ impl Part {
         let mut border = std::mem::take(&mut self.flows.border);
         let mut leaving = Vec::new();
         border.retain(|&(number, owner)| {
-            let filler = self.network.queues.queues[number as usize].filler;
-            let in_flow = [filler, owner].map(|node| self.network.nodes[node as usize].is_in_flow());
             let queue = &mut self.network.queues.queues[number as usize];
-            match in_flow {
+            let filler = queue.filler;
+            match queue.in_flow {
                 [true, false] => {
                     queue.len += 1;
                     if queue.taken != now {
@@ -200,9 +199,11 @@ impl Part {
         for &number in &flow.queues[..usize::from(flow.count)] {
             let Queue { to, to_node, filler, .. } = self.network.queues.queues[number as usize];
             if filler as usize != node {
+                self.network.queues.queues[number as usize].in_flow[1] = true;
                 self.add_to_border(number, node);
             }
             if to != NONE {
+                self.network.queues.queues[to as usize].in_flow[0] = true;
                 self.add_to_border(to, to_node as usize);
             }
         }
@@ -303,10 +304,10 @@ impl Part {
             if filler as usize == node {
                 self.network.queues.queues[number as usize].pass(cycles, last);
             } else {
-                self.end_inside(number, node, filler, flow.since);
+                self.end_inside(number, node, 1, flow.since);
             }
             if to != NONE {
-                self.end_inside(to, to_node as usize, to_node, flow.since);
+                self.end_inside(to, to_node as usize, 0, flow.since);
             }
         }
         if flow.runs {
@@ -330,11 +331,15 @@ impl Part {
         }
     }
 
-    /// A queue of which one end leaves the flow: when the other one, `peer`, is in flow, the queue is on the border from now on.
-    fn end_inside(&mut self, number: u32, owner: usize, peer: u32, since: u64) {
-        if let Some(peer_since) = self.flows.since(&self.network.nodes[peer as usize]) {
+    /// One end of a queue leaves the flow: when the other one is in flow, the queue is on the border from now on.
+    fn end_inside(&mut self, number: u32, owner: usize, end: usize, since: u64) {
+        let queue = &mut self.network.queues.queues[number as usize];
+        queue.in_flow[end] = false;
+        if queue.in_flow[1 - end] {
+            let peer = if end == 0 { owner } else { queue.filler as usize };
+            let inside_since = self.flows.since(&self.network.nodes[peer]).max(since);
             let last = self.flows.done;
-            self.network.queues.queues[number as usize].pass(last - since.max(peer_since), last);
+            queue.pass(last - inside_since, last);
             self.add_to_border(number, owner);
         }
     }

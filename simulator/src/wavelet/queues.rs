@@ -105,6 +105,8 @@ pub(super) struct Queue {
     pub(super) port: u8,
     /// Place of the first queue of the lane after this one's: there the next arbitration starts when this is the first to move.
     pub(super) next_turn: u8,
+    /// Whether the node that fills it and the one that takes from it are in flow, and do so in each cycle.
+    pub(super) in_flow: [bool; 2],
     /// Whether it is on the list of those between a node in flow and one that is not.
     pub(super) at_border: bool,
 }
@@ -128,6 +130,7 @@ impl Queue {
             way: Way::Closed,
             port: port as u8,
             next_turn: 0,
+            in_flow: [false; 2],
             at_border: false,
         }
     }
