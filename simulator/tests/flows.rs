@@ -72,8 +72,10 @@ fn stream() -> impl Strategy<Value = String> {
                     spread(&end, "mov [512 : f32 ; N] <- in q3 f32[N]"),
                 ),
                 // Each PE for itself.
-                _ => spread(&parts, &format!("mov out q4 f32[N] <- {from} async u2"))
-                    + &spread(&end, "mov [512 : f32 ; N] <- in q4 f32[N]"),
+                _ => {
+                    spread(&parts, &format!("mov out q4 f32[N] <- {from} async u2"))
+                        + &spread(&end, "mov [512 : f32 ; N] <- in q4 f32[N]")
+                }
             }
         },
     )
@@ -199,4 +201,32 @@ fn nodes_that_are_not_visited_do_what_visited_ones_do() {
     result.unwrap_or_else(|e| panic!("{e}"));
     println!("{} done", done.get());
     assert!(done.get() >= 200, "only {} came to their end", done.get());
+}
+
+/// PE (1, 0) sends 40 words down to (1, 1) while 120 words pass it on their way from (0, 0) to (2, 0). It sends the last of the 40
+/// at the end of its fourth visit in which all went on, so that it goes on in flow for those that pass, and not for those that
+/// it has sent: its neighbour below has to see that nothing comes any more.
+#[test]
+fn a_node_may_stop_one_stream_while_another_one_flows_on() {
+    let text = "program p machine bench16 grid 3x2
+param x = columns [0, 1, 2] param y = rows [0, 1]
+route c2 at 1,0 { pos RAMP -> SOUTH } route c2 at 1,1 { pos NORTH -> RAMP }
+route c3 at 0,0 { pos RAMP -> EAST } route c3 at 1,0 { pos WEST -> EAST } route c3 at 2,0 { pos WEST -> RAMP }
+class w { in q2 = c2 in q3 = c3 out q2 = c2 out q3 = c3 buffer all at 0 bytes 640 scratch
+task 8 main local activated {
+if $y == 0 {
+if $x == 0 { mov out q3 f32[120] <- f32 1.5 } else { }
+if $x == 1 { mov out q2 f32[40] <- f32 2.5 } else { }
+if $x == 2 { mov [0 : f32 ; 120] <- in q3 f32[120] } else { }
+} else { if $x == 1 { mov [0 : f32 ; 40] <- in q2 f32[40] } else { } } } }
+place w at 0,0 size 3x2
+result passed : f32[121] at 0 origin 2,0 on 1x1
+result below : f32[41] at 0 origin 1,1 on 1x1";
+    let run = common::run(text);
+    // West, east, north, south, down the ramp; row by row.
+    let links = [[0, 120, 0, 0, 0], [0, 120, 0, 40, 0], [0, 0, 0, 0, 120], [0; 5], [0, 0, 0, 0, 40], [0; 5]];
+    assert_eq!((&run.links[..], run.leftover_wavelets), (&links[..], 0));
+    let words = |count: usize, word: f32| [vec![word; count], vec![0.0]].concat();
+    assert_eq!(common::floats(&run, "passed"), words(120, 1.5));
+    assert_eq!(common::floats(&run, "below"), words(40, 2.5));
 }

@@ -21,10 +21,13 @@ use crate::machine::steps::Shared;
 use waferloom_fabric::Direction;
 
 /// Visits in which a node did the same before it is asked whether it will go on so.
-const STREAK: u8 = 4;
+const STREAK: u8 = 12;
 
 /// Fewer cycles are not worth the trouble.
-const SHORTEST: u64 = 12;
+const SHORTEST: u64 = 16;
+
+/// Words of a line of the host's caches.
+const LINE: u64 = 16;
 
 /// Wavelets that a node in flow moves in a cycle, at most.
 const MOVES: usize = 4;
@@ -61,7 +64,7 @@ struct Flow {
 #[derive(Debug)]
 pub(super) struct Flows {
     allowed: bool,
-    flows: Vec<Flow>,
+    list: Vec<Flow>,
     /// The last cycle in which they moved.
     done: u64,
     /// Queues with a node in flow at one end, and the nodes whose routers take from them.
@@ -73,7 +76,7 @@ pub(super) struct Flows {
 impl Flows {
     /// No node in flow.
     pub(super) fn new(allowed: bool) -> Self {
-        Self { allowed, flows: Vec::new(), done: 0, border: Vec::new(), candidates: Vec::new() }
+        Self { allowed, list: Vec::new(), done: 0, border: Vec::new(), candidates: Vec::new() }
     }
 
     /// Takes note of a router's visit: whether all that it held moved on plain ways.
@@ -90,7 +93,7 @@ impl Flows {
 
     /// The last cycle before a node was in flow; 0 when it is not.
     fn since(&self, node: &Node) -> u64 {
-        self.flows.get(node.flow as usize).map_or(0, |flow| flow.since)
+        self.list.get(node.flow as usize).map_or(0, |flow| flow.since)
     }
 }
 
@@ -99,7 +102,7 @@ impl Part {
     #[inline]
     pub(super) fn leave_flow(&mut self, node: usize, now: u64) -> bool {
         let Node { wake, occupied, flow, .. } = self.network.nodes[node];
-        let leaves = wake <= now || occupied != self.flows.flows[flow as usize].occupied;
+        let leaves = wake <= now || occupied != self.flows.list[flow as usize].occupied;
         if leaves {
             self.end_flow(node);
         }
@@ -116,15 +119,18 @@ impl Part {
             self.begin_flow(shared, node as usize, now);
         }
         self.flows.candidates = candidates;
-        !self.flows.flows.is_empty()
+        !self.flows.list.is_empty()
     }
 
     /// Moves the numbers. The order does not matter: what is put in is taken in a later cycle.
     fn move_flows(&mut self, shared: &Shared<'_>, now: u64) {
+        if now.is_multiple_of(LINE) {
+            self.touch_lines();
+        }
         let ramp = now + u64::from(shared.machine.ramp_cycles);
         let hop = now + u64::from(shared.machine.hop_cycles);
         let queues = &mut self.network.queues;
-        for flow in &self.flows.flows {
+        for flow in &self.flows.list {
             if flow.runs {
                 let node = flow.node as usize;
                 let word = if flow.input.exists() { queues.at(flow.input, now).word() } else { 0 };
@@ -143,6 +149,14 @@ impl Part {
                 }
             }
         }
+    }
+
+    /// Has the host's caches fetch the operands of the next cycles: all at once, since they are far apart, and each would be
+    /// waited for on its own.
+    fn touch_lines(&self) {
+        let running = self.flows.list.iter().filter(|flow| flow.runs).map(|flow| flow.node as usize);
+        let ahead = running.map(|node| self.rows[node].ahead(&self.band.pes[node].memory, LINE as i32));
+        std::hint::black_box(ahead.fold(0, u8::wrapping_add));
     }
 
     /// Books what nodes in flow did to the queues between them and others, and lets those leave the flow whose neighbours did
@@ -207,8 +221,8 @@ impl Part {
                 self.add_to_border(to, to_node as usize);
             }
         }
-        self.network.nodes[node].flow = self.flows.flows.len() as u32;
-        self.flows.flows.push(flow);
+        self.network.nodes[node].flow = self.flows.list.len() as u32;
+        self.flows.list.push(flow);
     }
 
     fn add_to_border(&mut self, number: u32, owner: usize) {
@@ -288,11 +302,11 @@ impl Part {
     /// Takes a node out of the flow after the last cycle in which it moved.
     fn end_flow(&mut self, node: usize) {
         let place = self.network.nodes[node].flow as usize;
-        if place >= self.flows.flows.len() {
+        if place >= self.flows.list.len() {
             return;
         }
-        let flow = self.flows.flows.swap_remove(place);
-        if let Some(moved) = self.flows.flows.get(place) {
+        let flow = self.flows.list.swap_remove(place);
+        if let Some(moved) = self.flows.list.get(place) {
             self.network.nodes[moved.node as usize].flow = place as u32;
         }
         (self.network.nodes[node].flow, self.network.nodes[node].streak) = (NONE, 0);
@@ -346,7 +360,7 @@ impl Part {
 
     /// Takes all nodes out of the flow.
     pub(super) fn end_flows(&mut self) {
-        while let Some(flow) = self.flows.flows.last() {
+        while let Some(flow) = self.flows.list.last() {
             self.end_flow(flow.node as usize);
         }
     }

@@ -181,6 +181,12 @@ impl Row {
         pe.last = pe.last.max(last + 1);
     }
 
+    /// A byte of the vector that is read, `elements` further on than the next element; 0 where there is none.
+    pub(super) fn ahead(&self, memory: &[u8], elements: i32) -> u8 {
+        let at = self.source.at.wrapping_add_signed(self.source.step.wrapping_mul(elements));
+        memory.get(at as usize).copied().unwrap_or(0)
+    }
+
     /// The result of the next element, whose wavelet holds `word`.
     #[inline]
     pub(super) fn element(&mut self, memory: &mut [u8], word: u32) -> u32 {
