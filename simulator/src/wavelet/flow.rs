@@ -16,9 +16,9 @@
 
 use super::network::{Node, arbitration};
 use super::part::Part;
-use super::queues::{Moving, NONE, Queue, Wavelet, Way};
+use super::queues::{Moving, NONE, Queue, Queues, Wavelet, Way};
 use crate::machine::steps::Shared;
-use waferloom_fabric::Direction;
+use waferloom_fabric::{Direction, Machine};
 
 /// Visits in which a node did the same before it is asked whether it will go on so.
 const STREAK: u8 = 12;
@@ -58,6 +58,62 @@ struct Flow {
     occupied: [u64; 2],
     /// The last cycle before it was in flow.
     since: u64,
+}
+
+impl Flow {
+    /// A node that is in flow after cycle `since`, and moves nothing yet.
+    fn new(node: usize, runs: bool, occupied: [u64; 2], since: u64) -> Self {
+        let none = Move { from: Moving::NONE, to: Moving::NONE, below: Moving::NONE };
+        Self {
+            node: node as u32,
+            runs,
+            count: 0,
+            input: Moving::NONE,
+            output: Moving::NONE,
+            moves: [none; MOVES],
+            queues: [NONE; MOVES],
+            occupied,
+            since,
+        }
+    }
+
+    /// Adds a queue of the node's router, if it goes on as in the cycle before; the row takes from and puts into the queues
+    /// `row_ends`.
+    fn add(&mut self, queues: &mut Queues, number: u32, row_ends: [u32; 2], machine: &Machine) -> Option<()> {
+        let now = self.since;
+        let [ramp, hop] = [machine.ramp_cycles, machine.hop_cycles].map(|cycles| now + u64::from(cycles));
+        let Queue { way, taken, to, below, port, .. } = queues.queues[number as usize];
+        let is_ramp = port == Direction::Ramp as u8;
+        let ready = if is_ramp { ramp + 1 } else { hop };
+        let place = usize::from(self.count);
+        if place == MOVES || way != Way::Plain || taken != now || !queues.is_steady(number, ready, now) {
+            return None;
+        }
+        let [from, last] = queues.moving(number, now)?;
+        let step = &mut self.moves[place];
+        step.from = from;
+        if is_ramp {
+            if number != row_ends[1] {
+                return None;
+            }
+            self.output = last;
+        }
+        if to != NONE {
+            if queues.queues[to as usize].taken != now || !queues.is_steady(to, hop, now) {
+                return None;
+            }
+            step.to = queues.moving(to, now)?[1];
+        }
+        if below != NONE {
+            if below != row_ends[0] || self.input.exists() || !queues.is_steady(below, ramp, now) {
+                return None;
+            }
+            [self.input, step.below] = queues.moving(below, now)?;
+        }
+        self.queues[place] = number;
+        self.count += 1;
+        Some(())
+    }
 }
 
 /// All nodes in flow.
@@ -235,68 +291,25 @@ impl Part {
 
     /// What a node does in each cycle after `now`, if it is what it did in cycle `now`.
     fn flow_of(&mut self, shared: &Shared<'_>, node: usize, now: u64) -> Option<Flow> {
-        let machine = shared.machine;
-        let [ramp, hop] = [machine.ramp_cycles, machine.hop_cycles].map(|cycles| now + u64::from(cycles));
         let (row, place) = (&self.rows[node], &self.network.nodes[node]);
         let runs = row.ran(&self.band.pes[node], now);
         let end = if runs { now + u64::from(row.left) } else { place.wake };
-        let (occupied, first) = (place.occupied, place.first_queue);
         if end < now + SHORTEST {
             return None;
         }
-        // What the row takes and sends has to be what the router delivers and moves.
-        let (row_input, row_output) = if runs { (row.input, row.output) } else { (NONE, NONE) };
-        let (mut input, mut output) = (Moving::NONE, Moving::NONE);
-        let none = Move { from: Moving::NONE, to: Moving::NONE, below: Moving::NONE };
-        let (mut count, mut moves, mut queues) = (0, [none; MOVES], [NONE; MOVES]);
-        let all = &mut self.network.queues;
+        let row_ends = if runs { [row.input, row.output] } else { [NONE; 2] };
+        let (occupied, first) = (place.occupied, place.first_queue);
+        let mut flow = Flow::new(node, runs, occupied, now);
         for (place, mut bits) in arbitration(occupied, 0) {
             while bits != 0 {
                 let number = first + place + bits.trailing_zeros();
                 bits &= bits - 1;
-                let Queue { way, taken, to, below, port, .. } = all.queues[number as usize];
-                let is_ramp = port == Direction::Ramp as u8;
-                let ready = if is_ramp { ramp + 1 } else { hop };
-                if count == MOVES || way != Way::Plain || taken != now || !all.is_steady(number, ready, now) {
-                    return None;
-                }
-                let [from, last] = all.moving(number, now)?;
-                let mut step = Move { from, ..none };
-                if is_ramp {
-                    if number != row_output {
-                        return None;
-                    }
-                    output = last;
-                }
-                if to != NONE {
-                    if all.queues[to as usize].taken != now || !all.is_steady(to, hop, now) {
-                        return None;
-                    }
-                    step.to = all.moving(to, now)?[1];
-                }
-                if below != NONE {
-                    if below != row_input || input.exists() || !all.is_steady(below, ramp, now) {
-                        return None;
-                    }
-                    [input, step.below] = all.moving(below, now)?;
-                }
-                (moves[count], queues[count]) = (step, number);
-                count += 1;
+                flow.add(&mut self.network.queues, number, row_ends, shared.machine)?;
             }
         }
-        let complete = input.exists() == (row_input != NONE) && output.exists() == (row_output != NONE);
-        // Where nothing is left, nothing goes on.
-        (complete && count > 0).then_some(Flow {
-            node: node as u32,
-            runs,
-            count: count as u8,
-            input,
-            output,
-            moves,
-            queues,
-            occupied,
-            since: now,
-        })
+        // What the row takes and sends has to be what the router delivers and moves. Where nothing is left, nothing goes on.
+        let complete = [flow.input, flow.output].map(Moving::exists) == row_ends.map(|queue| queue != NONE);
+        (complete && flow.count > 0).then_some(flow)
     }
 
     /// Takes a node out of the flow after the last cycle in which it moved.
@@ -333,14 +346,18 @@ impl Part {
             self.network.nodes[node].wake = last + 1;
             self.agenda.look(node, last + 1);
         }
-        // Lanes have their turns one after another.
-        let turns = if cycles == 0 { 0 } else { 1 + (cycles - 1) % u64::from(flow.count).max(1) };
-        for _ in 0..turns {
-            let Node { first_queue, turn, .. } = self.network.nodes[node];
-            let first = arbitration(flow.occupied, turn).into_iter().find(|&(_, bits)| bits != 0);
+        self.give_turns(&flow, cycles);
+    }
+
+    /// Books whose turn it is in the arbitration of a node that was in flow for some cycles: lanes have theirs one after another.
+    fn give_turns(&mut self, flow: &Flow, cycles: u64) {
+        let Some(before) = cycles.checked_sub(1) else { return };
+        for _ in 0..=before % u64::from(flow.count).max(1) {
+            let node = &mut self.network.nodes[flow.node as usize];
+            let first = arbitration(flow.occupied, node.turn).into_iter().find(|&(_, bits)| bits != 0);
             if let Some((place, bits)) = first {
-                let number = first_queue + place + bits.trailing_zeros();
-                self.network.nodes[node].turn = self.network.queues.queues[number as usize].next_turn;
+                let number = node.first_queue + place + bits.trailing_zeros();
+                node.turn = self.network.queues.queues[number as usize].next_turn;
             }
         }
     }
