@@ -5,7 +5,6 @@ use super::liveness::bit;
 use super::{Groups, Stop};
 use crate::machine::decode::Step;
 use crate::machine::operand::Number;
-use crate::machine::pe::InOperator;
 use crate::machine::steps;
 use std::collections::BTreeMap;
 use waferloom_fabric::{Compare, Dtype};
@@ -132,10 +131,8 @@ impl Groups<'_> {
         if !group.is_varying(number.slot) {
             return number.get(&group.slots);
         }
-        match (number.slot as usize).checked_sub(self.first_param).and_then(|param| self.params.get(param)) {
-            Some(param) => param.get(pe as usize).copied().unwrap_or(0),
-            None => number.get(&self.band.pes[pe as usize].slots),
-        }
+        // A number that is in a slot has nothing added.
+        self.registers.get(number.slot, pe)
     }
 
     fn scalar(&mut self, group: &mut Group, dst: u32, values: [Number; 2], compute: impl Fn([i32; 2]) -> i32) {
@@ -145,7 +142,7 @@ impl Groups<'_> {
         for i in 0..group.members.len() {
             let pe = group.members[i];
             let result = compute(values.map(|value| self.value(group, pe, value)));
-            steps::set_slot(&mut self.band.pes[pe as usize], dst, result);
+            self.registers.set(dst, pe, result);
         }
         group.varies |= bit(dst);
         group.unknown &= !bit(dst);
@@ -170,7 +167,7 @@ impl Groups<'_> {
         let numbers = std::mem::take(&mut self.loaded);
         if differ {
             for (&pe, &number) in group.members.iter().zip(&numbers) {
-                steps::set_slot(&mut self.band.pes[pe as usize], dst, number);
+                self.registers.set(dst, pe, number);
             }
             group.varies |= bit(dst);
         } else if let Some(number) = all {
@@ -220,8 +217,7 @@ impl Groups<'_> {
         for &pe in &group.members {
             if let Some(twins) = &mut self.twins {
                 let state = &mut self.band.pes[pe as usize];
-                let clock = &self.clocks[pe as usize];
-                state.operator = clock.operator.map(|(operator, since, busy)| InOperator { operator, since, busy });
+                state.operator = self.clocks.operator(pe);
                 twins.end(state).map_err(|_| Stop::Unfit)?;
                 state.operator = None;
             }
@@ -235,10 +231,7 @@ impl Groups<'_> {
             let known = u32::try_from(operator).ok().filter(|&index| (index as usize) < self.shared.operators);
             let operator = known.ok_or(Stop::Unfit)?;
             self.close_span(pe);
-            let clock = &mut self.clocks[pe as usize];
-            let span = &mut self.band.spans[operator as usize];
-            span.start = span.start.min(clock.time);
-            clock.operator = Some((operator, clock.time, clock.busy));
+            self.clocks.enter(pe, operator);
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use super::Groups;
 use super::liveness::bit;
-use crate::machine::pe::Pe;
+use super::registers::{Registers, each};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A place in the code: for each loop around it the step that entered it, the turns done and the turns in all; then the step.
@@ -21,7 +21,7 @@ pub(super) struct Group {
     pub(super) loops: Vec<[u32; 3]>,
     /// What the slots (registers and parameters) hold that are the same in all members.
     pub(super) slots: Vec<i32>,
-    /// Slots, a bit each, that differ from member to member: their numbers are in the PEs.
+    /// Slots, a bit each, that differ from member to member: their numbers are in [`Registers`].
     pub(super) varies: u128,
     /// Slots, a bit each, that hold numbers that nobody computed, in a run for the time alone.
     pub(super) unknown: u128,
@@ -96,7 +96,7 @@ impl Schedule {
     }
 
     /// Adds a group that can go on.
-    pub(super) fn add(&mut self, group: Group, live: u128, pes: &mut [Pe]) {
+    pub(super) fn add(&mut self, group: Group, live: u128, registers: &mut Registers) {
         let slot = self.ready.entry(group.place()).or_default();
         match slot.iter_mut().find(|g| g.agrees(&group, live)) {
             Some(same) => same.join(group),
@@ -104,7 +104,7 @@ impl Schedule {
         }
         if slot.len() > MOST_APART {
             let groups = std::mem::take(slot);
-            slot.extend(merge(groups, live, pes));
+            slot.extend(merge(groups, live, registers));
         }
     }
 
@@ -205,7 +205,7 @@ pub(super) fn in_order(members: &mut [u32]) {
 }
 
 /// Makes groups at one place one: registers in which they differ become numbers of each PE.
-fn merge(groups: Vec<Group>, live: u128, pes: &mut [Pe]) -> Option<Group> {
+fn merge(groups: Vec<Group>, live: u128, registers: &mut Registers) -> Option<Group> {
     let first = groups.first()?.clone();
     let mut varies = groups.iter().fold(0, |set, g| set | g.varies) & live;
     for (i, &number) in first.slots.iter().enumerate() {
@@ -215,25 +215,13 @@ fn merge(groups: Vec<Group>, live: u128, pes: &mut [Pe]) -> Option<Group> {
     let unknown = groups.iter().fold(0, |set, g| set | g.unknown);
     let mut members = Vec::new();
     for group in groups {
-        let new = varies & !group.varies;
-        for &pe in &group.members {
-            write_back(&mut pes[pe as usize], &group.slots, new);
+        for slot in each(varies & !group.varies) {
+            let number = group.slots.get(slot as usize).copied().unwrap_or(0);
+            group.members.iter().for_each(|&pe| registers.set(slot, pe, number));
         }
         members.extend(group.members);
     }
     Some(Group { members, varies, unknown, ..first })
-}
-
-/// Puts numbers of a group into a PE's slots, those that a bit is set for.
-pub(super) fn write_back(pe: &mut Pe, slots: &[i32], which: u128) {
-    let mut rest = which;
-    while rest != 0 {
-        let i = rest.trailing_zeros() as usize;
-        rest &= rest - 1;
-        if let (Some(slot), Some(&number)) = (pe.slots.get_mut(i), slots.get(i)) {
-            *slot = number;
-        }
-    }
 }
 
 impl Groups<'_> {
@@ -244,10 +232,7 @@ impl Groups<'_> {
             return;
         }
         for &pe in &group.members {
-            let clock = &mut self.clocks[pe as usize];
-            clock.time += worked + waited;
-            clock.busy += worked;
-            clock.memory += waited;
+            self.clocks.work(pe, worked, waited);
         }
     }
 
@@ -259,9 +244,9 @@ impl Groups<'_> {
         self.settle(&mut group);
         let live = self.flows[usize::from(group.class)].live.get(group.step as usize).copied().unwrap_or(0);
         // Parameters are read at any time.
-        let live = live | self.params_bits;
+        let live = live | self.registers.params;
         group.varies &= live;
         group.unknown &= live;
-        self.schedule.add(group, live, &mut self.band.pes);
+        self.schedule.add(group, live, &mut self.registers);
     }
 }

@@ -113,10 +113,7 @@ impl Groups<'_> {
             }
             None => self.compute(pe, &mut work)?,
         };
-        let clock = &mut self.clocks[pe as usize];
-        clock.time += busy + stall;
-        clock.busy += busy;
-        clock.memory += stall;
+        self.clocks.work(pe, busy, stall);
         Ok(())
     }
 

@@ -9,73 +9,74 @@
 //!
 //! - [`eligible`]: which programs
 //! - [`liveness`]: which registers of a group still count
+//! - [`registers`]: those in which members of a group differ
 //! - [`group`]: groups, and which goes on next
 //! - [`code`]: steps but for vector instructions
 //! - [`vector`]: vector instructions over the fabric
+//! - [`send`]: what PEs side by side send together
 //! - [`memory`]: those over memory alone
 //! - [`marks`]: what is known in a run for the time alone
+//! - [`clocks`]: what each PE's time is
 //! - [`way`]: ways of wavelets
+//! - [`lanes`]: the switches that they pass
+//! - [`queue`]: the queues at their ends
 //! - [`link`]: links that colours share
 //! - [`flight`]: senders that are held up by receivers
 //!
 //! Whatever does not go well (a fault, a deadlock, a need for a number that nobody computed) ends all this without a result, and
 //! the program is run event by event, which knows what to say.
 
+mod clocks;
 mod code;
 mod eligible;
 mod flight;
 mod group;
+mod lanes;
 mod link;
 mod liveness;
 mod marks;
 mod memory;
+mod queue;
+mod registers;
+mod send;
 mod vector;
 mod way;
 
-use super::legs::Leg;
 use super::nodes::Nodes;
 use super::payload::Payloads;
 use super::queues::PeQueues;
-use crate::machine::band::{Band, Span};
+use crate::machine::band::Band;
 use crate::machine::collect::collect;
 use crate::machine::conflicts::Conflicts;
-use crate::machine::pe::{Activity, Pe};
+use crate::machine::pe::{Activity, VectorWork};
 use crate::machine::setup::{Fabric, link_room};
 use crate::machine::steps::Shared;
 use crate::twins::Twins;
 use crate::{Claims, Options, Progress, SimulateError};
+use clocks::{Clocks, Part};
 use flight::Flights;
 use group::{Group, Schedule};
+use lanes::Lanes;
 use link::Links;
-use liveness::{Flow, bit};
+use liveness::Flow;
 use marks::Marks;
+use queue::Queues;
+use registers::Registers;
+use send::Senders;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
-use vector::{Flying, Stage};
+use vector::Stage;
 use waferloom_fabric::{PortKind, Program};
-use way::Queue;
+use way::{Head, Ways};
 
 /// Groups between two looks at the progress bar.
 const REPORT_EVERY: u64 = 256;
-
-/// A PE's time.
-#[derive(Clone, Copy, Debug, Default)]
-struct Clock {
-    /// Cycle in which it does its next step.
-    time: u64,
-    busy: u64,
-    fabric_in: u64,
-    fabric_out: u64,
-    memory: u64,
-    /// The operator that it is in, since when, and its busy cycles then.
-    operator: Option<(u32, u64, u64)>,
-}
 
 /// The state of a simulation by groups.
 struct Groups<'a> {
     shared: Shared<'a>,
     band: Band,
-    nodes: Nodes,
+    lanes: Lanes,
     conflicts: Conflicts,
     payloads: Payloads,
     /// The claims at work, when the code has steps of them.
@@ -84,37 +85,36 @@ struct Groups<'a> {
     flights: Flights,
     /// By class.
     flows: Vec<Flow>,
-    /// The slot of the first parameter.
-    first_param: usize,
-    /// By parameter and PE.
-    params: Vec<Vec<i32>>,
-    /// The slots of all parameters, a bit each.
-    params_bits: u128,
-    clocks: Vec<Clock>,
-    /// The input queues of all PEs.
-    queues: Vec<Queue>,
-    /// Where each PE's queues are.
-    places: PeQueues,
-    /// Wavelets over the links of each router.
-    sent: Vec<[u64; 5]>,
+    registers: Registers,
+    clocks: Clocks,
+    queues: Queues,
     /// Links that several colours use, and those to the host.
     links: Links,
-    link_capacity: u64,
-    /// By PE: the cycle in which it has begun to take wavelets whose last one's time is not known yet.
-    begun: Vec<Option<u64>>,
+    /// Wavelets that a link takes.
+    link_room: u64,
+    /// By PE: how far it is with an instruction over the fabric.
     progress: Vec<Stage>,
     /// PEs of each class.
     class_sizes: Vec<usize>,
     /// By class, in a run for the time alone.
     marks: Vec<Marks>,
     /// By PE: what it has sent and is held up with.
-    flying: Vec<Option<Flying>>,
+    flying: Vec<Option<Part>>,
     /// PEs that wait for a switch.
     wait_for_switch: BTreeMap<u32, Vec<u32>>,
     /// In a run for the time alone: nothing that the host sends need be known.
     floats_come_in: bool,
-    /// The way that has been found last.
-    legs: Vec<Leg>,
+    /// The ways that have been found last.
+    ways: Ways,
+    /// Members of the group at hand that stand side by side in a row, from the one at hand on.
+    beside: u32,
+    /// Those of them that send together.
+    senders: Senders,
+    /// Where a way parts: the parts that a run has still to be brought along.
+    heads: Vec<Head>,
+    /// Instructions that are done, to be filled again.
+    #[expect(clippy::vec_box, reason = "PEs take the boxes and give them back")]
+    unused: Vec<Box<VectorWork>>,
     /// Numbers that the members of a group have loaded.
     loaded: Vec<i32>,
 }
@@ -190,32 +190,25 @@ impl<'a> Groups<'a> {
     fn new(shared: Shared<'a>, band: Band) -> Option<Self> {
         let pes = band.pes.len();
         let machine = shared.machine;
-        let (mut places, room) = PeQueues::new(&band);
-        let nodes = Nodes::new(&shared, &band, &places);
+        let nodes = Nodes::new(&shared, &band, &PeQueues::new(&band).0);
         if !eligible::is_determinate(&band, &nodes) {
             return None;
         }
-        places.connect(machine, &band, &nodes);
+        let queues = Queues::new(&band.pes)?;
+        let lanes = Lanes::new(&band, &nodes, &queues);
         let first_param = 1 + usize::from(machine.registers);
-        let slots = band.pes.iter().map(|pe| pe.slots.len()).max().unwrap_or(0);
-        let value = |slot: usize| move |pe: &Pe| pe.slots.get(slot).copied().unwrap_or(0);
         Some(Self {
             flows: shared.classes.iter().map(|class| Flow::new(&class.tasks[0].steps)).collect(),
-            params: (first_param..slots).map(|slot| band.pes.iter().map(value(slot)).collect()).collect(),
-            params_bits: (first_param..slots).fold(0, |set, slot| set | bit(slot as u32)),
-            first_param,
+            registers: Registers::new(&band.pes, first_param),
             conflicts: Conflicts::new(machine),
             schedule: Schedule::new(pes),
             flights: Flights::default(),
             payloads: Payloads::default(),
             twins: None,
-            clocks: vec![Clock::default(); pes],
-            queues: room.into_iter().map(Queue::with_capacity).collect(),
-            places,
-            sent: vec![[0; 5]; pes],
-            links: Links::new(&nodes),
-            link_capacity: link_room(machine).into(),
-            begun: vec![None; pes],
+            clocks: Clocks::new(pes),
+            queues,
+            links: Links::new(4 * pes),
+            link_room: link_room(machine).into(),
             progress: vec![Stage::Fresh; pes],
             class_sizes: (0..shared.classes.len())
                 .map(|class| band.pes.iter().filter(|pe| pe.class.map(usize::from) == Some(class)).count())
@@ -224,9 +217,13 @@ impl<'a> Groups<'a> {
             flying: vec![None; pes],
             wait_for_switch: BTreeMap::new(),
             floats_come_in: false,
-            legs: Vec::new(),
+            ways: Ways::default(),
+            beside: 1,
+            senders: Senders::default(),
+            heads: Vec::new(),
+            unused: Vec::new(),
             loaded: Vec::new(),
-            nodes,
+            lanes,
             shared,
             band,
         })
@@ -250,7 +247,7 @@ impl<'a> Groups<'a> {
         let limit = options.max_cycles.unwrap_or(u64::MAX);
         let mut handled = 0u64;
         while let Some(group) = self.schedule.next() {
-            let time = group.members.first().map_or(0, |&pe| self.clocks[pe as usize].time);
+            let time = group.members.first().map_or(0, |&pe| self.clocks.time(pe));
             if time > limit {
                 return Err(Stop::Limit(limit));
             }
@@ -272,7 +269,7 @@ impl<'a> Groups<'a> {
     }
 
     fn check_limit(&self, limit: u64) -> Result<(), Stop> {
-        if self.clocks.iter().any(|clock| clock.time > limit) { Err(Stop::Limit(limit)) } else { Ok(()) }
+        if self.clocks.last() > limit { Err(Stop::Limit(limit)) } else { Ok(()) }
     }
 
     /// All PEs of a class begin their task as one group.
@@ -282,12 +279,7 @@ impl<'a> Groups<'a> {
             let members: Vec<u32> = (0..self.band.pes.len() as u32).filter(of_class).collect();
             let Some(&first) = members.first() else { continue };
             let slots = self.band.pes[first as usize].slots.clone();
-            let mut varies = 0;
-            for (param, values) in self.params.iter().enumerate() {
-                if members.iter().any(|&pe| values[pe as usize] != values[first as usize]) {
-                    varies |= bit((self.first_param + param) as u32);
-                }
-            }
+            let varies = self.registers.differing(&members);
             let worked = self.shared.machine.task_switch_cycles.into();
             self.go_on(Group {
                 class,
@@ -305,11 +297,8 @@ impl<'a> Groups<'a> {
 
     /// Ends the operator that a PE is in.
     fn close_span(&mut self, pe: u32) {
-        let clock = &mut self.clocks[pe as usize];
-        if let Some((operator, since, busy)) = clock.operator.take() {
-            let span = &mut self.band.spans[operator as usize];
-            let now = Span { start: u64::MAX, end: clock.time, busy: clock.busy - busy, resident: clock.time - since };
-            span.join(&now);
+        if let Some((operator, now)) = self.clocks.leave(pe) {
+            self.band.spans[operator as usize].join(&now);
         }
     }
 
@@ -318,20 +307,16 @@ impl<'a> Groups<'a> {
         for pe in 0..self.band.pes.len() as u32 {
             self.close_span(pe);
         }
-        for ((pe, router), (clock, sent)) in
-            self.band.pes.iter_mut().zip(&mut self.band.routers).zip(self.clocks.iter().zip(&self.sent))
-        {
-            router.sent = *sent;
-            pe.counters.busy = clock.busy;
-            pe.counters.fabric_in = clock.fabric_in;
-            pe.counters.fabric_out = clock.fabric_out;
-            pe.counters.memory = clock.memory;
-            (pe.last, pe.accounted, pe.activity) = (clock.time, clock.time, Activity::Idle);
+        self.lanes.count(&mut self.band.routers);
+        for (index, pe) in self.band.pes.iter_mut().enumerate() {
+            let time = self.clocks.time(index as u32);
+            pe.counters = self.clocks.counters(index);
+            (pe.last, pe.accounted, pe.activity) = (time, time, Activity::Idle);
         }
-        let last = self.clocks.iter().map(|c| c.time).chain(self.band.sinks.iter().map(|s| s.last));
-        let cycles = last.max().unwrap_or(0);
+        let last = self.band.sinks.iter().map(|s| s.last).max();
+        let cycles = self.clocks.last().max(last.unwrap_or(0));
         self.band.finish(cycles);
-        let leftover = self.queues.iter().map(|q| q.wavelets).sum();
+        let leftover = self.queues.wavelets();
         let mut run = collect(program, fabric, vec![self.band], cycles, leftover);
         if let Some(twins) = self.twins {
             run.claimed = twins.operators;

@@ -1,30 +1,20 @@
 //! Vector instructions, for all members of a group.
 
 use super::super::chunk::MOST_AT_ONCE;
-use super::super::run::{Run, Sender};
+use super::super::run::Run;
 use super::super::values::{Sent, values, values_left_out, values_timed};
+use super::clocks::Part;
 use super::flight::LANDED;
-use super::group::{Group, in_order, write_back};
+use super::group::Group;
 use super::liveness::accessed;
-use super::way::Incoming;
+use super::queue::Incoming;
+use super::registers::each;
+use super::send::Outcome;
 use super::{Groups, Stop};
 use crate::machine::decode::Vector;
-use crate::machine::operand::{Access, Number, Port};
+use crate::machine::operand::{Access, Port};
 use crate::machine::pe::{Running, VectorWork};
 use crate::machine::steps;
-use waferloom_fabric::Direction;
-
-/// A part of an instruction that has been sent, until it is known when its last wavelet could be.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Flying {
-    began: u64,
-    elements: u64,
-    stall: u64,
-    /// Cycles that it takes when nobody holds it up.
-    cycles: u64,
-    /// Whether it takes wavelets itself.
-    receives: bool,
-}
 
 /// How far a PE is with an instruction over the fabric.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,6 +23,8 @@ pub(super) enum Stage {
     Fresh,
     /// It has been paid for.
     Issued,
+    /// It takes wavelets whose last one's time is not known yet.
+    Booked,
     /// All is sent; it ends when its flight lands.
     Sent,
 }
@@ -72,6 +64,29 @@ pub(super) enum Silence {
     Always,
 }
 
+/// An instruction that takes from one queue and sends nothing.
+struct Receipt {
+    queue: u8,
+    elements: u64,
+    /// Nobody has to know what it takes.
+    is_silent: bool,
+}
+
+impl Receipt {
+    /// What an instruction receives, if it is such a one.
+    fn of(work: &VectorWork, silence: Silence) -> Option<Self> {
+        let mut queues = work.srcs[..work.arity].iter().filter_map(|port| match port {
+            Port::FabIn { queue, .. } => Some(*queue),
+            _ => None,
+        });
+        let (Some(queue), None) = (queues.next(), queues.next()) else { return None };
+        let fits = silence != Silence::Never
+            && !matches!(work.dst, Port::FabOut { .. })
+            && (1..=MOST_AT_ONCE).contains(&work.remaining);
+        fits.then_some(Self { queue, elements: work.remaining, is_silent: silence == Silence::Always })
+    }
+}
+
 impl Groups<'_> {
     /// Runs an instruction; gives the group of those that are done with it, if any are at once.
     pub(super) fn vector(&mut self, mut group: Group, vector: &Vector) -> Result<Option<Group>, Stop> {
@@ -86,199 +101,197 @@ impl Groups<'_> {
             Some(&pe) if alike => Some(self.prepare(&group, pe, vector)?),
             _ => None,
         };
-        let silence = template.as_ref().map_or(Silence::Never, |work| self.silence(group.class, work));
+        let shared = template.as_ref().map(|work| self.silence(group.class, work));
         self.each_member(group, |groups, group, pe| {
             let index = pe as usize;
-            if groups.progress[index] == Stage::Sent {
+            let stage = groups.progress[index];
+            // Only who has begun may have come so far that the instruction is its own.
+            let own = if stage == Stage::Fresh { None } else { groups.band.pes[index].main.take() };
+            if stage == Stage::Sent {
                 groups.progress[index] = Stage::Fresh;
-                groups.band.pes[index].main = None;
-                return Ok(true);
+                groups.unused.extend(own);
+                return Ok(Outcome::Done);
             }
-            let mut work = match (groups.band.pes[index].main.take(), &template) {
+            let mut work = match (own, &template) {
                 (Some(work), _) => Work::Own(work),
                 (None, Some(work)) => Work::Shared(work),
                 (None, None) => Work::Own(groups.prepare(group, pe, vector)?),
             };
-            let is_done = groups.attempt(pe, &mut work, silence)?;
-            if let (false, Work::Own(work)) = (is_done, work) {
-                groups.band.pes[index].main = Some(work);
+            let silence = match (&work, shared) {
+                (Work::Shared(_), Some(silence)) => silence,
+                _ => groups.silence(group.class, work.get()),
+            };
+            let outcome = groups.attempt(pe, &mut work, silence)?;
+            match (outcome, work) {
+                (Outcome::Waits, Work::Own(work)) => groups.band.pes[index].main = Some(work),
+                (_, Work::Own(work)) => groups.unused.push(work),
+                (_, Work::Shared(_)) => {}
             }
-            Ok(is_done)
+            Ok(outcome)
         })
     }
 
-    /// Goes on with an instruction of a PE; says whether it is done with it.
-    fn attempt(&mut self, pe: u32, work: &mut Work<'_>, silence: Silence) -> Result<bool, Stop> {
-        let index = pe as usize;
-        if self.progress[index] == Stage::Fresh {
-            self.issue(pe, work.get().remaining);
+    /// An instruction that only receives, if all that it takes is there and nobody has to know it: most are like that, and this
+    /// is a short way to what [`Groups::part`] would do. Says whether it is done; else nothing is.
+    fn receive(&mut self, pe: u32, work: &VectorWork, silence: Silence) -> Result<bool, Stop> {
+        let Some(receipt) = Receipt::of(work, silence) else { return Ok(false) };
+        let input = self.queues.at(pe, receipt.queue).ok_or(Stop::Unfit)?;
+        let Some(head) = self.head(input)? else { return Ok(false) };
+        let elements = u64::from(head.count);
+        let is_silent = receipt.is_silent || head.is_unknown();
+        if elements != receipt.elements || head.flight != LANDED || !is_silent {
+            return Ok(false);
         }
-        self.progress[index] = Stage::Issued;
-        let mut left = work.get().remaining;
-        while left > 0 {
-            let Some(count) = self.part(pe, work, silence)? else {
-                return Ok(false);
-            };
-            left -= count;
-        }
-        self.progress[index] = Stage::Fresh;
+        let startup = u64::from(self.shared.machine.vector_startup_cycles);
+        let began = head.first.max(self.clocks.time(pe) + startup);
+        let cycles = elements.max((head.last() + 1).saturating_sub(began));
+        self.book_taking(input, elements, began)?;
+        self.take(input, elements);
+        self.payloads.release(head.payload);
+        self.clocks.work(pe, startup, 0);
+        self.clocks.complete(pe, &Part { began, elements, stall: 0, cycles, receives: true }, 0);
         Ok(true)
     }
 
-    /// Does something for each member of a group, in ascending order, and again for those that had to wait once they are
-    /// woken. Gives those that are done with the step; others wait.
-    fn each_member(
-        &mut self,
-        mut group: Group,
-        mut attempt: impl FnMut(&mut Self, &Group, u32) -> Result<bool, Stop>,
-    ) -> Result<Option<Group>, Stop> {
-        self.settle(&mut group);
-        let members = std::mem::take(&mut group.members);
-        let (mut done, mut todo, mut waits) = (Vec::with_capacity(members.len()), members, None);
-        while !todo.is_empty() {
-            for &pe in &todo {
-                if attempt(self, &group, pe)? {
-                    done.push(pe);
-                } else {
-                    let waits = *waits.get_or_insert_with(|| self.schedule.open(&group));
-                    self.schedule.wait(waits, pe);
-                }
+    /// Goes on with an instruction of a PE.
+    fn attempt(&mut self, pe: u32, work: &mut Work<'_>, silence: Silence) -> Result<Outcome, Stop> {
+        let index = pe as usize;
+        if self.progress[index] == Stage::Fresh {
+            if self.receive(pe, work.get(), silence)? {
+                return Ok(Outcome::Done);
             }
-            todo = waits.map_or_else(Vec::new, |waits| self.schedule.take_woken(waits));
-            in_order(&mut todo);
+            self.issue(pe, work.get().remaining);
+            self.progress[index] = Stage::Issued;
         }
-        if let Some(waits) = waits {
-            self.schedule.close_if_empty(waits);
-            in_order(&mut done);
+        let mut left = work.get().remaining;
+        while left > 0 {
+            match self.part(pe, work, silence)? {
+                (count, Outcome::Done) => left -= count,
+                (_, outcome) => return Ok(outcome),
+            }
         }
-        group.step += 1;
-        Ok((!done.is_empty()).then_some(Group { members: done, ..group }))
+        self.progress[index] = Stage::Fresh;
+        Ok(Outcome::Done)
     }
 
     /// An instruction with the operands of a member.
     pub(super) fn prepare(&mut self, group: &Group, pe: u32, vector: &Vector) -> Result<Box<VectorWork>, Stop> {
         let state = &mut self.band.pes[pe as usize];
-        let needed = self.flows[usize::from(group.class)].reads[group.step as usize];
-        write_back(state, &group.slots, needed & !group.varies);
-        steps::prepare(state, vector, Running { task: 0, step: group.step }, Box::default()).map_err(|_| Stop::Unfit)
+        for slot in each(self.flows[usize::from(group.class)].reads[group.step as usize]) {
+            let number = if group.is_varying(slot) {
+                self.registers.get(slot, pe)
+            } else {
+                group.slots.get(slot as usize).copied().unwrap_or(0)
+            };
+            steps::set_slot(state, slot, number);
+        }
+        let work = self.unused.pop().unwrap_or_default();
+        steps::prepare(state, vector, Running { task: 0, step: group.step }, work).map_err(|_| Stop::Unfit)
     }
 
     /// The start-up of an instruction; one without elements is over at once.
     pub(super) fn issue(&mut self, pe: u32, elements: u64) {
         let machine = self.shared.machine;
         let cycles = if elements == 0 { machine.scalar_cycles } else { machine.vector_startup_cycles };
-        let clock = &mut self.clocks[pe as usize];
-        clock.time += u64::from(cycles);
-        clock.busy += u64::from(cycles);
+        self.clocks.work(pe, cycles.into(), 0);
     }
 
-    /// Runs as much of an instruction over the fabric as can be run at a stretch; gives its elements, or nothing when the PE
-    /// has to wait.
-    fn part(&mut self, pe: u32, work: &mut Work<'_>, silence: Silence) -> Result<Option<u64>, Stop> {
+    /// Runs as much of an instruction over the fabric as can be run at a stretch; gives its elements.
+    fn part(&mut self, pe: u32, work: &mut Work<'_>, silence: Silence) -> Result<(u64, Outcome), Stop> {
         let ports = work.get();
-        let mut now = self.clocks[pe as usize].time;
+        let mut now = self.clocks.time(pe);
         let mut count = ports.remaining.min(MOST_AT_ONCE);
         for port in &ports.srcs[..ports.arity] {
             let Port::FabIn { queue, .. } = port else { continue };
-            let Some(input) = self.places.input(pe as usize, *queue) else { return Err(Stop::Unfit) };
-            self.update_head(input);
-            let queue = &mut self.queues[input];
-            let Some(head) = queue.runs.front() else {
-                queue.is_awaited = true;
-                return Ok(None);
+            let Some(input) = self.queues.at(pe, *queue) else { return Err(Stop::Unfit) };
+            let Some(head) = self.head(input)? else {
+                self.queues.wait(input);
+                return Ok((0, Outcome::Waits));
             };
-            now = now.max(head.run.first);
-            count = count.min(head.run.count);
+            now = now.max(head.first);
+            count = count.min(head.count.into());
         }
-        let out = match ports.dst {
-            Port::FabOut { queue, .. } => Some(self.places.out(pe as usize, queue).ok_or(Stop::Unfit)?),
-            _ => None,
-        };
-        if let Some(node) = out
-            && let Err(closed) = self.find_way(node, Direction::Ramp, false)
-        {
-            self.wait_for_switch.entry(closed).or_default().push(pe);
-            return Ok(None);
+        let mut way = None;
+        if let Port::FabOut { queue, .. } = ports.dst {
+            let lane = self.lanes.out(pe, queue).ok_or(Stop::Unfit)?;
+            if !self.can_send(pe, lane, false) {
+                return Ok((0, Outcome::Waits));
+            }
+            way = Some(lane);
         }
-        if !self.book(pe, ports, count, now) {
-            return Ok(None);
+        if !self.book(pe, ports, count, now)? {
+            return Ok((0, Outcome::Waits));
         }
-        let is_sent = self.transfer(pe, work, count, now, silence)?;
-        Ok(is_sent.then_some(count))
+        Ok((count, self.transfer(pe, work, (count, now), silence, way)?))
     }
 
     /// Books that an instruction takes wavelets, and waits until it is known when the last of them come.
-    fn book(&mut self, pe: u32, work: &VectorWork, count: u64, now: u64) -> bool {
-        let first_time = self.begun[pe as usize].replace(now).is_none();
+    fn book(&mut self, pe: u32, work: &VectorWork, count: u64, now: u64) -> Result<bool, Stop> {
+        let first_time = self.progress[pe as usize] != Stage::Booked;
         for port in &work.srcs[..work.arity] {
             let Port::FabIn { queue, .. } = port else { continue };
-            let Some(input) = self.places.input(pe as usize, *queue) else { continue };
+            let Some(input) = self.queues.at(pe, *queue) else { continue };
             if first_time {
-                self.book_taking(input, count, now);
+                self.book_taking(input, count, now)?;
             }
-            let Some(&Incoming { run, flight, .. }) = self.queues[input].runs.front() else { continue };
-            if count == run.count && self.flights.is_open(flight) {
+            let Some(head) = self.head(input)? else { continue };
+            let (flight, is_all) = (head.flight, count == u64::from(head.count));
+            if is_all && self.flights.is_open(flight) {
                 self.flights.wait(flight, pe);
-                return false;
+                self.progress[pe as usize] = Stage::Booked;
+                return Ok(false);
             }
-            self.update_head(input);
         }
-        self.begun[pe as usize] = None;
-        true
+        self.progress[pe as usize] = Stage::Issued;
+        Ok(true)
     }
 
-    /// Elements whose wavelets have come: their numbers, what they send, and when they are done. Says whether the PE can go
-    /// on.
-    fn transfer(&mut self, pe: u32, work: &mut Work<'_>, count: u64, now: u64, silence: Silence) -> Result<bool, Stop> {
-        let index = pe as usize;
+    /// Elements whose wavelets have come: their numbers, what they send, and when they are done. `way` is the lane that they leave by.
+    fn transfer(
+        &mut self,
+        pe: u32,
+        work: &mut Work<'_>,
+        (count, now): (u64, u64),
+        silence: Silence,
+        way: Option<u32>,
+    ) -> Result<Outcome, Stop> {
         let ports = work.get();
-        let mut taken: [Option<Run>; 3] = [None, None, None];
+        let mut taken: [Option<Incoming>; 3] = [None, None, None];
         let mut last_arrival = now;
         for (slot, port) in taken.iter_mut().zip(&ports.srcs[..ports.arity]) {
             if let Port::FabIn { queue, .. } = port
-                && let Some(input) = self.places.input(pe as usize, *queue)
-                && let Some(Incoming { run, flight, .. }) = self.take(input, count)
+                && let Some(input) = self.queues.at(pe, *queue)
+                && let Some(run) = self.take(input, count)
             {
-                last_arrival = last_arrival.max(run.last);
+                last_arrival = last_arrival.max(run.last());
                 *slot = Some(run);
-                self.flights.release(flight);
             }
         }
-        let sends = matches!(ports.dst, Port::FabOut { .. });
         let is_silent = match silence {
             Silence::Never => false,
             Silence::Always => true,
-            Silence::AsReceived => taken.iter().flatten().any(Run::is_unknown),
+            Silence::AsReceived => taken.iter().flatten().any(Incoming::is_unknown),
         };
-        let is_whole = matches!(work, Work::Shared(_)) && count == ports.remaining;
-        let (data, stall) = if is_silent && is_whole {
-            (if sends { Sent::Unknown(count as usize) } else { Sent::Nothing }, 0)
-        } else {
-            self.numbers(pe, work.own()?, &taken, count)?
+        let is_whole = count == ports.remaining;
+        let (data, stall) = match (is_silent && is_whole, way) {
+            (true, None) => (Sent::Nothing, 0),
+            (true, Some(_)) => (Sent::Unknown(count as usize), 0),
+            (false, _) => self.numbers(pe, work.own()?, &taken, count)?,
         };
         let cycles = (count + stall).max(last_arrival - now + 1);
         let receives = taken.iter().any(Option::is_some);
-        let flying = Flying { began: now, elements: count, stall, cycles, receives };
-        let delay = 1 + u64::from(self.shared.machine.ramp_cycles);
-        let run = data.into_run((now + delay, now + cycles - 1 + delay), Sender::Pe(pe), &mut self.payloads);
+        let part = Part { began: now, elements: count, stall, cycles, receives };
+        let ends = is_whole || work.get().remaining == 0;
+        let outcome = if let Some(lane) = way {
+            self.send(pe, &part, data, lane, ends)?
+        } else {
+            self.clocks.complete(pe, &part, 0);
+            Outcome::Done
+        };
         for run in taken.iter().flatten() {
             self.payloads.release(run.payload);
         }
-        let Some(run) = run.filter(|_| sends) else {
-            self.complete(pe, &flying, 0);
-            return Ok(true);
-        };
-        let flight = self.flights.begin(pe);
-        self.bring(&run, flight);
-        self.flying[index] = Some(flying);
-        if self.flights.is_open(flight) {
-            if is_whole || work.get().remaining == 0 {
-                self.progress[index] = Stage::Sent;
-            }
-            return Ok(false);
-        }
-        self.land(flight);
-        Ok(true)
+        Ok(outcome)
     }
 
     /// The numbers of elements: what is sent, and the waits for memory.
@@ -286,9 +299,10 @@ impl Groups<'_> {
         &mut self,
         pe: u32,
         work: &mut VectorWork,
-        taken: &[Option<Run>; 3],
+        taken: &[Option<Incoming>; 3],
         count: u64,
     ) -> Result<(Sent, u64), Stop> {
+        let taken = &taken.each_ref().map(|run| run.as_ref().map(Incoming::run));
         let state = &mut self.band.pes[pe as usize];
         let machine = self.shared.machine;
         let done = if self.shared.without_numbers {
@@ -307,79 +321,25 @@ impl Groups<'_> {
         done.map_err(|_| Stop::Unfit)
     }
 
-    /// All receivers of a flight are known: its sender ends, and whoever waits for its last wavelet goes on.
-    pub(super) fn land(&mut self, flight: u32) {
-        let sender = self.flights.sender(flight);
-        if let Some(flying) = self.flying[sender as usize].take() {
-            let end = (flying.began + flying.cycles).max(self.flights.bound(flight) + 1);
-            let delay = end - (flying.began + flying.cycles);
-            self.flights.set_delay(flight, delay);
-            self.complete(sender, &flying, delay);
+    /// The head of a queue. When it belongs to a flight that has landed, it gets its time.
+    fn head(&mut self, input: usize) -> Result<Option<Incoming>, Stop> {
+        let Some(head) = self.queues.head(input) else { return Ok(None) };
+        let flight = head.flight;
+        if flight != LANDED && !self.flights.is_open(flight) {
+            head.land(self.flights.delay(flight))?;
+            self.flights.release(flight);
         }
-        self.schedule.wake(sender);
-        for pe in self.flights.take_waiting(flight) {
-            self.schedule.wake(pe);
-        }
-        self.flights.end(flight);
+        Ok(Some(*head))
     }
 
-    /// Sets a PE's clock behind elements that it has run; their last one was sent some cycles late.
-    fn complete(&mut self, pe: u32, flying: &Flying, delay: u64) {
-        let clock = &mut self.clocks[pe as usize];
-        clock.fabric_in += flying.began.saturating_sub(clock.time);
-        clock.busy += flying.elements;
-        clock.memory += flying.stall;
-        let rest = flying.cycles - flying.elements - flying.stall;
-        *if flying.receives { &mut clock.fabric_in } else { &mut clock.busy } += rest;
-        clock.fabric_out += delay;
-        clock.time = flying.began + flying.cycles + delay;
-    }
-
-    /// Sends a control wavelet from each member of a group.
-    pub(super) fn send_control(
-        &mut self,
-        group: Group,
-        queue: u8,
-        control: u16,
-        payload: Number,
-    ) -> Result<Option<Group>, Stop> {
-        let machine = self.shared.machine;
-        self.each_member(group, |groups, group, pe| {
-            let node = groups.places.out(pe as usize, queue).ok_or(Stop::Unfit)?;
-            if let Err(closed) = groups.find_way(node, Direction::Ramp, true) {
-                groups.wait_for_switch.entry(closed).or_default().push(pe);
-                return Ok(false);
-            }
-            let mut words = groups.payloads.empty();
-            words.push(groups.value(group, pe, payload) as u32 & 0xFFFF);
-            let payload = groups.payloads.keep(words);
-            let clock = &mut groups.clocks[pe as usize];
-            let ready = clock.time + 1 + u64::from(machine.ramp_cycles);
-            clock.time += u64::from(machine.scalar_cycles);
-            clock.busy += u64::from(machine.scalar_cycles);
-            groups.bring(&Run::new(payload, 1, (ready, ready), control + 1, Sender::Pe(pe)), LANDED);
-            Ok(true)
-        })
-    }
-
-    /// When the head of a queue belongs to a flight that has landed, it gets its time.
-    fn update_head(&mut self, input: usize) {
-        if let Some(head) = self.queues[input].runs.front_mut()
-            && head.flight != LANDED
-            && !self.flights.is_open(head.flight)
-        {
-            head.run.last = head.run.last.max(head.unhindered + self.flights.delay(head.flight));
-            self.flights.release(std::mem::replace(&mut head.flight, LANDED));
-        }
-    }
-
-    /// Takes wavelets from the head of a queue; the payload and the flight that come with them are to be released.
+    /// Takes wavelets from the head of a queue; the payload that comes with them is to be released.
     fn take(&mut self, input: usize, count: u64) -> Option<Incoming> {
-        let head = *self.queues[input].runs.front()?;
-        if count < head.run.count {
-            self.payloads.share(head.run.payload);
-            self.flights.share(head.flight);
+        let (taken, is_part) = self.queues.take(input, count)?;
+        if is_part {
+            self.payloads.share(taken.payload);
+        } else {
+            self.flights.release(taken.flight);
         }
-        self.queues[input].take(count)
+        Some(taken)
     }
 }

@@ -1,186 +1,186 @@
 //! Ways of wavelets: which routers a run passes, when, and what it leaves in the queues at their ends.
 
 use super::super::host;
-use super::super::legs::Leg;
-use super::super::nodes::{End, NONE};
 use super::super::payload::Payload;
 use super::super::run::{Run, Sender};
 use super::flight::LANDED;
+use super::lanes::first_of;
+use super::queue::{Fits, Incoming, Room, Sends};
 use super::{Groups, Stop};
 use crate::machine::router::each_port;
-use std::collections::VecDeque;
-use waferloom_fabric::{Direction, SwitchCommand};
+use std::ops::Range;
+use waferloom_fabric::{Direction, PortSet, SwitchCommand};
 
-/// A run in an input queue.
+/// How far a run has come on a part of its way.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Incoming {
-    pub(super) run: Run,
-    /// The flight that it belongs to, which may end later than the run says.
-    pub(super) flight: u32,
-    /// When its last wavelet would be there if nothing but the sender held it up, and the sender nothing.
-    pub(super) unhindered: u64,
+pub(super) struct Head {
+    /// The lane that it comes to, and its router.
+    pub(super) lane: u32,
+    pub(super) router: u32,
+    /// Links up to there.
+    hops: u16,
+    /// When its first and its last wavelet left the lane before; at the start, when they can leave it.
+    first: u64,
+    last: u64,
 }
 
-/// Somebody can send some hops after a wavelet has been taken.
-#[derive(Clone, Copy, Debug)]
-struct Room {
-    /// Wavelets that have to be taken from the queue, from the start of the program on.
-    taken: u64,
-    hops: u64,
-    sends: Sends,
-}
-
-/// What can be sent when there is room.
-#[derive(Clone, Copy, Debug)]
-enum Sends {
-    /// The last wavelet of a flight.
-    LastOf(u32),
-    /// The first wavelet of an item by a source of the host.
-    Item { source: u32, item: u32 },
-}
-
-/// An input queue of a PE.
+/// Ways that have been found: those from lanes side by side, which run along their columns if they are more than one.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Queue {
-    pub(super) runs: VecDeque<Incoming>,
-    rooms: VecDeque<Room>,
-    /// Wavelets that it has room for.
-    capacity: u64,
-    /// Wavelets in it.
-    pub(super) wavelets: u64,
-    /// Wavelets that have been taken from it.
-    taken: u64,
-    /// The wavelets that were taken last: how many had been taken before, and when the first of them was.
-    last: (u64, u64),
-    /// Whether its PE waits for something to come.
-    pub(super) is_awaited: bool,
+pub(super) struct Ways {
+    lanes: Range<u32>,
+    is_control: bool,
+    /// How often switches had moved then.
+    moves: u64,
 }
 
-impl Queue {
-    pub(super) fn with_capacity(capacity: u64) -> Self {
-        Self { capacity, ..Self::default() }
-    }
-
-    /// Takes the first `count` wavelets of the head, or all that it has.
-    pub(super) fn take(&mut self, count: u64) -> Option<Incoming> {
-        let head = self.runs.front_mut()?;
-        let taken = if count < head.run.count {
-            let part = head.run.head(count);
-            head.run.skip(count);
-            Incoming { run: part, ..*head }
-        } else {
-            self.runs.pop_front()?
-        };
-        self.wavelets -= taken.run.count;
-        Some(taken)
-    }
+/// A run at the beginning of its way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sending {
+    /// The lane whose ramp, or port at the edge, it enters.
+    pub(super) lane: u32,
+    /// Wavelets that the queue there holds.
+    pub(super) room: u64,
+    pub(super) run: Run,
+    pub(super) flight: u32,
+    /// How many routers, from the first one on, may have to obey it, when it is a control wavelet.
+    pub(super) moves: u16,
 }
 
 impl Groups<'_> {
-    /// Finds the way from a port of a router to all its ends, into [`Groups::legs`]. The error is a router whose switch does not
-    /// stand so.
-    pub(super) fn find_way(&mut self, node: usize, port: Direction, is_control: bool) -> Result<(), u32> {
-        self.nodes.find_way(node, port as usize, self.link_capacity, &mut self.legs)?;
-        // Nobody takes what goes down a ramp without a queue.
-        let is_stuck = |leg: &&Leg| {
-            let node = &self.nodes.list[leg.node as usize];
-            node.tx.contains(Direction::Ramp) && node.input == NONE && !is_control
-        };
-        self.legs.iter().find(is_stuck).map_or(Ok(()), |leg| Err(leg.node))
+    /// Finds the way from a lane's ramp to all its ends, and those beside it as far as PEs beside are to send. The error is a
+    /// lane whose switch does not stand so.
+    pub(super) fn find_way(&mut self, lane: u32, is_control: bool) -> Result<(), u32> {
+        let moves = self.lanes.moves;
+        let known = &self.ways;
+        if known.lanes.contains(&lane) && known.is_control == is_control && known.moves == moves {
+            return Ok(());
+        }
+        let count = self.lanes.find_ways(lane, Direction::Ramp, is_control, self.beside)?;
+        self.ways = Ways { lanes: lane..lane + count, is_control, moves };
+        Ok(())
     }
 
-    /// Brings a run along the way in [`Groups::legs`].
-    pub(super) fn bring(&mut self, run: &Run, flight: u32) {
-        let (hop, ramp) = (u64::from(self.shared.machine.hop_cycles), u64::from(self.shared.machine.ramp_cycles));
-        for index in 0..self.legs.len() {
-            let leg = self.legs[index];
-            let (first, mut last) = self.nodes.leaving(&self.legs, index, run, hop);
-            let node = &self.nodes.list[leg.node as usize];
-            let (router, tx, booked) = (node.router as usize, node.tx, node.booked);
-            for out in each_port(tx) {
-                self.sent[router][out as usize] += run.count;
-                if booked.contains(out) {
-                    last = last.max(self.occupy_link(leg.node as usize, out, first, run.count));
-                }
-            }
-            self.nodes.list[leg.node as usize].free = last + 1;
-            self.legs[index].times = (first, last);
-            if run.control != 0 {
-                let commands = &self.shared.controls[run.control as usize - 1].commands;
-                let command = commands.get(usize::from(leg.hops)).or(commands.last()).copied();
-                self.obey(leg.node as usize, command.unwrap_or(SwitchCommand::Nop));
-            }
-            for out in each_port(tx) {
-                if out == Direction::Ramp {
-                    let unhindered = run.last + u64::from(leg.hops) * hop + ramp;
-                    self.arrive(&leg, &run.at(first + ramp, last + ramp), flight, unhindered);
-                } else if let End::Sink(sink) = self.nodes.list[leg.node as usize].next[out as usize] {
-                    let sink = &mut self.band.sinks[sink as usize];
-                    host::receive(sink, &run.at(first + hop, last + hop), &self.payloads);
-                }
-            }
-        }
-        self.payloads.release(run.payload);
-        // What leaves the first router late has found room in the queue at its ramp alone.
-        if let Some(leg) = self.legs.first()
-            && flight != LANDED
-        {
-            let late = (leg.times.1 - run.last).saturating_sub(leg.capacity);
-            self.flights.raise(flight, (run.last + late).saturating_sub(1 + ramp));
-        }
+    /// Whether the ways from some lane and from the one beside it have been found to be the same.
+    pub(super) fn are_alike(&self, lane: u32) -> bool {
+        self.ways.lanes.contains(&lane) && self.ways.lanes.contains(&(lane + 1))
     }
 
-    /// Lets a switch obey a command, and PEs look again that wait for it.
-    fn obey(&mut self, node: usize, command: SwitchCommand) {
-        if command == SwitchCommand::Nop {
-            return;
+    /// Brings runs along ways that have been found, from lanes side by side, all at the same pace.
+    pub(super) fn bring(&mut self, sendings: &[Sending]) -> Result<(), Stop> {
+        let mut heads = std::mem::take(&mut self.heads);
+        heads.clear();
+        heads.extend(sendings.iter().map(|&Sending { lane, ref run, .. }| Head {
+            lane,
+            router: self.lanes.place(lane).0 as u32,
+            hops: 0,
+            first: run.first,
+            last: run.last,
+        }));
+        // The heads of a part of the ways stand together, those of the part at hand behind all others.
+        while let Some(first) = heads.len().checked_sub(sendings.len()) {
+            let Some(head) = heads.get(first) else { break };
+            let mut outs = self.lanes.ports[head.lane as usize].onward();
+            for (head, sending) in heads[first..].iter_mut().zip(sendings) {
+                self.pass_lane(head, sending)?;
+            }
+            if outs == 0 {
+                heads.truncate(first);
+                continue;
+            }
+            let out = first_of(&mut outs);
+            while outs != 0 {
+                let other = first_of(&mut outs);
+                heads.extend_from_within(first..first + sendings.len());
+                let part = heads.len() - sendings.len();
+                heads[part..].iter_mut().for_each(|head| self.lanes.go_on(head, other));
+            }
+            heads[first..first + sendings.len()].iter_mut().for_each(|head| self.lanes.go_on(head, out));
         }
-        let slot = &mut self.nodes.list[node];
-        let state = &mut self.band.routers[slot.router as usize].lanes[slot.lane as usize];
-        state.obey(command, self.shared.routes);
-        (slot.rx, slot.tx) = state.ports();
-        for pe in self.wait_for_switch.remove(&(node as u32)).unwrap_or_default() {
+        self.heads = heads;
+        for sending in sendings {
+            self.payloads.release(sending.run.payload);
+        }
+        Ok(())
+    }
+
+    /// A run passes a lane.
+    fn pass_lane(&mut self, head: &mut Head, sending: &Sending) -> Result<(), Stop> {
+        let run = &sending.run;
+        let (lane, hop) = (head.lane, u64::from(self.shared.machine.hop_cycles));
+        let ports = self.lanes.ports[lane as usize];
+        let came_over = if head.hops > 0 { hop } else { 0 };
+        let first = (head.first + came_over).max(self.lanes.free[lane as usize]);
+        let mut last = (head.last + came_over).max(first + run.count - 1);
+        for out in each_port(ports.books()) {
+            last = last.max(self.occupy_link(head, out, first, run.count));
+        }
+        self.lanes.pass(lane, run.count, last);
+        (head.first, head.last) = (first, last);
+        if run.control != 0 {
+            if head.hops < sending.moves {
+                self.obey(head, run.control);
+            }
+        } else if ports.goes_down() {
+            self.arrive(head, sending)?;
+        }
+        if head.hops == 0 && sending.flight != LANDED {
+            // What leaves the first router late has found room in the queue at its ramp alone.
+            let late = (last - run.last).saturating_sub(sending.room);
+            let ramp = u64::from(self.shared.machine.ramp_cycles);
+            self.flights.raise(sending.flight, (run.last + late).saturating_sub(1 + ramp));
+        }
+        for out in each_port(ports.to_host()) {
+            self.send_to_host(head, out, &run.at(first + hop, last + hop));
+        }
+        head.hops += 1;
+        Ok(())
+    }
+
+    /// Lets a switch obey a control wavelet that passes it, and PEs look again that wait for it.
+    fn obey(&mut self, head: &Head, control: u16) {
+        let commands = &self.shared.controls[control as usize - 1].commands;
+        let command = commands.get(usize::from(head.hops)).or(commands.last()).copied();
+        let Some(command) = command.filter(|&command| command != SwitchCommand::Nop) else { return };
+        let router = &mut self.band.routers[head.router as usize];
+        let lane = &mut router.lanes[self.lanes.number(head.lane)];
+        lane.obey(command, self.shared.routes);
+        let (passed, outs) = self.lanes.switch(head.lane, lane.ports());
+        router.count(passed, outs);
+        for pe in self.wait_for_switch.remove(&head.lane).unwrap_or_default() {
             self.schedule.wake(pe);
         }
     }
 
-    /// Puts a run into the input queue at an end of its way.
-    fn arrive(&mut self, leg: &Leg, run: &Run, flight: u32, unhindered: u64) {
-        let node = &self.nodes.list[leg.node as usize];
-        let (router, input) = (node.router, node.input);
-        if input == NONE || run.control != 0 {
-            return;
-        }
-        let queue = &mut self.queues[input as usize];
-        let hops = u64::from(leg.hops);
-        // Of all wavelets so far, those beyond what the way holds have to be taken before the last can be sent.
-        let needed = (queue.taken + queue.wavelets + run.count).saturating_sub(leg.capacity + queue.capacity);
-        let (before, at) = queue.last;
-        if flight != LANDED && needed > queue.taken {
-            queue.rooms.push_back(Room { taken: needed, hops, sends: Sends::LastOf(flight) });
-            self.flights.expect(flight);
-        } else if flight != LANDED && needed > before {
-            self.flights.raise(flight, at + (needed - before) + hops);
+    /// Puts a run into the input queue below a lane.
+    fn arrive(&mut self, head: &Head, sending: &Sending) -> Result<(), Stop> {
+        let &Sending { room, ref run, flight, .. } = sending;
+        let input = self.lanes.inputs[head.lane as usize] as usize;
+        let (hops, machine) = (u64::from(head.hops), self.shared.machine);
+        let ramp = u64::from(machine.ramp_cycles);
+        if flight != LANDED {
+            match self.queues.fits(input, run.count, room + hops * self.link_room) {
+                Fits::Now => {}
+                Fits::From(cycle) => self.flights.raise(flight, cycle + hops),
+                Fits::Later(taken) => {
+                    self.queues.expect(input, Room { taken, hops, sends: Sends::LastOf(flight) });
+                    self.flights.expect(flight);
+                }
+            }
+            self.flights.share(flight);
         }
         self.payloads.share(run.payload);
-        self.flights.share(flight);
-        queue.wavelets += run.count;
-        queue.runs.push_back(Incoming { run: *run, flight, unhindered });
-        if std::mem::take(&mut queue.is_awaited) {
-            self.schedule.wake(router);
+        let unhindered = run.last + hops * u64::from(machine.hop_cycles) + ramp;
+        let incoming = Incoming::new(&run.at(head.first + ramp, head.last + ramp), flight, unhindered)?;
+        if self.queues.push(input, incoming)? {
+            self.schedule.wake(head.router);
         }
+        Ok(())
     }
 
     /// Books that wavelets are taken from a queue, one a cycle from `cycle` on, and lets those know who wait for room.
-    pub(super) fn book_taking(&mut self, input: usize, count: u64, cycle: u64) {
-        let queue = &mut self.queues[input];
-        let before = queue.taken;
-        queue.taken += count;
-        queue.last = (before, cycle);
-        while let Some(&room) = self.queues[input].rooms.front()
-            && room.taken <= before + count
-        {
-            self.queues[input].rooms.pop_front();
+    pub(super) fn book_taking(&mut self, input: usize, count: u64, cycle: u64) -> Result<(), Stop> {
+        let before = self.queues.book(input, count, cycle)?;
+        while let Some(room) = self.queues.next_room(input) {
             let bound = cycle + (room.taken - before) + room.hops;
             match room.sends {
                 Sends::LastOf(flight) => {
@@ -191,6 +191,7 @@ impl Groups<'_> {
                 Sends::Item { source, item } => self.begin_item(source, item, bound),
             }
         }
+        Ok(())
     }
 
     /// A source of the host sends the first wavelet of an item, when its pace allows it and there is room.
@@ -204,23 +205,26 @@ impl Groups<'_> {
     pub(super) fn feed(&mut self) -> Result<(), Stop> {
         for index in 0..self.band.sources.len() {
             let source = &mut self.band.sources[index];
-            let (node, port, interval) = (self.nodes.at(source.local, source.lane), source.direction, source.interval);
+            let (router, lane, port, interval) = (source.local, source.lane, source.direction, source.interval);
             let (words, item_wavelets) = (std::mem::take(&mut source.data), source.item_wavelets);
             source.next = words.len();
             let count = words.len();
             if count == 0 {
                 continue;
             }
-            self.find_way(node, port, false).map_err(|_| Stop::Unfit)?;
-            let [leg] = self.legs[..] else { return Err(Stop::Unfit) };
-            let input = self.nodes.list[node].input;
-            let Some(queue) = self.queues.get_mut(input as usize) else { return Err(Stop::Unfit) };
-            let room = leg.capacity + queue.capacity;
+            let color = self.band.routers[router].lanes[lane].color;
+            let lane = self.lanes.at(router, color).ok_or(Stop::Unfit)?;
+            self.lanes.find_ways(lane, port, false, 1).map_err(|_| Stop::Unfit)?;
+            if self.lanes.ports[lane as usize].tx != PortSet::of(&[Direction::Ramp]) {
+                return Err(Stop::Unfit);
+            }
+            let input = self.lanes.inputs[lane as usize] as usize;
+            let room = self.link_room + self.queues.capacity(input);
             for item in 0..count.div_ceil(item_wavelets) {
                 let sends = Sends::Item { source: index as u32, item: item as u32 };
                 let taken = ((item * item_wavelets) as u64 + 1).saturating_sub(room);
                 if taken > 0 {
-                    self.queues[input as usize].rooms.push_back(Room { taken, hops: 0, sends });
+                    self.queues.expect(input, Room { taken, hops: 0, sends });
                 } else {
                     self.begin_item(index as u32, item as u32, 0);
                 }
@@ -228,18 +232,32 @@ impl Groups<'_> {
             let times = (1, (count as u64 - 1) * interval + 1);
             let payload = if self.floats_come_in { Payload::UNKNOWN } else { self.payloads.keep(words) };
             let run = Run::new(payload, count, times, 0, Sender::Host(index as u32));
-            self.bring(&run, LANDED);
+            self.bring(&[Sending { lane, room: self.link_room, run, flight: LANDED, moves: 0 }])?;
         }
         Ok(())
     }
 
-    /// Books wavelets on a link from a cycle on; gives the earliest cycle in which the last one can cross it.
-    fn occupy_link(&mut self, node: usize, out: Direction, first: u64, count: u64) -> u64 {
-        let slot = &self.nodes.list[node];
-        let Some(link) = self.links.of(node, out) else { return first + count - 1 };
-        match slot.next.get(out as usize) {
-            Some(End::Sink(sink)) => link.at_intervals(first, count, self.band.sinks[*sink as usize].interval),
-            _ => link.share(first, count),
+    /// The host takes wavelets; a control wavelet ends there without a trace.
+    fn send_to_host(&mut self, head: &Head, out: Direction, run: &Run) {
+        if let Some(sink) = self.sink(head, out) {
+            host::receive(&mut self.band.sinks[sink], run, &self.payloads);
         }
+    }
+
+    /// Books wavelets on a link from a cycle on; gives the earliest cycle in which the last one can cross it.
+    fn occupy_link(&mut self, head: &Head, out: Direction, first: u64, count: u64) -> u64 {
+        // Links of a direction stand together, as those of a line do.
+        let link = out as usize * self.clocks.len() + head.router as usize;
+        if !self.lanes.ports[head.lane as usize].to_host().contains(out) {
+            return self.links.share(link, first, count);
+        }
+        let interval = self.sink(head, out).map_or(1, |sink| self.band.sinks[sink].interval);
+        self.links.at_intervals(link, first, count, interval)
+    }
+
+    /// The sink of the host behind an output.
+    fn sink(&self, head: &Head, out: Direction) -> Option<usize> {
+        let (router, color) = self.lanes.place(head.lane);
+        self.band.sink_at.get(&(router as u32, out as u8, color)).copied()
     }
 }
