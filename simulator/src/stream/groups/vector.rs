@@ -43,10 +43,12 @@ impl Work<'_> {
         }
     }
 
-    /// The PE's own, from now on.
-    fn own(&mut self) -> Result<&mut VectorWork, Stop> {
+    /// The PE's own, from now on; `unused` gives an instruction to be filled.
+    fn own(&mut self, unused: impl FnOnce() -> Box<VectorWork>) -> Result<&mut VectorWork, Stop> {
         if let Work::Shared(work) = self {
-            *self = Work::Own(Box::new(work.clone()));
+            let mut own = unused();
+            own.as_mut().clone_from(work);
+            *self = Work::Own(own);
         }
         match self {
             Work::Own(work) => Ok(work),
@@ -276,7 +278,10 @@ impl Groups<'_> {
         let (data, stall) = match (is_silent && is_whole, way) {
             (true, None) => (Sent::Nothing, 0),
             (true, Some(_)) => (Sent::Unknown(count as usize), 0),
-            (false, _) => self.numbers(pe, work.own()?, &taken, count)?,
+            (false, _) => {
+                let own = work.own(|| self.unused.pop().unwrap_or_default())?;
+                self.numbers(pe, own, &taken, count)?
+            }
         };
         let cycles = (count + stall).max(last_arrival - now + 1);
         let receives = taken.iter().any(Option::is_some);
