@@ -51,13 +51,30 @@ pub fn overrides(path: &Path) -> Result<Overrides, Error> {
 /// # Errors
 /// A file that cannot be read, or is no model that can be imported.
 pub fn model(path: &Path, options: &ImportOptions) -> Result<Model, Error> {
-    check_file(path)?;
+    check_model(path)?;
     let mut model = import_onnx(path, options)?;
     // The file's name says more than what exporters write into it ("main_graph").
     if let Some(name) = model_name(path) {
         model.graph.name = name;
     }
     Ok(model)
+}
+
+/// Refuses what is no file, with words for those who expect other things than files here.
+fn check_model(path: &Path) -> Result<(), Error> {
+    if path.join("config.json").is_file() {
+        return Err(Error::input(
+            format!("{}: folders of Hugging Face models cannot be read yet", path.display()),
+            format!("export it first: optimum-cli export onnx --model {} OUT (PyPI: optimum-onnx)", path.display()),
+        ));
+    }
+    if path.extension().is_none() && path.components().count() == 1 && !path.exists() {
+        return Err(Error::input(
+            format!("there is no model `{}`: no such file, and no architecture is built in yet", path.display()),
+            "give the path of an ONNX file",
+        ));
+    }
+    check_file(path)
 }
 
 /// `dnabert` for `dnabert.onnx` and for `dnabert/model.onnx`.
@@ -141,5 +158,17 @@ mod tests {
         assert_eq!(model_name(Path::new("a/dnabert.onnx")).as_deref(), Some("dnabert"));
         assert_eq!(model_name(Path::new("a/dnabert/model.onnx")).as_deref(), Some("dnabert"));
         assert_eq!(model_name(Path::new("model.onnx")).as_deref(), Some("model"));
+    }
+
+    #[test]
+    fn what_is_no_file_is_named_for_what_it_is() {
+        let said = |path: &Path| check_model(path).expect_err("no file").to_string();
+        assert!(said(Path::new("dnabert")).contains("there is no model `dnabert`"));
+        assert!(said(Path::new("none.onnx")).contains("none.onnx: the file cannot be read"));
+        assert!(said(Path::new("none/dnabert")).contains("none/dnabert: the file cannot be read"));
+        let folder = tempfile::tempdir().expect("made");
+        assert!(said(folder.path()).contains("this is a directory"));
+        std::fs::write(folder.path().join("config.json"), "{}").expect("written");
+        assert!(said(folder.path()).contains("Hugging Face models cannot be read yet"));
     }
 }

@@ -135,25 +135,50 @@ impl Distribution {
         self.tile().iter().map(|&n| n as usize).product()
     }
 
+    /// The tile of PE `(x, y)` in memory order as runs of elements that follow each other in the tensor too: of each run the
+    /// row-major index of its first element, or `None` for padding, and its length.
+    pub fn tile_runs(&self, x: u16, y: u16) -> impl Iterator<Item = (Option<usize>, usize)> {
+        let tile = self.tile();
+        // Dimensions behind the last one that is split lie in one piece.
+        let last = (0..self.shape.len()).rev().find(|&dim| self.split_of(dim).is_some()).unwrap_or(0);
+        let rows: usize = tile.iter().take(last).map(|&n| n as usize).product();
+        let piece: usize = self.shape.iter().skip(last + 1).map(|&n| n as usize).product();
+        let (size, local) = (self.shape.get(last).copied().unwrap_or(1), tile.get(last).copied().unwrap_or(1));
+        let block = self.split_of(last).map_or(local, |(split, _, _)| split.block).max(1);
+        (0..rows).flat_map(move |row| {
+            let outer = self.outer_index(&tile[..last], row, [x, y]);
+            (0..local).step_by(block as usize).flat_map(move |start| {
+                let first = self.global_along(last, start, [x, y]);
+                let there = if outer.is_some() { size.saturating_sub(first).min(block) } else { 0 };
+                let index = outer.map(|outer| (outer * size as usize + first as usize) * piece);
+                let runs = [(index, there as usize * piece), (None, (block - there) as usize * piece)];
+                runs.into_iter().filter(|&(_, length)| length > 0)
+            })
+        })
+    }
+
+    /// The row-major index over the leading dimensions of the `row`-th of a tile's indices over these; `None` for padding.
+    fn outer_index(&self, tile: &[u32], mut row: usize, pe: [u16; 2]) -> Option<usize> {
+        let (mut index, mut stride) = (Some(0), 1);
+        for (dim, (&local, &size)) in tile.iter().zip(&self.shape).enumerate().rev() {
+            let global = self.global_along(dim, (row % local as usize) as u32, pe);
+            row /= local as usize;
+            index = index.filter(|_| global < size).map(|index| index + global as usize * stride);
+            stride *= size as usize;
+        }
+        index
+    }
+
+    /// The index along a dimension that a PE's local one stands for.
+    fn global_along(&self, dim: usize, local: u32, [x, y]: [u16; 2]) -> u32 {
+        self.split_of(dim)
+            .map_or(local, |(split, pes, on_x)| split.global(u32::from(if on_x { x } else { y }), local, pes))
+    }
+
     /// For each element of the tile of PE `(x, y)` in memory order: its row-major index in the tensor, or `None` for padding.
     pub fn tile_indices(&self, x: u16, y: u16) -> Vec<Option<usize>> {
-        let mut indices = vec![Some(0usize)];
-        for (dim, (&size, &local)) in self.shape.iter().zip(&self.tile()).enumerate() {
-            let globals: Vec<Option<usize>> = (0..local)
-                .map(|l| {
-                    let global = self
-                        .split_of(dim)
-                        .map_or(l, |(split, pes, on_x)| split.global(u32::from(if on_x { x } else { y }), l, pes));
-                    (global < size).then_some(global as usize)
-                })
-                .collect();
-            let mut joined = Vec::with_capacity(indices.len() * globals.len());
-            for &outer in &indices {
-                joined.extend(globals.iter().map(|&inner| Some(outer? * size as usize + inner?)));
-            }
-            indices = joined;
-        }
-        indices
+        let run = |(first, length): (Option<usize>, usize)| (0..length).map(move |i| first.map(|first| first + i));
+        self.tile_runs(x, y).flat_map(run).collect()
     }
 
     /// Whether the tile of the PE at (x, y) has nothing but padding.
@@ -356,6 +381,7 @@ impl HostTensor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     /// Shape [3, 5] on a 2 x 2 grid: rows in blocks of 2, columns in blocks of 3, so that each tile is 2 x 3.
     fn ragged() -> Distribution {
@@ -375,6 +401,22 @@ mod tests {
         assert_eq!(d.tile_indices(1, 0), [Some(3), Some(4), None, Some(8), Some(9), None]);
         // PE (0, 1): row 2, then a padding row.
         assert_eq!(d.tile_indices(0, 1), [Some(10), Some(11), Some(12), None, None, None]);
+    }
+
+    #[test]
+    fn runs_are_as_long_as_blocks_and_what_lies_behind_them() {
+        let d = ragged();
+        assert_eq!(d.tile_runs(1, 0).collect::<Vec<_>>(), [(Some(3), 2), (None, 1), (Some(8), 2), (None, 1)]);
+        assert_eq!(d.tile_runs(0, 1).collect::<Vec<_>>(), [(Some(10), 3), (None, 3)]);
+        // Rows alone are dealt, one at a time: PE (_, 1) has the second one of 3, and no fourth. The columns follow in one piece.
+        let cyclic = Distribution { x: None, y: Some(Split { dim: 0, block: 1 }), ..ragged() };
+        assert_eq!(cyclic.tile_runs(0, 1).collect::<Vec<_>>(), [(Some(5), 5), (None, 5)]);
+        let whole = Distribution { x: None, y: None, ..ragged() };
+        assert_eq!(whole.tile_runs(1, 1).collect::<Vec<_>>(), [(Some(0), 15)]);
+        let scalar = Distribution { shape: vec![], ..whole.clone() };
+        assert_eq!(scalar.tile_runs(0, 0).collect::<Vec<_>>(), [(Some(0), 1)]);
+        let empty = Distribution { shape: vec![3, 0], ..whole };
+        assert_eq!(empty.tile_runs(0, 0).count(), 0);
     }
 
     #[test]
@@ -414,5 +456,53 @@ mod tests {
         assert_eq!(split.locate(9, 2), (0, 5));
         assert_eq!(split.global(0, 5, 2), 9);
         assert_eq!(split.local_size(10, 2), 6);
+    }
+
+    proptest! {
+        /// Every element lies in the tiles where [`Distribution::locate`] says, once, and tiles are of one size.
+        #[test]
+        fn runs_cover_each_element_once(
+            shape in proptest::collection::vec(0..7u32, 1..4),
+            blocks in [1..4u32, 1..4u32],
+            dims in [0..4u32, 0..4u32],
+            grid in [1..4u16, 1..4u16],
+        ) {
+            let rank = shape.len() as u32;
+            let split = |i: usize| (dims[i] < rank).then(|| Split { dim: dims[i], block: blocks[i] });
+            let grid = Extent { width: grid[0], height: grid[1] };
+            let d = Distribution { grid, shape, x: split(0), y: split(1).filter(|_| dims[0] != dims[1]) };
+            prop_assert_eq!(d.check(), Ok(()));
+            let mut found = vec![0; d.elements()];
+            for (x, y) in (0..grid.height).flat_map(|y| (0..grid.width).map(move |x| (x, y))) {
+                let mut place = 0;
+                for (first, length) in d.tile_runs(x, y) {
+                    for i in first.into_iter().flat_map(|first| first..first + length) {
+                        let (column, row, offset) = d.locate(&index_of(&d.shape, i));
+                        prop_assert_eq!(offset, place + i - first.unwrap_or(0));
+                        prop_assert!(column.is_none_or(|c| c == x) && row.is_none_or(|r| r == y));
+                        found[i] += 1;
+                    }
+                    place += length;
+                }
+                prop_assert_eq!(place, d.tile_elements());
+            }
+            // What is not split along an axis lies in each of its PEs.
+            let copies = if d.x.is_some() { 1 } else { grid.width } * if d.y.is_some() { 1 } else { grid.height };
+            prop_assert!(found.iter().all(|&n| n == copies));
+        }
+    }
+
+    fn index_of(shape: &[u32], mut flat: usize) -> Vec<u32> {
+        let mut index: Vec<u32> = shape
+            .iter()
+            .rev()
+            .map(|&n| {
+                let i = flat % n as usize;
+                flat /= n as usize;
+                i as u32
+            })
+            .collect();
+        index.reverse();
+        index
     }
 }

@@ -19,6 +19,29 @@ pub(crate) struct Ties<'a> {
     pub(crate) progress: &'a (dyn Fn(Progress) + Sync),
 }
 
+/// Runs `work`, which nobody can stop, on a thread of its own. When Ctrl-C is pressed, this returns at once; the thread goes on
+/// to its end, and what it gives is thrown away.
+///
+/// # Errors
+/// Those of `work` and of a signal's handler.
+pub(crate) fn wait<T: Send + 'static>(
+    py: Python<'_>,
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> PyResult<T> {
+    let (done, waiting) = channel::bounded(1);
+    std::thread::spawn(move || {
+        // Nobody listens any more after Ctrl-C.
+        let _ = done.send(panics::guarded(work));
+    });
+    loop {
+        match py.detach(|| waiting.recv_timeout(POLL)) {
+            Ok(result) => return result.map_err(raise),
+            Err(RecvTimeoutError::Timeout) => py.check_signals()?,
+            Err(RecvTimeoutError::Disconnected) => return Err(raise(Error::bug("a thread died"))),
+        }
+    }
+}
+
 /// Runs `work` on a thread of its own, while this one looks after signals and calls `progress` with the cycle at hand.
 ///
 /// # Errors

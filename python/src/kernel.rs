@@ -1,13 +1,14 @@
 //! Kernels on their own.
 
-use crate::errors::KernelError;
+use crate::errors::{KernelError, raise};
 use crate::interrupt;
 use crate::machine::from_fields;
 use crate::run::{Settings, json};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use waferloom_driver::measure;
-use waferloom_kernels::catalog::{Kind, all, find};
+use waferloom_driver::panics;
+use waferloom_kernels::catalog::{Kernel, Kind, all, find};
 
 /// A parameter as a tuple; `catalog.py` names its parts.
 type Parameter = (&'static str, &'static str, &'static str, Option<(u32, u32)>, Option<Vec<&'static str>>, bool);
@@ -43,14 +44,31 @@ pub(crate) fn kernel<'py>(
     max_cycles: Option<u64>,
     progress: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<String> {
-    let Some(kernel) = find(name) else {
-        let known: Vec<&str> = all().iter().map(|kernel| kernel.name).collect();
-        let message = format!("there is no kernel `{name}`");
-        return Err(KernelError::new_err((message, format!("give one of {}", known.join(", ")))));
-    };
+    let kernel = known(name)?;
     let machine = from_fields(machine)?;
     let run = Settings::new(engine, threads, timing_only, max_cycles)?;
     let measured =
         interrupt::run(py, progress, |ties| measure(kernel, &settings, &machine, &run.options(None, &ties)))?;
     json(&measured)
+}
+
+/// Builds a kernel without its numbers: the algorithm that would run, and its cycles by the closed form.
+#[pyfunction]
+pub(crate) fn estimate(
+    py: Python<'_>,
+    name: &str,
+    settings: Vec<(String, String)>,
+    machine: &Bound<'_, PyDict>,
+) -> PyResult<(String, u64)> {
+    let (kernel, machine) = (known(name)?, from_fields(machine)?);
+    let built = py.detach(|| panics::guarded(|| Ok(kernel.timed_instance(&settings, &machine)?)));
+    built.map(|instance| (instance.algorithm, instance.estimate_cycles)).map_err(raise)
+}
+
+/// The kernel of a name.
+fn known(name: &str) -> PyResult<&'static Kernel> {
+    find(name).ok_or_else(|| {
+        let known: Vec<&str> = all().iter().map(|kernel| kernel.name).collect();
+        KernelError::new_err((format!("there is no kernel `{name}`"), format!("give one of {}", known.join(", "))))
+    })
 }

@@ -17,7 +17,7 @@ mod tensors;
 #[pyo3::pymodule]
 mod _waferloom {
     #[pymodule_export]
-    use crate::kernel::{kernel, kernels};
+    use crate::kernel::{estimate, kernel, kernels};
     #[pymodule_export]
     use crate::machine::{check_machine, machine};
     #[pymodule_export]

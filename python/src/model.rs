@@ -1,12 +1,15 @@
 //! Models: imported, compiled.
 
 use crate::errors::{InputError, raise};
+use crate::interrupt;
 use crate::machine::from_fields;
 use crate::program::{Origin, Program};
+use petgraph::graph::NodeIndex;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 use waferloom_compiler::plan::Tunable;
 use waferloom_compiler::{Objective, Overrides, Plan};
@@ -15,10 +18,13 @@ use waferloom_fabric::{Dtype, Extent};
 use waferloom_models::graph::TensorType;
 use waferloom_models::{Graph, ImportOptions};
 
+/// A node as a tuple; `model.py` names its parts.
+type Node = (&'static str, String, Vec<usize>, &'static str, Vec<usize>);
+
 /// An imported model.
 #[pyclass(frozen, module = "waferloom._waferloom")]
 pub(crate) struct Model {
-    graph: Graph,
+    graph: Arc<Graph>,
     import_seconds: f64,
 }
 
@@ -35,7 +41,7 @@ impl Model {
         let options = ImportOptions { input_shapes: shapes, dims };
         let start = Instant::now();
         let model = py.detach(|| panics::guarded(|| load::model(&path, &options))).map_err(raise)?;
-        Ok(Self { graph: model.graph, import_seconds: start.elapsed().as_secs_f64() })
+        Ok(Self { graph: Arc::new(model.graph), import_seconds: start.elapsed().as_secs_f64() })
     }
 
     /// Its name: that of the file, or of its folder.
@@ -54,6 +60,19 @@ impl Model {
     #[getter]
     fn outputs(&self) -> Vec<(String, Vec<usize>, &'static str)> {
         self.graph.outputs.iter().map(|(name, id)| described(name, &self.graph.node(*id).output)).collect()
+    }
+
+    /// Word, name, shape, element type and operands (indices into this list) of each operator, input and constant, operands
+    /// first.
+    #[getter]
+    fn nodes(&self) -> Vec<Node> {
+        let graph = &self.graph;
+        let node = |id| {
+            let (name, shape, dtype) = described(&graph.node(id).name, &graph.node(id).output);
+            let operands = graph.operands(id).into_iter().map(NodeIndex::index).collect();
+            (graph.node(id).op.word(), name, shape, dtype, operands)
+        };
+        graph.nodes().map(node).collect()
     }
 
     /// The operators that the compiler sees, as text.
@@ -91,8 +110,9 @@ impl Model {
             return Err(InputError::new_err(("stages and a plan with stages were given", help)));
         }
         let options = target.options("the grid").map_err(raise)?;
+        let graph = self.graph.clone();
+        let compiled = interrupt::wait(py, move || waferloom_driver::compile(&graph, &options))?;
         let graph = &self.graph;
-        let compiled = py.detach(|| panics::guarded(|| waferloom_driver::compile(graph, &options))).map_err(raise)?;
         let origin = Origin {
             model: graph.name.clone(),
             dtype: dtype.name().into(),

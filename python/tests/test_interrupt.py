@@ -33,6 +33,21 @@ def test_ctrl_c_ends_a_script_like_any_other() -> None:
     assert "KeyboardInterrupt" in said
 
 
+def test_ctrl_c_ends_a_compilation(bert: wl.Model) -> None:
+    """Long before it would have come to its end."""
+    start = time.monotonic()
+    bert.compile(grid=(64, 64))
+    whole = time.monotonic() - start
+    timer = threading.Timer(whole / 10, os.kill, (os.getpid(), signal.SIGINT))
+    start = time.monotonic()
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        bert.compile(grid=(64, 64))
+    stopped = time.monotonic() - start
+    timer.join()
+    assert stopped < whole / 2
+
+
 def test_other_threads_run_meanwhile(endless: wl.Program) -> None:
     """Without the interpreter's lock: a thread counts while the simulation goes on."""
     turns = 0

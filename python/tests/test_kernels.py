@@ -24,6 +24,18 @@ def test_a_kernel_says_its_cycles_estimate_and_error() -> None:
     assert run.report["flops"]["total"] == 1500
 
 
+def test_an_estimate_needs_no_simulation() -> None:
+    # A chain costs the start (8), 6 cycles a PE and one an element.
+    assert wl.estimate("reduce", p=16, elements=100, algorithm="chain") == wl.Estimate("chain", 8 + 100 + 6 * 15)
+    # One that no simulation would come to the end of.
+    large = wl.estimate("gemm", p=720, m=14400, k=14400, n=14400, dtype="f16")
+    assert large.algorithm == "summa" and large.cycles > 14400**3 / 720**2 / 2
+    with pytest.raises(wl.KernelError, match="there is no kernel `frob`"):
+        wl.estimate("frob")
+    with pytest.raises(wl.KernelError, match="`p` cannot be 0: give an integer from"):
+        wl.estimate("reduce", p=0)
+
+
 def test_options_reach_the_simulator() -> None:
     run = wl.kernel("reduce", p=16, elements=100, algorithm="chain", engine="stream", timing_only=True, threads=1)
     assert run.report["engine"] == "stream" and run.max_abs_error is None

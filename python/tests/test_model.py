@@ -19,6 +19,19 @@ def test_a_model_says_what_it_takes_and_gives(bert: wl.Model) -> None:
     assert repr(bert).endswith("dnabert/model.onnx>")
 
 
+def test_nodes_are_those_of_the_text(bert: wl.Model) -> None:
+    nodes = bert.nodes
+    lines = [line for line in bert.text.splitlines() if line.startswith("%")]
+    assert len(nodes) == len(lines)
+    for number, (node, line) in enumerate(zip(nodes, lines)):
+        assert line.startswith(f"%{number} = {node.kind}") and f'"{node.name}"' in line
+        assert str(list(node.shape)) in line and all(f"%{operand}" in line for operand in node.operands)
+        assert all(operand < number for operand in node.operands)
+    assert nodes[0] == wl.Node("input", "input_ids", (2, 32), "int64", ())
+    with pytest.raises(wl.OpenDimensionsError):
+        wl.load(OPEN).nodes
+
+
 def test_open_dimensions_wait_for_compile() -> None:
     model = wl.load(OPEN)
     with pytest.raises(wl.OpenDimensionsError, match="these dimensions have no size: b") as error:
@@ -79,6 +92,13 @@ def test_what_is_no_model_is_refused(tmp_path) -> None:
         wl.load(tmp_path / "none.onnx")
     with pytest.raises(wl.InputError, match="this is a directory"):
         wl.load(tmp_path)
+    with pytest.raises(wl.InputError, match="no model `dnabert`: no such file, and no architecture is built in") as error:
+        wl.load("dnabert")
+    assert error.value.help == "give the path of an ONNX file"
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(wl.InputError, match="folders of Hugging Face models cannot be read yet") as error:
+        wl.load(tmp_path)
+    assert error.value.help is not None and "optimum-cli export onnx" in error.value.help
     (tmp_path / "noise.onnx").write_text("this is no model")
     with pytest.raises(wl.ModelError, match="not an ONNX model"):
         wl.load(tmp_path / "noise.onnx")

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from conftest import ADDER
@@ -126,3 +129,30 @@ def test_a_large_input_is_not_copied(adder: wl.Program, tmp_path) -> None:
     large = np.memmap(tmp_path / "large", np.float32, "r", shape=(4, terabyte // 16))
     with pytest.raises(wl.InputError, match=r"`x` has shape \[4, 68719476736\]"):
         adder.run({"x": large})
+
+
+LARGE = """
+import resource
+import numpy as np
+from waferloom.build import Builder
+
+n = 25_000_000
+b = Builder("swallow", machine="bench16", grid=(2, 1))
+b.route(0, "WEST -> RAMP")
+pe = b.pe_class("pe")
+pe.task("main", activated=True).mov(None, pe.input(0).take(n))
+b.place(pe)
+b.input("x", (n,), "f32", edge="WEST", at=(0, 0), color=0, size=(2, 1), x=0)
+program, x = b.build(), np.ones(n, np.float32)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+assert program.run({"x": x}).cycles > n
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / x.nbytes)
+"""
+"""Sends 100 MB to one PE, and says by how many times that the process has grown."""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is counted in other units elsewhere")
+def test_a_large_input_is_kept_as_its_wavelets_alone() -> None:
+    """A word for each element at the host's edge, and once more for what is under way."""
+    said = subprocess.run([sys.executable, "-c", LARGE], capture_output=True, text=True, check=True).stdout
+    assert float(said) < 2.5

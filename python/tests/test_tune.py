@@ -51,8 +51,11 @@ def test_a_matrix_vector_product_beats_its_default_by_a_tenth() -> None:
 def test_a_row_operation_beats_its_default_by_a_tenth() -> None:
     """On at most as many PEs as the default's 4x4: rows that are not split need no exchange."""
     space = {"p": (1, 16), "rows": (1, 16)}
-    found = wl.tune("rmsnorm", trials=60, space=space, storage=None, constraint=lambda s: s["p"] * s["rows"] <= 16)
+    options: dict[str, Any] = {"space": space, "storage": None, "constraint": lambda s: s["p"] * s["rows"] <= 16}
+    found = wl.tune("rmsnorm", trials=60, **options)
     assert found.gain >= 0.1
+    again = wl.tune("rmsnorm", trials=60, **options)
+    assert [t.params for t in again.study.trials] == [t.params for t in found.study.trials]
 
 
 def test_a_model_is_tuned(tmp_path: Path) -> None:

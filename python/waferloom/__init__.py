@@ -19,9 +19,9 @@ from waferloom.errors import (
     ProgramError,
     SimulationError,
 )
-from waferloom.catalog import Kernel, KernelRun, Parameter, kernel, kernels
+from waferloom.catalog import Estimate, Kernel, KernelRun, Parameter, estimate, kernel, kernels
 from waferloom.machine import Machine
-from waferloom.model import Model, load
+from waferloom.model import Model, Node, load
 from waferloom.program import Program, TensorSpec
 from waferloom.run import Run
 from waferloom.sweeps import points, run_point, sweep
@@ -30,6 +30,7 @@ from waferloom.tuning import Tuned, tune
 __all__ = [
     "CompileError",
     "Error",
+    "Estimate",
     "InputError",
     "InternalError",
     "Kernel",
@@ -38,6 +39,7 @@ __all__ = [
     "Machine",
     "Model",
     "ModelError",
+    "Node",
     "OpenDimensionsError",
     "Parameter",
     "Program",
@@ -47,6 +49,7 @@ __all__ = [
     "TensorSpec",
     "Tuned",
     "build",
+    "estimate",
     "kernel",
     "kernels",
     "load",

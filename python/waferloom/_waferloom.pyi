@@ -6,7 +6,7 @@ from _typeshed import Incomplete, SupportsGetItem
 from os import PathLike
 from typing import Any, SupportsIndex, final
 
-__all__ = ["Model", "Program", "Run", "check_machine", "kernel", "kernels", "machine"]
+__all__ = ["Model", "Program", "Run", "check_machine", "estimate", "kernel", "kernels", "machine"]
 
 @final
 class Model:
@@ -30,6 +30,12 @@ class Model:
     def name(self, /) -> str:
         """
         Its name: that of the file, or of its folder.
+        """
+    @property
+    def nodes(self, /) -> list[tuple[str, str, list[int], str, list[int]]]:
+        """
+        Word, name, shape, element type and operands (indices into this list) of each operator, input and constant, operands
+        first.
         """
     @property
     def outputs(self, /) -> list[tuple[str, list[int], str]]:
@@ -172,6 +178,11 @@ class Run:
 def check_machine(fields: dict) -> None:
     """
     Raises an error when fields are not those of a machine.
+    """
+
+def estimate(name: str, settings: SupportsGetItem[int, tuple[str, str]], machine: dict) -> tuple[str, int]:
+    """
+    Builds a kernel without its numbers: the algorithm that would run, and its cycles by the closed form.
     """
 
 def kernel(name: str, settings: SupportsGetItem[int, tuple[str, str]], machine: dict, engine: str, threads: SupportsIndex, timing_only: bool, max_cycles: SupportsIndex | None, progress: Any | None) -> str:

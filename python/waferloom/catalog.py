@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from waferloom import _waferloom, display
@@ -54,7 +54,7 @@ class KernelRun:
     """Largest difference from the reference in double precision; None of a run for the time alone."""
     max_rel_error: float | None
     """The same over the largest element of the result."""
-    report: dict[str, Any]
+    report: dict[str, Any] = field(repr=False)
     """Everything else; docs/report.md explains each field."""
 
     @property
@@ -65,6 +65,16 @@ class KernelRun:
 
     def _repr_html_(self) -> str:
         return display.kernel(self)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a kernel would take."""
+
+    algorithm: str
+    """The algorithm that would run."""
+    cycles: int
+    """Cycles by the kernel's closed form (docs/cost-model.md)."""
 
 
 def kernels() -> dict[str, Kernel]:
@@ -101,3 +111,14 @@ def kernel(
             name, given, machine_of(machine).fields, engine, threads, timing_only, max_cycles, tell
         )
     return KernelRun(**json.loads(measured))
+
+
+def estimate(
+    name: str, /, *, machine: Machine | str | os.PathLike[str] = "wse2", **settings: int | str
+) -> Estimate:
+    """What one kernel would take, without a simulation; refuses what `kernel` refuses to build.
+
+    >>> wl.estimate("gemm", p=64, m=512, k=512, n=512).cycles
+    """
+    given = [(key, str(value)) for key, value in settings.items()]
+    return Estimate(*_waferloom.estimate(name, given, machine_of(machine).fields))

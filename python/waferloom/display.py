@@ -1,17 +1,40 @@
-"""What notebooks show of programs and runs: small tables."""
+"""What notebooks show of models, programs and runs: small tables."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from html import escape
+from math import prod
 from typing import TYPE_CHECKING, Any
+
+from waferloom.errors import OpenDimensionsError
 
 if TYPE_CHECKING:
     from waferloom.catalog import KernelRun
+    from waferloom.model import Model
     from waferloom.program import Program
     from waferloom.run import Run
 
 _MOST_OPERATORS = 8
+
+
+def model(model: Model) -> str:
+    """A model: its tensors, weights and operators; only its file while dimensions are open."""
+    try:
+        nodes = model.nodes
+    except OpenDimensionsError as error:
+        return _titled(f"model {model.path}", _pairs([("open", error.message)]))
+    tensors = [
+        (way, f"{name}: {spec.dtype} {list(spec.shape)}")
+        for way, specs in (("input", model.inputs), ("output", model.outputs))
+        for name, spec in specs.items()
+    ]
+    weights = sum(prod(node.shape) for node in nodes if node.kind == "constant")
+    counts = Counter(node.kind for node in nodes if node.kind not in ("constant", "input"))
+    operators = ", ".join(f"{count} {kind}" for kind, count in counts.most_common())
+    facts = [*tensors, ("constants", f"{weights:,} elements"), ("operators", operators)]
+    return _titled(f"model {model.name}", _pairs(facts))
 
 
 def program(program: Program) -> str:

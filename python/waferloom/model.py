@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import SupportsIndex
+from typing import TYPE_CHECKING, NamedTuple, SupportsIndex
 
-from waferloom import _waferloom
+from waferloom import _waferloom, display
 from waferloom.errors import InputError, OpenDimensionsError
 from waferloom.machine import Machine, machine_of
 from waferloom.program import Program, TensorSpec
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Shapes = Mapping[str, Sequence[int]]
 Dims = Mapping[str, SupportsIndex]
@@ -18,12 +21,27 @@ Dims = Mapping[str, SupportsIndex]
 def load(
     path: str | os.PathLike[str], *, shapes: Shapes | None = None, dims: Dims | None = None
 ) -> Model:
-    """Reads a model: an ONNX file.
+    """Reads a model: an ONNX file. (Folders of Hugging Face models and architectures by name are not read yet.)
 
     ``shapes`` gives the shapes of inputs and ``dims`` the sizes of symbols that the file leaves open. Both can wait for
     `Model.compile`.
     """
     return Model(path, shapes or {}, dims or {})
+
+
+class Node(NamedTuple):
+    """An operator, an input or a constant of a model."""
+
+    kind: str
+    """Its word in the text form: matmul, softmax, …"""
+    name: str
+    """The exporter's name where it survives; unique."""
+    shape: tuple[int, ...]
+    """Shape of its result."""
+    dtype: str
+    """Type of its elements on the host."""
+    operands: tuple[int, ...]
+    """Places of its operands in `Model.nodes`."""
 
 
 class Model:
@@ -69,6 +87,20 @@ class Model:
         """The operators that the compiler sees, a line each."""
         return self._bound().text
 
+    @property
+    def nodes(self) -> list[Node]:
+        """The same as a list, operands first."""
+        return [
+            Node(kind, name, tuple(shape), dtype, tuple(operands))
+            for kind, name, shape, dtype, operands in self._bound().nodes
+        ]
+
+    def plot_graph(self, *, most_layers: int = 80, ax: Axes | None = None) -> Axes:
+        """Draws the operators without constants, the first layers of a deep model (needs matplotlib)."""
+        from waferloom import plot
+
+        return plot.graph(self.nodes, most_layers, ax)
+
     def compile(
         self,
         *,
@@ -113,6 +145,9 @@ class Model:
 
     def __repr__(self) -> str:
         return f"<Model {self.path}>"
+
+    def _repr_html_(self) -> str:
+        return display.model(self)
 
     def __reduce__(self) -> tuple[object, ...]:
         return Model, (self.path, self._shapes, self._dims)

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use petgraph::graph::NodeIndex;
 
-use super::words::Word;
+use super::words::Word as _;
 use crate::graph::{ConstantData, Graph, Op, TensorType};
 
 /// Constants of up to so many elements are written out.
@@ -76,27 +76,20 @@ fn quoted(text: &str) -> String {
 }
 
 fn operation(op: &Op, operands: &str, constants: Constants) -> String {
-    match op {
-        Op::Input => "input".into(),
-        Op::Constant(data) => format!("constant {}", constant(data, constants)),
-        Op::Unary(op) => format!("{} {operands}", op.word()),
-        Op::Binary(op) => format!("{} {operands}", op.word()),
-        Op::Select => format!("select {operands}"),
-        Op::Reduce { op, axes } => format!("{} {operands} axes={axes:?}", op.word()),
-        Op::Softmax { axis } => format!("softmax {operands} axis={axis}"),
-        Op::Normalize { epsilon } => format!("normalize {operands} epsilon={}", float(*epsilon)),
-        Op::MatMul => format!("matmul {operands}"),
-        Op::Gather { axis } => format!("gather {operands} axis={axis}"),
+    let attributes = match op {
+        Op::Input => return op.word().into(),
+        Op::Constant(data) => return format!("{} {}", op.word(), constant(data, constants)),
+        Op::Unary(_) | Op::Binary(_) | Op::Select | Op::MatMul | Op::Reshape | Op::Broadcast => String::new(),
+        Op::Reduce { axes, .. } | Op::Permute { axes } => format!(" axes={axes:?}"),
+        Op::Softmax { axis } | Op::Gather { axis } | Op::Concat { axis } => format!(" axis={axis}"),
+        Op::Normalize { epsilon } => format!(" epsilon={}", float(*epsilon)),
         Op::Conv { window: w, groups } => format!(
-            "conv {operands} kernel={:?} stride={:?} dilation={:?} pad_before={:?} pad_after={:?} groups={groups}",
+            " kernel={:?} stride={:?} dilation={:?} pad_before={:?} pad_after={:?} groups={groups}",
             w.kernel, w.stride, w.dilation, w.pad_before, w.pad_after
         ),
-        Op::Reshape => format!("reshape {operands}"),
-        Op::Permute { axes } => format!("permute {operands} axes={axes:?}"),
-        Op::Slice { axis, start, step } => format!("slice {operands} axis={axis} start={start} step={step}"),
-        Op::Concat { axis } => format!("concat {operands} axis={axis}"),
-        Op::Broadcast => format!("broadcast {operands}"),
-    }
+        Op::Slice { axis, start, step } => format!(" axis={axis} start={start} step={step}"),
+    };
+    format!("{} {operands}{attributes}", op.word())
 }
 
 fn constant(data: &ConstantData, constants: Constants) -> String {

@@ -1,6 +1,6 @@
 //! The words of the text form.
 
-use crate::graph::{BinaryOp, ElementType, ReduceOp, UnaryOp};
+use crate::graph::{BinaryOp, ElementType, Op, ReduceOp, UnaryOp};
 
 /// Unary operators and their words.
 const UNARY: [(UnaryOp, &str); 21] = [
@@ -49,6 +49,30 @@ const REDUCE: [(ReduceOp, &str); 3] =
 
 const ELEMENT: [(ElementType, &str); 3] =
     [(ElementType::Float, "f"), (ElementType::Int, "i"), (ElementType::Bool, "b")];
+
+impl Op {
+    /// The word that stands for it in the text form.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Op::Input => "input",
+            Op::Constant(_) => "constant",
+            Op::Unary(op) => op.word(),
+            Op::Binary(op) => op.word(),
+            Op::Select => "select",
+            Op::Reduce { op, .. } => op.word(),
+            Op::Softmax { .. } => "softmax",
+            Op::Normalize { .. } => "normalize",
+            Op::MatMul => "matmul",
+            Op::Gather { .. } => "gather",
+            Op::Conv { .. } => "conv",
+            Op::Reshape => "reshape",
+            Op::Permute { .. } => "permute",
+            Op::Slice { .. } => "slice",
+            Op::Concat { .. } => "concat",
+            Op::Broadcast => "broadcast",
+        }
+    }
+}
 
 /// A thing with a word.
 pub(super) trait Word: Copy + PartialEq + 'static {

@@ -72,19 +72,19 @@ fn outputs(program: &Program, fabric: &setup::Fabric<'_>, bands: &mut [Band]) ->
     let mut elements: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
     let ports = || program.ports.iter().filter(|p| p.kind == PortKind::Output);
     for port in (0..program.items).flat_map(|_| ports()) {
-        let streams: Vec<Vec<u32>> = (0..port.streams())
+        let streams: Vec<&[u32]> = (0..port.streams())
             .map(|stream| {
                 let link = fabric.link(port, stream);
                 let words =
                     bands.iter().find_map(|b| b.sink_at.get(&link).map(|&s| b.sinks[s].data.as_slice())).unwrap_or(&[]);
                 let start = taken.entry(link).or_insert(0);
                 let end = (*start + port.stream_wavelets()).min(words.len());
-                let part = words[(*start).min(end)..end].to_vec();
+                let part = &words[(*start).min(end)..end];
                 *start = end;
                 part
             })
             .collect();
-        elements.entry(&port.name).or_default().extend(host::decode(port, &streams));
+        host::decode(elements.entry(&port.name).or_default(), port, &streams);
     }
     for port in ports() {
         let shape = host::host_shape(program.items, &port.distribution.shape);

@@ -49,32 +49,54 @@ pub(crate) fn host_shape(items: u32, shape: &[u32]) -> Vec<usize> {
     leading.into_iter().chain(shape.iter().map(|&n| n as usize)).collect()
 }
 
-/// The elements of all items of an input port, as bits of its type.
-pub(crate) fn encode(port: &Port, items: u32, tensor: HostView<'_>) -> Result<Vec<u32>, SimulateError> {
+/// Refuses a tensor that an input port does not take, before any of it is sent.
+pub(crate) fn check(port: &Port, items: u32, tensor: HostView<'_>) -> Result<(), SimulateError> {
     let expected = host_shape(items, &port.distribution.shape);
     if tensor.shape != expected {
         return Err(SimulateError::InputShape { name: port.name.clone(), expected, got: tensor.shape.to_vec() });
     }
-    element_bits(port, tensor)
+    let has_numbers = match tensor.data {
+        HostSlice::F32(_) => port.dtype.is_float(),
+        HostSlice::I64(_) => !port.dtype.is_float(),
+    };
+    if !has_numbers {
+        return Err(SimulateError::InputDtype {
+            name: port.name.clone(),
+            expected: if port.dtype.is_float() { "float32" } else { "int64" },
+            got: tensor.dtype_name(),
+        });
+    }
+    Ok(())
 }
 
-/// The wavelets of each stream of an input port, of one item.
-pub(crate) fn streams(port: &Port, bits: &[u32]) -> Vec<Vec<u32>> {
-    let mut streams = Vec::with_capacity(port.streams().into());
-    for stream in 0..port.streams() {
-        let mut words = Vec::with_capacity(port.stream_wavelets());
-        for (x, y) in tiles(port, stream) {
-            let tile = port.distribution.tile_indices(x, y);
-            let elements: Vec<u32> = tile.into_iter().map(|i| i.map_or(0, |i| bits[i])).collect();
-            if port.dtype.bytes() == 2 {
-                words.extend(elements.chunks(2).map(|pair| pair[0] | pair.get(1).copied().unwrap_or(0) << 16));
+/// Adds the wavelets of a stream of an input port to `words`, of the item whose elements start at `first`.
+///
+/// Straight from the host's tensor, which may be large, run by run.
+pub(crate) fn add_stream(
+    words: &mut Vec<u32>,
+    port: &Port,
+    stream: u16,
+    tensor: HostView<'_>,
+    first: usize,
+) -> Result<(), SimulateError> {
+    words.reserve(port.stream_wavelets());
+    for (x, y) in tiles(port, stream) {
+        // Two elements of 16 bits share a word; a tile begins a new one.
+        let mut half = None;
+        for (index, length) in port.distribution.tile_runs(x, y) {
+            let at = index.map(|index| first + index);
+            if port.dtype.bytes() == 4 {
+                each_bits(port, tensor, at, length, |bits| words.push(bits))?;
             } else {
-                words.extend(elements);
+                each_bits(port, tensor, at, length, |bits| match half.take() {
+                    None => half = Some(bits),
+                    Some(low) => words.push(low | bits << 16),
+                })?;
             }
         }
-        streams.push(words);
+        words.extend(half);
     }
-    streams
+    Ok(())
 }
 
 /// Columns and rows of the tiles of a stream, in order.
@@ -85,54 +107,75 @@ fn tiles(port: &Port, stream: u16) -> impl Iterator<Item = (u16, u16)> + use<> {
     (0..count).map(move |i| if vertical { (stream, i) } else { (i, stream) })
 }
 
-/// Each element as bits of the port's type.
-fn element_bits(port: &Port, tensor: HostView<'_>) -> Result<Vec<u32>, SimulateError> {
-    let mismatch = || SimulateError::InputDtype {
-        name: port.name.clone(),
-        expected: if port.dtype.is_float() { "float32" } else { "int64" },
-        got: tensor.dtype_name(),
+/// Gives elements of the tensor as bits of the port's type; zeros for padding.
+fn each_bits(
+    port: &Port,
+    tensor: HostView<'_>,
+    at: Option<usize>,
+    length: usize,
+    mut take: impl FnMut(u32),
+) -> Result<(), SimulateError> {
+    let Some(at) = at else {
+        (0..length).for_each(|_| take(0));
+        return Ok(());
     };
-    match (tensor.data, port.dtype) {
-        (HostSlice::F32(v), dtype) => v.iter().map(|&x| dtype.narrow(x)).collect::<Option<_>>().ok_or_else(mismatch),
-        (HostSlice::I64(v), Dtype::I32 | Dtype::U16) => v
-            .iter()
-            .map(|&n| {
-                let fits = if port.dtype == Dtype::I32 {
-                    i32::try_from(n).map(|n| n as u32).ok()
-                } else {
-                    u16::try_from(n).map(u32::from).ok()
-                };
-                fits.ok_or_else(|| SimulateError::InputRange {
-                    name: port.name.clone(),
-                    value: n,
-                    dtype: port.dtype.name(),
-                })
-            })
-            .collect(),
-        _ => Err(mismatch()),
+    match tensor.data {
+        // What is no float has been refused.
+        HostSlice::F32(values) => {
+            values[at..at + length].iter().for_each(|&x| take(port.dtype.narrow(x).unwrap_or(0)));
+        }
+        HostSlice::I64(values) => {
+            for &value in &values[at..at + length] {
+                take(integer_bits(port, value)?);
+            }
+        }
     }
+    Ok(())
 }
 
-/// The elements of an item that the streams of an output port carry, as bits of its type.
-pub(crate) fn decode(port: &Port, streams: &[Vec<u32>]) -> Vec<u32> {
-    let mut bits = vec![0u32; port.distribution.elements()];
+/// An integer as bits of the port's type.
+fn integer_bits(port: &Port, value: i64) -> Result<u32, SimulateError> {
+    let fits = if port.dtype == Dtype::I32 {
+        i32::try_from(value).map(|n| n as u32).ok()
+    } else {
+        u16::try_from(value).map(u32::from).ok()
+    };
+    fits.ok_or_else(|| SimulateError::InputRange { name: port.name.clone(), value, dtype: port.dtype.name() })
+}
+
+/// Adds the elements of an item that the streams of an output port carry, as bits of its type.
+pub(crate) fn decode(bits: &mut Vec<u32>, port: &Port, streams: &[&[u32]]) {
+    let first = bits.len();
+    bits.resize(first + port.distribution.elements(), 0);
     for (stream, words) in streams.iter().enumerate() {
         let mut words = words.chunks(port.tile_wavelets().max(1));
         for (x, y) in tiles(port, stream as u16) {
             let chunk = words.next().unwrap_or(&[]);
-            for (offset, index) in port.distribution.tile_indices(x, y).into_iter().enumerate() {
-                let word = if port.dtype.bytes() == 2 {
+            let element = |offset: usize| {
+                if port.dtype.bytes() == 2 {
                     chunk.get(offset / 2).map(|w| w >> (offset % 2 * 16) & 0xFFFF)
                 } else {
                     chunk.get(offset).copied()
-                };
-                if let (Some(index), Some(word)) = (index, word) {
-                    bits[index] = word;
                 }
-            }
+            };
+            for_each_element(port.distribution.tile_runs(x, y), |offset, index| {
+                if let Some(word) = element(offset) {
+                    bits[first + index] = word;
+                }
+            });
         }
     }
-    bits
+}
+
+/// Gives each element of a tile but its padding: its place in the tile and its index in the tensor.
+fn for_each_element(runs: impl Iterator<Item = (Option<usize>, usize)>, mut take: impl FnMut(usize, usize)) {
+    let mut offset = 0;
+    for (index, length) in runs {
+        if let Some(index) = index {
+            (0..length).for_each(|i| take(offset + i, index + i));
+        }
+        offset += length;
+    }
 }
 
 /// The tensor that lies in SRAM when everything is done. `word` reads the bits of an element: PE, address.
@@ -144,11 +187,9 @@ pub(crate) fn read_back(readback: &Readback, word: impl Fn(Coord, i64) -> u32) -
     let rows = if d.y.is_some() { d.grid.height } else { 1 };
     for (x, y) in (0..rows).flat_map(|y| (0..columns).map(move |x| (x, y))) {
         let pe = Coord { x: readback.origin.x.saturating_add(x), y: readback.origin.y.saturating_add(y) };
-        for (offset, index) in d.tile_indices(x, y).into_iter().enumerate() {
-            if let Some(index) = index {
-                bits[index] = word(pe, i64::from(readback.address) + offset as i64 * i64::from(readback.dtype.bytes()));
-            }
-        }
+        for_each_element(d.tile_runs(x, y), |offset, index| {
+            bits[index] = word(pe, i64::from(readback.address) + offset as i64 * i64::from(readback.dtype.bytes()));
+        });
     }
     host_tensor(readback.dtype, host_shape(1, &d.shape), bits)
 }

@@ -11,7 +11,7 @@ use super::unknown::{self, Unknown};
 use crate::{Claims, Engine, Inputs, Options, SimulateError};
 use std::collections::BTreeMap;
 use std::path::Path;
-use waferloom_fabric::{ColorRef, Control, Coord, Direction, Machine, Port, PortKind, Program, Value};
+use waferloom_fabric::{ColorRef, Control, Coord, Direction, HostView, Machine, Port, PortKind, Program, Value};
 
 /// Lanes whose queues, one per port, fit a bit mask.
 const MOST_LANES: usize = 128 / 5;
@@ -240,10 +240,13 @@ impl<'a> Fabric<'a> {
             for (x, y) in (0..tiles.height).flat_map(|y| (0..tiles.width).map(move |x| (x, y))) {
                 let at = Coord { x: constant.origin.x + x, y: constant.origin.y + y };
                 let memory = &mut pes[grid.index(at)].memory;
-                for (offset, index) in constant.distribution.tile_indices(x, y).into_iter().enumerate() {
-                    let Some(index) = index else { continue };
-                    let start = constant.address as usize + offset * size;
-                    memory[start..start + size].copy_from_slice(&bytes[index * size..(index + 1) * size]);
+                let mut start = constant.address as usize;
+                for (index, length) in constant.distribution.tile_runs(x, y) {
+                    let end = start + length * size;
+                    if let Some(index) = index {
+                        memory[start..end].copy_from_slice(&bytes[index * size..(index + length) * size]);
+                    }
+                    start = end;
                 }
             }
         }
@@ -260,20 +263,18 @@ impl<'a> Fabric<'a> {
         let interval = |count: usize| (count as f64 / machine.host_wavelets_per_cycle).ceil().max(1.0) as u64;
         let intervals = [interval(links(PortKind::Input)), interval(links(PortKind::Output))];
         let items = self.program.items;
-        let encode = |port: &Port| match port.kind {
-            PortKind::Input => host::encode(port, items, self.inputs.0[port.name.as_str()]),
-            PortKind::Output => Ok(Vec::new()),
+        let tensor = |port: &Port| match port.kind {
+            PortKind::Input => Some(self.inputs.0[port.name.as_str()]),
+            PortKind::Output => None,
         };
-        let encoded = self.program.ports.iter().map(encode).collect::<Result<Vec<_>, _>>()?;
+        for port in &self.program.ports {
+            tensor(port).map_or(Ok(()), |tensor| host::check(port, items, tensor))?;
+        }
         for item in 0..items as usize {
-            for (port, bits) in self.program.ports.iter().zip(&encoded) {
-                let elements = port.distribution.elements();
-                let streams = match port.kind {
-                    PortKind::Input => host::streams(port, &bits[item * elements..(item + 1) * elements]),
-                    PortKind::Output => Vec::new(),
-                };
+            for port in &self.program.ports {
+                let first = item * port.distribution.elements();
                 for stream in 0..port.streams() {
-                    self.attach(bands, port, stream, streams.get(stream as usize), intervals);
+                    self.attach(bands, port, stream, tensor(port).map(|tensor| (tensor, first)), intervals)?;
                 }
             }
         }
@@ -288,14 +289,23 @@ impl<'a> Fabric<'a> {
         Ok(())
     }
 
-    fn attach(&self, bands: &mut [Band], port: &Port, stream: u16, data: Option<&Vec<u32>>, intervals: [u64; 2]) {
+    /// Makes the host's end of a stream, where it is not there yet, for one more item: of an input the tensor with all items,
+    /// and the item's first element.
+    fn attach(
+        &self,
+        bands: &mut [Band],
+        port: &Port,
+        stream: u16,
+        input: Option<(HostView<'_>, usize)>,
+        intervals: [u64; 2],
+    ) -> Result<(), SimulateError> {
         let link = self.link(port, stream);
         let index = link.0 as usize;
         let band = bands.iter_mut().find(|b| (b.first..b.first + b.pes.len()).contains(&index));
-        let Some(band) = band else { return };
+        let Some(band) = band else { return Ok(()) };
         let local = index - band.first;
-        let Some(lane) = band.routers[local].lane_of(port.color.0) else { return };
-        if let Some(data) = data {
+        let Some(lane) = band.routers[local].lane_of(port.color.0) else { return Ok(()) };
+        if let Some((tensor, first)) = input {
             let source = *band.source_at.entry(link).or_insert_with(|| {
                 let credits = self.program.machine.router_queue_depth;
                 let (direction, interval) = (port.edge, intervals[0]);
@@ -313,7 +323,7 @@ impl<'a> Fabric<'a> {
                 });
                 band.sources.len() - 1
             });
-            band.sources[source].data.extend_from_slice(data);
+            host::add_stream(&mut band.sources[source].data, port, stream, tensor, first)?;
         } else {
             let sink = *band.sink_at.entry(link).or_insert_with(|| {
                 band.routers[local].lanes[lane].credits[port.edge as usize] = 1;
@@ -335,5 +345,6 @@ impl<'a> Fabric<'a> {
             });
             band.sinks[sink].expected += port.stream_wavelets();
         }
+        Ok(())
     }
 }

@@ -16,25 +16,31 @@ impl Part {
         let node = &self.network.nodes[local];
         let first = node.first_queue;
         let (mut used, mut ripe) = (0, u64::MAX);
+        // Whether all that it holds moves on, and nothing is special.
+        let mut steady = true;
         for (place, mut bits) in node.arbitration() {
             while bits != 0 {
                 let number = first + place + bits.trailing_zeros();
                 bits &= bits - 1;
                 let queue = &self.network.queues.queues[number as usize];
                 if queue.way == Way::Closed || queue.outputs & used != 0 {
+                    steady = false;
                     continue;
                 }
                 let (outputs, turn, way) = (queue.outputs, queue.next_turn, queue.way);
                 let head = self.network.queues.head(queue);
                 if head.ready > now {
+                    steady = false;
                     ripe = ripe.min(head.ready);
                     continue;
                 }
-                let moved = if way == Way::Plain && head.is_data() {
+                let plain = way == Way::Plain && head.is_data();
+                let moved = if plain {
                     self.move_plain(shared, local, number, head, now)
                 } else {
                     self.move_any(shared, local, number, head, now)
                 };
+                steady &= plain & moved;
                 if moved {
                     if used == 0 {
                         self.network.nodes[local].turn = turn;
@@ -43,6 +49,7 @@ impl Part {
                 }
             }
         }
+        self.flows.watch(&mut self.network.nodes[local], local, steady);
         // What waits for room or for a switch is looked at again when its PE has run, or news come over a link.
         if self.network.nodes[local].holds_any() {
             if used != 0 {

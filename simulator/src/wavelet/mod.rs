@@ -7,6 +7,7 @@
 //! - [`part`]: one cycle of a band; [`agenda`]: which nodes are looked at in it
 //! - [`execute`], [`element`], [`ports`]: a PE's cycle; [`row`]: what most of its cycles are
 //! - [`forward`]: a router's cycle; [`network`], [`queues`]: all routers and queues of a band
+//! - [`flow`]: nodes that do the same cycle after cycle
 //! - [`host`]: streams over the edge
 //! - [`lockstep`]: the bands in step
 //!
@@ -15,6 +16,7 @@
 mod agenda;
 mod element;
 mod execute;
+mod flow;
 mod forward;
 mod host;
 mod lockstep;

@@ -51,7 +51,7 @@ pub(super) struct Node {
     /// The next cycle in which the PE is to be looked at; `u64::MAX` until something arrives.
     pub(super) wake: u64,
     /// Bit of each of its queues that is not empty, 64 a word.
-    occupied: [u64; 2],
+    pub(super) occupied: [u64; 2],
     /// The router's queues are side by side: lane by lane, in the order of [`PORTS`].
     pub(super) first_queue: u32,
     /// First of the PE's input queues.
@@ -61,6 +61,10 @@ pub(super) struct Node {
     pub(super) lanes: u8,
     /// Queue at which the next arbitration starts: the first of a lane.
     pub(super) turn: u8,
+    /// Visits one after another in which all its queues that held something moved on.
+    pub(super) streak: u8,
+    /// Its place among those in flow; `NONE` when it is none of them.
+    pub(super) flow: u32,
 }
 
 impl Node {
@@ -70,8 +74,14 @@ impl Node {
         self.occupied[0] | self.occupied[1] != 0
     }
 
+    /// Whether it is in flow.
     #[inline]
-    fn occupy(&mut self, queue: u32) {
+    pub(super) fn is_in_flow(&self) -> bool {
+        self.flow != NONE
+    }
+
+    #[inline]
+    pub(super) fn occupy(&mut self, queue: u32) {
         let place = queue - self.first_queue;
         self.occupied[place as usize / 64 % 2] |= 1 << (place % 64);
     }
@@ -86,14 +96,20 @@ impl Node {
     /// the first of 64, and a bit each.
     #[inline]
     pub(super) fn arbitration(&self) -> [(u32, u64); 4] {
-        // Places before `turn` in each word.
-        let before = |from: u8| match self.turn.saturating_sub(from) {
-            places @ 0..64 => (1 << places) - 1,
-            _ => u64::MAX,
-        };
-        let ([low, high], before) = (self.occupied, [before(0), before(64)]);
-        [(0, low & !before[0]), (64, high & !before[1]), (0, low & before[0]), (64, high & before[1])]
+        arbitration(self.occupied, self.turn)
     }
+}
+
+/// Some queues of a router in the order in which they are asked when lane `turn` is the first.
+#[inline]
+pub(super) fn arbitration([low, high]: [u64; 2], turn: u8) -> [(u32, u64); 4] {
+    // Places before `turn` in each word.
+    let before = |from: u8| match turn.saturating_sub(from) {
+        places @ 0..64 => (1 << places) - 1,
+        _ => u64::MAX,
+    };
+    let before = [before(0), before(64)];
+    [(0, low & !before[0]), (64, high & !before[1]), (0, low & before[0]), (64, high & before[1])]
 }
 
 /// The network of a band.
@@ -120,6 +136,8 @@ impl Network {
                 first_lane: network.lanes.len() as u32,
                 lanes: router.lanes.len() as u8,
                 turn: 0,
+                streak: 0,
+                flow: NONE,
             });
             network.lanes.extend(router.lanes.drain(..).map(|state| Lane {
                 queues: [NONE; 5],

@@ -5,6 +5,7 @@
 
 use super::agenda::Agenda;
 use super::execute;
+use super::flow::Flows;
 use super::network::{Network, rank};
 use super::ports::Ports;
 use super::queues::Wavelet;
@@ -44,9 +45,11 @@ pub(super) struct Part {
     /// Sources that still have something to send.
     sources: Vec<usize>,
     /// By PE.
-    rows: Vec<Row>,
+    pub(super) rows: Vec<Row>,
     /// Control wavelets that start a task leave their queue at any time: with them each cycle is looked at in full.
     rows_allowed: bool,
+    /// Nodes that are not visited, since they do the same in every cycle.
+    pub(super) flows: Flows,
     /// Sinks whose link is taken.
     pub(super) sinks: Vec<usize>,
 }
@@ -58,6 +61,7 @@ impl Part {
         let mut agenda = Agenda::new(band.pes.len());
         agenda.start((0..band.pes.len()).filter(|&local| band.pes[local].class.is_some()));
         let sources = (0..band.sources.len()).collect();
+        let rows_allowed = shared.controls.iter().all(|c| c.task.is_none());
         Self {
             network,
             agenda,
@@ -65,7 +69,8 @@ impl Part {
             messages: Vec::new(),
             sources,
             rows: vec![Row::default(); band.pes.len()],
-            rows_allowed: shared.controls.iter().all(|c| c.task.is_none()),
+            rows_allowed,
+            flows: Flows::new(rows_allowed),
             sinks: Vec::new(),
             band,
         }
@@ -73,6 +78,7 @@ impl Part {
 
     /// The band as it is at the end of the run, and how many wavelets nobody has taken.
     pub(super) fn finish(mut self) -> (Band, usize) {
+        self.end_flows();
         for (row, pe) in self.rows.iter_mut().zip(&mut self.band.pes) {
             row.put_back(pe);
         }
@@ -99,6 +105,9 @@ impl Part {
             while bits != 0 {
                 let local = first + bits.trailing_zeros() as usize;
                 bits &= bits - 1;
+                if self.network.nodes[local].is_in_flow() && !self.leave_flow(local, now) {
+                    continue;
+                }
                 while self.network.nodes[local].wake <= now {
                     self.run_pe(shared, local, now)?;
                     happened = true;
@@ -109,6 +118,7 @@ impl Part {
             }
         }
         happened |= self.run_host(now);
+        happened |= self.run_flows(shared, now);
         Ok(happened)
     }
 

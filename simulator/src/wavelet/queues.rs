@@ -90,7 +90,7 @@ pub(super) struct Queue {
     /// The node whose router or PE fills it; `NONE` when that is outside of the band.
     pub(super) filler: u32,
     /// The cycle in which a router took the head last: whoever fills the queue sees the room from the next cycle on.
-    taken: u64,
+    pub(super) taken: u64,
     /// Wavelets that a router has taken since the way changed.
     pub(super) moved: u64,
     /// The queue at the other end of the way's only link, and its node.
@@ -105,6 +105,10 @@ pub(super) struct Queue {
     pub(super) port: u8,
     /// Place of the first queue of the lane after this one's: there the next arbitration starts when this is the first to move.
     pub(super) next_turn: u8,
+    /// Whether the node that fills it and the one that takes from it are in flow, and do so in each cycle.
+    pub(super) in_flow: [bool; 2],
+    /// Whether it is on the list of those between a node in flow and one that is not.
+    pub(super) at_border: bool,
 }
 
 impl Queue {
@@ -126,6 +130,8 @@ impl Queue {
             way: Way::Closed,
             port: port as u8,
             next_turn: 0,
+            in_flow: [false; 2],
+            at_border: false,
         }
     }
 
@@ -150,10 +156,43 @@ impl Queue {
         self.moved += 1;
     }
 
+    /// Takes away as many heads as came in meanwhile, one a cycle until cycle `last`.
+    pub(super) fn pass(&mut self, cycles: u64, last: u64) {
+        self.head = self.head.wrapping_add(cycles as u32);
+        self.taken = last;
+        self.moved += cycles;
+    }
+
     /// The slot of the wavelet with so many before it.
     #[inline]
     fn slot(&self, place: u32) -> usize {
         (self.start + (self.head.wrapping_add(place) & self.slots.wrapping_sub(1))) as usize
+    }
+}
+
+/// A place in a queue's ring that goes on by a slot a cycle.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moving {
+    start: u32,
+    /// The number of slots, less one.
+    mask: u8,
+    /// The slot in cycle 0, modulo the number of slots.
+    phase: u8,
+}
+
+impl Moving {
+    /// No place.
+    pub(super) const NONE: Self = Self { start: NONE, mask: 0, phase: 0 };
+
+    /// Whether there is one.
+    #[inline]
+    pub(super) fn exists(self) -> bool {
+        self.start != NONE
+    }
+
+    #[inline]
+    fn slot(self, now: u64) -> usize {
+        self.start as usize + usize::from((now as u8).wrapping_add(self.phase) & self.mask)
     }
 }
 
@@ -195,8 +234,9 @@ impl Queues {
     pub(super) fn push(&mut self, queue: u32, wavelet: Wavelet) {
         let ring = &mut self.queues[queue as usize];
         if ring.len == ring.slots {
-            return self.grow(queue, wavelet);
+            self.grow(queue);
         }
+        let ring = &mut self.queues[queue as usize];
         let slot = ring.slot(ring.len);
         ring.len += 1;
         self.slots[slot] = wavelet;
@@ -210,19 +250,57 @@ impl Queues {
         Some(wavelet)
     }
 
-    /// Moves a queue to the end of the slots, with twice as many, and adds a wavelet; those that it leaves stay unused.
+    /// Moves a queue to the end of the slots, with twice as many; those that it leaves stay unused.
     #[cold]
-    fn grow(&mut self, queue: u32, wavelet: Wavelet) {
+    fn grow(&mut self, queue: u32) {
         let start = self.slots.len();
         let (old, len) = (self.queues[queue as usize].slots, self.queues[queue as usize].len);
         for place in 0..len as usize {
             let wavelet = self.get(queue, place).copied().unwrap_or_default();
             self.slots.push(wavelet);
         }
-        self.slots.push(wavelet);
         let ring = &mut self.queues[queue as usize];
-        (ring.start, ring.slots, ring.head, ring.len) = (start as u32, (old * 2).max(FIRST_SLOTS), 0, len + 1);
+        (ring.start, ring.slots, ring.head) = (start as u32, (old * 2).max(FIRST_SLOTS), 0);
         self.slots.resize(start + ring.slots as usize, Wavelet::default());
+    }
+
+    /// Whether a queue from which a wavelet was taken in cycle `now` is such that one can be taken and one put in in every cycle
+    /// from now on: the last one was put in in cycle `now`, to move on in cycle `ready`, and all can be taken when it is their turn.
+    pub(super) fn is_steady(&self, queue: u32, ready: u64, now: u64) -> bool {
+        let len = self.len(queue) as usize;
+        let in_time = |(turn, wavelet): (u64, &Wavelet)| wavelet.is_data() && wavelet.ready <= turn;
+        self.last(queue).is_some_and(|last| last.ready == ready)
+            && (now + 1..).zip((0..len).filter_map(|place| self.get(queue, place))).all(in_time)
+    }
+
+    /// The wavelet that was put in last.
+    #[inline]
+    pub(super) fn last(&self, queue: u32) -> Option<&Wavelet> {
+        self.get(queue, (self.len(queue) as usize).checked_sub(1)?)
+    }
+
+    /// Where wavelets of a queue are taken and put in, one of each a cycle after `now`; `None` when it has more slots than that
+    /// is for.
+    pub(super) fn moving(&mut self, queue: u32, now: u64) -> Option<[Moving; 2]> {
+        if self.queues[queue as usize].len == self.queues[queue as usize].slots {
+            self.grow(queue);
+        }
+        let Queue { start, slots, head, len, .. } = self.queues[queue as usize];
+        let mask = u8::try_from(slots - 1).ok()?;
+        let place = |slot: u32| Moving { start, mask, phase: (slot as u8).wrapping_sub((now + 1) as u8) };
+        Some([place(head), place(head.wrapping_add(len))])
+    }
+
+    /// The wavelet at a moving place in cycle `now`.
+    #[inline]
+    pub(super) fn at(&self, place: Moving, now: u64) -> Wavelet {
+        self.slots[place.slot(now)]
+    }
+
+    /// Puts a wavelet to a moving place in cycle `now`.
+    #[inline]
+    pub(super) fn put(&mut self, place: Moving, now: u64, wavelet: Wavelet) {
+        self.slots[place.slot(now)] = wavelet;
     }
 }
 

@@ -44,14 +44,14 @@ impl Place {
 #[derive(Clone, Debug)]
 pub(super) struct Row {
     /// Elements to come; 0 when there is no row.
-    left: u32,
+    pub(super) left: u32,
     done: u32,
     /// First cycle in which an element may run.
     ready: u64,
     /// The PE's input queue; `NONE` when there is none.
-    input: u32,
+    pub(super) input: u32,
     /// The router's queue at the ramp, and what it may hold; `NONE` when there is none.
-    output: u32,
+    pub(super) output: u32,
     capacity: u32,
     op: VectorOp,
     operands: [Source; 2],
@@ -167,8 +167,29 @@ impl Row {
         now + 1
     }
 
+    /// Whether an element of it ran in cycle `now`.
+    pub(super) fn ran(&self, pe: &Pe, now: u64) -> bool {
+        self.is_at_work() && self.done > 0 && pe.free == now + 1
+    }
+
+    /// Books elements that ran in the last cycles, the last one in cycle `last`.
+    pub(super) fn book(&mut self, pe: &mut Pe, elements: u64, last: u64) {
+        self.left -= elements as u32;
+        self.done += elements as u32;
+        pe.counters.busy += elements;
+        (pe.accounted, pe.free) = (last + 1, last + 1);
+        pe.last = pe.last.max(last + 1);
+    }
+
+    /// A byte of the vector that is read, `elements` further on than the next element; 0 where there is none.
+    pub(super) fn ahead(&self, memory: &[u8], elements: i32) -> u8 {
+        let at = self.source.at.wrapping_add_signed(self.source.step.wrapping_mul(elements));
+        memory.get(at as usize).copied().unwrap_or(0)
+    }
+
+    /// The result of the next element, whose wavelet holds `word`.
     #[inline]
-    fn element(&mut self, memory: &mut [u8], word: u32) -> u32 {
+    pub(super) fn element(&mut self, memory: &mut [u8], word: u32) -> u32 {
         let stored =
             if self.operands.contains(&Source::Memory) { load(memory, self.source.next(), Dtype::F32) } else { 0 };
         let [a, b] = self.operands.map(|source| match source {
