@@ -163,11 +163,11 @@ fn plan_files_that_ask_for_what_cannot_be() {
     let run = format!("run {} --inputs {} --grid 8x4", fixture("vit", "model.onnx"), fixture("vit", "inputs.npz"));
     bench.file("broken.ron", "(\n  stages: [(last: 3)],\n)");
     bench.file("unknown.ron", "(stages: [(last: \"nobody\", columns: 8)])");
-    bench.file("narrow.ron", "(stages: [(last: \"nobody\", columns: 7)])");
+    bench.file("wide.ron", "(stages: [(last: \"nobody\", columns: 9)])");
     bench.refuses(&format!("{run} --plan none.ron"), &["none.ron", "cannot be read"]);
     bench.refuses(&format!("{run} --plan broken.ron"), &["broken.ron", "line 2", "--explain"]);
     bench.refuses(&format!("{run} --plan unknown.ron"), &["stage 0 ends with \"nobody\"", "--explain"]);
-    bench.refuses(&format!("{run} --plan narrow.ron"), &["7 columns, the grid 8"]);
-    bench.refuses(&format!("{run} --plan narrow.ron --stages 2"), &["--plan", "--stages"]);
+    bench.refuses(&format!("{run} --plan wide.ron"), &["9 columns", "8"]);
+    bench.refuses(&format!("{run} --plan wide.ron --stages 2"), &["--plan", "--stages"]);
     bench.refuses(&format!("{run} --items 0"), &["--items"]);
 }

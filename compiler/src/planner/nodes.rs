@@ -187,7 +187,7 @@ output %8 "y"
         for name in ["dnabert2", "nucleotide_v2", "vit", "rad_dino", "cxr_change"] {
             let inputs = waferloom_models::read_npz(&folder.join(name).join("inputs.npz")).expect("inputs");
             let input_shapes = inputs.into_iter().map(|(name, tensor)| (name, tensor.shape)).collect();
-            let options = waferloom_models::ImportOptions { input_shapes, dims: Default::default() };
+            let options = waferloom_models::ImportOptions { input_shapes, dims: std::collections::BTreeMap::default() };
             let model =
                 waferloom_models::import_onnx(&folder.join(name).join("model.onnx"), &options).expect("a model");
             let graph = crate::prepare(&model.graph).expect("a graph");

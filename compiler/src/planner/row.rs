@@ -78,21 +78,17 @@ impl<'a> Row<'a> {
         // Columns that are left, since the units do not divide the outline, go to the slowest.
         let left = self.outline.width - stages.iter().map(|stage| stage.width).sum::<u16>();
         let slowest = (0..spans.len()).max_by_key(|&i| (spans[i].cycles, std::cmp::Reverse(i)));
-        match slowest.filter(|_| all && left > 0) {
-            Some(slowest) => {
-                stages[slowest].width += left;
-                Choice::of(self.nodes, self.outline.height, stages)
-            }
-            None => {
-                let sums = |span: &Span| {
-                    let stage = self.stage(span.from, span.to, span.units);
-                    let shared = self.widths[span.units - 1].shared_bytes[span.from][span.to];
-                    Sums { bytes: stage.bytes + shared, ..stage }
-                };
-                let sums: Vec<Sums> = spans.iter().map(sums).collect();
-                Ok(Choice::with(self.outline.height, stages, &sums))
-            }
+        if let Some(slowest) = slowest.filter(|_| all && left > 0) {
+            stages[slowest].width += left;
+            return Choice::of(self.nodes, self.outline.height, stages);
         }
+        let sums = |span: &Span| {
+            let stage = self.stage(span.from, span.to, span.units);
+            let shared = self.widths[span.units - 1].shared_bytes[span.from][span.to];
+            Sums { bytes: stage.bytes + shared, ..stage }
+        };
+        let sums: Vec<Sums> = spans.iter().map(sums).collect();
+        Ok(Choice::with(self.outline.height, stages, &sums))
     }
 }
 

@@ -35,6 +35,10 @@ impl Sizes {
                 *others.entry(inner.unwrap_or(1) as u32).or_default() += elements;
             }
         }
+        // Tensors without elements may be anywhere.
+        for dimensions in [&mut last, &mut others] {
+            dimensions.remove(&0);
+        }
         let even = nodes.options.dtype.bytes() == 2;
         let most = nodes.options.machine.fabric;
         Self { columns: sizes(&last, even, most.width), rows: sizes(&others, false, most.height) }
