@@ -111,11 +111,9 @@ fn singles(nodes: &Nodes<'_>, heights: Option<&[u16]>) -> Result<Vec<Choice>, Co
     let most = Extent { width: grid.width, height: rows.last().copied().unwrap_or(grid.height) };
     let all: Vec<Extent> =
         rows.iter().flat_map(|&height| columns.iter().map(move |&width| Extent { width, height })).collect();
-    let single = |&grid: &Extent| {
-        let stage = StageChoice { end: nodes.ids.len(), width: grid.width };
-        Ok(Choice::with(grid.height, vec![stage], &[nodes.single(grid)?]))
-    };
-    let mut all: Vec<Choice> = all.par_iter().map(single).collect::<Result<_, CompileError>>()?;
+    let single =
+        |grid: &Extent| Choice::of(nodes, grid.height, vec![StageChoice { end: nodes.ids.len(), width: grid.width }]);
+    let mut all: Vec<Choice> = all.par_iter().map(single).collect::<Result<_, _>>()?;
     // Of equal ones that on the fewest PEs.
     all.sort_by_key(|choice| (choice.estimate.latency_cycles, choice.estimate.grid.pes()));
     let sram = u64::from(nodes.options.machine.sram_bytes);

@@ -73,16 +73,6 @@ impl<'a> Nodes<'a> {
         Ok(self.kinds.iter().map(|&kind| shares[kind]).collect())
     }
 
-    /// All nodes as one stage. Code and tables are counted once for nodes that are alike.
-    pub(super) fn single(&self, grid: Extent) -> Result<Sums, CompileError> {
-        let shares = self.shares(grid)?;
-        let working = shares.iter().map(|share| share.working_bytes).max().unwrap_or(0);
-        let weights = shares.iter().map(|share| share.weight_bytes).sum::<u64>();
-        let shared = self.shared_bytes(0, &shares).last().copied().unwrap_or(0);
-        let bytes = weights + working + shared;
-        Ok(Sums { cycles: shares.iter().map(|share| share.cycles).sum(), bytes })
-    }
-
     /// Bytes of code and tables of the nodes from `first` up to each place behind it, once for nodes that are alike; `shares` are
     /// those of all nodes.
     pub(super) fn shared_bytes(&self, first: usize, shares: &[Share]) -> Vec<u64> {

@@ -28,6 +28,7 @@ impl Groups<'_> {
             Some(cycles) => cycles,
             None => self.one_after_another(group, &template)?,
         };
+        self.unused.push(template);
         group.worked += u64::from(self.shared.machine.vector_startup_cycles) + busy;
         group.waited += stall;
         Ok(())
@@ -113,6 +114,7 @@ impl Groups<'_> {
             }
             None => self.compute(pe, &mut work)?,
         };
+        self.unused.push(work);
         self.clocks.work(pe, busy, stall);
         Ok(())
     }

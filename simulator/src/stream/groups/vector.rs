@@ -66,29 +66,6 @@ pub(super) enum Silence {
     Always,
 }
 
-/// An instruction that takes from one queue and sends nothing.
-struct Receipt {
-    queue: u8,
-    elements: u64,
-    /// Nobody has to know what it takes.
-    is_silent: bool,
-}
-
-impl Receipt {
-    /// What an instruction receives, if it is such a one.
-    fn of(work: &VectorWork, silence: Silence) -> Option<Self> {
-        let mut queues = work.srcs[..work.arity].iter().filter_map(|port| match port {
-            Port::FabIn { queue, .. } => Some(*queue),
-            _ => None,
-        });
-        let (Some(queue), None) = (queues.next(), queues.next()) else { return None };
-        let fits = silence != Silence::Never
-            && !matches!(work.dst, Port::FabOut { .. })
-            && (1..=MOST_AT_ONCE).contains(&work.remaining);
-        fits.then_some(Self { queue, elements: work.remaining, is_silent: silence == Silence::Always })
-    }
-}
-
 impl Groups<'_> {
     /// Runs an instruction; gives the group of those that are done with it, if any are at once.
     pub(super) fn vector(&mut self, mut group: Group, vector: &Vector) -> Result<Option<Group>, Stop> {
@@ -104,7 +81,7 @@ impl Groups<'_> {
             _ => None,
         };
         let shared = template.as_ref().map(|work| self.silence(group.class, work));
-        self.each_member(group, |groups, group, pe| {
+        let rest = self.each_member(group, |groups, group, pe| {
             let index = pe as usize;
             let stage = groups.progress[index];
             // Only who has begun may have come so far that the instruction is its own.
@@ -130,18 +107,27 @@ impl Groups<'_> {
                 (_, Work::Shared(_)) => {}
             }
             Ok(outcome)
-        })
+        });
+        self.unused.extend(template);
+        rest
     }
 
     /// An instruction that only receives, if all that it takes is there and nobody has to know it: most are like that, and this
     /// is a short way to what [`Groups::part`] would do. Says whether it is done; else nothing is.
     fn receive(&mut self, pe: u32, work: &VectorWork, silence: Silence) -> Result<bool, Stop> {
-        let Some(receipt) = Receipt::of(work, silence) else { return Ok(false) };
-        let input = self.queues.at(pe, receipt.queue).ok_or(Stop::Unfit)?;
+        let elements = work.remaining;
+        let mut queues = work.srcs[..work.arity].iter().filter_map(|port| match port {
+            Port::FabIn { queue, .. } => Some(*queue),
+            _ => None,
+        });
+        let (Some(queue), None) = (queues.next(), queues.next()) else { return Ok(false) };
+        if silence == Silence::Never || matches!(work.dst, Port::FabOut { .. }) || elements > MOST_AT_ONCE {
+            return Ok(false);
+        }
+        let input = self.queues.at(pe, queue).ok_or(Stop::Unfit)?;
         let Some(head) = self.head(input)? else { return Ok(false) };
-        let elements = u64::from(head.count);
-        let is_silent = receipt.is_silent || head.is_unknown();
-        if elements != receipt.elements || head.flight != LANDED || !is_silent {
+        let is_silent = silence == Silence::Always || head.is_unknown();
+        if elements != u64::from(head.count) || head.flight != LANDED || !is_silent {
             return Ok(false);
         }
         let startup = u64::from(self.shared.machine.vector_startup_cycles);
