@@ -199,7 +199,9 @@ fn step(
     let mut wanted = vec![vec![false; roots as usize]; usize::from(lines)];
     for (at, list) in takes.iter() {
         let line = &mut wanted[usize::from(if axis == Some(Axis::Y) { at.x } else { at.y })];
-        list.iter().for_each(|take| line[take.root as usize] = true);
+        for take in list {
+            line[take.root as usize] = true;
+        }
     }
     let first = (0..roots).find(|&root| wanted.iter().any(|line| line[root as usize])).unwrap_or(0);
     let words = axis.map_or(Words::Even(0), |axis| words(grid, axis, first, &wanted, size, dtype));
