@@ -1,11 +1,18 @@
 //! How tensors lie on the mesh.
 //!
-//! Of every tensor `[.., r, c]`, `r` is dealt to the rows of the mesh in equal blocks and `c` to its columns; all other
-//! dimensions are whole in every PE, and sizes of 1 are replicated. So an element-wise operator needs no data from elsewhere,
+//! Of every product `[.., r, c]`, `r` is dealt to the rows of the mesh in equal blocks and `c` to its columns; all other
+//! dimensions are whole in every PE, and sizes of 1 are replicated. What is computed from a product element by element, or along `c`,
+//! lies as it does. Other values have dealt to the rows what fills most of them: of `[tokens, heads, width]` the tokens, on a tall mesh.
+//! So an element-wise operator needs no data from elsewhere,
 //! and a reduction over `c` runs along the rows of the mesh. Right operands of products and tables of look-ups lie as their
 //! kernels ask.
 
+use crate::view;
+use petgraph::graph::NodeIndex;
+use std::collections::BTreeSet;
 use waferloom_fabric::{Distribution, Dtype, Extent, Split};
+use waferloom_models::Graph;
+use waferloom_models::graph::Op;
 
 /// Equal blocks of a dimension over `pes`; `None` when it has a single index.
 ///
@@ -16,13 +23,60 @@ fn even(dim: usize, size: u32, pes: u16, dtype: Dtype) -> Option<Split> {
     (size > 1).then_some(Split { block, ..split })
 }
 
-/// The layout of a tensor unless its user asks for another; `dtype` is that of the program's floats.
-pub fn default(shape: &[usize], grid: Extent, dtype: Dtype) -> Distribution {
+/// The layout of matrices; `dtype` is that of the program's floats.
+pub fn matrices(shape: &[usize], grid: Extent, dtype: Dtype) -> Distribution {
+    dealt(shape, shape.len().checked_sub(2), grid, dtype)
+}
+
+/// The layout of a node's value unless its user asks for another; `dtype` is that of the program's floats.
+pub fn of(graph: &Graph, id: NodeIndex, grid: Extent, dtype: Dtype) -> Distribution {
+    dealt(graph.shape(id), row_dim(graph, id, grid), grid, dtype)
+}
+
+/// The layout of what an operator along rows takes, such that its rows lie where those of the result do.
+pub fn of_rows(graph: &Graph, id: NodeIndex, operand: NodeIndex, grid: Extent, dtype: Dtype) -> Distribution {
+    dealt(graph.shape(operand), row_dim(graph, id, grid), grid, dtype)
+}
+
+/// The layout of an operand that meets values that lie so, element by element: sizes of 1 are everywhere.
+pub fn like(layout: &Distribution, shape: &[usize]) -> Distribution {
     let shape: Vec<u32> = shape.iter().map(|&n| n as u32).collect();
-    let rank = shape.len();
-    let x = rank.checked_sub(1).and_then(|dim| even(dim, shape[dim], grid.width, dtype));
-    let y = rank.checked_sub(2).and_then(|dim| even(dim, shape[dim], grid.height, Dtype::F32));
+    let kept = |split: Option<Split>| split.filter(|split| shape.get(split.dim as usize).is_some_and(|&size| size > 1));
+    Distribution { grid: layout.grid, x: kept(layout.x), y: kept(layout.y), shape }
+}
+
+/// The last dimension over the columns of the mesh, another one over the rows.
+fn dealt(shape: &[usize], row_dim: Option<usize>, grid: Extent, dtype: Dtype) -> Distribution {
+    let shape: Vec<u32> = shape.iter().map(|&n| n as u32).collect();
+    let x = shape.len().checked_sub(1).and_then(|dim| even(dim, shape[dim], grid.width, dtype));
+    let y = row_dim.and_then(|dim| even(dim, shape[dim], grid.height, Dtype::F32));
     Distribution { grid, shape, x, y }
+}
+
+/// The dimension of a node's value that is dealt to the rows of the mesh.
+fn row_dim(graph: &Graph, id: NodeIndex, grid: Extent) -> Option<usize> {
+    let shape = graph.shape(id);
+    let last = shape.len().checked_sub(2)?;
+    let fills = |&dim: &usize| (shape[dim].min(grid.height.into()), dim);
+    let fullest = (0..=last).max_by_key(fills)?;
+    Some(if fullest == last || follows_product(graph, id) { last } else { fullest })
+}
+
+/// Whether a node is a product or a look-up, or computed row by row from one.
+fn follows_product(graph: &Graph, id: NodeIndex) -> bool {
+    let rows = |id: NodeIndex| graph.shape(id).split_last().map(|(_, rows)| rows);
+    let (mut open, mut met) = (vec![id], BTreeSet::new());
+    while let Some(node) = open.pop() {
+        match graph.node(node).op {
+            _ if view::moves(graph, node) => {}
+            Op::MatMul | Op::Gather { .. } => return true,
+            _ => {
+                let operands = graph.operands(node).into_iter().filter(|&operand| rows(operand) == rows(id));
+                open.extend(operands.filter(|&operand| met.insert(operand)));
+            }
+        }
+    }
+    false
 }
 
 /// The layout of a look-up's table: rows in equal blocks over the rows of the mesh, columns as the result's.
@@ -77,25 +131,55 @@ mod tests {
     const GRID: Extent = Extent { width: 3, height: 2 };
 
     #[test]
-    fn the_last_two_dimensions_are_dealt() {
+    fn products_have_the_last_two_dimensions_dealt() {
         // 5 rows over 2: blocks of 3. 7 columns over 3: blocks of 3, in 16 bits of 4.
-        let d = default(&[2, 5, 7], GRID, Dtype::F32);
+        let d = matrices(&[2, 5, 7], GRID, Dtype::F32);
         assert_eq!((d.tile(), valid_columns(&d)), (vec![2, 3, 3], vec![3, 3, 1]));
         for dtype in [Dtype::F16, Dtype::Bf16, Dtype::Cb16] {
-            let d = default(&[2, 5, 7], GRID, dtype);
+            let d = matrices(&[2, 5, 7], GRID, dtype);
             assert_eq!((d.tile(), valid_columns(&d)), (vec![2, 3, 4], vec![4, 3, 0]));
         }
     }
 
     #[test]
+    fn the_rows_of_a_tall_mesh_have_what_fills_them() {
+        // 5 tokens of 2 heads: on 4 rows of PEs blocks of 2 tokens, on 2 rows a head each. A product lies as matrices do, and so does what
+        // follows from one; what is only moved does not.
+        let graph = waferloom_models::text::parse(
+            r#"graph "g"
+%0 = input : f[5, 2, 3] "x"
+%1 = input : f[1, 2, 3] "y"
+%2 = add %0, %1 : f[5, 2, 3] "sum"
+%3 = input : f[5, 3, 6] "w"
+%4 = matmul %0, %3 : f[5, 2, 6] "product"
+%5 = softmax %4 axis=2 : f[5, 2, 6] "shares"
+%6 = slice %5 axis=2 start=0 step=1 : f[5, 2, 3] "part"
+inputs %0, %1, %3
+output %2 "sum"
+output %6 "part"
+"#,
+        )
+        .expect("valid");
+        let id = |name: &str| graph.nodes().find(|&id| graph.node(id).name == name).expect("a node");
+        let y = |name: &str, height| of(&graph, id(name), Extent { width: 3, height }, Dtype::F32).y;
+        let split = |dim, block| Some(Split { dim, block });
+        assert_eq!([y("x", 4), y("sum", 4), y("part", 4)], [split(0, 2); 3]);
+        assert_eq!([y("x", 2), y("sum", 2)], [split(1, 1); 2]);
+        assert_eq!([y("product", 4), y("shares", 4)], [split(1, 1); 2]);
+        // What is added to the tokens lies in all rows.
+        let sum = of(&graph, id("sum"), Extent { width: 3, height: 4 }, Dtype::F32);
+        assert_eq!((like(&sum, &[1, 2, 3]).x, like(&sum, &[1, 2, 3]).y), (sum.x, None));
+    }
+
+    #[test]
     fn sizes_of_one_are_everywhere() {
-        let d = default(&[4, 1], GRID, Dtype::F32);
+        let d = matrices(&[4, 1], GRID, Dtype::F32);
         assert_eq!((d.x, d.tile(), valid_columns(&d)), (None, vec![2, 1], vec![1, 1, 1]));
     }
 
     #[test]
     fn dimensions_of_size_one_do_not_matter() {
-        let d = |shape: &[usize]| default(shape, GRID, Dtype::F32);
+        let d = |shape: &[usize]| matrices(shape, GRID, Dtype::F32);
         assert!(same_tiles(&d(&[1, 4, 6]), &d(&[4, 6])));
         assert!(!same_tiles(&d(&[4, 6]), &d(&[6, 4])));
         // 4 rows of 6 in one and 24 columns in the other.

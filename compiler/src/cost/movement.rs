@@ -64,7 +64,7 @@ pub(crate) fn movement(
     dtype: Dtype,
 ) -> Movement {
     let clock = Clock { machine };
-    let source = |node: NodeIndex| layout::default(graph.shape(node), wanted.grid, float);
+    let source = |node: NodeIndex| layout::of(graph, node, wanted.grid, float);
     let mut takes: BTreeMap<NodeIndex, (Distribution, Takes)> = BTreeMap::new();
     let mut asked = 0u64;
     for (x, y) in places(wanted) {

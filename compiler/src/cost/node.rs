@@ -38,7 +38,7 @@ pub fn node_cost(graph: &Graph, id: NodeIndex, grid: Extent, options: &Options) 
 /// Cycles of a PE's row of `grid` for sending a node's value to the stage to the east, or for taking it from the west.
 pub fn handoff_cycles(graph: &Graph, id: NodeIndex, grid: Extent, options: &Options) -> u64 {
     let node = graph.node(id);
-    let distribution = layout::default(&node.output.shape, grid, options.dtype);
+    let distribution = layout::of(graph, id, grid, options.dtype);
     let dtype = if node.output.element == ElementType::Float { options.dtype } else { Dtype::I32 };
     edge::handoff(Clock { machine: &options.machine }, &distribution, dtype)
 }

@@ -106,7 +106,7 @@ fn crossing(graph: &Graph, nodes: usize) -> Vec<Vec<NodeIndex>> {
 
 /// Bytes of a value's tile.
 fn value_bytes(graph: &Graph, id: NodeIndex, grid: Extent, options: &Options) -> u64 {
-    let layout = layout::default(graph.shape(id), grid, options.dtype);
+    let layout = layout::of(graph, id, grid, options.dtype);
     layout.tile_elements() as u64 * u64::from(options.dtype.bytes())
 }
 

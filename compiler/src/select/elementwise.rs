@@ -1,10 +1,10 @@
 //! Operators of each element alone. No data leave their PE: all operands lie as the result does, with sizes of 1 replicated.
 
 use super::Selection;
-use crate::CompileError;
 use crate::plan::{Elementwise, Source, StepKind};
+use crate::{CompileError, layout};
 use petgraph::graph::NodeIndex;
-use waferloom_fabric::{Dtype, VectorOp};
+use waferloom_fabric::{Distribution, Dtype, VectorOp};
 use waferloom_kernels::elementwise::DIVIDE_VECTORS;
 use waferloom_kernels::functions::{Function, map_scratch_bytes};
 use waferloom_models::graph::{BinaryOp, ConstantData, ElementType, Op, UnaryOp};
@@ -16,17 +16,22 @@ impl Selection<'_> {
     pub(super) fn elementwise(&mut self, id: NodeIndex) -> Result<(), CompileError> {
         let graph = self.graph;
         let (op, extra) = self.operation(id)?;
-        let mut sources = Vec::new();
+        let (mut sources, layout) = (Vec::new(), self.default_layout(id));
         for operand in graph.operands(id) {
             // A function's kernel takes a whole tensor.
             let whole = matches!(op, Elementwise::Function(_));
-            sources.push(if whole { Source::Tensor(self.demand_default(operand)?) } else { self.source(operand)? });
+            let source = if whole {
+                Source::Tensor(self.demand(operand, layout.clone())?)
+            } else {
+                self.source(operand, &layout)?
+            };
+            sources.push(source);
         }
         sources.extend(extra);
         if matches!(graph.node(id).op, Op::Unary(UnaryOp::Square | UnaryOp::IsNan)) {
             sources.push(sources[0]);
         }
-        let result = self.compute_tensor(id, self.default_layout(id));
+        let result = self.compute_tensor(id, layout);
         let elements = self.distribution(result).tile_elements() as u32;
         let scratch = match op {
             Elementwise::Function(f) => vec![map_scratch_bytes(elements, f.scratch_vectors() + 1)],
@@ -39,11 +44,11 @@ impl Selection<'_> {
         Ok(())
     }
 
-    /// An operand: a number, or a tensor of the result's rank. What is only repeated need not be moved.
-    pub(super) fn source(&mut self, id: NodeIndex) -> Result<Source, CompileError> {
+    /// An operand of a result that lies so: a number, or a tensor of the result's rank. What is only repeated need not be moved.
+    pub(super) fn source(&mut self, id: NodeIndex, result: &Distribution) -> Result<Source, CompileError> {
         let graph = self.graph;
         if graph.node(id).op == Op::Broadcast {
-            return self.source(graph.operands(id)[0]);
+            return self.source(graph.operands(id)[0], result);
         }
         match &graph.node(id).op {
             Op::Constant(ConstantData::Float(values)) if values.len() == 1 => {
@@ -56,7 +61,7 @@ impl Selection<'_> {
                 let value = value.map_err(|_| self.unsupported(id, "the integer does not fit the mesh's 32 bits"))?;
                 Ok(Source::Scalar { bits: value as u32, dtype: Dtype::I32 })
             }
-            _ => Ok(Source::Tensor(self.demand_default(id)?)),
+            _ => Ok(Source::Tensor(self.demand(id, layout::like(result, graph.shape(id)))?)),
         }
     }
 

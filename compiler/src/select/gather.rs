@@ -15,7 +15,7 @@ impl Selection<'_> {
         if graph.shape(table).len() != 2 {
             return Err(self.unsupported(id, "only rows of a matrix can be looked up"));
         }
-        let product = self.default_layout(id);
+        let product = layout::matrices(graph.shape(id), self.stage.grid, self.float);
         let table_layout = layout::table(graph.shape(table), product.x, self.stage.grid);
         let table = self.demand(table, table_layout)?;
         let indices = self.demand(indices, layout::indices(graph.shape(indices), self.stage.grid))?;

@@ -40,13 +40,13 @@ impl Selection<'_> {
     pub(super) fn matmul(&mut self, id: NodeIndex, sums: Option<&Sums>) -> Result<(), CompileError> {
         let graph = self.graph;
         let operands = graph.operands(id);
-        let product = self.default_layout(id);
+        let product = layout::matrices(graph.shape(id), self.stage.grid, self.float);
         let (Candidate { algorithm, left, right, cycles, .. }, runner_up) = self.choose(id, &product)?;
         let choice = KernelChoice { algorithm, cycles, runner_up };
         let left = self.demand(operands[0], left)?;
         let right = self.demand(operands[1], right)?;
         let addends = sums.map_or(&[][..], |sums| &sums.addends);
-        let start = addends.iter().map(|&addend| self.source(addend)).collect::<Result<Vec<_>, _>>()?;
+        let start = addends.iter().map(|&addend| self.source(addend, &product)).collect::<Result<Vec<_>, _>>()?;
         let result = self.compute_tensor(sums.map_or(id, |sums| sums.last), product);
         let inner = graph.shape(operands[0]).last().copied().unwrap_or(1);
         let flops = graph.shape(id).iter().product::<usize>() * (2 * inner + start.len());
@@ -98,7 +98,7 @@ impl Selection<'_> {
     }
 
     fn summa(&mut self, left: NodeIndex, right: NodeIndex, product: &Distribution, moves: Moves) -> Candidate {
-        let left_layout = self.default_layout(left);
+        let left_layout = layout::matrices(self.graph.shape(left), self.stage.grid, self.float);
         let shape = self.sizes(right);
         let right_layout = matmul::right_distribution(&left_layout, &shape, columns(product, &shape));
         self.candidate(Algorithm::Summa, [left, right], [left_layout, right_layout], product, moves)

@@ -175,7 +175,7 @@ impl Selection<'_> {
 
     /// The layout of a value unless its user asks for another. Integers lie as floats do, so that masks meet scores.
     fn default_layout(&self, id: NodeIndex) -> Distribution {
-        layout::default(self.graph.shape(id), self.stage.grid, self.float)
+        layout::of(self.graph, id, self.stage.grid, self.float)
     }
 
     fn tensor(&mut self, name: &str, dtype: Dtype, distribution: Distribution, storage: Storage) -> TensorId {

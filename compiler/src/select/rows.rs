@@ -20,7 +20,7 @@ impl Selection<'_> {
         let operand = graph.operands(id)[0];
         let last = graph.shape(operand).len() as isize - 1;
         let elements: usize = graph.shape(operand).iter().product();
-        let source = self.demand_default(operand)?;
+        let source = self.demand(operand, layout::of_rows(graph, id, operand, self.stage.grid, self.float))?;
         let result = self.compute_tensor(id, self.default_layout(id));
         let (rows, columns) = layout::rows(self.distribution(source));
         let (kind, flops, scratch) = match &graph.node(id).op {

@@ -21,7 +21,7 @@ pub(crate) fn sketch(graph: &Graph, id: NodeIndex, grid: Extent, options: &Optio
         _ => match sums::addend(graph, id) {
             // The product's step adds it instead of clearing its sums, which takes no longer.
             Some(addend) => {
-                selection.source(addend)?;
+                selection.source(addend, &selection.default_layout(id))?;
             }
             None => selection.compute(id)?,
         },
