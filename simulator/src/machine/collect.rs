@@ -10,7 +10,7 @@ use waferloom_fabric::{Coord, HostTensor, PortKind, Program};
 pub(crate) fn collect(
     program: &Program,
     fabric: &setup::Fabric<'_>,
-    mut bands: Vec<Band>,
+    mut bands: Vec<Band<'_>>,
     cycles: u64,
     leftover_wavelets: u64,
 ) -> Run {

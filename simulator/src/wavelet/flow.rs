@@ -153,7 +153,7 @@ impl Flows {
     }
 }
 
-impl Part {
+impl Part<'_> {
     /// Lets a node that is on the agenda leave the flow if there is something else to do in cycle `now`; says whether it did.
     #[inline]
     pub(super) fn leave_flow(&mut self, node: usize, now: u64) -> bool {

@@ -124,7 +124,7 @@ pub(super) struct Network {
 
 impl Network {
     /// Takes the lanes out of a band's routers.
-    pub(super) fn new(band: &mut Band, machine: &Machine, routes: &[ColorRoute]) -> Self {
+    pub(super) fn new(band: &mut Band<'_>, machine: &Machine, routes: &[ColorRoute]) -> Self {
         let inputs = machine.input_queue_depths.len() as u8;
         let mut network = Self { nodes: Vec::new(), lanes: Vec::new(), queues: Queues::default(), inputs };
         for router in &mut band.routers {
@@ -139,7 +139,7 @@ impl Network {
                 streak: 0,
                 flow: NONE,
             });
-            network.lanes.extend(router.lanes.drain(..).map(|state| Lane {
+            network.lanes.extend(router.lanes.iter().cloned().map(|state| Lane {
                 queues: [NONE; 5],
                 links: state.credits.map(|room| Link { queue: NONE, node: NONE, room }),
                 input: NONE,
@@ -322,9 +322,9 @@ impl Network {
     }
 
     /// Gives the lanes back to the routers, with the state of the run's end.
-    pub(super) fn restore(mut self, band: &mut Band) {
+    pub(super) fn restore(mut self, band: &mut Band<'_>) {
         for (pe, node) in band.pes.iter_mut().zip(&self.nodes) {
-            for (queue, input) in (node.inputs..).zip(&mut pe.inputs) {
+            for (queue, input) in (node.inputs..).zip(pe.inputs.iter_mut()) {
                 if let Some(input) = input {
                     input.held = self.queues.len(queue);
                 }
@@ -333,13 +333,13 @@ impl Network {
         (0..self.lanes.len()).for_each(|lane| self.count(lane));
         let queues = self.queues.queues;
         let mut lanes = self.lanes.into_iter();
-        for (router, node) in band.routers.iter_mut().zip(&self.nodes) {
-            for mut lane in lanes.by_ref().take(node.lanes.into()) {
+        for router in &mut band.routers {
+            for (state, mut lane) in router.lanes.iter_mut().zip(lanes.by_ref()) {
                 lane.state.credits = lane.links.map(|link| match queues.get(link.queue as usize) {
                     Some(queue) => queue.limit.saturating_sub(queue.len) as u16,
                     None => link.room,
                 });
-                router.lanes.push(lane.state);
+                *state = lane.state;
                 (0..5).for_each(|out| router.sent[out] += lane.sent[out]);
             }
         }
