@@ -39,7 +39,7 @@ impl Ways {
     }
 
     /// The ports to which wavelets that come in at a port go in some position.
-    pub(super) fn through(&self, port: Direction) -> PortSet {
+    pub(super) fn through(self, port: Direction) -> PortSet {
         PortSet(self.through[port as usize])
     }
 }

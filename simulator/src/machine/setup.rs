@@ -121,7 +121,9 @@ impl<'a> Fabric<'a> {
                 let lanes = std::mem::take(&mut parts.lanes);
                 let pe = self.pe(grid.coord(index), parts, lanes);
                 self.surround(index, lanes, &colors);
-                lanes.iter_mut().for_each(|lane| lane.input = listener(&pe, lane.color));
+                for lane in lanes.iter_mut() {
+                    lane.input = listener(&pe, lane.color);
+                }
                 pes.push(pe);
                 routers.push(Router { lanes, sent: [0; 5] });
             }

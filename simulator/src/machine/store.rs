@@ -105,30 +105,35 @@ impl Store {
     /// Deals the lists out to the PEs, in their order.
     pub(super) fn deal(&mut self) -> impl Iterator<Item = Parts<'_>> {
         let begins = self.memory.as_ptr().align_offset(LINE).min(LINE);
-        let mut memory = self.memory.get_mut(begins..).unwrap_or_default();
-        let (mut slots, mut inputs) = (self.slots.as_mut_slice(), self.inputs.as_mut_slice());
-        let (mut outputs, mut microthreads) = (self.outputs.as_mut_slice(), self.microthreads.as_mut_slice());
-        let mut lanes = self.lanes.as_mut_slice();
+        let mut memory = Rest(self.memory.get_mut(begins..).unwrap_or_default());
+        let (mut slots, mut inputs) = (Rest(&mut self.slots), Rest(&mut self.inputs));
+        let (mut outputs, mut microthreads) = (Rest(&mut self.outputs), Rest(&mut self.microthreads));
+        let mut lanes = Rest(&mut self.lanes);
         let (sizes, bytes) = (self.sizes, &self.bytes);
         self.classes.iter().zip(&self.lane_counts).map(move |(&class, &lane_count)| {
             let there = usize::from(class != NONE);
             let bytes = bytes.get(class as usize).copied().unwrap_or(0);
             Parts {
                 class: (class != NONE).then_some(class as u16),
-                memory: first(&mut memory, bytes.next_multiple_of(LINE)).get_mut(..bytes).unwrap_or_default(),
-                slots: first(&mut slots, there * sizes.slots),
-                inputs: first(&mut inputs, there * sizes.inputs),
-                outputs: first(&mut outputs, there * sizes.outputs),
-                microthreads: first(&mut microthreads, there * sizes.microthreads),
-                lanes: first(&mut lanes, lane_count.into()),
+                memory: memory.first(bytes.next_multiple_of(LINE)).get_mut(..bytes).unwrap_or_default(),
+                slots: slots.first(there * sizes.slots),
+                inputs: inputs.first(there * sizes.inputs),
+                outputs: outputs.first(there * sizes.outputs),
+                microthreads: microthreads.first(there * sizes.microthreads),
+                lanes: lanes.first(lane_count.into()),
             }
         })
     }
 }
 
-/// Takes the first `count` of a list that has as many.
-fn first<'s, T>(list: &mut &'s mut [T], count: usize) -> &'s mut [T] {
-    list.split_off_mut(..count).unwrap_or_default()
+/// What is left of a list.
+struct Rest<'s, T>(&'s mut [T]);
+
+impl<'s, T> Rest<'s, T> {
+    /// Takes the first `count`, of which there are as many.
+    fn first(&mut self, count: usize) -> &'s mut [T] {
+        self.0.split_off_mut(..count).unwrap_or_default()
+    }
 }
 
 /// Bytes that a class uses.

@@ -156,7 +156,7 @@ impl Row {
         if self.input != NONE {
             network.queues.queues[self.input as usize].advance();
         }
-        let result = self.element(&mut pe.memory, word);
+        let result = self.element(pe.memory, word);
         if self.output != NONE {
             network.push(node, self.output, Wavelet::data(departs, result));
         }
