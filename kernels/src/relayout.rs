@@ -12,14 +12,16 @@
 //! and strided runs in its SRAM.
 
 mod cycles;
+mod per_pe;
 mod plan;
 mod runs;
 
 use crate::code::{Code, Reg, Tile, memory};
 use crate::line::{self, Turn};
 use crate::mesh::{Axis, Mesh};
+use per_pe::PerPe;
 use runs::run_numbers;
-use waferloom_fabric::{Compare, Distribution, Dtype, Extent, ScalarOp, Value, VectorOp};
+use waferloom_fabric::{Compare, Coord, Distribution, Dtype, Extent, Machine, ScalarOp, Value, VectorOp};
 
 pub use plan::{is_better, plan};
 
@@ -40,7 +42,7 @@ pub struct Step {
     /// Words that each root sends.
     words: Words,
     /// For each PE a list of what it takes (see [`Take`]), with [`NO_ROOT`] at its end.
-    lists: Vec<Vec<u16>>,
+    lists: PerPe<Vec<u16>>,
 }
 
 /// Words that the roots of a step send, from the first that sends anything on.
@@ -58,7 +60,7 @@ const NO_ROOT: u16 = u16::MAX;
 impl Step {
     /// Numbers of the list in each PE: an even number, so that tables fill whole words.
     fn list_numbers(&self) -> usize {
-        self.lists.iter().map(Vec::len).max().unwrap_or(0).next_multiple_of(2).max(2)
+        self.lists.values().iter().map(Vec::len).max().unwrap_or(0).next_multiple_of(2).max(2)
     }
 
     /// Turns of the broadcast.
@@ -74,10 +76,10 @@ impl Step {
         }
     }
 
-    /// What one PE takes.
-    fn takes(&self, pe: usize) -> impl Iterator<Item = Take<'_>> {
+    /// What a list says.
+    fn takes<'a>(&self, list: &'a [u16]) -> impl Iterator<Item = Take<'a>> + use<'a> {
         let numbers = run_numbers(self.rank);
-        let mut rest = self.lists[pe].as_slice();
+        let mut rest = list;
         std::iter::from_fn(move || {
             let &[root, roots, _, count, ref behind @ ..] = rest else { return None };
             let (runs, behind) = behind.split_at(usize::from(count) * numbers);
@@ -103,6 +105,8 @@ pub struct Relayout {
     /// Elements between the two steps, the most over all PEs.
     middle_elements: u32,
     grid: Extent,
+    /// Cycles of [`emit`], estimated.
+    cycles: u64,
 }
 
 /// Why a relayout cannot be done.
@@ -124,10 +128,20 @@ pub struct Tables {
 }
 
 impl Relayout {
+    fn new(steps: Vec<Step>, middle_elements: u32, grid: Extent, machine: &Machine, dtype: Dtype) -> Self {
+        let cycles = steps.iter().map(|step| cycles::of_step(step, grid, machine, dtype)).sum();
+        Self { steps, middle_elements, grid, cycles }
+    }
+
+    /// Cycles of [`emit`], estimated, for the machine and the type of elements of the plan.
+    pub fn cycles(&self) -> u64 {
+        self.cycles
+    }
+
     /// Whether no element changes its PE or its place: the destination may then be the same memory as the source.
     pub fn is_identity(&self) -> bool {
         let [step @ Step { axis: None, .. }] = self.steps.as_slice() else { return false };
-        (0..self.grid.pes()).flat_map(|pe| step.takes(pe)).flat_map(|take| take.runs).all(|run| {
+        step.lists.values().iter().flat_map(|list| step.takes(list)).flat_map(|take| take.runs).all(|run| {
             let stays = |dim: &[u16]| dim[0] == 1 || dim[1] == dim[2];
             run[0] == run[1] && run[2..].chunks(3).all(stays)
         })
@@ -159,27 +173,27 @@ impl Relayout {
     }
 
     fn lists(&self, step: &Step) -> Tables {
-        let Extent { width, .. } = self.grid;
-        let list = |x: u16, y: u16| &*step.lists[usize::from(y) * usize::from(width) + usize::from(x)];
-        self.dealt(step.list_numbers(), list)
+        self.dealt(step.list_numbers(), step.lists.kinds(), |at| step.lists.at(at))
     }
 
     fn words(&self, step: &Step) -> Option<Tables> {
         let Words::Uneven(lines) = &step.words else { return None };
-        let line = |x: u16, y: u16| &*lines[usize::from(if step.axis == Some(Axis::Y) { x } else { y })];
-        Some(self.dealt(word_numbers(step), line))
+        let (kinds, line): (_, fn(Coord) -> u16) = match step.axis {
+            Some(Axis::Y) => (Extent { height: 1, ..self.grid }, |at| at.x),
+            _ => (Extent { width: 1, ..self.grid }, |at| at.y),
+        };
+        Some(self.dealt(word_numbers(step), kinds, |at| &lines[usize::from(line(at))]))
     }
 
-    /// Deals each PE (column, row) its numbers, filled up to `length`.
-    fn dealt<'a>(&self, length: usize, of: impl Fn(u16, u16) -> &'a [u16]) -> Tables {
-        let Extent { width, height } = self.grid;
-        let each = |alike: &dyn Fn(u16, u16) -> bool| (0..height).all(|y| (0..width).all(|x| alike(x, y)));
-        let rows = if each(&|x, y| of(x, y) == of(x, 0)) { 1 } else { height };
-        let columns = if each(&|x, y| of(x, y) == of(0, y)) { 1 } else { width };
+    /// Deals each PE its numbers, filled up to `length`; columns and rows beyond `kinds` have the same as the first.
+    fn dealt<'a>(&self, length: usize, kinds: Extent, of: impl Fn(Coord) -> &'a [u16]) -> Tables {
+        let pes = |kinds: Extent| (0..kinds.pes()).map(move |pe| kinds.coord(pe));
+        let rows = if pes(kinds).all(|at| of(at) == of(Coord { y: 0, ..at })) { 1 } else { kinds.height };
+        let columns = if pes(kinds).all(|at| of(at) == of(Coord { x: 0, ..at })) { 1 } else { kinds.width };
         let mut numbers = Vec::with_capacity(length * usize::from(rows) * usize::from(columns));
-        for (x, y) in (0..rows).flat_map(|y| (0..columns).map(move |x| (x, y))) {
+        for at in pes(Extent { width: columns, height: rows }) {
             let start = numbers.len();
-            numbers.extend_from_slice(of(x, y));
+            numbers.extend_from_slice(of(at));
             numbers.resize(start + length, 0);
         }
         let split = |dim, count: u16| (count > 1).then_some(waferloom_fabric::Split { dim, block: 1 });

@@ -93,12 +93,13 @@ impl Model {
         optimize: Option<&str>,
         stages: Option<u16>,
         plan: Option<&str>,
+        whole_grid: bool,
     ) -> PyResult<Program> {
         let dtype = float_dtype(dtype)?;
         let target = Target {
             machine: from_fields(machine)?,
             grid: grid.map(|(width, height)| Extent { width, height }),
-            whole_grid: false,
+            whole_grid,
             dtype,
             items,
             objective: optimize.map(objective).transpose()?,

@@ -59,6 +59,15 @@ def test_options_reach_the_compiler(bert: wl.Model) -> None:
     assert larger.report["sram"]["capacity_bytes"] == 1 << 16
 
 
+def test_the_whole_grid_is_taken_when_asked_for(bert: wl.Model) -> None:
+    best = bert.compile(grid=(40, 40))
+    assert best.grid != (40, 40)
+    assert bert.compile(grid=(40, 40), whole_grid=True).grid == (40, 40)
+    # What waits for shapes passes it on.
+    shapes = {"input_ids": (1, 16), "attention_mask": (1, 16)}
+    assert wl.load(OPEN).compile(shapes=shapes, grid=(40, 40), whole_grid=True).grid == (40, 40)
+
+
 def test_a_plan_may_be_a_file(bert: wl.Model, tmp_path) -> None:
     two = bert.compile(grid=(16, 16), stages=2)
     assert two.choices is not None

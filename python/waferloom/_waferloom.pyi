@@ -17,7 +17,7 @@ class Model:
         """
         Imports an ONNX file.
         """
-    def compile(self, /, machine: dict, grid: tuple[SupportsIndex, SupportsIndex] | None, dtype: str, items: SupportsIndex, optimize: str | None, stages: SupportsIndex | None, plan: str | None) -> Program:
+    def compile(self, /, machine: dict, grid: tuple[SupportsIndex, SupportsIndex] | None, dtype: str, items: SupportsIndex, optimize: str | None, stages: SupportsIndex | None, plan: str | None, whole_grid: bool) -> Program:
         """
         Compiles it.
         """

@@ -106,6 +106,7 @@ class Model:
         *,
         machine: Machine | str | os.PathLike[str] = "wse2",
         grid: tuple[int, int] | None = None,
+        whole_grid: bool = False,
         dtype: str = "f32",
         items: int = 1,
         optimize: str | None = None,
@@ -116,7 +117,8 @@ class Model:
     ) -> Program:
         """Compiles it; the options are those of ``waferloom compile``.
 
-        ``grid``: columns and rows of PEs; 16x16 by default, or less on a smaller machine.
+        ``grid``: columns and rows of PEs that may be used; 16x16 by default, or less on a smaller machine.
+        ``whole_grid``: take all of them, even where fewer would be faster.
         ``dtype``: f32; or f16, bf16 or cb16, with sums in f32.
         ``items``: inputs that one run works on, one behind another.
         ``optimize``: throughput or latency; by default throughput with several items.
@@ -127,7 +129,14 @@ class Model:
         if shapes or dims:
             bound = Model(self.path, self._shapes | dict(shapes or {}), self._dims | dict(dims or {}))
             return bound.compile(
-                machine=machine, grid=grid, dtype=dtype, items=items, optimize=optimize, stages=stages, plan=plan
+                machine=machine,
+                grid=grid,
+                whole_grid=whole_grid,
+                dtype=dtype,
+                items=items,
+                optimize=optimize,
+                stages=stages,
+                plan=plan,
             )
         for name, count in [("items", items), ("stages", stages), *zip(("columns", "rows"), grid or ())]:
             if count is not None and not 1 <= count < 1 << 16:
@@ -140,6 +149,7 @@ class Model:
             optimize,
             stages,
             None if plan is None else os.fspath(plan),
+            whole_grid,
         )
         return Program(core)
 

@@ -80,7 +80,7 @@ impl Selection<'_> {
         self.compute_step(id, kind, 0, &scratch);
         let areas = relayouts.iter().flat_map(|r| r.table_bytes()).map(Area::of).collect();
         let clear = if view.has_zeros { cost::clear_cycles(self.machine, &self.stage.tensors[result]) } else { 0 };
-        let moves = relayouts.iter().map(|r| r.cycles(self.machine, dtype)).sum::<u64>();
+        let moves = relayouts.iter().map(|r| r.cycles()).sum::<u64>();
         if let Some(step) = self.stage.steps.last_mut() {
             step.tables = areas;
             step.estimate_cycles = clear + moves;
@@ -95,7 +95,7 @@ impl Selection<'_> {
             let source = self.default_layout(piece.node);
             let map = piece.map(view.elements);
             let relayout = self.relayouts.plan(&source, wanted, map, dtype, self.machine).ok()?;
-            Some(relayout.cycles(self.machine, dtype))
+            Some(relayout.cycles())
         };
         view.pieces.iter().map(cycles).sum()
     }

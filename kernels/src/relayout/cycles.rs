@@ -1,45 +1,39 @@
 //! How long a relayout takes: the turns of each line are followed with the work that each PE has in them.
 
-use super::{Relayout, Step, Words};
+use super::{Step, Words};
 use crate::cost;
 use crate::mesh::{Axis, input};
 use rayon::prelude::*;
-use waferloom_fabric::{Dtype, Machine};
+use waferloom_fabric::{Coord, Dtype, Extent, Machine};
 
-impl Relayout {
-    /// Cycles of [`super::emit`] for elements of type `dtype`.
-    pub fn cycles(&self, machine: &Machine, dtype: Dtype) -> u64 {
-        self.steps.iter().map(|step| self.step_cycles(step, machine, dtype)).sum()
-    }
-
-    fn step_cycles(&self, step: &Step, machine: &Machine, dtype: Dtype) -> u64 {
-        let pes = (0..self.grid.pes()).into_par_iter();
-        let works: Vec<Vec<Work>> = pes.map(|pe| works(step, pe, machine, dtype)).collect();
-        let Some(axis) = step.axis else {
-            return works.iter().map(|own| own.iter().map(|work| work.1).sum()).max().unwrap_or(0);
-        };
-        let count = if axis == Axis::X { self.grid.height } else { self.grid.width };
-        let mut lines: Vec<Vec<Vec<Work>>> = vec![Vec::new(); usize::from(count)];
-        for (i, works) in works.into_iter().enumerate() {
-            let at = self.grid.coord(i);
-            lines[usize::from(if axis == Axis::X { at.y } else { at.x })].push(works);
-        }
-        let words = |line: usize| match &step.words {
-            Words::Even(words) => vec![*words; step.turns() as usize],
-            Words::Uneven(lines) => lines[line].clone(),
-        };
-        // Most lines are like the one before.
-        let differs = |&line: &usize| line == 0 || lines[line] != lines[line - 1] || words(line) != words(line - 1);
-        let cycles = |line: usize| Line { machine, axis, step, words: words(line), pes: &lines[line] }.cycles();
-        (0..lines.len()).filter(differs).map(cycles).max().unwrap_or(0)
-    }
+/// Cycles of a step of [`super::emit`] for elements of type `dtype`.
+pub(super) fn of_step(step: &Step, grid: Extent, machine: &Machine, dtype: Dtype) -> u64 {
+    let works = step.lists.map_ref(|list| works(step, list, machine, dtype));
+    let Some(axis) = step.axis else {
+        return works.values().iter().map(|own| own.iter().map(|work| work.1).sum()).max().unwrap_or(0);
+    };
+    let (count, length) = if axis == Axis::X { (grid.height, grid.width) } else { (grid.width, grid.height) };
+    let works_of = |line: u16, place: u16| match axis {
+        Axis::X => works.at(Coord { x: place, y: line }).as_slice(),
+        Axis::Y => works.at(Coord { x: line, y: place }).as_slice(),
+    };
+    let lines: Vec<Vec<&[Work]>> =
+        (0..count).map(|line| (0..length).map(|place| works_of(line, place)).collect()).collect();
+    let words = |line: usize| match &step.words {
+        Words::Even(words) => vec![*words; step.turns() as usize],
+        Words::Uneven(lines) => lines[line].clone(),
+    };
+    // Most lines are like the one before.
+    let differs = |&line: &usize| line == 0 || lines[line] != lines[line - 1] || words(line) != words(line - 1);
+    let cycles = |line: usize| Line { machine, axis, step, words: words(line), pes: &lines[line] }.cycles();
+    (0..lines.len()).into_par_iter().filter(differs).map(cycles).max().unwrap_or(0)
 }
 
 /// A root from which a PE takes something, and the cycles that it copies.
 type Work = (u16, u64);
 
 /// What a PE does with what it takes.
-fn works(step: &Step, pe: usize, machine: &Machine, dtype: Dtype) -> Vec<Work> {
+fn works(step: &Step, list: &[u16], machine: &Machine, dtype: Dtype) -> Vec<Work> {
     let (scalar, branch) = (u64::from(machine.scalar_cycles), u64::from(machine.branch_cycles));
     let lanes = if dtype.bytes() == 2 { machine.lanes_16 } else { machine.lanes_32 };
     let run = |run: &[u16]| {
@@ -47,7 +41,7 @@ fn works(step: &Step, pe: usize, machine: &Machine, dtype: Dtype) -> Vec<Work> {
         branch + (run.len() as u64 + 6) * scalar + cost::vector(machine, elements, lanes)
     };
     let mut works = Vec::new();
-    for take in step.takes(pe) {
+    for take in step.takes(list) {
         // The loop over runs, and whether the take goes on; their count and address, the roots that are left, and four of
         // the next root or take.
         let work = 2 * branch + 7 * scalar + take.runs.map(run).sum::<u64>();
@@ -64,14 +58,14 @@ struct Line<'a> {
     /// Words that each root sends, from the first one on.
     words: Vec<u16>,
     /// What each PE of the line does.
-    pes: &'a [Vec<Work>],
+    pes: &'a [&'a [Work]],
 }
 
 impl Line<'_> {
     /// Cycles of all turns.
     fn cycles(&self) -> u64 {
         let mut ready = vec![0; self.pes.len()];
-        let mut rest: Vec<&[Work]> = self.pes.iter().map(Vec::as_slice).collect();
+        let mut rest = self.pes.to_vec();
         for (&words, root) in self.words.iter().zip(self.step.first..) {
             self.turn(root as usize, words.into(), &mut ready, &mut rest);
         }

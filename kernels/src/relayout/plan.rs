@@ -3,7 +3,8 @@
 //! Everything here is linear in the elements that the PEs take; a program has few relayouts that differ, but each may move
 //! millions.
 
-use super::runs::{Run, best_runs};
+use super::per_pe::{self, PerPe};
+use super::runs::{Element, Run, best_runs};
 use super::{NO_ROOT, NOWHERE, Relayout, Step, TooLarge, Words};
 use crate::mesh::Axis;
 use rayon::prelude::*;
@@ -26,33 +27,36 @@ pub fn plan(
     limit(source.tile_elements())?;
     limit(target.tile_elements())?;
     let needs = needs(source, target, map);
-    let moved = |f: fn(&Need, Coord) -> bool| {
-        needs.iter().enumerate().any(|(i, list)| list.iter().any(|need| f(need, grid.coord(i))))
-    };
-    let (across, down) = (moved(|need, at| need.column != at.x), moved(|need, at| need.row != at.y));
+    let kinds = needs.kinds();
+    let any = |of: &dyn Fn(&Need, Coord) -> bool| needs.iter().any(|(at, list)| list.iter().any(|need| of(need, at)));
+    // Of PEs that are alike in different columns only those of one have the element.
+    let across = source.x.is_some() && any(&|need, at| kinds.width < grid.width || need.column != at.x);
+    let down = source.y.is_some() && any(&|need, at| kinds.height < grid.height || need.row != at.y);
     let tile = source.tile_elements() as u32;
     let direct = |axis: Option<Axis>| {
         let root = |need: &Need| match axis {
-            Some(Axis::X) => u32::from(need.column),
-            Some(Axis::Y) => u32::from(need.row),
+            Some(Axis::X) => need.column.into(),
+            Some(Axis::Y) => need.row.into(),
             None => 0,
         };
-        let take = |need: &Need| Run::single(root(need), need.from, need.to);
-        let takes = needs.iter().map(|list| list.iter().map(take).collect()).collect();
-        step(grid, axis, takes, |_, _| tile, dtype)
+        let take = |need: &Need| Element { root: root(need), source: need.from, target: need.to };
+        let takes = needs.map_ref(|list| list.iter().map(take).collect());
+        let step = step(grid, axis, takes, |_, _| tile, dtype);
+        Ok(Relayout::new(vec![step], 0, grid, machine, dtype))
     };
     match (across, down) {
-        (false, false) => Ok(Relayout { steps: vec![direct(None)], middle_elements: 0, grid }),
-        (true, false) => Ok(Relayout { steps: vec![direct(Some(Axis::X))], middle_elements: 0, grid }),
-        (false, true) => Ok(Relayout { steps: vec![direct(Some(Axis::Y))], middle_elements: 0, grid }),
+        (false, false) => direct(None),
+        (true, false) => direct(Some(Axis::X)),
+        (false, true) => direct(Some(Axis::Y)),
         (true, true) => {
-            let first = |axis| two_steps(grid, axis, &needs, tile, dtype);
+            let first = |axis| {
+                let (steps, middle_elements) = two_steps(grid, axis, &needs, tile, dtype)?;
+                Ok(Relayout::new(steps, middle_elements, grid, machine, dtype))
+            };
             let (rows_first, columns_first) = rayon::join(|| first(Axis::X), || first(Axis::Y));
             let rows_first = rows_first?;
             let Ok(columns_first) = columns_first else { return Ok(rows_first) };
-            let takes = |relayout: &Relayout| {
-                (relayout.cycles(machine, dtype), relayout.panel_bytes() + relayout.middle_bytes(dtype))
-            };
+            let takes = |relayout: &Relayout| (relayout.cycles, relayout.panel_bytes() + relayout.middle_bytes(dtype));
             Ok(if is_better(takes(&columns_first), takes(&rows_first)) { columns_first } else { rows_first })
         }
     }
@@ -69,7 +73,8 @@ pub fn is_better(one: (u64, u32), other: (u64, u32)) -> bool {
     if one.0 < other.0 { !saves(other, one) } else { saves(one, other) }
 }
 
-/// An element that a PE needs: where it lies, and its offset in the PE's own tile.
+/// An element that a PE needs: where it lies, and its offset in the PE's own tile. Column and row are 0 where it lies everywhere along
+/// that axis: it is then taken from the PE's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Need {
     column: u16,
@@ -78,11 +83,10 @@ struct Need {
     to: u32,
 }
 
-/// What each PE needs, in the order of its tile. An element that lies everywhere along an axis is taken from the PE's own
-/// column or row.
-fn needs(source: &Distribution, target: &Distribution, map: &[u32]) -> Vec<Vec<Need>> {
+/// What each PE needs, in the order of its tile.
+fn needs(source: &Distribution, target: &Distribution, map: &[u32]) -> PerPe<Vec<Need>> {
     let homes = homes(source);
-    let of_pe = |at: Coord| {
+    PerPe::new(per_pe::kinds(target), |at| {
         // On a large grid most PEs may have no part of a small dimension.
         if target.is_padding(at.x, at.y) {
             return Vec::new();
@@ -92,11 +96,10 @@ fn needs(source: &Distribution, target: &Distribution, map: &[u32]) -> Vec<Vec<N
         needs.extend(wanted.into_iter().enumerate().filter_map(|(offset, index)| {
             let from = map[index?];
             let (column, row, from) = *homes.get(from as usize).filter(|_| from != NOWHERE)?;
-            Some(Need { column: column.unwrap_or(at.x), row: row.unwrap_or(at.y), from, to: offset as u32 })
+            Some(Need { column: column.unwrap_or(0), row: row.unwrap_or(0), from, to: offset as u32 })
         }));
         needs
-    };
-    (0..source.grid.pes()).into_par_iter().map(|i| of_pe(source.grid.coord(i))).collect()
+    })
 }
 
 /// Where an element of a tensor lies: column and row (`None` for everywhere along that axis) and offset.
@@ -116,109 +119,117 @@ fn homes(source: &Distribution) -> Vec<Home> {
     homes
 }
 
-/// First along `first_axis`, then along the other one.
+/// First along `first_axis`, then along the other one: the steps, and the elements between them.
 fn two_steps(
     grid: Extent,
     first_axis: Axis,
-    needs: &[Vec<Need>],
+    needs: &PerPe<Vec<Need>>,
     tile: u32,
     dtype: Dtype,
-) -> Result<Relayout, TooLarge> {
-    // A line of the second step, and the PEs of it.
-    let (second_axis, lines, length) = match first_axis {
-        Axis::X => (Axis::Y, grid.width, grid.height),
-        Axis::Y => (Axis::X, grid.height, grid.width),
+) -> Result<(Vec<Step>, u32), TooLarge> {
+    let kinds = needs.kinds();
+    let (second_axis, lines, keepers) = match first_axis {
+        Axis::X => (Axis::Y, kinds.width, grid.height),
+        Axis::Y => (Axis::X, kinds.height, grid.width),
     };
-    let at = |line: u16, place: u16| match first_axis {
-        Axis::X => Coord { x: line, y: place },
-        Axis::Y => Coord { x: place, y: line },
-    };
-    let roots = |need: &Need| match first_axis {
-        Axis::X => (need.column, need.row),
-        Axis::Y => (need.row, need.column),
-    };
-    // What each PE keeps for its line, in the order in which it is first asked for.
-    let mut first: Vec<Vec<Run>> = vec![Vec::new(); grid.pes()];
-    let mut second: Vec<Vec<Run>> = vec![Vec::new(); grid.pes()];
-    for line in 0..lines {
-        let mut slots: FxHashMap<Need, u32> = FxHashMap::default();
-        for place in 0..length {
-            let pe = grid.index(at(line, place));
-            let take = |need: &Need| {
-                let (first_root, second_root) = roots(need);
-                let kept = &mut first[grid.index(at(line, second_root))];
-                let slot = *slots.entry(Need { to: 0, ..*need }).or_insert_with(|| {
-                    let slot = kept.len() as u32;
-                    kept.push(Run::single(u32::from(first_root), need.from, slot));
-                    slot
-                });
-                Run::single(u32::from(second_root), slot, need.to)
-            };
-            second[pe] = needs[pe].iter().map(take).collect();
-        }
-    }
-    let sizes: Vec<u32> = first.iter().map(|kept| kept.len() as u32).collect();
-    let middle = sizes.iter().copied().max().unwrap_or(0);
+    let (first, second): (Vec<_>, Vec<_>) = (0..lines)
+        .into_par_iter()
+        .map(|line| match first_axis {
+            Axis::X => {
+                line_of_two_steps((0..kinds.height).map(|y| needs.at(Coord { x: line, y })), first_axis, keepers)
+            }
+            Axis::Y => line_of_two_steps((0..kinds.width).map(|x| needs.at(Coord { x, y: line })), first_axis, keepers),
+        })
+        .unzip();
+    let first = PerPe::from_lines(second_axis, first);
+    let second = PerPe::from_lines(second_axis, second);
+    let sizes = first.map_ref(|kept: &Vec<Element>| kept.len() as u32);
+    let middle = sizes.values().iter().copied().max().unwrap_or(0);
     if middle > 0xFFFF {
         return Err(TooLarge { elements: middle as usize });
     }
-    let kept = |pe: Coord, root: u32| {
-        let keeper = match first_axis {
-            Axis::X => Coord { y: root as u16, ..pe },
-            Axis::Y => Coord { x: root as u16, ..pe },
-        };
-        sizes[grid.index(keeper)]
+    let kept = |pe: Coord, root: u32| match first_axis {
+        Axis::X => *sizes.at(Coord { y: root as u16, ..pe }),
+        Axis::Y => *sizes.at(Coord { x: root as u16, ..pe }),
     };
     let steps = vec![
         step(grid, Some(first_axis), first, |_, _| tile, dtype),
         step(grid, Some(second_axis), second, kept, dtype),
     ];
-    Ok(Relayout { steps, middle_elements: middle, grid })
+    Ok((steps, middle))
+}
+
+/// A line of the second of two steps, whose PEs have these needs: what each of its `keepers` keeps, in the order in which it is
+/// first asked for, and what each PE takes from them.
+fn line_of_two_steps<'a>(
+    needs: impl Iterator<Item = &'a Vec<Need>>,
+    first_axis: Axis,
+    keepers: u16,
+) -> (Vec<Vec<Element>>, Vec<Vec<Element>>) {
+    let mut kept = vec![Vec::new(); usize::from(keepers)];
+    let mut slots: FxHashMap<Need, u32> = FxHashMap::default();
+    let mut take = |need: &Need| {
+        let (first_root, second_root) = match first_axis {
+            Axis::X => (need.column, need.row),
+            Axis::Y => (need.row, need.column),
+        };
+        let kept = &mut kept[usize::from(second_root)];
+        let slot = *slots.entry(Need { to: 0, ..*need }).or_insert_with(|| {
+            let slot = kept.len() as u32;
+            kept.push(Element { root: first_root.into(), source: need.from, target: slot });
+            slot
+        });
+        Element { root: second_root.into(), source: slot, target: need.to }
+    };
+    let taken = needs.map(|list| list.iter().map(&mut take).collect()).collect();
+    (kept, taken)
 }
 
 /// Tables of one step. `takes` lists, for each PE, the elements that it takes; `size` gives the elements that a root sends.
 fn step(
     grid: Extent,
     axis: Option<Axis>,
-    mut takes: Vec<Vec<Run>>,
+    takes: PerPe<Vec<Element>>,
     size: impl Fn(Coord, u32) -> u32,
     dtype: Dtype,
 ) -> Step {
-    let roots = takes.iter().flatten().map(|take| take.root + 1).max().unwrap_or(0);
-    let line = |at: Coord| usize::from(if axis == Some(Axis::Y) { at.x } else { at.y });
-    let mut wanted = vec![vec![false; roots as usize]; usize::from(grid.width.max(grid.height))];
-    for (i, list) in takes.iter_mut().enumerate() {
-        list.sort_by_key(|take| take.root);
+    let roots = takes.values().iter().flatten().map(|take| take.root + 1).max().unwrap_or(0);
+    // By line whether anybody takes something from a root.
+    let lines = if axis == Some(Axis::Y) { takes.kinds().width } else { takes.kinds().height };
+    let mut wanted = vec![vec![false; roots as usize]; usize::from(lines)];
+    for (at, list) in takes.iter() {
+        let line = &mut wanted[usize::from(if axis == Some(Axis::Y) { at.x } else { at.y })];
         for take in list {
-            wanted[line(grid.coord(i))][take.root as usize] = true;
+            line[take.root as usize] = true;
         }
     }
     let first = (0..roots).find(|&root| wanted.iter().any(|line| line[root as usize])).unwrap_or(0);
-    let (rank, runs) = best_runs(takes);
-    let lists = runs.par_iter().map(|runs| list(runs, rank)).collect();
-    let words = if axis.is_none() { Words::Even(0) } else { words(grid, axis, first, &wanted, size, dtype) };
-    Step { axis, first, roots, rank, words, lists }
+    let words = axis.map_or(Words::Even(0), |axis| words(grid, axis, first, &wanted, size, dtype));
+    let sorted = takes.map(|mut list| {
+        list.sort_by_key(|take| take.root);
+        list
+    });
+    let (rank, runs) = best_runs(sorted);
+    Step { axis, first, roots, rank, words, lists: runs.map(|runs| list(&runs, rank)) }
 }
 
-/// Words that the roots send, from the first one on; `wanted` says by line and root whether anybody takes something.
+/// Words that the roots send, from the first one on; `wanted` says by line and root whether anybody takes something, once if all
+/// lines are alike.
 fn words(
     grid: Extent,
-    axis: Option<Axis>,
+    axis: Axis,
     first: u32,
     wanted: &[Vec<bool>],
     size: impl Fn(Coord, u32) -> u32,
     dtype: Dtype,
 ) -> Words {
-    let of_line = |line: usize| {
-        let at = match axis {
-            Some(Axis::Y) => Coord { x: line as u16, y: 0 },
-            _ => Coord { x: 0, y: line as u16 },
-        };
-        let roots = (0..).zip(&wanted[line]).skip(first as usize);
+    let count = if axis == Axis::Y { grid.width } else { grid.height };
+    let of_line = |(line, wanted): (u16, &Vec<bool>)| {
+        let at = if axis == Axis::Y { Coord { x: line, y: 0 } } else { Coord { x: 0, y: line } };
+        let roots = (0..).zip(wanted).skip(first as usize);
         roots.map(|(root, &any)| if any { (size(at, root) * dtype.bytes()).div_ceil(4) as u16 } else { 0 }).collect()
     };
-    let count = if axis == Some(Axis::Y) { grid.width } else { grid.height };
-    let lines: Vec<Vec<u16>> = (0..usize::from(count)).map(of_line).collect();
+    let lines: Vec<Vec<u16>> = (0..count).zip(wanted.iter().cycle()).map(of_line).collect();
     match lines.first().and_then(|line| line.first()) {
         Some(&words) if lines.iter().flatten().all(|&other| other == words) => Words::Even(words),
         _ => Words::Uneven(lines),
@@ -257,6 +268,7 @@ fn shift(first: &[Run], other: &[Run], roots: u32) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use waferloom_fabric::Split;
 
     #[test]
     fn memory_is_spared_for_few_cycles() {
@@ -266,6 +278,26 @@ mod tests {
         // With the same memory the faster one, and the other one where there is no difference.
         assert!(is_better((800, 10), (801, 10)) && !is_better((801, 10), (800, 10)));
         assert!(!is_better((800, 10), (800, 10)));
+    }
+
+    #[test]
+    fn pes_that_want_the_same_have_one_list() {
+        // 3 columns and 4 rows of PEs; the target lies everywhere along the rows, so that PEs differ from row to row alone. What they
+        // keep for their columns in a first step along the rows is for all columns the same, and differs from row to row.
+        let grid = Extent { width: 3, height: 4 };
+        let split = |dim, block| Some(Split { dim, block });
+        let source = Distribution { grid, shape: vec![8, 6], x: split(1, 2), y: split(0, 2) };
+        let target = Distribution { grid, shape: vec![8, 6], x: None, y: split(0, 1) };
+        let map: Vec<u32> = (0..48).collect();
+        let needs = needs(&source, &target, &map);
+        assert_eq!(needs.kinds(), Extent { width: 1, height: 4 });
+        let kinds = |first: Axis| -> Vec<Extent> {
+            let (steps, _) = two_steps(grid, first, &needs, 4, Dtype::F32).expect("small tiles");
+            steps.iter().map(|step| step.lists.kinds()).collect()
+        };
+        assert_eq!(kinds(Axis::X), [Extent { width: 1, height: 4 }; 2]);
+        // The other way round each PE keeps what PEs of its row need of its column.
+        assert_eq!(kinds(Axis::Y), [grid, Extent { width: 1, height: 4 }]);
     }
 
     #[test]

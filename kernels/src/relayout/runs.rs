@@ -1,6 +1,17 @@
 //! Elements to copy, joined to boxes: the fewer numbers steer a copy, the faster it is.
 
-use rayon::prelude::*;
+use super::per_pe::PerPe;
+
+/// An element that a PE takes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Element {
+    /// Position in its line of the PE that sends it.
+    pub(super) root: u32,
+    /// Offset in what that PE sends.
+    pub(super) source: u32,
+    /// Offset in what the PE has afterwards.
+    pub(super) target: u32,
+}
 
 /// A copy of a box of elements: from `source` on to `target` on, over up to three dimensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,22 +92,24 @@ fn join(runs: impl IntoIterator<Item = Run>, dim: usize) -> Vec<Run> {
     joined
 }
 
-/// Cuts the elements that each PE takes, in runs of one, into longer runs, of the rank that costs the slowest PE least. Gives
-/// that rank.
-pub(super) fn best_runs(singles: Vec<Vec<Run>>) -> (usize, Vec<Vec<Run>>) {
-    let mut ranked: Vec<Vec<Vec<Run>>> = Vec::with_capacity(MAX_RANK);
-    ranked.push(singles.into_par_iter().map(|runs| join(runs, 0)).collect());
+/// Cuts the elements that each PE takes into runs, of the rank that costs the slowest PE least. Gives that rank.
+pub(super) fn best_runs(elements: PerPe<Vec<Element>>) -> (usize, PerPe<Vec<Run>>) {
+    let single = |element: Element| Run::single(element.root, element.source, element.target);
+    let mut ranked = vec![elements.map(|elements| join(elements.into_iter().map(single), 0))];
     for dim in 1..MAX_RANK {
-        ranked.push(ranked[dim - 1].par_iter().map(|runs| join(runs.iter().copied(), dim)).collect());
+        let joined = ranked[dim - 1].map_ref(|runs| join(runs.iter().copied(), dim));
+        ranked.push(joined);
     }
-    let cost = |rank: usize, pes: &[Vec<Run>]| pes.iter().map(Vec::len).max().unwrap_or(0) * run_overhead(rank);
-    let best = ranked.into_iter().enumerate().map(|(dim, pes)| (dim + 1, pes));
-    best.min_by_key(|(rank, pes)| cost(*rank, pes)).unwrap_or((1, Vec::new()))
+    let most = |pes: &PerPe<Vec<Run>>| pes.values().iter().map(Vec::len).max().unwrap_or(0);
+    let costs = ranked.iter().zip(1..).map(|(pes, rank)| most(pes) * run_overhead(rank));
+    let best = costs.enumerate().min_by_key(|&(_, cost)| cost).map_or(0, |(dim, _)| dim);
+    (best + 1, ranked.swap_remove(best))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use waferloom_fabric::Extent;
 
     fn dim(count: u32, source_step: u32, target_step: u32) -> RunDim {
         RunDim { count, source_step, target_step }
@@ -126,9 +139,10 @@ mod tests {
     #[test]
     fn a_transposed_block_is_one_run() {
         // 3 rows of 4 elements become 4 rows of 3 in a tile with rows of 8.
-        let pairs = (0..12).map(|i| (i % 3 * 4 + i / 3, i / 3 * 8 + i % 3));
-        let (rank, runs) = best_runs(vec![singles(pairs)]);
+        let element = |i: u32| Element { root: 0, source: i % 3 * 4 + i / 3, target: i / 3 * 8 + i % 3 };
+        let one = Extent { width: 1, height: 1 };
+        let (rank, runs) = best_runs(PerPe::new(one, |_| (0..12).map(element).collect()));
         let expected = Run { root: 0, source: 0, target: 0, dims: [dim(3, 4, 1), dim(4, 1, 8), dim(1, 0, 0)] };
-        assert_eq!((rank, runs), (2, vec![vec![expected]]));
+        assert_eq!((rank, runs.values()), (2, [vec![expected]].as_slice()));
     }
 }
