@@ -184,18 +184,30 @@ fn for_each_element(tiles: &Tiles, (x, y): (u16, u16), mut take: impl FnMut(usiz
     });
 }
 
-/// The tensor that lies in SRAM when everything is done. `word` reads the bits of an element: PE, address.
-pub(crate) fn read_back(readback: &Readback, word: impl Fn(Coord, i64) -> u32) -> HostTensor {
+/// The tensor that lies in SRAM when everything is done. `memory` gives that of a PE.
+pub(crate) fn read_back<'m>(readback: &Readback, memory: impl Fn(Coord) -> Option<&'m [u8]>) -> HostTensor {
     let d = &readback.distribution;
     let mut bits = vec![0u32; d.elements()];
-    let runs = d.tiles();
+    let (tiles, size) = (d.tiles(), readback.dtype.bytes() as usize);
     // What is replicated along an axis is read where that axis starts.
     let columns = if d.x.is_some() { d.grid.width } else { 1 };
     let rows = if d.y.is_some() { d.grid.height } else { 1 };
     for (x, y) in (0..rows).flat_map(|y| (0..columns).map(move |x| (x, y))) {
         let pe = Coord { x: readback.origin.x.saturating_add(x), y: readback.origin.y.saturating_add(y) };
-        for_each_element(&runs, (x, y), |offset, index| {
-            bits[index] = word(pe, i64::from(readback.address) + offset as i64 * i64::from(readback.dtype.bytes()));
+        let memory = memory(pe).unwrap_or_default();
+        let mut start = readback.address as usize;
+        tiles.for_each_run(x, y, |index, length| {
+            let end = start + length * size;
+            if let (Some(index), Some(run)) = (index, memory.get(start..end)) {
+                for (bits, element) in bits[index..].iter_mut().zip(run.chunks_exact(size)) {
+                    *bits = match *element {
+                        [a, b, c, d] => u32::from_le_bytes([a, b, c, d]),
+                        [a, b] => u16::from_le_bytes([a, b]).into(),
+                        _ => 0,
+                    };
+                }
+            }
+            start = end;
         });
     }
     host_tensor(readback.dtype, host_shape(1, &d.shape), bits)

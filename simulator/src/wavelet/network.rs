@@ -45,8 +45,9 @@ pub(super) struct Lane {
     sent: [u64; 5],
 }
 
-/// A PE's place in the network: its router.
+/// A PE's place in the network: its router. A cache line.
 #[derive(Clone, Debug)]
+#[repr(align(64))]
 pub(super) struct Node {
     /// The next cycle in which the PE is to be looked at; `u64::MAX` until something arrives.
     pub(super) wake: u64,
@@ -116,7 +117,7 @@ pub(super) fn arbitration([low, high]: [u64; 2], turn: u8) -> [(u32, u64); 4] {
 pub(super) struct Network {
     pub(super) nodes: Vec<Node>,
     pub(super) lanes: Vec<Lane>,
-    /// Those of the routers, then those of the PEs.
+    /// Those of a router, then those of its PE.
     pub(super) queues: Queues,
     /// Input queues of a PE.
     pub(super) inputs: u8,
@@ -125,8 +126,13 @@ pub(super) struct Network {
 impl Network {
     /// Takes the lanes out of a band's routers.
     pub(super) fn new(band: &mut Band<'_>, machine: &Machine, routes: &[ColorRoute]) -> Self {
-        let inputs = machine.input_queue_depths.len() as u8;
-        let mut network = Self { nodes: Vec::new(), lanes: Vec::new(), queues: Queues::default(), inputs };
+        let inputs = band.pes.iter().map(|pe| pe.inputs.len()).max().unwrap_or(0) as u8;
+        let mut network = Self {
+            nodes: Vec::with_capacity(band.pes.len()),
+            lanes: Vec::with_capacity(band.routers.iter().map(|router| router.lanes.len()).sum()),
+            queues: Queues::default(),
+            inputs,
+        };
         for router in &mut band.routers {
             network.nodes.push(Node {
                 wake: u64::MAX,
@@ -151,11 +157,10 @@ impl Network {
         let limit = u32::from(link_room(machine));
         for node in 0..network.nodes.len() {
             network.add_router_queues(band, node, routes, limit);
-        }
-        for node in 0..network.nodes.len() {
             network.add_inputs(band, node);
         }
         network.connect(band);
+        network.queues.reserve();
         network
     }
 
