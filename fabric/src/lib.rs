@@ -16,6 +16,7 @@ pub mod program;
 mod spec;
 pub mod tensor;
 pub mod text;
+mod tiles;
 pub mod verify;
 
 pub use cb16::Cb16;
@@ -34,4 +35,5 @@ pub use program::{
 pub use spec::TensorSpec;
 pub use tensor::{Distribution, Dtype, HostData, HostSlice, HostTensor, HostView, Split};
 pub use text::TextError;
+pub use tiles::Tiles;
 pub use verify::{Finding, Findings, verify};

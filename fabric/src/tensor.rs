@@ -1,6 +1,7 @@
 //! Tensors of the host, and how their elements lie on the mesh.
 
 use crate::geometry::Extent;
+use crate::tiles::Tiles;
 use serde::{Deserialize, Serialize};
 
 /// Type of the elements of a buffer, a descriptor or a tensor on the mesh.
@@ -113,7 +114,7 @@ impl Distribution {
         self.shape.iter().map(|&n| n as usize).product()
     }
 
-    fn split_of(&self, dim: usize) -> Option<(Split, u32, bool)> {
+    pub(crate) fn split_of(&self, dim: usize) -> Option<(Split, u32, bool)> {
         let dim = dim as u32;
         match (self.x, self.y) {
             (Some(s), _) if s.dim == dim => Some((s, u32::from(self.grid.width), true)),
@@ -135,50 +136,18 @@ impl Distribution {
         self.tile().iter().map(|&n| n as usize).product()
     }
 
-    /// The tile of PE `(x, y)` in memory order as runs of elements that follow each other in the tensor too: of each run the
-    /// row-major index of its first element, or `None` for padding, and its length.
-    pub fn tile_runs(&self, x: u16, y: u16) -> impl Iterator<Item = (Option<usize>, usize)> {
-        let tile = self.tile();
-        // Dimensions behind the last one that is split lie in one piece.
-        let last = (0..self.shape.len()).rev().find(|&dim| self.split_of(dim).is_some()).unwrap_or(0);
-        let rows: usize = tile.iter().take(last).map(|&n| n as usize).product();
-        let piece: usize = self.shape.iter().skip(last + 1).map(|&n| n as usize).product();
-        let (size, local) = (self.shape.get(last).copied().unwrap_or(1), tile.get(last).copied().unwrap_or(1));
-        let block = self.split_of(last).map_or(local, |(split, _, _)| split.block).max(1);
-        (0..rows).flat_map(move |row| {
-            let outer = self.outer_index(&tile[..last], row, [x, y]);
-            (0..local).step_by(block as usize).flat_map(move |start| {
-                let first = self.global_along(last, start, [x, y]);
-                let there = if outer.is_some() { size.saturating_sub(first).min(block) } else { 0 };
-                let index = outer.map(|outer| (outer * size as usize + first as usize) * piece);
-                let runs = [(index, there as usize * piece), (None, (block - there) as usize * piece)];
-                runs.into_iter().filter(|&(_, length)| length > 0)
-            })
-        })
-    }
-
-    /// The row-major index over the leading dimensions of the `row`-th of a tile's indices over these; `None` for padding.
-    fn outer_index(&self, tile: &[u32], mut row: usize, pe: [u16; 2]) -> Option<usize> {
-        let (mut index, mut stride) = (Some(0), 1);
-        for (dim, (&local, &size)) in tile.iter().zip(&self.shape).enumerate().rev() {
-            let global = self.global_along(dim, (row % local as usize) as u32, pe);
-            row /= local as usize;
-            index = index.filter(|_| global < size).map(|index| index + global as usize * stride);
-            stride *= size as usize;
-        }
-        index
-    }
-
-    /// The index along a dimension that a PE's local one stands for.
-    fn global_along(&self, dim: usize, local: u32, [x, y]: [u16; 2]) -> u32 {
-        self.split_of(dim)
-            .map_or(local, |(split, pes, on_x)| split.global(u32::from(if on_x { x } else { y }), local, pes))
+    /// How the tiles lie in the tensor.
+    pub fn tiles(&self) -> Tiles {
+        Tiles::of(self)
     }
 
     /// For each element of the tile of PE `(x, y)` in memory order: its row-major index in the tensor, or `None` for padding.
     pub fn tile_indices(&self, x: u16, y: u16) -> Vec<Option<usize>> {
-        let run = |(first, length): (Option<usize>, usize)| (0..length).map(move |i| first.map(|first| first + i));
-        self.tile_runs(x, y).flat_map(run).collect()
+        let mut indices = Vec::with_capacity(self.tile_elements());
+        self.tiles().for_each_run(x, y, |first, length| {
+            indices.extend((0..length).map(|i| first.map(|first| first + i)));
+        });
+        indices
     }
 
     /// Whether the tile of the PE at (x, y) has nothing but padding.
@@ -403,20 +372,26 @@ mod tests {
         assert_eq!(d.tile_indices(0, 1), [Some(10), Some(11), Some(12), None, None, None]);
     }
 
+    fn runs(d: &Distribution, x: u16, y: u16) -> Vec<(Option<usize>, usize)> {
+        let mut runs = Vec::new();
+        d.tiles().for_each_run(x, y, |index, length| runs.push((index, length)));
+        runs
+    }
+
     #[test]
     fn runs_are_as_long_as_blocks_and_what_lies_behind_them() {
         let d = ragged();
-        assert_eq!(d.tile_runs(1, 0).collect::<Vec<_>>(), [(Some(3), 2), (None, 1), (Some(8), 2), (None, 1)]);
-        assert_eq!(d.tile_runs(0, 1).collect::<Vec<_>>(), [(Some(10), 3), (None, 3)]);
+        assert_eq!(runs(&d, 1, 0), [(Some(3), 2), (None, 1), (Some(8), 2), (None, 1)]);
+        assert_eq!(runs(&d, 0, 1), [(Some(10), 3), (None, 3)]);
         // Rows alone are dealt, one at a time: PE (_, 1) has the second one of 3, and no fourth. The columns follow in one piece.
         let cyclic = Distribution { x: None, y: Some(Split { dim: 0, block: 1 }), ..ragged() };
-        assert_eq!(cyclic.tile_runs(0, 1).collect::<Vec<_>>(), [(Some(5), 5), (None, 5)]);
+        assert_eq!(runs(&cyclic, 0, 1), [(Some(5), 5), (None, 5)]);
         let whole = Distribution { x: None, y: None, ..ragged() };
-        assert_eq!(whole.tile_runs(1, 1).collect::<Vec<_>>(), [(Some(0), 15)]);
+        assert_eq!(runs(&whole, 1, 1), [(Some(0), 15)]);
         let scalar = Distribution { shape: vec![], ..whole.clone() };
-        assert_eq!(scalar.tile_runs(0, 0).collect::<Vec<_>>(), [(Some(0), 1)]);
+        assert_eq!(runs(&scalar, 0, 0), [(Some(0), 1)]);
         let empty = Distribution { shape: vec![3, 0], ..whole };
-        assert_eq!(empty.tile_runs(0, 0).count(), 0);
+        assert_eq!(runs(&empty, 0, 0), []);
     }
 
     #[test]
@@ -475,7 +450,7 @@ mod tests {
             let mut found = vec![0; d.elements()];
             for (x, y) in (0..grid.height).flat_map(|y| (0..grid.width).map(move |x| (x, y))) {
                 let mut place = 0;
-                for (first, length) in d.tile_runs(x, y) {
+                for (first, length) in runs(&d, x, y) {
                     for i in first.into_iter().flat_map(|first| first..first + length) {
                         let (column, row, offset) = d.locate(&index_of(&d.shape, i));
                         prop_assert_eq!(offset, place + i - first.unwrap_or(0));

@@ -82,10 +82,13 @@ struct Holders {
 impl Holders {
     fn of(program: &Program, map: &Map, origin: Coord, size: Extent) -> Self {
         let mut holders = Self { classes: BTreeSet::new(), without_class: None };
+        let mut last = None;
         for at in crate::Region::rect(origin.x, origin.y, size.width, size.height).coords() {
             match map.class(program.grid.index(at)) {
+                class if class.is_some() && class == last => {}
                 Some(class) => {
                     holders.classes.insert(class);
+                    last = Some(class);
                 }
                 None => holders.without_class = holders.without_class.or(Some(at)),
             }

@@ -3,7 +3,7 @@
 use super::finding::{Findings, Grouped};
 use super::{Place, traffic::Traffic};
 use crate::code::Value;
-use crate::geometry::{Coord, Direction};
+use crate::geometry::{Coord, Direction, PortSet};
 use crate::program::{ColorRef, ColorRoute, Program};
 
 const NONE: u32 = u32::MAX;
@@ -13,6 +13,35 @@ pub(super) struct Map {
     classes: Vec<u32>,
     /// By colour; empty for a colour without routes.
     routes: Vec<Vec<u32>>,
+    /// By route.
+    ways: Vec<Ways>,
+}
+
+/// What a route does with what comes in, worked out once for all its PEs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ways {
+    /// By port: the ports to which wavelets that come in there go in some position.
+    through: [u8; 5],
+    /// Ports from which some position takes wavelets.
+    pub(super) takes: PortSet,
+    /// Whether there is a single position.
+    pub(super) is_fixed: bool,
+}
+
+impl Ways {
+    fn of(route: &ColorRoute) -> Self {
+        let outputs = |port: Direction| {
+            let positions = route.positions.iter().filter(|p| p.rx.contains(port));
+            positions.fold(0, |set, position| set | position.tx.0)
+        };
+        let takes = PortSet(route.positions.iter().fold(0, |set, position| set | position.rx.0));
+        Self { through: Direction::ALL.map(outputs), takes, is_fixed: route.positions.len() == 1 }
+    }
+
+    /// The ports to which wavelets that come in at a port go in some position.
+    pub(super) fn through(self, port: Direction) -> PortSet {
+        PortSet(self.through[port as usize])
+    }
 }
 
 impl Map {
@@ -22,13 +51,13 @@ impl Map {
         let mut classes = vec![NONE; grid.pes()];
         let mut twice = Grouped::new();
         for (index, placement) in program.placements.iter().enumerate() {
-            for at in placement.region.coords() {
+            placement.region.coords().for_each(|at| {
                 let slot = &mut classes[grid.index(at)];
                 if *slot != NONE {
                     twice.add(index, at);
                 }
                 *slot = placement.class;
-            }
+            });
         }
         for (index, place) in twice.places() {
             let place = Place { item: Some(format!("placement {index}")), ..place };
@@ -41,19 +70,19 @@ impl Map {
             if slots.is_empty() {
                 slots.resize(grid.pes(), NONE);
             }
-            for at in route.region.coords() {
+            route.region.coords().for_each(|at| {
                 let slot = &mut slots[grid.index(at)];
                 if *slot != NONE {
                     twice.add((index, route.color.0), at);
                 }
                 *slot = index as u32;
-            }
+            });
         }
         for ((index, color), place) in twice.places() {
             let place = Place { item: Some(format!("route {index}")), ..place }.color(color);
             found.error(place, "another route names the colour at the same PE", "let their regions not meet");
         }
-        Self { classes, routes }
+        Self { classes, routes, ways: program.routes.iter().map(Ways::of).collect() }
     }
 
     /// The class of a PE, as an index.
@@ -65,6 +94,12 @@ impl Map {
     pub(super) fn route<'p>(&self, program: &'p Program, color: u8, pe: usize) -> Option<&'p ColorRoute> {
         let index = *self.routes.get(usize::from(color))?.get(pe)?;
         program.routes.get(index as usize)
+    }
+
+    /// What the route of a colour at a PE does.
+    pub(super) fn ways(&self, color: u8, pe: usize) -> Option<&Ways> {
+        let index = *self.routes.get(usize::from(color))?.get(pe)?;
+        self.ways.get(index as usize)
     }
 
     /// Colours that have a route anywhere.

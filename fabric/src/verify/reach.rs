@@ -46,20 +46,18 @@ impl<'a> Reach<'a> {
     pub(super) fn run(&mut self, mut arrived: impl FnMut(&mut Self, u8, usize)) {
         let grid = self.program.grid;
         while let Some((color, pe, port)) = self.work.pop() {
-            let Some(route) = self.map.route(self.program, color, pe) else { continue };
-            if self.fixed_only && route.positions.len() != 1 {
+            let Some(ways) = self.map.ways(color, pe) else { continue };
+            if self.fixed_only && !ways.is_fixed {
                 continue;
             }
-            for position in route.positions.iter().filter(|p| p.rx.contains(port)) {
-                for out in position.tx.iter() {
-                    if out == Direction::Ramp {
-                        if self.down[pe] >> color & 1 == 0 {
-                            self.down[pe] |= 1 << color;
-                            arrived(self, color, pe);
-                        }
-                    } else if let Some(to) = out.neighbour(grid.coord(pe), grid) {
-                        self.add((color, grid.index(to), out.opposite()));
+            for out in ways.through(port).iter() {
+                if out == Direction::Ramp {
+                    if self.down[pe] >> color & 1 == 0 {
+                        self.down[pe] |= 1 << color;
+                        arrived(self, color, pe);
                     }
+                } else if let Some(to) = out.neighbour(grid.coord(pe), grid) {
+                    self.add((color, grid.index(to), out.opposite()));
                 }
             }
         }

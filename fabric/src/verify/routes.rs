@@ -6,8 +6,8 @@ use super::grid::port_place;
 use super::map::{Map, sends_to, sent_color, takes_from};
 use super::reach::Reach;
 use super::traffic::Traffic;
-use crate::geometry::{Coord, Direction};
-use crate::program::{ColorRoute, PortKind, Program};
+use crate::geometry::{Coord, Direction, PortSet};
+use crate::program::{PortKind, Program};
 use std::collections::BTreeSet;
 
 /// What is wrong with a way out of a router.
@@ -83,10 +83,10 @@ fn links(program: &Program, map: &Map, possible: &Reach, certain: &Reach, found:
             let at = program.grid.coord(pe);
             for position in &route.positions {
                 for out in position.tx.iter().filter(|&d| d != Direction::Ramp) {
+                    let Some(what) = broken_link(program, map, color, at, out) else { continue };
                     if outputs.contains(&(color, pe, out)) {
                         continue;
                     }
-                    let Some(what) = broken_link(program, map, color, at, out) else { continue };
                     let fixed = route.positions.len() == 1;
                     if fixed && certain.ports(color, pe) & position.rx.0 != 0 {
                         broken.add((color, out, what), at);
@@ -114,9 +114,9 @@ fn links(program: &Program, map: &Map, possible: &Reach, certain: &Reach, found:
 
 fn broken_link(program: &Program, map: &Map, color: u8, at: Coord, out: Direction) -> Option<Break> {
     let Some(to) = out.neighbour(at, program.grid) else { return Some(Break::LeavesFabric) };
-    match map.route(program, color, program.grid.index(to)) {
+    match map.ways(color, program.grid.index(to)) {
         None => Some(Break::NoRoute),
-        Some(route) => (!takes_from(route, out.opposite())).then_some(Break::NotTaken),
+        Some(ways) => (!ways.takes.contains(out.opposite())).then_some(Break::NotTaken),
     }
 }
 
@@ -155,11 +155,20 @@ fn words(out: Direction, what: Break) -> (String, &'static str) {
 
 /// Circles in the routes of a colour: certain when every switch of the circle has one position.
 fn circles(program: &Program, map: &Map, color: u8, found: &mut Findings) {
+    // A circle goes as far to the west as to the east, and as far to the north as to the south.
+    let routes = program.routes.iter().filter(|route| route.color.0 == color);
+    let used = PortSet(routes.flat_map(|route| &route.positions).fold(0, |set, position| set | position.tx.0));
+    let both = |one, other| used.contains(one) && used.contains(other);
+    if !both(Direction::West, Direction::East) && !both(Direction::North, Direction::South) {
+        return;
+    }
+    // One of fixed routes is one of all routes too.
+    let Some(possible) = circle(program, map, color, false) else { return };
     if let Some(pe) = circle(program, map, color, true) {
         let place = Place { pe: Some(program.grid.coord(pe)), ..Place::default() }.color(color);
         found.error(place, "the routes go in a circle: wavelets would never leave it", "let the routes form a tree");
-    } else if let Some(pe) = circle(program, map, color, false) {
-        let place = Place { pe: Some(program.grid.coord(pe)), ..Place::default() }.color(color);
+    } else {
+        let place = Place { pe: Some(program.grid.coord(possible)), ..Place::default() }.color(color);
         let message = "the routes go in a circle when the switches stand in certain positions";
         found.warning(place, message, "make sure that they never do, or let the routes form a tree");
     }
@@ -172,14 +181,12 @@ const DONE: u8 = 2;
 /// A PE on a circle, if there is one.
 fn circle(program: &Program, map: &Map, color: u8, fixed_only: bool) -> Option<usize> {
     let grid = program.grid;
-    let route = |pe: usize| {
-        map.route(program, color, pe).filter(|route: &&ColorRoute| !fixed_only || route.positions.len() == 1)
-    };
+    let ways = |pe: usize| map.ways(color, pe).filter(|ways| !fixed_only || ways.is_fixed);
     let mut state = vec![0u8; grid.pes() * 4];
     // (queue as pe * 4 + port, the way out to be tried next).
     let mut path: Vec<(usize, usize)> = Vec::new();
     for start in 0..state.len() {
-        if state[start] != 0 || route(start / 4).is_none() {
+        if state[start] != 0 || ways(start / 4).is_none() {
             continue;
         }
         state[start] = SEEN;
@@ -192,8 +199,7 @@ fn circle(program: &Program, map: &Map, color: u8, fixed_only: bool) -> Option<u
                 continue;
             };
             *way += 1;
-            let leads = |r: &ColorRoute| r.positions.iter().any(|p| p.rx.contains(port) && p.tx.contains(out));
-            if !route(pe).is_some_and(leads) {
+            if !ways(pe).is_some_and(|ways| ways.through(port).contains(out)) {
                 continue;
             }
             let Some(to) = out.neighbour(grid.coord(pe), grid) else { continue };

@@ -36,12 +36,12 @@ impl Span {
 pub(crate) type Link = (u32, u8, u8);
 
 /// The state of a band.
-pub(crate) struct Band {
+pub(crate) struct Band<'s> {
     pub(crate) grid: Extent,
     /// Row-major index of the band's first PE in the grid.
     pub(crate) first: usize,
-    pub(crate) pes: Vec<Pe>,
-    pub(crate) routers: Vec<Router>,
+    pub(crate) pes: Vec<Pe<'s>>,
+    pub(crate) routers: Vec<Router<'s>>,
     pub(crate) sources: Vec<Source>,
     pub(crate) sinks: Vec<Sink>,
     pub(crate) source_at: BTreeMap<Link, usize>,
@@ -55,7 +55,7 @@ pub(crate) struct PlacedFault {
     pub(crate) fault: Fault,
 }
 
-impl Band {
+impl Band<'_> {
     /// Global index of a local one.
     pub(crate) fn global(&self, local: usize) -> usize {
         self.first + local

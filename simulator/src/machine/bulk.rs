@@ -288,7 +288,8 @@ mod tests {
             for unused in &mut work.srcs[op.arity()..] {
                 *unused = Port::Null;
             }
-            let mut pe = Pe { memory: memory.clone(), ..Pe::default() };
+            let mut single_memory = memory.clone();
+            let mut pe = Pe { memory: &mut single_memory, ..Pe::default() };
             let (mut single, mut busy, mut stall) = (work.clone(), 0, 0);
             while single.remaining > 0 {
                 let mut worst = 0;
@@ -305,7 +306,7 @@ mod tests {
             }
             let mut bulk = memory;
             prop_assert_eq!(run(&mut bulk, &mut work, &Conflicts::new(&machine)), Some((busy, stall)));
-            prop_assert_eq!(bulk, pe.memory);
+            prop_assert_eq!(bulk, single_memory);
         }
     }
 

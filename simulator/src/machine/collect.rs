@@ -10,7 +10,7 @@ use waferloom_fabric::{Coord, HostTensor, PortKind, Program};
 pub(crate) fn collect(
     program: &Program,
     fabric: &setup::Fabric<'_>,
-    mut bands: Vec<Band>,
+    mut bands: Vec<Band<'_>>,
     cycles: u64,
     leftover_wavelets: u64,
 ) -> Run {
@@ -92,12 +92,12 @@ fn outputs(program: &Program, fabric: &setup::Fabric<'_>, bands: &mut [Band]) ->
         tensors.insert(port.name.clone(), host::host_tensor(port.dtype, shape, bits));
     }
     for readback in &program.readbacks {
-        let word = |pe: Coord, address: i64| {
+        let memory = |pe: Coord| {
             let index = program.grid.index(pe);
-            let band = bands.iter().find(|b| (b.first..b.first + b.pes.len()).contains(&index));
-            band.and_then(|b| b.pes[index - b.first].read(address, readback.dtype.bytes())).unwrap_or(0)
+            let band = bands.iter().find(|b| (b.first..b.first + b.pes.len()).contains(&index))?;
+            Some(&*band.pes[index - band.first].memory)
         };
-        tensors.insert(readback.name.clone(), host::read_back(readback, word));
+        tensors.insert(readback.name.clone(), host::read_back(readback, memory));
     }
     tensors
 }

@@ -1,7 +1,7 @@
 //! The host's side of the fabric's edge: streams of wavelets in and out, and their conversion from and to tensors.
 
 use crate::SimulateError;
-use waferloom_fabric::{Coord, Direction, Dtype, HostData, HostSlice, HostTensor, HostView, Port, Readback};
+use waferloom_fabric::{Coord, Direction, Dtype, HostData, HostSlice, HostTensor, HostView, Port, Readback, Tiles};
 
 /// A link over which the host sends.
 #[derive(Debug)]
@@ -80,20 +80,25 @@ pub(crate) fn add_stream(
     first: usize,
 ) -> Result<(), SimulateError> {
     words.reserve(port.stream_wavelets());
+    let runs = port.distribution.tiles();
     for (x, y) in tiles(port, stream) {
         // Two elements of 16 bits share a word; a tile begins a new one.
-        let mut half = None;
-        for (index, length) in port.distribution.tile_runs(x, y) {
+        let (mut half, mut done) = (None, Ok(()));
+        runs.for_each_run(x, y, |index, length| {
             let at = index.map(|index| first + index);
-            if port.dtype.bytes() == 4 {
-                each_bits(port, tensor, at, length, |bits| words.push(bits))?;
+            let result = if port.dtype.bytes() == 4 {
+                each_bits(port, tensor, at, length, |bits| words.push(bits))
             } else {
                 each_bits(port, tensor, at, length, |bits| match half.take() {
                     None => half = Some(bits),
                     Some(low) => words.push(low | bits << 16),
-                })?;
+                })
+            };
+            if done.is_ok() {
+                done = result;
             }
-        }
+        });
+        done?;
         words.extend(half);
     }
     Ok(())
@@ -147,6 +152,7 @@ fn integer_bits(port: &Port, value: i64) -> Result<u32, SimulateError> {
 pub(crate) fn decode(bits: &mut Vec<u32>, port: &Port, streams: &[&[u32]]) {
     let first = bits.len();
     bits.resize(first + port.distribution.elements(), 0);
+    let runs = port.distribution.tiles();
     for (stream, words) in streams.iter().enumerate() {
         let mut words = words.chunks(port.tile_wavelets().max(1));
         for (x, y) in tiles(port, stream as u16) {
@@ -158,7 +164,7 @@ pub(crate) fn decode(bits: &mut Vec<u32>, port: &Port, streams: &[&[u32]]) {
                     chunk.get(offset).copied()
                 }
             };
-            for_each_element(port.distribution.tile_runs(x, y), |offset, index| {
+            for_each_element(&runs, (x, y), |offset, index| {
                 if let Some(word) = element(offset) {
                     bits[first + index] = word;
                 }
@@ -168,27 +174,40 @@ pub(crate) fn decode(bits: &mut Vec<u32>, port: &Port, streams: &[&[u32]]) {
 }
 
 /// Gives each element of a tile but its padding: its place in the tile and its index in the tensor.
-fn for_each_element(runs: impl Iterator<Item = (Option<usize>, usize)>, mut take: impl FnMut(usize, usize)) {
+fn for_each_element(tiles: &Tiles, (x, y): (u16, u16), mut take: impl FnMut(usize, usize)) {
     let mut offset = 0;
-    for (index, length) in runs {
+    tiles.for_each_run(x, y, |index, length| {
         if let Some(index) = index {
             (0..length).for_each(|i| take(offset + i, index + i));
         }
         offset += length;
-    }
+    });
 }
 
-/// The tensor that lies in SRAM when everything is done. `word` reads the bits of an element: PE, address.
-pub(crate) fn read_back(readback: &Readback, word: impl Fn(Coord, i64) -> u32) -> HostTensor {
+/// The tensor that lies in SRAM when everything is done. `memory` gives that of a PE.
+pub(crate) fn read_back<'m>(readback: &Readback, memory: impl Fn(Coord) -> Option<&'m [u8]>) -> HostTensor {
     let d = &readback.distribution;
     let mut bits = vec![0u32; d.elements()];
+    let (tiles, size) = (d.tiles(), readback.dtype.bytes() as usize);
     // What is replicated along an axis is read where that axis starts.
     let columns = if d.x.is_some() { d.grid.width } else { 1 };
     let rows = if d.y.is_some() { d.grid.height } else { 1 };
     for (x, y) in (0..rows).flat_map(|y| (0..columns).map(move |x| (x, y))) {
         let pe = Coord { x: readback.origin.x.saturating_add(x), y: readback.origin.y.saturating_add(y) };
-        for_each_element(d.tile_runs(x, y), |offset, index| {
-            bits[index] = word(pe, i64::from(readback.address) + offset as i64 * i64::from(readback.dtype.bytes()));
+        let memory = memory(pe).unwrap_or_default();
+        let mut start = readback.address as usize;
+        tiles.for_each_run(x, y, |index, length| {
+            let end = start + length * size;
+            if let (Some(index), Some(run)) = (index, memory.get(start..end)) {
+                for (bits, element) in bits[index..].iter_mut().zip(run.chunks_exact(size)) {
+                    *bits = match *element {
+                        [a, b, c, d] => u32::from_le_bytes([a, b, c, d]),
+                        [a, b] => u16::from_le_bytes([a, b]).into(),
+                        _ => 0,
+                    };
+                }
+            }
+            start = end;
         });
     }
     host_tensor(readback.dtype, host_shape(1, &d.shape), bits)

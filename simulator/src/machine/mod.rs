@@ -2,6 +2,7 @@
 //! share it.
 //!
 //! - [`setup`]: from a program to the state of the fabric
+//! - [`store`]: what all PEs and routers hold, side by side
 //! - [`band`]: that state, of some rows
 //! - [`pe`], [`router`], [`host`]: its parts
 //! - [`decode`], [`steps`]: code
@@ -32,4 +33,5 @@ pub(crate) mod router;
 pub(crate) mod setup;
 pub(crate) mod stall;
 pub(crate) mod steps;
+pub(crate) mod store;
 pub(crate) mod unknown;

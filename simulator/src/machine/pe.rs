@@ -103,19 +103,19 @@ pub struct PeCounters {
     pub idle: u64,
 }
 
-/// A compute element.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Pe {
+/// A compute element. What it has many of lies in [`super::store::Store`], side by side with that of others.
+#[derive(Debug, Default)]
+pub(crate) struct Pe<'s> {
     pub(crate) at: Place,
     /// Index of the class; `None` runs nothing.
     pub(crate) class: Option<u16>,
-    pub(crate) memory: Vec<u8>,
+    pub(crate) memory: &'s mut [u8],
     /// What of it holds nothing, in a run for the time alone.
     pub(crate) unknown: Unknown,
     /// 0, the registers, then the parameters: see [`super::operand::Number`].
-    pub(crate) slots: Vec<i32>,
-    pub(crate) inputs: Vec<Option<InputQueue>>,
-    pub(crate) outputs: Vec<Option<OutputQueue>>,
+    pub(crate) slots: &'s mut [i32],
+    pub(crate) inputs: &'s mut [Option<InputQueue>],
+    pub(crate) outputs: &'s mut [Option<OutputQueue>],
     pub(crate) fifos: Vec<FifoState>,
     pub(crate) activated: u64,
     pub(crate) blocked: u64,
@@ -130,7 +130,7 @@ pub(crate) struct Pe {
     pub(crate) main: Option<Box<VectorWork>>,
     /// The main thread's next vector instruction, when it waits for another one to let go of a queue or a microthread.
     pub(crate) pending: Option<Box<VectorWork>>,
-    pub(crate) microthreads: Vec<Option<Box<VectorWork>>>,
+    pub(crate) microthreads: &'s mut [Option<Box<VectorWork>>],
     /// First cycle in which the datapath is free.
     pub(crate) free: u64,
     /// Thread that is asked first in the next cycle: 0 the main thread, then microthreads.
@@ -166,7 +166,7 @@ impl Default for Place {
     }
 }
 
-impl Pe {
+impl Pe<'_> {
     /// Books the cycles up to `now` on what the PE was doing.
     #[inline]
     pub(crate) fn account(&mut self, now: u64) {

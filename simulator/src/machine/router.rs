@@ -22,9 +22,9 @@ pub(crate) struct Lane {
 }
 
 /// A router's state. Only colours with a route have a lane.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Router {
-    pub(crate) lanes: Vec<Lane>,
+#[derive(Debug, Default)]
+pub(crate) struct Router<'s> {
+    pub(crate) lanes: &'s mut [Lane],
     /// Wavelets sent, by direction.
     pub(crate) sent: [u64; 5],
 }
@@ -101,7 +101,7 @@ impl Lane {
     }
 }
 
-impl Router {
+impl Router<'_> {
     /// Counts wavelets that it has sent to some ports.
     pub(crate) fn count(&mut self, wavelets: u64, ports: PortSet) {
         for port in each_port(ports) {

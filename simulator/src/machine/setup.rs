@@ -7,14 +7,14 @@ use super::operand::Slots;
 use super::pe::{FifoState, InputQueue, OutputQueue, Pe, Place};
 use super::router::{Lane, Router};
 use super::steps::Shared;
+use super::store::{Parts, Store};
 use super::unknown::{self, Unknown};
 use crate::{Claims, Engine, Inputs, Options, SimulateError};
 use std::collections::BTreeMap;
 use std::path::Path;
-use waferloom_fabric::{ColorRef, Control, Coord, Direction, HostView, Machine, Port, PortKind, Program, Value};
-
-/// Lanes whose queues, one per port, fit a bit mask.
-const MOST_LANES: usize = 128 / 5;
+use waferloom_fabric::{
+    ColorRef, Control, Coord, Direction, Extent, HostView, Machine, Port, PortKind, Program, Region, Value,
+};
 
 /// Wavelets that a link takes: what the queue at its other end holds, and those under way.
 pub(crate) fn link_room(machine: &Machine) -> u16 {
@@ -102,28 +102,36 @@ impl<'a> Fabric<'a> {
         (self.program.grid.index(at) as u32, port.edge as u8, port.color.0)
     }
 
-    /// The fabric cut into `count` bands of rows.
-    pub(crate) fn bands(&self, count: usize) -> Result<Vec<Band>, SimulateError> {
+    /// What the fabric is made of.
+    pub(crate) fn store(&self) -> Result<Store, SimulateError> {
+        Store::new(self.program, &self.classes)
+    }
+
+    /// The fabric cut into `count` bands of rows, before the first cycle. The store has not been used before.
+    pub(crate) fn bands<'s>(&self, store: &'s mut Store, count: usize) -> Result<Vec<Band<'s>>, SimulateError> {
         let grid = self.program.grid;
-        let mut routers = self.routers()?;
-        let mut pes = self.pes(&routers);
-        for (pe, lane) in pes.iter().zip(&mut routers).flat_map(|(pe, r)| r.lanes.iter_mut().map(move |l| (pe, l))) {
-            let listens = |queue: &Option<InputQueue>| queue.as_ref().is_some_and(|q| q.color == lane.color);
-            lane.input = pe.inputs.iter().position(listens).map(|queue| queue as u8);
-        }
-        self.load_constants(&mut pes)?;
-        let (mut pes, mut routers) = (pes.into_iter(), routers.into_iter());
-        let height = usize::from(grid.height);
+        let colors = std::mem::take(&mut store.colors);
+        let mut parts = store.deal().enumerate();
+        let (height, width) = (usize::from(grid.height), usize::from(grid.width));
         let mut bands = Vec::with_capacity(count);
         for band in 0..count {
-            let rows = height * (band + 1) / count - height * band / count;
-            let first = (height * band / count) * usize::from(grid.width);
-            let size = rows * usize::from(grid.width);
+            let (first, end) = (height * band / count * width, height * (band + 1) / count * width);
+            let (mut pes, mut routers) = (Vec::with_capacity(end - first), Vec::with_capacity(end - first));
+            for (index, mut parts) in parts.by_ref().take(end - first) {
+                let lanes = std::mem::take(&mut parts.lanes);
+                let pe = self.pe(grid.coord(index), parts, lanes);
+                self.surround(index, lanes, &colors);
+                for lane in lanes.iter_mut() {
+                    lane.input = listener(&pe, lane.color);
+                }
+                pes.push(pe);
+                routers.push(Router { lanes, sent: [0; 5] });
+            }
             bands.push(Band {
                 grid,
                 first,
-                pes: pes.by_ref().take(size).collect(),
-                routers: routers.by_ref().take(size).collect(),
+                pes,
+                routers,
                 sources: Vec::new(),
                 sinks: Vec::new(),
                 source_at: BTreeMap::new(),
@@ -131,129 +139,102 @@ impl<'a> Fabric<'a> {
                 spans: vec![Span::default(); self.program.operators.len()],
             });
         }
+        self.load_constants(&mut bands)?;
         self.attach_ports(&mut bands)?;
         Ok(bands)
     }
 
-    fn routers(&self) -> Result<Vec<Router>, SimulateError> {
-        let grid = self.program.grid;
-        let machine = &self.program.machine;
-        let mut routers = vec![Router::default(); grid.pes()];
-        for (index, route) in self.program.routes.iter().enumerate() {
-            for at in route.region.coords() {
-                let router = &mut routers[grid.index(at)];
-                if router.lanes.len() == MOST_LANES {
-                    return Err(invalid(format!(
-                        "PE ({}, {}) has routes for more than {MOST_LANES} colours; use fewer",
-                        at.x, at.y
-                    )));
-                }
-                router.lanes.push(Lane::new(index, &self.program.routes));
+    /// Gives the lanes of a router credits for links that have a lane at their other end.
+    fn surround(&self, router: usize, lanes: &mut [Lane], colors: &[u64]) {
+        let (grid, room) = (self.program.grid, link_room(&self.program.machine));
+        for direction in &Direction::ALL[..4] {
+            let there = direction.neighbour(grid.coord(router), grid).map_or(0, |at| colors[grid.index(at)]);
+            for lane in lanes.iter_mut().filter(|lane| there >> (lane.color % 64) & 1 == 1) {
+                lane.credits[*direction as usize] = room;
             }
         }
-        let room = link_room(machine);
-        for index in 0..routers.len() {
-            for lane in 0..routers[index].lanes.len() {
-                let color = routers[index].lanes[lane].color;
-                for direction in &Direction::ALL[..4] {
-                    let peer = direction.neighbour(grid.coord(index), grid);
-                    if peer.is_some_and(|at| routers[grid.index(at)].lane_of(color).is_some()) {
-                        routers[index].lanes[lane].credits[*direction as usize] = room;
-                    }
-                }
-            }
-        }
-        Ok(routers)
     }
 
-    fn pes(&self, routers: &[Router]) -> Vec<Pe> {
-        let program = self.program;
-        let grid = program.grid;
-        let mut pes: Vec<Pe> = (0..grid.pes()).map(|i| Pe { at: Place(grid.coord(i)), ..Pe::default() }).collect();
-        for placement in &program.placements {
-            for at in placement.region.coords() {
-                let index = grid.index(at);
-                self.fill(&mut pes[index], &routers[index], at, placement.class);
-            }
-        }
-        pes
-    }
-
-    fn fill(&self, pe: &mut Pe, router: &Router, at: Coord, class_index: u32) {
+    /// A PE with its parts of the store.
+    fn pe<'s>(&self, at: Coord, parts: Parts<'s>, lanes: &[Lane]) -> Pe<'s> {
         let program = self.program;
         let machine = &program.machine;
-        let class = &program.classes[class_index as usize];
-        let code = &self.classes[class_index as usize];
-        pe.class = Some(class_index as u16);
-        let slots = Slots::of(program);
-        pe.slots = Vec::with_capacity(slots.count());
-        pe.slots.resize(1 + slots.registers as usize, 0);
-        pe.slots.extend(program.params.iter().map(|p| p.values.at(at, program.grid)));
-        pe.microthreads = vec![None; machine.microthreads.into()];
+        let Parts { class, memory, slots, inputs, outputs, microthreads, .. } = parts;
+        let mut pe = Pe { at: Place(at), class, memory, slots, inputs, outputs, microthreads, ..Pe::default() };
+        let Some(index) = class else { return pe };
+        let (class, code) = (&program.classes[usize::from(index)], &self.classes[usize::from(index)]);
+        let params = pe.slots.iter_mut().skip(1 + usize::from(machine.registers));
+        for (slot, param) in params.zip(&program.params) {
+            *slot = param.values.at(at, program.grid);
+        }
         (pe.activated, pe.blocked) = (code.activated, code.blocked);
-        let fifo_end = class.fifos.iter().map(|f| f.address.saturating_add(f.words.saturating_mul(4))).max();
-        let data = class.data_bytes().max(fifo_end.unwrap_or(0));
-        pe.memory = vec![0; data as usize];
         if self.without_numbers {
-            pe.unknown = Unknown::new(data as usize);
+            pe.unknown = Unknown::new(pe.memory.len());
         }
         pe.fifos =
             class.fifos.iter().map(|f| FifoState { address: f.address, words: f.words, head: 0, filled: 0 }).collect();
-        let color = |color: ColorRef| match color {
+        let numbers = Slots::of(program);
+        let color = |slots: &[i32], color: ColorRef| match color {
             ColorRef::Fixed(color) => color.0,
-            ColorRef::Param(p) => slots.number(Value::Param(p)).get(&pe.slots) as u8,
+            ColorRef::Param(p) => numbers.number(Value::Param(p)).get(slots) as u8,
         };
         let ramp = machine.ramp_cycles;
-        pe.inputs = vec![None; machine.input_queue_depths.len()];
         for binding in &class.input_queues {
             // The ramp's pipeline holds wavelets beside the queue.
             let capacity = u32::from(machine.input_queue_depths[binding.queue as usize]).saturating_add(ramp);
-            let queue = InputQueue { color: color(binding.color), capacity, held: 0 };
+            let queue = InputQueue { color: color(pe.slots, binding.color), capacity, held: 0 };
             pe.inputs[binding.queue as usize] = Some(queue);
         }
-        pe.outputs = vec![None; machine.output_queue_depths.len()];
         for binding in &class.output_queues {
             let depth = u32::from(machine.output_queue_depths[binding.queue as usize]);
             let capacity = depth.saturating_add(ramp).saturating_add(1);
-            let color = color(binding.color);
-            let lane = router.lane_of(color).map(|l| l as u8);
+            let color = color(pe.slots, binding.color);
+            let lane = lanes.iter().position(|lane| lane.color == color).map(|lane| lane as u8);
             pe.outputs[binding.queue as usize] = Some(OutputQueue { color, lane, capacity });
         }
+        pe
     }
 
-    fn load_constants(&self, pes: &mut [Pe]) -> Result<(), SimulateError> {
+    fn load_constants(&self, bands: &mut [Band<'_>]) -> Result<(), SimulateError> {
         let grid = self.program.grid;
         for constant in &self.program.constants {
-            let bad = |why: String| invalid(format!("constant `{}`: {why}", constant.name));
             let size = constant.dtype.bytes() as usize;
-            if self.without_numbers && constant.dtype.is_float() {
-                let (tiles, bytes) = (constant.distribution.grid, constant.distribution.tile_elements() * size);
-                for (x, y) in (0..tiles.height).flat_map(|y| (0..tiles.width).map(move |x| (x, y))) {
-                    let at = Coord { x: constant.origin.x + x, y: constant.origin.y + y };
-                    pes[grid.index(at)].unknown.set(constant.address as usize, bytes, true);
+            let Coord { x, y } = constant.origin;
+            let Extent { width, height } = constant.distribution.grid;
+            let region = Region::rect(x, y, width, height);
+            let mut each = |load: &mut dyn FnMut(&mut Pe<'_>, Coord)| {
+                for at in region.coords() {
+                    let index = grid.index(at);
+                    let band = bands.iter_mut().find(|b| (b.first..b.first + b.pes.len()).contains(&index));
+                    if let Some(pe) = band.and_then(|band| band.pes.get_mut(index - band.first)) {
+                        load(pe, Coord { x: at.x - x, y: at.y - y });
+                    }
                 }
+            };
+            if self.without_numbers && constant.dtype.is_float() {
+                let bytes = constant.distribution.tile_elements() * size;
+                each(&mut |pe, _| pe.unknown.set(constant.address as usize, bytes, true));
                 continue;
             }
             let expected = (constant.distribution.elements() * size) as u64;
-            let bytes = constant.payload.load(self.base_dir, expected).map_err(|e| bad(e.to_string()))?;
-            let tiles = constant.distribution.grid;
-            for (x, y) in (0..tiles.height).flat_map(|y| (0..tiles.width).map(move |x| (x, y))) {
-                let at = Coord { x: constant.origin.x + x, y: constant.origin.y + y };
-                let memory = &mut pes[grid.index(at)].memory;
+            let bytes = constant.payload.load(self.base_dir, expected);
+            let bytes = bytes.map_err(|e| invalid(format!("constant `{}`: {e}", constant.name)))?;
+            let tiles = constant.distribution.tiles();
+            each(&mut |pe, tile| {
                 let mut start = constant.address as usize;
-                for (index, length) in constant.distribution.tile_runs(x, y) {
+                tiles.for_each_run(tile.x, tile.y, |index, length| {
                     let end = start + length * size;
                     if let Some(index) = index {
-                        memory[start..end].copy_from_slice(&bytes[index * size..(index + length) * size]);
+                        pe.memory[start..end].copy_from_slice(&bytes[index * size..(index + length) * size]);
                     }
                     start = end;
-                }
-            }
+                });
+            });
         }
         Ok(())
     }
 
-    fn attach_ports(&self, bands: &mut [Band]) -> Result<(), SimulateError> {
+    fn attach_ports(&self, bands: &mut [Band<'_>]) -> Result<(), SimulateError> {
         let machine = &self.program.machine;
         let links = |kind| {
             let ports = self.program.ports.iter().filter(move |p| p.kind == kind);
@@ -293,7 +274,7 @@ impl<'a> Fabric<'a> {
     /// and the item's first element.
     fn attach(
         &self,
-        bands: &mut [Band],
+        bands: &mut [Band<'_>],
         port: &Port,
         stream: u16,
         input: Option<(HostView<'_>, usize)>,
@@ -347,4 +328,10 @@ impl<'a> Fabric<'a> {
         }
         Ok(())
     }
+}
+
+/// The input queue of a PE that listens to a colour.
+fn listener(pe: &Pe<'_>, color: u8) -> Option<u8> {
+    let listens = |queue: &Option<InputQueue>| queue.as_ref().is_some_and(|queue| queue.color == color);
+    pe.inputs.iter().position(listens).map(|queue| queue as u8)
 }

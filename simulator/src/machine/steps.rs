@@ -77,7 +77,7 @@ pub(crate) fn set_slot(pe: &mut Pe, slot: u32, value: i32) {
 }
 
 pub(crate) fn value(pe: &Pe, number: Number) -> i32 {
-    number.get(&pe.slots)
+    number.get(pe.slots)
 }
 
 /// Whether a microthread holds the queue, or the same side of a FIFO: one may push while another pops.
@@ -201,9 +201,9 @@ pub(crate) fn prepare(
     if vector.given != arity {
         return Err(Fault(format!("{} sources where {arity} are needed", vector.given)));
     }
-    let mut length = work.dst.resolve(&vector.dst, &pe.slots);
+    let mut length = work.dst.resolve(&vector.dst, pe.slots);
     for (slot, source) in work.srcs.iter_mut().zip(&vector.srcs) {
-        let len = slot.resolve(source, &pe.slots);
+        let len = slot.resolve(source, pe.slots);
         if let (Some(a), Some(b)) = (length, len)
             && a != b
         {
@@ -224,11 +224,11 @@ pub(crate) fn prepare(
 #[inline]
 pub(crate) fn nest(pe: &mut Pe, nest: &Nest, conflicts: &mut Conflicts, most: u64) -> Option<(u64, (u64, u64))> {
     let mut room = None;
-    let placed = nest.place(&pe.slots, pe.memory.len(), most, &mut room)?;
+    let placed = nest.place(pe.slots, pe.memory.len(), most, &mut room)?;
     let cycles = placed.cycles(conflicts);
     // In a claim somebody else does.
     if !pe.unknown.operand {
-        placed.compute(&mut pe.memory);
+        placed.compute(pe.memory);
     }
     Some((placed.elements(), cycles))
 }

@@ -273,11 +273,8 @@ pub(crate) fn pass(pe: &Pe, work: &mut VectorWork, machine: &Machine, count: u64
 pub(crate) fn in_memory(pe: &mut Pe, work: &mut VectorWork, conflicts: &Conflicts) -> Option<(u64, u64)> {
     let unknown = is_unknown(pe, work, work.remaining, [false; 3]);
     let (target, count) = (work.dst.clone(), work.remaining);
-    let done = if unknown {
-        bulk::pass(pe.memory.len(), work, conflicts)
-    } else {
-        bulk::run(&mut pe.memory, work, conflicts)
-    }?;
+    let done =
+        if unknown { bulk::pass(pe.memory.len(), work, conflicts) } else { bulk::run(pe.memory, work, conflicts) }?;
     mark(pe, &target, count, unknown);
     Some(done)
 }
@@ -285,10 +282,10 @@ pub(crate) fn in_memory(pe: &mut Pe, work: &mut VectorWork, conflicts: &Conflict
 /// As [`super::steps::nest`]; computed only where the result is known.
 pub(crate) fn nest(pe: &mut Pe, nest: &Nest, conflicts: &mut Conflicts, most: u64) -> Option<(u64, (u64, u64))> {
     let mut room = None;
-    let placed = nest.place(&pe.slots, pe.memory.len(), most, &mut room)?;
+    let placed = nest.place(pe.slots, pe.memory.len(), most, &mut room)?;
     let unknown = pe.unknown.operand || placed.reads_unknown(&pe.unknown);
     if !unknown {
-        placed.compute(&mut pe.memory);
+        placed.compute(pe.memory);
     }
     placed.mark(&mut pe.unknown, unknown);
     Some((placed.elements(), placed.cycles(conflicts)))

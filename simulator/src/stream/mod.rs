@@ -60,7 +60,7 @@ const REPORT_EVERY: u64 = 4096;
 struct Stream<'a> {
     shared: Shared<'a>,
     /// PEs, routers and links to the host.
-    band: Band,
+    band: Band<'a>,
     payloads: Payloads,
     conflicts: Conflicts,
     /// Instructions that have ended, with memory for others.
@@ -109,7 +109,8 @@ pub(crate) fn run(program: &Program, inputs: &Inputs<'_>, options: &Options<'_>)
     {
         return Ok(run);
     }
-    let Some(band) = fabric.bands(1)?.pop() else {
+    let mut store = fabric.store()?;
+    let Some(band) = fabric.bands(&mut store, 1)?.pop() else {
         return Err(SimulateError::Invalid { findings: "the program has no PEs".into() });
     };
     let mut stream = Stream::new(fabric.shared(), band);
@@ -158,7 +159,7 @@ enum Stop {
 }
 
 impl<'a> Stream<'a> {
-    fn new(shared: Shared<'a>, band: Band) -> Self {
+    fn new(shared: Shared<'a>, band: Band<'a>) -> Self {
         let pes = band.pes.len();
         let machine = shared.machine;
         let (mut queues, room) = PeQueues::new(&band);

@@ -50,9 +50,38 @@ pub(super) struct Node {
     pub(super) queues: Option<Box<[Queue; 5]>>,
 }
 
+/// What the positions of a route do, worked out once for all its nodes.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    /// All outputs.
+    outputs: u8,
+    /// By port: the outputs of positions that take from it.
+    through: [u8; 5],
+    /// A bit for each set of ports: whether some position takes from several of them.
+    merges: u32,
+}
+
+impl Shape {
+    fn of(route: &ColorRoute) -> Self {
+        let outputs = |takes: &dyn Fn(u8) -> bool| {
+            route.positions.iter().filter(|p| takes(p.rx.0)).fold(0, |set, position| set | position.tx.0)
+        };
+        let merge = |ports: &u8| route.positions.iter().any(|p| (p.rx.0 & ports).count_ones() > 1);
+        Self {
+            outputs: outputs(&|_| true),
+            through: Direction::ALL.map(|port| outputs(&|rx| rx >> port as u8 & 1 == 1)),
+            merges: (0..32).filter(merge).fold(0, |set, ports| set | 1 << ports),
+        }
+    }
+}
+
 /// All nodes.
 pub(super) struct Nodes {
     pub(super) list: Vec<Node>,
+    /// By node: the shape of its route.
+    routes: Vec<u32>,
+    /// By route.
+    shapes: Vec<Shape>,
     /// The first node of each router; its lanes follow each other.
     first: Vec<u32>,
     /// Searches for ways so far.
@@ -61,12 +90,20 @@ pub(super) struct Nodes {
 
 impl Nodes {
     pub(super) fn new(shared: &Shared<'_>, band: &Band, queues: &PeQueues) -> Self {
-        let mut nodes = Self { list: Vec::new(), first: Vec::new(), search: 0 };
+        let count = band.routers.iter().map(|router| router.lanes.len()).sum();
+        let mut nodes = Self {
+            list: Vec::with_capacity(count),
+            routes: Vec::with_capacity(count),
+            shapes: shared.routes.iter().map(Shape::of).collect(),
+            first: Vec::with_capacity(band.routers.len()),
+            search: 0,
+        };
         for (router, state) in band.routers.iter().enumerate() {
             nodes.first.push(nodes.list.len() as u32);
             for (lane, state) in state.lanes.iter().enumerate() {
                 let (rx, tx) = state.ports();
                 let above = band.pes[router].outputs.iter().flatten().find(|out| out.lane == Some(lane as u8));
+                nodes.routes.push(state.route);
                 nodes.list.push(Node {
                     router: router as u32,
                     lane: lane as u8,
@@ -77,7 +114,7 @@ impl Nodes {
                     booked: PortSet::default(),
                     waiting: 0,
                     input: state.input.map_or(NONE, |queue| queues.first_input(router) + u32::from(queue)),
-                    ramp_capacity: above.map_or(0, |out| out.capacity as u64),
+                    ramp_capacity: above.map_or(0, |out| out.capacity.into()),
                     next: [End::Nothing; 4],
                     free: 0,
                     seen: 0,
@@ -86,7 +123,7 @@ impl Nodes {
             }
         }
         nodes.link(band);
-        nodes.find_shared_links(shared, band);
+        nodes.find_shared_links(band);
         nodes.find_determinate(shared, band);
         nodes
     }
@@ -114,28 +151,29 @@ impl Nodes {
             let color = band.routers[node.router as usize].lanes[node.lane as usize].color;
             for direction in &Direction::ALL[..4] {
                 let out = *direction as usize;
-                let sink = band.sink_at.get(&(node.router, out as u8, color));
                 let neighbour = band.neighbour(node.router as usize, *direction);
                 node.next[out] = match neighbour.map(|to| by_color[usize::from(color)][to as usize]) {
                     Some(NONE) => End::Nothing,
                     Some(next) => End::Node(next),
-                    None => sink.map_or(End::Nothing, |&sink| End::Sink(sink as u32)),
+                    None => {
+                        let sink = band.sink_at.get(&(node.router, out as u8, color));
+                        sink.map_or(End::Nothing, |&sink| End::Sink(sink as u32))
+                    }
                 };
             }
         }
     }
 
-    fn route<'s>(&self, shared: &Shared<'s>, band: &Band, node: usize) -> &'s ColorRoute {
-        let Node { router, lane, .. } = self.list[node];
-        &shared.routes[band.routers[router as usize].lanes[lane as usize].route as usize]
+    fn shape(&self, node: usize) -> &Shape {
+        &self.shapes[self.routes[node] as usize]
     }
 
-    fn find_shared_links(&mut self, shared: &Shared<'_>, band: &Band) {
+    fn find_shared_links(&mut self, band: &Band) {
         for router in 0..band.routers.len() {
             let nodes = self.at(router, 0)..self.at(router, band.routers[router].lanes.len());
             let (mut once, mut twice) = (0, 0);
             for node in nodes.clone() {
-                let used = outputs(self.route(shared, band, node));
+                let used = self.shape(node).outputs;
                 twice |= once & used;
                 once |= used;
             }
@@ -149,11 +187,10 @@ impl Nodes {
 
     /// Finds the nodes whose switches nothing moves but what comes in, one port at a time.
     fn find_determinate(&mut self, shared: &Shared<'_>, band: &Band) {
-        let live = self.live_ports(shared, band);
+        let live = self.live_ports(band);
         let mut open = Vec::new();
         for (node, live) in live.iter().enumerate() {
-            let merges = self.route(shared, band, node).positions.iter().any(|p| (p.rx.0 & live).count_ones() > 1);
-            if merges {
+            if self.shape(node).merges >> live & 1 == 1 {
                 open.push(node);
             }
         }
@@ -163,11 +200,11 @@ impl Nodes {
             self.list[node].determinate = false;
         }
         while let Some(node) = open.pop() {
-            let used = outputs(self.route(shared, band, node));
+            let used = self.shape(node).outputs;
             for direction in &Direction::ALL[..4] {
                 let out = *direction as usize;
                 let End::Node(next) = self.list[node].next[out] else { continue };
-                let back = outputs(self.route(shared, band, next as usize)) >> (direction.opposite() as u8) & 1;
+                let back = self.shape(next as usize).outputs >> (direction.opposite() as u8) & 1;
                 if (used >> out & 1 | back) == 1 && self.list[next as usize].determinate {
                     self.list[next as usize].determinate = false;
                     open.push(next as usize);
@@ -177,26 +214,26 @@ impl Nodes {
     }
 
     /// By node: the ports at which something may come in, whatever positions the switches are in.
-    fn live_ports(&self, shared: &Shared<'_>, band: &Band) -> Vec<u8> {
+    fn live_ports(&self, band: &Band) -> Vec<u8> {
         let mut live = vec![0u8; self.list.len()];
         let ramps = band.pes.iter().enumerate().flat_map(|(router, pe)| {
             let lanes = pe.outputs.iter().flatten().filter_map(|out| out.lane);
-            lanes.map(move |lane| (self.at(router, lane.into()), Direction::Ramp as usize))
+            lanes.map(move |lane| (self.at(router, lane.into()), Direction::Ramp))
         });
-        let edges = band.sources.iter().map(|s| (self.at(s.local, s.lane), s.direction as usize));
-        let mut open: Vec<(usize, usize)> = ramps.chain(edges).collect();
-        for &(node, port) in &open {
-            live[node] |= 1 << port;
-        }
-        while let Some((node, port)) = open.pop() {
-            let positions = &self.route(shared, band, node).positions;
-            let used = positions.iter().filter(|p| p.rx.0 >> port & 1 == 1).fold(0, |set, p| set | p.tx.0);
-            for direction in Direction::ALL[..4].iter().filter(|d| used >> **d as u8 & 1 == 1) {
-                let End::Node(next) = self.list[node].next[*direction as usize] else { continue };
-                let port = direction.opposite() as usize;
-                if live[next as usize] >> port & 1 == 0 {
-                    live[next as usize] |= 1 << port;
-                    open.push((next as usize, port));
+        let edges = band.sources.iter().map(|s| (self.at(s.local, s.lane), s.direction));
+        let mut open: Vec<(u32, Direction)> = Vec::new();
+        for (start, port) in ramps.chain(edges) {
+            live[start] |= 1 << port as u8;
+            open.push((start as u32, port));
+            while let Some((node, port)) = open.pop() {
+                let used = self.shape(node as usize).through[port as usize];
+                for direction in Direction::ALL[..4].iter().filter(|d| used >> **d as u8 & 1 == 1) {
+                    let End::Node(next) = self.list[node as usize].next[*direction as usize] else { continue };
+                    let port = direction.opposite();
+                    if live[next as usize] >> port as u8 & 1 == 0 {
+                        live[next as usize] |= 1 << port as u8;
+                        open.push((next, port));
+                    }
                 }
             }
         }
@@ -214,11 +251,6 @@ impl Nodes {
             open.extend(set.chain(closed.map(usize::from)).map(|lane| self.at(router, lane)));
         }
     }
-}
-
-/// All outputs of a route's positions.
-fn outputs(route: &ColorRoute) -> u8 {
-    route.positions.iter().fold(0, |set, p| set | p.tx.0)
 }
 
 /// Colours of which the code sets positions, and output queues into which it puts teardowns.

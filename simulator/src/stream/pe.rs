@@ -324,7 +324,7 @@ impl Stream<'_> {
             && work.remaining <= MOST_AT_ONCE
             && alone
             && let Some((busy, stall)) = match Numbers::of(&self.shared, &work) {
-                Numbers::All => bulk::run(&mut state.memory, &mut work, &self.conflicts),
+                Numbers::All => bulk::run(state.memory, &mut work, &self.conflicts),
                 Numbers::Known => unknown::in_memory(state, &mut work, &self.conflicts),
                 Numbers::None => bulk::pass(state.memory.len(), &mut work, &self.conflicts),
             }

@@ -70,11 +70,8 @@ pub(super) fn in_memory_part(
 ) -> Result<(u64, u64), Fault> {
     let rest = work.remaining - count;
     work.remaining = count;
-    let done = if work.unknown {
-        bulk::pass(pe.memory.len(), work, conflicts)
-    } else {
-        bulk::run(&mut pe.memory, work, conflicts)
-    };
+    let done =
+        if work.unknown { bulk::pass(pe.memory.len(), work, conflicts) } else { bulk::run(pe.memory, work, conflicts) };
     let done = match done {
         Some(done) => Ok(done),
         None => one_by_one(pe, work, machine),

@@ -112,9 +112,9 @@ impl<'a> Twins<'a> {
         let inside = match &mut instance.kernel {
             Kernel::Products(groups) => {
                 let (group, place) = place_in_group(claim, [x, y]);
-                groups[group].begin(claim, place, &pe.memory, at)
+                groups[group].begin(claim, place, pe.memory, at)
             }
-            Kernel::ColumnSums(columns) => columns[x].begin(claim, y, &pe.memory, [at[0], at[1]]),
+            Kernel::ColumnSums(columns) => columns[x].begin(claim, y, pe.memory, [at[0], at[1]]),
         };
         pe.unknown.operand = !self.checks;
         inside.ok_or_else(|| {

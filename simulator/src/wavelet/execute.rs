@@ -290,7 +290,7 @@ fn vector(
         *slot = Some(work);
         pe.work(now, scalar, 0);
     } else if in_memory(&work) && work.remaining <= MOST_AT_ONCE && alone {
-        let (busy, stall) = match bulk::run(&mut pe.memory, &mut work, ports.conflicts) {
+        let (busy, stall) = match bulk::run(pe.memory, &mut work, ports.conflicts) {
             Some(cycles) => cycles,
             None => one_by_one(pe, ports, &mut work, machine)?,
         };

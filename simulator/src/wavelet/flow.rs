@@ -153,7 +153,7 @@ impl Flows {
     }
 }
 
-impl Part {
+impl Part<'_> {
     /// Lets a node that is on the agenda leave the flow if there is something else to do in cycle `now`; says whether it did.
     #[inline]
     pub(super) fn leave_flow(&mut self, node: usize, now: u64) -> bool {
@@ -190,7 +190,7 @@ impl Part {
             if flow.runs {
                 let node = flow.node as usize;
                 let word = if flow.input.exists() { queues.at(flow.input, now).word() } else { 0 };
-                let result = self.rows[node].element(&mut self.band.pes[node].memory, word);
+                let result = self.rows[node].element(self.band.pes[node].memory, word);
                 if flow.output.exists() {
                     queues.put(flow.output, now, Wavelet::data(ramp + 1, result));
                 }
@@ -211,7 +211,7 @@ impl Part {
     /// waited for on its own.
     fn touch_lines(&self) {
         let running = self.flows.list.iter().filter(|flow| flow.runs).map(|flow| flow.node as usize);
-        let ahead = running.map(|node| self.rows[node].ahead(&self.band.pes[node].memory, LINE as i32));
+        let ahead = running.map(|node| self.rows[node].ahead(self.band.pes[node].memory, LINE as i32));
         std::hint::black_box(ahead.fold(0, u8::wrapping_add));
     }
 

@@ -10,7 +10,7 @@ use waferloom_fabric::{Direction, PortSet, SwitchCommand};
 /// The ramp's bit in a set of ports.
 const RAMP: u8 = 1 << Direction::Ramp as u8;
 
-impl Part {
+impl Part<'_> {
     /// Moves what can move in one router; says whether anything did.
     pub(super) fn run_router(&mut self, shared: &Shared<'_>, local: usize, now: u64) -> bool {
         let node = &self.network.nodes[local];

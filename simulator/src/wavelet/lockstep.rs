@@ -5,6 +5,7 @@ use crate::machine::band::{Band, PlacedFault};
 use crate::machine::setup::Fabric;
 use crate::machine::stall;
 use crate::machine::steps::Shared;
+use crate::machine::store::Store;
 use crate::{Options, Progress, SimulateError};
 use crossbeam::utils::{Backoff, CachePadded};
 use std::sync::Mutex;
@@ -15,7 +16,11 @@ const REPORT_EVERY: u64 = 4096;
 
 /// Runs until nothing can happen any more; gives the bands, how many wavelets nobody has taken, and the cycle in which
 /// it stopped.
-pub(super) fn run(fabric: &Fabric<'_>, options: &Options<'_>) -> Result<(Vec<Band>, u64, u64), SimulateError> {
+pub(super) fn run<'s>(
+    fabric: &Fabric<'_>,
+    store: &'s mut Store,
+    options: &Options<'_>,
+) -> Result<(Vec<Band<'s>>, u64, u64), SimulateError> {
     let rows = usize::from(fabric.program.grid.height).max(1);
     let threads = match options.threads {
         // One thread: a meeting a cycle costs more than a second thread gains on grids that this engine is for.
@@ -23,7 +28,8 @@ pub(super) fn run(fabric: &Fabric<'_>, options: &Options<'_>) -> Result<(Vec<Ban
         n => n.min(rows),
     };
     let shared = fabric.shared();
-    let mut parts: Vec<Part> = fabric.bands(threads)?.into_iter().map(|band| Part::new(band, &shared)).collect();
+    let mut parts: Vec<Part<'s>> =
+        fabric.bands(store, threads)?.into_iter().map(|band| Part::new(band, &shared)).collect();
     let meeting = Meeting::new(threads, options);
     if threads == 1 {
         part_loop(&shared, &meeting, &mut parts[0], 0);
@@ -37,7 +43,7 @@ pub(super) fn run(fabric: &Fabric<'_>, options: &Options<'_>) -> Result<(Vec<Ban
     }
     let end = meeting.end.load(Ordering::Acquire);
     let faults = meeting.faults.into_inner().unwrap_or_default();
-    let (bands, waiting): (Vec<Band>, Vec<usize>) = parts.into_iter().map(Part::finish).unzip();
+    let (bands, waiting): (Vec<Band<'s>>, Vec<usize>) = parts.into_iter().map(Part::finish).unzip();
     // The first in the order of PEs, at every number of threads: all bands stop after the same cycle.
     if let Some(fault) = faults.into_iter().min_by_key(|f| f.pe) {
         return Err(stall::fault(fabric, &bands, fault, end));

@@ -35,12 +35,13 @@ use waferloom_fabric::Program;
 /// Runs a program.
 pub(crate) fn run(program: &Program, inputs: &Inputs<'_>, options: &Options<'_>) -> Result<Run, SimulateError> {
     let fabric = setup::Fabric::new(program, inputs, options)?;
-    let (mut bands, waiting, end) = lockstep::run(&fabric, options)?;
+    let mut store = fabric.store()?;
+    let (mut bands, waiting, end) = lockstep::run(&fabric, &mut store, options)?;
     let complete = bands.iter().flat_map(|b| &b.sinks).all(|s| s.data.len() >= s.expected);
     if !complete || bands.iter().any(stall::has_unfinished_work) {
         return Err(stall::deadlock(program, &fabric, &bands, end));
     }
-    let last = |b: &Band| b.pes.iter().map(|pe| pe.last).chain(b.sinks.iter().map(|s| s.last)).max();
+    let last = |b: &Band<'_>| b.pes.iter().map(|pe| pe.last).chain(b.sinks.iter().map(|s| s.last)).max();
     let cycles = bands.iter().filter_map(last).max().unwrap_or(0);
     for band in &mut bands {
         band.finish(cycles);

@@ -45,8 +45,9 @@ pub(super) struct Lane {
     sent: [u64; 5],
 }
 
-/// A PE's place in the network: its router.
+/// A PE's place in the network: its router. A cache line.
 #[derive(Clone, Debug)]
+#[repr(align(64))]
 pub(super) struct Node {
     /// The next cycle in which the PE is to be looked at; `u64::MAX` until something arrives.
     pub(super) wake: u64,
@@ -116,7 +117,7 @@ pub(super) fn arbitration([low, high]: [u64; 2], turn: u8) -> [(u32, u64); 4] {
 pub(super) struct Network {
     pub(super) nodes: Vec<Node>,
     pub(super) lanes: Vec<Lane>,
-    /// Those of the routers, then those of the PEs.
+    /// Those of a router, then those of its PE.
     pub(super) queues: Queues,
     /// Input queues of a PE.
     pub(super) inputs: u8,
@@ -124,9 +125,14 @@ pub(super) struct Network {
 
 impl Network {
     /// Takes the lanes out of a band's routers.
-    pub(super) fn new(band: &mut Band, machine: &Machine, routes: &[ColorRoute]) -> Self {
-        let inputs = machine.input_queue_depths.len() as u8;
-        let mut network = Self { nodes: Vec::new(), lanes: Vec::new(), queues: Queues::default(), inputs };
+    pub(super) fn new(band: &mut Band<'_>, machine: &Machine, routes: &[ColorRoute]) -> Self {
+        let inputs = band.pes.iter().map(|pe| pe.inputs.len()).max().unwrap_or(0) as u8;
+        let mut network = Self {
+            nodes: Vec::with_capacity(band.pes.len()),
+            lanes: Vec::with_capacity(band.routers.iter().map(|router| router.lanes.len()).sum()),
+            queues: Queues::default(),
+            inputs,
+        };
         for router in &mut band.routers {
             network.nodes.push(Node {
                 wake: u64::MAX,
@@ -139,7 +145,7 @@ impl Network {
                 streak: 0,
                 flow: NONE,
             });
-            network.lanes.extend(router.lanes.drain(..).map(|state| Lane {
+            network.lanes.extend(router.lanes.iter().cloned().map(|state| Lane {
                 queues: [NONE; 5],
                 links: state.credits.map(|room| Link { queue: NONE, node: NONE, room }),
                 input: NONE,
@@ -151,11 +157,10 @@ impl Network {
         let limit = u32::from(link_room(machine));
         for node in 0..network.nodes.len() {
             network.add_router_queues(band, node, routes, limit);
-        }
-        for node in 0..network.nodes.len() {
             network.add_inputs(band, node);
         }
         network.connect(band);
+        network.queues.reserve();
         network
     }
 
@@ -322,9 +327,9 @@ impl Network {
     }
 
     /// Gives the lanes back to the routers, with the state of the run's end.
-    pub(super) fn restore(mut self, band: &mut Band) {
+    pub(super) fn restore(mut self, band: &mut Band<'_>) {
         for (pe, node) in band.pes.iter_mut().zip(&self.nodes) {
-            for (queue, input) in (node.inputs..).zip(&mut pe.inputs) {
+            for (queue, input) in (node.inputs..).zip(pe.inputs.iter_mut()) {
                 if let Some(input) = input {
                     input.held = self.queues.len(queue);
                 }
@@ -333,13 +338,13 @@ impl Network {
         (0..self.lanes.len()).for_each(|lane| self.count(lane));
         let queues = self.queues.queues;
         let mut lanes = self.lanes.into_iter();
-        for (router, node) in band.routers.iter_mut().zip(&self.nodes) {
-            for mut lane in lanes.by_ref().take(node.lanes.into()) {
+        for router in &mut band.routers {
+            for (state, mut lane) in router.lanes.iter_mut().zip(lanes.by_ref()) {
                 lane.state.credits = lane.links.map(|link| match queues.get(link.queue as usize) {
                     Some(queue) => queue.limit.saturating_sub(queue.len) as u16,
                     None => link.room,
                 });
-                router.lanes.push(lane.state);
+                *state = lane.state;
                 (0..5).for_each(|out| router.sent[out] += lane.sent[out]);
             }
         }

@@ -35,8 +35,8 @@ impl Message {
 }
 
 /// A band of rows at work.
-pub(super) struct Part {
-    pub(super) band: Band,
+pub(super) struct Part<'s> {
+    pub(super) band: Band<'s>,
     pub(super) network: Network,
     pub(super) agenda: Agenda,
     conflicts: Conflicts,
@@ -54,9 +54,9 @@ pub(super) struct Part {
     pub(super) sinks: Vec<usize>,
 }
 
-impl Part {
+impl<'s> Part<'s> {
     /// A band before the first cycle.
-    pub(super) fn new(mut band: Band, shared: &Shared<'_>) -> Self {
+    pub(super) fn new(mut band: Band<'s>, shared: &Shared<'_>) -> Self {
         let network = Network::new(&mut band, shared.machine, shared.routes);
         let mut agenda = Agenda::new(band.pes.len());
         agenda.start((0..band.pes.len()).filter(|&local| band.pes[local].class.is_some()));
@@ -77,7 +77,7 @@ impl Part {
     }
 
     /// The band as it is at the end of the run, and how many wavelets nobody has taken.
-    pub(super) fn finish(mut self) -> (Band, usize) {
+    pub(super) fn finish(mut self) -> (Band<'s>, usize) {
         self.end_flows();
         for (row, pe) in self.rows.iter_mut().zip(&mut self.band.pes) {
             row.put_back(pe);

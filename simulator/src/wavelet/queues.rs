@@ -77,8 +77,9 @@ pub(super) enum Way {
     Special,
 }
 
-/// A queue at a router's port, or of a PE.
+/// A queue at a router's port, or of a PE. A cache line.
 #[derive(Clone, Debug)]
+#[repr(align(64))]
 pub(super) struct Queue {
     /// The ring: its first slot and how many it has, a power of two or 0 before the first wavelet.
     start: u32,
@@ -110,6 +111,8 @@ pub(super) struct Queue {
     /// Whether it is on the list of those between a node in flow and one that is not.
     pub(super) at_border: bool,
 }
+
+const _: () = assert!(size_of::<Queue>() == 64, "a cache line");
 
 impl Queue {
     /// An empty queue whose way is closed, for at most `limit` wavelets of a node through a port.
@@ -204,6 +207,12 @@ pub(super) struct Queues {
 }
 
 impl Queues {
+    /// Makes room for the first slots of all queues, so that they need not be moved when there are more of them. Memory is taken
+    /// as it is used.
+    pub(super) fn reserve(&mut self) {
+        self.slots.reserve(self.queues.len() * FIRST_SLOTS as usize);
+    }
+
     /// Wavelets in a queue.
     #[inline]
     pub(super) fn len(&self, queue: u32) -> u32 {

@@ -40,8 +40,9 @@ impl Place {
     }
 }
 
-/// A row at work.
+/// A row at work. A cache line.
 #[derive(Clone, Debug)]
+#[repr(align(64))]
 pub(super) struct Row {
     /// Elements to come; 0 when there is no row.
     pub(super) left: u32,
@@ -60,6 +61,8 @@ pub(super) struct Row {
     /// `None` when the results are not stored.
     target: Option<Place>,
 }
+
+const _: () = assert!(size_of::<Row>() == 64, "a cache line");
 
 impl Default for Row {
     /// No row.
@@ -156,7 +159,7 @@ impl Row {
         if self.input != NONE {
             network.queues.queues[self.input as usize].advance();
         }
-        let result = self.element(&mut pe.memory, word);
+        let result = self.element(pe.memory, word);
         if self.output != NONE {
             network.push(node, self.output, Wavelet::data(departs, result));
         }

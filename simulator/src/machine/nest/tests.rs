@@ -55,7 +55,8 @@ fn number() -> impl Strategy<Value = Operand> {
 
 /// What the elements one by one give: their memory, busy cycles and waits. `None` when one of them fails.
 fn single(machine: &Machine, memory: &[u8], mut work: VectorWork) -> Option<(Vec<u8>, u64, u64)> {
-    let mut pe = Pe { memory: memory.to_vec(), ..Pe::default() };
+    let mut memory = memory.to_vec();
+    let mut pe = Pe { memory: &mut memory, ..Pe::default() };
     let (mut busy, mut stall) = (0, 0);
     while work.remaining > 0 {
         let mut worst = 0;
@@ -69,7 +70,7 @@ fn single(machine: &Machine, memory: &[u8], mut work: VectorWork) -> Option<(Vec
         busy += 1;
         stall += u64::from(worst);
     }
-    Some((pe.memory, busy, stall))
+    Some((memory, busy, stall))
 }
 
 proptest! {

@@ -84,7 +84,7 @@ pub(super) struct Lanes {
 impl Lanes {
     pub(super) fn new(band: &Band, nodes: &Nodes, queues: &Queues) -> Self {
         let routers = band.routers.len();
-        let mut colors: Vec<u8> = band.routers.iter().flat_map(|r| &r.lanes).map(|lane| lane.color).collect();
+        let mut colors: Vec<u8> = band.routers.iter().flat_map(|r| r.lanes.iter()).map(|lane| lane.color).collect();
         colors.sort_unstable();
         colors.dedup();
         let width = i32::from(band.grid.width);

@@ -52,7 +52,7 @@ impl Groups<'_> {
         };
         if silence != Silence::Always {
             for &pe in &group.members {
-                placed.compute(&mut self.band.pes[pe as usize].memory);
+                placed.compute(self.band.pes[pe as usize].memory);
             }
         }
         Some(placed.cycles(&mut self.conflicts))
@@ -89,7 +89,7 @@ impl Groups<'_> {
             }
             unknown::in_memory(state, work, &self.conflicts)
         } else {
-            bulk::run(&mut state.memory, work, &self.conflicts)
+            bulk::run(state.memory, work, &self.conflicts)
         };
         done.ok_or(Stop::Unfit)
     }

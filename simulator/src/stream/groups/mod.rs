@@ -75,7 +75,7 @@ const REPORT_EVERY: u64 = 256;
 /// The state of a simulation by groups.
 struct Groups<'a> {
     shared: Shared<'a>,
-    band: Band,
+    band: Band<'a>,
     lanes: Lanes,
     conflicts: Conflicts,
     payloads: Payloads,
@@ -172,7 +172,8 @@ pub(super) fn run(
         (false, false, _) => &[Way::Computed],
     };
     for &way in ways {
-        let Some(band) = fabric.bands(1)?.pop() else { return Ok(None) };
+        let mut store = fabric.store()?;
+        let Some(band) = fabric.bands(&mut store, 1)?.pop() else { return Ok(None) };
         let Some(mut groups) = Groups::new(fabric.shared(), band) else { return Ok(None) };
         groups.prepare_way(way, program, options);
         match groups.run(options) {
@@ -187,7 +188,7 @@ pub(super) fn run(
 
 impl<'a> Groups<'a> {
     /// The state before the first cycle; `None` where the order of events may be told from what comes out.
-    fn new(shared: Shared<'a>, band: Band) -> Option<Self> {
+    fn new(shared: Shared<'a>, band: Band<'a>) -> Option<Self> {
         let pes = band.pes.len();
         let machine = shared.machine;
         let nodes = Nodes::new(&shared, &band, &PeQueues::new(&band).0);
@@ -278,7 +279,7 @@ impl<'a> Groups<'a> {
             let of_class = |&pe: &u32| self.band.pes[pe as usize].class == Some(class);
             let members: Vec<u32> = (0..self.band.pes.len() as u32).filter(of_class).collect();
             let Some(&first) = members.first() else { continue };
-            let slots = self.band.pes[first as usize].slots.clone();
+            let slots = self.band.pes[first as usize].slots.to_vec();
             let varies = self.registers.differing(&members);
             let worked = self.shared.machine.task_switch_cycles.into();
             self.go_on(Group {

@@ -294,8 +294,9 @@ mod tests {
     /// Two PEs whose queue 1 has room for 4 wavelets.
     fn queues() -> Queues {
         let queue = Some(InputQueue { color: 0, capacity: 4, held: 0 });
-        let pe = Pe { inputs: vec![None, queue], ..Pe::default() };
-        Queues::new(&[pe.clone(), pe]).expect("room for 4 can be counted")
+        let mut inputs = [[None, queue.clone()], [None, queue]];
+        let pes = inputs.each_mut().map(|inputs| Pe { inputs, ..Pe::default() });
+        Queues::new(&pes).expect("room for 4 can be counted")
     }
 
     /// A run that nothing but its sender has held up.

@@ -69,8 +69,9 @@ mod tests {
     #[test]
     fn parameters_differ_where_some_member_has_another_number() {
         // Slot 0, a register, and two parameters.
-        let pe = |slots: [i32; 4]| Pe { slots: slots.to_vec(), ..Pe::default() };
-        let mut registers = Registers::new(&[pe([0, 0, 5, 1]), pe([0, 0, 5, 2]), pe([0, 0, 5, 2])], 2);
+        let mut slots = [[0, 0, 5, 1], [0, 0, 5, 2], [0, 0, 5, 2]];
+        let pes = slots.each_mut().map(|slots| Pe { slots, ..Pe::default() });
+        let mut registers = Registers::new(&pes, 2);
         assert_eq!(registers.params, 0b1100);
         assert_eq!((registers.differing(&[0, 1, 2]), registers.differing(&[1, 2])), (0b1000, 0));
         registers.set(1, 2, -7);

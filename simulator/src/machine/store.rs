@@ -1,0 +1,186 @@
+//! What PEs and routers have many of: one list a kind for all of them, of which each borrows its part. So a fabric takes few
+//! allocations, whatever its size, and what a PE has lies in the order of the PEs.
+
+use super::decode::{ClassCode, Step};
+use super::operand::Slots;
+use super::pe::{InputQueue, OutputQueue, VectorWork};
+use super::router::Lane;
+use crate::SimulateError;
+use waferloom_fabric::{Class, Program};
+
+/// Lanes whose queues, one per port, fit a bit mask.
+const MOST_LANES: u8 = 128 / 5;
+
+/// Bytes at whose multiples the memory of a PE begins: a cache line.
+const LINE: usize = 64;
+
+/// No class.
+const NONE: u32 = u32::MAX;
+
+/// The lists.
+#[derive(Debug)]
+pub(crate) struct Store {
+    /// By PE: its class.
+    classes: Vec<u32>,
+    /// By router: how many lanes it has, and the colours of these, a bit each.
+    lane_counts: Vec<u8>,
+    pub(super) colors: Vec<u64>,
+    sizes: Sizes,
+    /// Bytes of a PE's memory, by class.
+    bytes: Vec<usize>,
+    memory: Vec<u8>,
+    slots: Vec<i32>,
+    inputs: Vec<Option<InputQueue>>,
+    outputs: Vec<Option<OutputQueue>>,
+    microthreads: Vec<Option<Box<VectorWork>>>,
+    lanes: Vec<Lane>,
+}
+
+/// How many of a kind a PE with a class has.
+#[derive(Clone, Copy, Debug)]
+struct Sizes {
+    slots: usize,
+    inputs: usize,
+    outputs: usize,
+    microthreads: usize,
+}
+
+impl Sizes {
+    /// As many as some code of the program needs.
+    fn of(program: &Program, code: &[ClassCode]) -> Self {
+        let classes = || program.classes.iter();
+        let most = |numbers: &mut dyn Iterator<Item = u8>| numbers.max().map_or(0, |last| usize::from(last) + 1);
+        let steps = code.iter().flat_map(|class| &class.tasks).flat_map(|task| &task.steps);
+        let mut microthreads = steps.filter_map(|step| match step {
+            Step::Vector(vector) => vector.run_async.map(|run_async| run_async.microthread),
+            _ => None,
+        });
+        Self {
+            slots: Slots::of(program).count(),
+            inputs: most(&mut classes().flat_map(|c| &c.input_queues).map(|binding| binding.queue)),
+            outputs: most(&mut classes().flat_map(|c| &c.output_queues).map(|binding| binding.queue)),
+            microthreads: most(&mut microthreads),
+        }
+    }
+}
+
+/// What one PE and its router have.
+pub(super) struct Parts<'s> {
+    pub(super) class: Option<u16>,
+    pub(super) memory: &'s mut [u8],
+    pub(super) slots: &'s mut [i32],
+    pub(super) inputs: &'s mut [Option<InputQueue>],
+    pub(super) outputs: &'s mut [Option<OutputQueue>],
+    pub(super) microthreads: &'s mut [Option<Box<VectorWork>>],
+    pub(super) lanes: &'s mut [Lane],
+}
+
+impl Store {
+    /// Empty memories, and lanes as they stand in the first cycle but for their surroundings.
+    pub(super) fn new(program: &Program, code: &[ClassCode]) -> Result<Self, SimulateError> {
+        let mut classes = vec![NONE; program.grid.pes()];
+        for placement in &program.placements {
+            placement.region.coords().for_each(|at| classes[program.grid.index(at)] = placement.class);
+        }
+        let bytes: Vec<usize> = program.classes.iter().map(bytes).collect();
+        let placed = || classes.iter().filter(|&&class| class != NONE);
+        let all_bytes: usize = placed().map(|&class| bytes[class as usize].next_multiple_of(LINE)).sum();
+        let (pes, sizes) = (placed().count(), Sizes::of(program, code));
+        let (lane_counts, colors) = count_lanes(program)?;
+        Ok(Self {
+            lanes: lanes(program, &lane_counts),
+            lane_counts,
+            colors,
+            memory: vec![0; all_bytes + LINE],
+            slots: vec![0; pes * sizes.slots],
+            inputs: vec![None; pes * sizes.inputs],
+            outputs: vec![None; pes * sizes.outputs],
+            microthreads: vec![None; pes * sizes.microthreads],
+            classes,
+            sizes,
+            bytes,
+        })
+    }
+
+    /// Deals the lists out to the PEs, in their order.
+    pub(super) fn deal(&mut self) -> impl Iterator<Item = Parts<'_>> {
+        let begins = self.memory.as_ptr().align_offset(LINE).min(LINE);
+        let mut memory = Rest(self.memory.get_mut(begins..).unwrap_or_default());
+        let (mut slots, mut inputs) = (Rest(&mut self.slots), Rest(&mut self.inputs));
+        let (mut outputs, mut microthreads) = (Rest(&mut self.outputs), Rest(&mut self.microthreads));
+        let mut lanes = Rest(&mut self.lanes);
+        let (sizes, bytes) = (self.sizes, &self.bytes);
+        self.classes.iter().zip(&self.lane_counts).map(move |(&class, &lane_count)| {
+            let there = usize::from(class != NONE);
+            let bytes = bytes.get(class as usize).copied().unwrap_or(0);
+            Parts {
+                class: (class != NONE).then_some(class as u16),
+                memory: memory.first(bytes.next_multiple_of(LINE)).get_mut(..bytes).unwrap_or_default(),
+                slots: slots.first(there * sizes.slots),
+                inputs: inputs.first(there * sizes.inputs),
+                outputs: outputs.first(there * sizes.outputs),
+                microthreads: microthreads.first(there * sizes.microthreads),
+                lanes: lanes.first(lane_count.into()),
+            }
+        })
+    }
+}
+
+/// What is left of a list.
+struct Rest<'s, T>(&'s mut [T]);
+
+impl<'s, T> Rest<'s, T> {
+    /// Takes the first `count`, of which there are as many.
+    fn first(&mut self, count: usize) -> &'s mut [T] {
+        self.0.split_off_mut(..count).unwrap_or_default()
+    }
+}
+
+/// Bytes that a class uses.
+fn bytes(class: &Class) -> usize {
+    let fifo_end = class.fifos.iter().map(|f| f.address.saturating_add(f.words.saturating_mul(4))).max();
+    class.data_bytes().max(fifo_end.unwrap_or(0)) as usize
+}
+
+/// By router: how many lanes it has, and the colours of these, a bit each.
+fn count_lanes(program: &Program) -> Result<(Vec<u8>, Vec<u64>), SimulateError> {
+    let grid = program.grid;
+    let (mut counts, mut colors) = (vec![0u8; grid.pes()], vec![0u64; grid.pes()]);
+    for route in &program.routes {
+        route.region.coords().for_each(|at| {
+            let router = grid.index(at);
+            counts[router] = counts[router].saturating_add(1);
+            colors[router] |= 1 << (route.color.0 % 64);
+        });
+    }
+    match counts.iter().position(|&count| count > MOST_LANES) {
+        None => Ok((counts, colors)),
+        Some(router) => {
+            let at = grid.coord(router);
+            let findings = format!("PE ({}, {}) has routes for more than {MOST_LANES} colours; use fewer", at.x, at.y);
+            Err(SimulateError::Invalid { findings })
+        }
+    }
+}
+
+/// The lanes of all routers, those of a router in the order of the routes.
+fn lanes(program: &Program, counts: &[u8]) -> Vec<Lane> {
+    if program.routes.is_empty() {
+        return Vec::new();
+    }
+    let mut next = Vec::with_capacity(counts.len());
+    let total = counts.iter().fold(0u32, |before, &count| {
+        next.push(before);
+        before + u32::from(count)
+    });
+    let mut lanes = vec![Lane::new(0, &program.routes); total as usize];
+    for (index, route) in program.routes.iter().enumerate() {
+        let lane = Lane::new(index, &program.routes);
+        route.region.coords().for_each(|at| {
+            let place = &mut next[program.grid.index(at)];
+            lanes[*place as usize] = lane.clone();
+            *place += 1;
+        });
+    }
+    lanes
+}
