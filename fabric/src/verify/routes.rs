@@ -8,6 +8,7 @@ use super::reach::Reach;
 use super::traffic::Traffic;
 use crate::geometry::{Coord, Direction, PortSet};
 use crate::program::{PortKind, Program};
+use std::cell::LazyCell;
 use std::collections::BTreeSet;
 
 /// What is wrong with a way out of a router.
@@ -21,26 +22,33 @@ enum Break {
 pub(super) fn check(program: &Program, map: &Map, traffic: &[Traffic], found: &mut Findings) {
     ports(program, map, found);
     let mut possible = Reach::new(program, map, false);
-    let mut certain = Reach::new(program, map, true);
-    for (color, pe) in inputs(program) {
-        possible.add((color, pe.0, pe.1));
-        certain.add((color, pe.0, pe.1));
-    }
-    for (pe, at, class) in map.placed(program) {
+    inputs(program).for_each(|(color, (pe, port))| possible.add((color, pe, port)));
+    for (pe, ..) in map.placed(program) {
         let sends = map.sends(program, traffic, pe);
         for color in (0..program.machine.colors).filter(|&c| sends >> c & 1 == 1) {
             possible.add((color, pe, Direction::Ramp));
         }
-        for color in traffic[class].certain(program, at).filter_map(|queue| sent_color(program, class, queue, at)) {
-            certain.add((color, pe, Direction::Ramp));
-        }
     }
     possible.run(|_, _, _| ());
-    certain.run(|_, _, _| ());
+    // Only what is wrong with a link asks for it.
+    let certain = LazyCell::new(|| certain(program, map, traffic));
     links(program, map, &possible, &certain, found);
     for color in map.colors() {
         circles(program, map, color, found);
     }
+}
+
+/// Where wavelets are sure to come.
+fn certain<'a>(program: &'a Program, map: &'a Map, traffic: &[Traffic]) -> Reach<'a> {
+    let mut certain = Reach::new(program, map, true);
+    inputs(program).for_each(|(color, (pe, port))| certain.add((color, pe, port)));
+    for (pe, at, class) in map.placed(program) {
+        for color in traffic[class].certain(program, at).filter_map(|queue| sent_color(program, class, queue, at)) {
+            certain.add((color, pe, Direction::Ramp));
+        }
+    }
+    certain.run(|_, _, _| ());
+    certain
 }
 
 /// Router queues into which the host sends.
@@ -72,7 +80,13 @@ fn ports(program: &Program, map: &Map, found: &mut Findings) {
 }
 
 /// Looks at both ends of every link, and for senders that meet.
-fn links(program: &Program, map: &Map, possible: &Reach, certain: &Reach, found: &mut Findings) {
+fn links<'a>(
+    program: &Program,
+    map: &Map,
+    possible: &Reach<'_>,
+    certain: &LazyCell<Reach<'a>, impl FnOnce() -> Reach<'a>>,
+    found: &mut Findings,
+) {
     let outputs: BTreeSet<(u8, usize, Direction)> = (program.ports.iter().filter(|p| p.kind == PortKind::Output))
         .flat_map(|p| (0..p.streams()).map(|s| (p.color.0, program.grid.index(p.stream_pe(s)), p.edge)))
         .collect();

@@ -10,11 +10,15 @@ use super::steps::Shared;
 use super::store::{Parts, Store};
 use super::unknown::{self, Unknown};
 use crate::{Claims, Engine, Inputs, Options, SimulateError};
+use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::path::Path;
 use waferloom_fabric::{
-    ColorRef, Control, Coord, Direction, Extent, HostView, Machine, Port, PortKind, Program, Region, Value,
+    ColorRef, Constant, Control, Coord, Direction, HostView, Machine, Port, PortKind, Program, Value,
 };
+
+/// Tiles of a constant that are worth more than one thread.
+const FEWEST_FOR_THREADS: usize = 1024;
 
 /// Wavelets that a link takes: what the queue at its other end holds, and those under way.
 pub(crate) fn link_room(machine: &Machine) -> u16 {
@@ -34,6 +38,8 @@ pub(crate) struct Fabric<'a> {
     pub(crate) heeds_claims: bool,
     /// Whether the host gets its tensors.
     pub(crate) gives_outputs: bool,
+    /// Host threads; 0 for as many as there are.
+    threads: usize,
 }
 
 fn invalid(message: String) -> SimulateError {
@@ -74,6 +80,7 @@ impl<'a> Fabric<'a> {
             base_dir: options.base_dir.unwrap_or(Path::new(".")),
             without_numbers: options.timing_only && options.engine == Engine::Stream,
             gives_outputs: !options.timing_only,
+            threads: options.threads,
             heeds_claims,
         })
     }
@@ -196,31 +203,18 @@ impl<'a> Fabric<'a> {
     }
 
     fn load_constants(&self, bands: &mut [Band<'_>]) -> Result<(), SimulateError> {
-        let grid = self.program.grid;
         for constant in &self.program.constants {
             let size = constant.dtype.bytes() as usize;
-            let Coord { x, y } = constant.origin;
-            let Extent { width, height } = constant.distribution.grid;
-            let region = Region::rect(x, y, width, height);
-            let mut each = |load: &mut dyn FnMut(&mut Pe<'_>, Coord)| {
-                for at in region.coords() {
-                    let index = grid.index(at);
-                    let band = bands.iter_mut().find(|b| (b.first..b.first + b.pes.len()).contains(&index));
-                    if let Some(pe) = band.and_then(|band| band.pes.get_mut(index - band.first)) {
-                        load(pe, Coord { x: at.x - x, y: at.y - y });
-                    }
-                }
-            };
             if self.without_numbers && constant.dtype.is_float() {
                 let bytes = constant.distribution.tile_elements() * size;
-                each(&mut |pe, _| pe.unknown.set(constant.address as usize, bytes, true));
+                self.each_holder(bands, constant, |pe, _| pe.unknown.set(constant.address as usize, bytes, true));
                 continue;
             }
             let expected = (constant.distribution.elements() * size) as u64;
             let bytes = constant.payload.load(self.base_dir, expected);
             let bytes = bytes.map_err(|e| invalid(format!("constant `{}`: {e}", constant.name)))?;
             let tiles = constant.distribution.tiles();
-            each(&mut |pe, tile| {
+            self.each_holder(bands, constant, |pe, tile| {
                 let mut start = constant.address as usize;
                 tiles.for_each_run(tile.x, tile.y, |index, length| {
                     let end = start + length * size;
@@ -232,6 +226,29 @@ impl<'a> Fabric<'a> {
             });
         }
         Ok(())
+    }
+
+    /// Does something to each PE that holds a tile of a constant, row by row: on all host threads, unless there is to be one.
+    fn each_holder(&self, bands: &mut [Band<'_>], constant: &Constant, load: impl Fn(&mut Pe<'_>, Coord) + Sync) {
+        let (from, size, width) = (constant.origin, constant.distribution.grid, usize::from(self.program.grid.width));
+        let (first, end) = (usize::from(from.y), usize::from(from.y) + usize::from(size.height));
+        let row = |y: usize, pes: &mut [Pe<'_>]| {
+            let pes = pes.iter_mut().skip(from.x.into()).take(size.width.into());
+            pes.enumerate().for_each(|(x, pe)| load(pe, Coord { x: x as u16, y: (y - first) as u16 }));
+        };
+        for band in bands {
+            let top = band.first / width;
+            let rows = || first.max(top) - top..end.max(top) - top;
+            let inside = |y: &usize| rows().contains(y);
+            let is_small = size.pes() < FEWEST_FOR_THREADS;
+            if self.threads == 1 || is_small {
+                let holders = band.pes.chunks_mut(width).enumerate().filter(|(y, _)| inside(y));
+                holders.for_each(|(y, pes)| row(top + y, pes));
+            } else {
+                let holders = band.pes.par_chunks_mut(width).enumerate().filter(|(y, _)| inside(y));
+                holders.for_each(|(y, pes)| row(top + y, pes));
+            }
+        }
     }
 
     fn attach_ports(&self, bands: &mut [Band<'_>]) -> Result<(), SimulateError> {

@@ -184,3 +184,32 @@ fn lanes(program: &Program, counts: &[u8]) -> Vec<Lane> {
     }
     lanes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_pe_gets_what_its_class_needs() {
+        // Of three PEs the first two have classes, with 20 and 8 bytes, and the last two routers have two lanes and one.
+        let text = "program p machine bench16 grid 3x1
+route c1 at 1,0 size 2x1 { pos RAMP -> EAST } route c0 at 1,0 { pos WEST -> RAMP }
+class a { buffer all at 0 bytes 20 scratch in q1 = c0 task 8 main local activated { } }
+class b { buffer all at 0 bytes 8 scratch task 8 main local activated { } }
+place a at 0,0 place b at 1,0";
+        let program = waferloom_fabric::text::parse(text).expect("valid");
+        let code = Vec::new();
+        let mut store = Store::new(&program, &code).expect("few lanes");
+        assert_eq!(store.colors, [0, 0b11, 0b10]);
+        let parts: Vec<Parts<'_>> = store.deal().collect();
+        assert_eq!(parts.iter().map(|part| part.class).collect::<Vec<_>>(), [Some(0), Some(1), None]);
+        assert_eq!(parts.iter().map(|part| part.memory.len()).collect::<Vec<_>>(), [20, 8, 0]);
+        // Some class has a queue 1, none has one that sends, and no code has threads.
+        let queues = parts.iter().map(|part| (part.inputs.len(), part.outputs.len(), part.microthreads.len()));
+        assert_eq!(queues.collect::<Vec<_>>(), [(2, 0, 0), (2, 0, 0), (0, 0, 0)]);
+        let colors = parts.iter().map(|part| part.lanes.iter().map(|lane| lane.color).collect::<Vec<_>>());
+        assert_eq!(colors.collect::<Vec<_>>(), [vec![], vec![1, 0], vec![1]]);
+        // Memories begin where lines do.
+        assert!(parts[..2].iter().all(|part| part.memory.as_ptr().align_offset(LINE) == 0));
+    }
+}
