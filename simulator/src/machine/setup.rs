@@ -10,15 +10,11 @@ use super::steps::Shared;
 use super::store::{Parts, Store};
 use super::unknown::{self, Unknown};
 use crate::{Claims, Engine, Inputs, Options, SimulateError};
-use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::path::Path;
 use waferloom_fabric::{
     ColorRef, Constant, Control, Coord, Direction, HostView, Machine, Port, PortKind, Program, Value,
 };
-
-/// Tiles of a constant that are worth more than one thread.
-const FEWEST_FOR_THREADS: usize = 1024;
 
 /// Wavelets that a link takes: what the queue at its other end holds, and those under way.
 pub(crate) fn link_room(machine: &Machine) -> u16 {
@@ -38,8 +34,6 @@ pub(crate) struct Fabric<'a> {
     pub(crate) heeds_claims: bool,
     /// Whether the host gets its tensors.
     pub(crate) gives_outputs: bool,
-    /// Host threads; 0 for as many as there are.
-    threads: usize,
 }
 
 fn invalid(message: String) -> SimulateError {
@@ -80,7 +74,6 @@ impl<'a> Fabric<'a> {
             base_dir: options.base_dir.unwrap_or(Path::new(".")),
             without_numbers: options.timing_only && options.engine == Engine::Stream,
             gives_outputs: !options.timing_only,
-            threads: options.threads,
             heeds_claims,
         })
     }
@@ -228,25 +221,17 @@ impl<'a> Fabric<'a> {
         Ok(())
     }
 
-    /// Does something to each PE that holds a tile of a constant, row by row: on all host threads, unless there is to be one.
-    fn each_holder(&self, bands: &mut [Band<'_>], constant: &Constant, load: impl Fn(&mut Pe<'_>, Coord) + Sync) {
+    /// Does something to each PE that holds a tile of a constant, row by row.
+    fn each_holder(&self, bands: &mut [Band<'_>], constant: &Constant, load: impl Fn(&mut Pe<'_>, Coord)) {
         let (from, size, width) = (constant.origin, constant.distribution.grid, usize::from(self.program.grid.width));
-        let (first, end) = (usize::from(from.y), usize::from(from.y) + usize::from(size.height));
-        let row = |y: usize, pes: &mut [Pe<'_>]| {
-            let pes = pes.iter_mut().skip(from.x.into()).take(size.width.into());
-            pes.enumerate().for_each(|(x, pe)| load(pe, Coord { x: x as u16, y: (y - first) as u16 }));
-        };
         for band in bands {
             let top = band.first / width;
-            let rows = || first.max(top) - top..end.max(top) - top;
-            let inside = |y: &usize| rows().contains(y);
-            let is_small = size.pes() < FEWEST_FOR_THREADS;
-            if self.threads == 1 || is_small {
-                let holders = band.pes.chunks_mut(width).enumerate().filter(|(y, _)| inside(y));
-                holders.for_each(|(y, pes)| row(top + y, pes));
-            } else {
-                let holders = band.pes.par_chunks_mut(width).enumerate().filter(|(y, _)| inside(y));
-                holders.for_each(|(y, pes)| row(top + y, pes));
+            for (row, pes) in band.pes.chunks_mut(width).enumerate() {
+                let y = (top + row).wrapping_sub(from.y.into());
+                if y < usize::from(size.height) {
+                    let pes = pes.iter_mut().skip(from.x.into()).take(size.width.into());
+                    pes.enumerate().for_each(|(x, pe)| load(pe, Coord { x: x as u16, y: y as u16 }));
+                }
             }
         }
     }
