@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,9 @@ import waferloom as wl
 
 ROOT = Path(__file__).parents[2]
 MODELS = ROOT / "tests/fixtures/models"
+
+# Shells let what they start in the background ignore Ctrl-C, and then Python does too: some tests would wait for minutes.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ADDER = """
 program adder machine bench16 grid 1x1

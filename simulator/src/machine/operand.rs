@@ -150,6 +150,15 @@ impl Cursor {
         self.address
     }
 
+    /// Bytes between which all elements lie, counted from the current one on as if it were the first.
+    pub(crate) fn bounds(&self) -> std::ops::Range<i64> {
+        let ways = self.dims[..usize::from(self.rank)]
+            .iter()
+            .map(|&(len, stride, _)| i64::from(len.max(1) - 1) * i64::from(stride));
+        let (back, on) = ways.fold((0, 0), |(back, on), way| (back + way.min(0), on + way.max(0)));
+        self.address + back..self.address + on + i64::from(self.dtype.bytes())
+    }
+
     /// Whether the current element need not be read again: the innermost stride is 0 and this is not the row's first.
     pub(crate) fn held(&self) -> bool {
         self.dims[0].1 == 0 && self.dims[0].2 != 0

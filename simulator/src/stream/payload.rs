@@ -56,22 +56,32 @@ impl Payloads {
 
     /// Another run needs the words.
     pub(super) fn share(&mut self, payload: Payload) {
+        self.share_among(payload, 1);
+    }
+
+    /// So many other runs need the words.
+    pub(super) fn share_among(&mut self, payload: Payload, runs: u32) {
         if let Some(buffer) = self.buffers.get_mut(payload.0 as usize) {
-            buffer.users += 1;
+            buffer.users += runs;
         }
     }
 
     /// A run does not need them any more.
     pub(super) fn release(&mut self, payload: Payload) {
-        if let Some(words) = self.take(payload) {
+        self.release_from(payload, 1);
+    }
+
+    /// So many runs do not need them any more.
+    pub(super) fn release_from(&mut self, payload: Payload, runs: u32) {
+        if let Some(words) = self.take_from(payload, runs) {
             self.spare.push(words);
         }
     }
 
-    /// As [`Payloads::release`]; gives the words when it was the last that needed them.
-    pub(super) fn take(&mut self, payload: Payload) -> Option<Vec<u32>> {
+    /// As [`Payloads::release_from`]; gives the words when nobody needs them any more.
+    fn take_from(&mut self, payload: Payload, runs: u32) -> Option<Vec<u32>> {
         let buffer = self.buffers.get_mut(payload.0 as usize)?;
-        buffer.users -= 1;
+        buffer.users -= runs;
         (buffer.users == 0).then(|| {
             self.unused.push(payload.0);
             std::mem::take(&mut buffer.words)
@@ -90,7 +100,7 @@ mod tests {
         payloads.share(first);
         payloads.release(first);
         assert_eq!(payloads.words(first), [1, 2]);
-        assert_eq!(payloads.take(first), Some(vec![1, 2]));
+        assert_eq!(payloads.take_from(first, 1), Some(vec![1, 2]));
         // Its place is used again.
         let second = payloads.keep(vec![3]);
         assert_eq!((second, payloads.words(second)), (first, &[3][..]));

@@ -191,6 +191,6 @@ mod tests {
         assert_eq!(queue.wavelets, 3);
         let rest = queue.take(9, &mut payloads).expect("three are left");
         assert_eq!((queue.wavelets, queue.due(), rest.count), (0, None, 3));
-        assert_eq!(payloads.take(rest.payload), Some(vec![1, 2, 3, 4, 5]));
+        assert_eq!(payloads.words(rest.payload), [1, 2, 3, 4, 5]);
     }
 }

@@ -21,6 +21,7 @@ use crate::machine::element::Fault;
 use crate::machine::pe::Pe;
 use product::Group;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use sums::Column;
 use waferloom_fabric::{Claim, ClaimKind, Program};
 
@@ -128,13 +129,13 @@ impl<'a> Twins<'a> {
         })
     }
 
-    /// A PE ends the claim that it is in.
-    pub(crate) fn end(&mut self, pe: &mut Pe) -> Result<(), Fault> {
+    /// A PE ends the claim that it is in; gives where the result has been written.
+    pub(crate) fn end(&mut self, pe: &mut Pe) -> Result<Range<usize>, Fault> {
         pe.unknown.operand = false;
-        let Some(inside) = self.inside[self.program.grid.index(pe.at.0)].take() else { return Ok(()) };
+        let Some(inside) = self.inside[self.program.grid.index(pe.at.0)].take() else { return Ok(0..0) };
         let Inside { claim: index, turn, result } = inside;
         let claim = &self.program.claims[index as usize];
-        let Some(instance) = self.instances.get_mut(&(index, turn)) else { return Ok(()) };
+        let Some(instance) = self.instances.get_mut(&(index, turn)) else { return Ok(0..0) };
         let [x, y] = place(claim, pe);
         let tile = match &mut instance.kernel {
             Kernel::Products(groups) => {
@@ -163,11 +164,11 @@ impl<'a> Twins<'a> {
             for (cell, x) in memory.as_chunks_mut().0.iter_mut().zip(&tile) {
                 *cell = x.to_le_bytes();
             }
-            return Ok(());
+            return Ok(start..start + bytes);
         }
         let cells = memory.as_chunks().0.iter().map(|&cell| f32::from_le_bytes(cell));
         match cells.zip(&tile).enumerate().find(|(_, (found, said))| found.to_bits() != said.to_bits()) {
-            None => Ok(()),
+            None => Ok(start..start + bytes),
             Some((i, (found, said))) => {
                 let name = operator.and_then(|operator| self.program.operators.get(operator));
                 let name = name.map_or_else(String::new, |operator| format!("operator `{}`: ", operator.name));

@@ -1,87 +1,123 @@
 //! The PEs' clocks, and where their cycles went.
 
+use super::line::Line;
+use super::strip::Strip;
 use crate::machine::band::Span;
 use crate::machine::pe::{InOperator, PeCounters};
+
+const ZERO: Line = Line { at: 0, slope: 0 };
 
 /// The time of each PE. Each part is a list of its own, since most steps touch few of them, in many PEs.
 #[derive(Debug)]
 pub(super) struct Clocks {
     /// By PE: the cycle in which it does its next step.
-    time: Vec<u64>,
-    busy: Vec<u64>,
-    fabric_in: Vec<u64>,
-    fabric_out: Vec<u64>,
-    memory: Vec<u64>,
+    time: Strip<Line>,
+    busy: Sums,
+    fabric_in: Sums,
+    fabric_out: Sums,
+    memory: Sums,
     /// By PE: the operator that it is in.
     operator: Vec<Option<InOperator>>,
+    width: u32,
 }
 
-/// A part of an instruction over the fabric.
-#[derive(Clone, Copy, Debug)]
+/// A part of an instruction over the fabric, in PEs side by side.
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Part {
     /// Cycle of its first element.
-    pub(super) began: u64,
-    pub(super) elements: u64,
+    pub(super) began: Line,
+    pub(super) elements: i64,
     /// Cycles that it waits for memory.
-    pub(super) stall: u64,
+    pub(super) stall: i64,
     /// Cycles that it takes when nobody holds it up.
-    pub(super) cycles: u64,
+    pub(super) cycles: Line,
+    /// Cycles for the start-up of the instruction before it, if they have still to be spent.
+    pub(super) startup: i64,
     /// Whether it takes wavelets.
     pub(super) receives: bool,
 }
 
-impl Clocks {
-    pub(super) fn new(pes: usize) -> Self {
-        let zero = || vec![0; pes];
-        let operator = vec![None; pes];
-        Self { time: zero(), busy: zero(), fabric_in: zero(), fabric_out: zero(), memory: zero(), operator }
+impl Part {
+    /// The first cycle behind it when nobody holds it up.
+    pub(super) fn end(&self) -> Line {
+        self.began + self.cycles
     }
 
-    /// PEs.
-    pub(super) fn len(&self) -> usize {
-        self.time.len()
+    /// What it is from a PE on.
+    pub(super) fn from(&self, i: u32) -> Self {
+        Self { began: self.began.from(i), cycles: self.cycles.from(i), ..*self }
+    }
+}
+
+impl Clocks {
+    /// Those of PEs in rows of `width`, all at 0.
+    pub(super) fn new(pes: usize, width: u32) -> Self {
+        let sums = || Sums::new(pes, width);
+        let (busy, fabric_in, fabric_out, memory) = (sums(), sums(), sums(), sums());
+        let time = Strip::uniform(Line::flat(0), pes, width);
+        Self { time, busy, fabric_in, fabric_out, memory, operator: vec![None; pes], width }
     }
 
     /// The cycle in which a PE does its next step.
-    pub(super) fn time(&self, pe: u32) -> u64 {
-        self.time[pe as usize]
+    pub(super) fn time(&self, pe: u32) -> i64 {
+        self.time.get(pe).at
+    }
+
+    /// The same of PEs side by side.
+    pub(super) fn times(&mut self, pe: u32, n: &mut u32) -> Line {
+        self.time.piece(pe, n)
     }
 
     /// The last of all clocks.
-    pub(super) fn last(&self) -> u64 {
-        self.time.iter().copied().max().unwrap_or(0)
+    pub(super) fn last(&self) -> i64 {
+        (0..self.time.len() as u32).map(|pe| self.time(pe)).max().unwrap_or(0)
     }
 
-    /// A PE works, and waits for memory.
-    pub(super) fn work(&mut self, pe: u32, worked: u64, waited: u64) {
-        let pe = pe as usize;
-        self.time[pe] += worked + waited;
-        self.busy[pe] += worked;
-        if waited > 0 {
-            self.memory[pe] += waited;
+    /// PEs side by side work, and wait for memory.
+    pub(super) fn work(&mut self, pe: u32, n: u32, worked: u64, waited: u64) {
+        let (worked, waited) = (worked as i64, waited as i64);
+        self.time.for_each(pe, n, |time| time.at += worked + waited);
+        self.busy.add(pe, n, Line::flat(worked));
+        self.memory.add(pe, n, Line::flat(waited));
+    }
+
+    /// PEs side by side have run a part of an instruction, whose last wavelet was sent some cycles late.
+    pub(super) fn complete(&mut self, mut pe: u32, mut n: u32, mut part: Part, mut delay: Line) {
+        loop {
+            let mut here = n;
+            let ready = self.time.piece(pe, &mut here).plus(part.startup);
+            let waited = (part.began - ready).max(ZERO, &mut here);
+            let rest = part.cycles.plus(-part.elements - part.stall);
+            let (worked, waited) = if part.receives { (ZERO, waited + rest) } else { (rest, waited) };
+            self.busy.add(pe, here, worked.plus(part.startup + part.elements));
+            self.fabric_in.add(pe, here, waited);
+            self.memory.add(pe, here, Line::flat(part.stall));
+            self.fabric_out.add(pe, here, delay);
+            self.time.set(pe, here, part.end() + delay);
+            if here == n {
+                return;
+            }
+            (pe, n, part, delay) = (pe + here, n - here, part.from(here), delay.from(here));
         }
     }
 
-    /// A PE has run a part of an instruction, whose last wavelet was sent some cycles late.
-    pub(super) fn complete(&mut self, pe: u32, part: &Part, delay: u64) {
-        let pe = pe as usize;
-        let rest = part.cycles - part.elements - part.stall;
-        let (worked, waited) = if part.receives { (0, rest) } else { (rest, 0) };
-        self.fabric_in[pe] += part.began.saturating_sub(self.time[pe]) + waited;
-        self.busy[pe] += part.elements + worked;
-        if part.stall > 0 {
-            self.memory[pe] += part.stall;
+    /// PEs side by side end the operator that they are in, and may begin another one; gives what they ended and their time in it.
+    pub(super) fn change(
+        &mut self,
+        pe: u32,
+        n: u32,
+        next: impl Fn(u32) -> Option<u32>,
+        mut ended: impl FnMut(u32, Span),
+    ) {
+        let mut busy = self.busy.along(pe);
+        for pe in pe..pe + n {
+            let (now, busy) = (self.time(pe) as u64, busy.next().unwrap_or(0));
+            let next = next(pe).map(|operator| InOperator { operator, since: now, busy });
+            if let Some(before) = std::mem::replace(&mut self.operator[pe as usize], next) {
+                let resident = now - before.since;
+                ended(before.operator, Span { start: before.since, end: now, busy: busy - before.busy, resident });
+            }
         }
-        if delay > 0 {
-            self.fabric_out[pe] += delay;
-        }
-        self.time[pe] = part.began + part.cycles + delay;
-    }
-
-    /// A PE begins an operator.
-    pub(super) fn enter(&mut self, pe: u32, operator: u32) {
-        let (since, busy) = (self.time[pe as usize], self.busy[pe as usize]);
-        self.operator[pe as usize] = Some(InOperator { operator, since, busy });
     }
 
     /// The operator that a PE is in.
@@ -89,22 +125,100 @@ impl Clocks {
         self.operator[pe as usize]
     }
 
-    /// Ends the operator that a PE is in; gives it and the PE's time in it.
-    pub(super) fn leave(&mut self, pe: u32) -> Option<(u32, Span)> {
-        let pe = pe as usize;
-        let InOperator { operator, since, busy } = self.operator[pe].take()?;
-        let (end, busy) = (self.time[pe], self.busy[pe] - busy);
-        Some((operator, Span { start: since, end, busy, resident: end - since }))
+    /// What the PEs' cycles went into, the idle ones left out; in the order of the PEs.
+    pub(super) fn counters(&self) -> impl Iterator<Item = PeCounters> {
+        let rows = (0..self.time.len() as u32).step_by(self.width.max(1) as usize);
+        rows.flat_map(|row| {
+            let parts = self.busy.along(row).zip(self.fabric_in.along(row));
+            let others = self.fabric_out.along(row).zip(self.memory.along(row));
+            parts.zip(others).map(|((busy, fabric_in), (fabric_out, memory))| PeCounters {
+                busy,
+                fabric_in,
+                fabric_out,
+                memory,
+                idle: 0,
+            })
+        })
+    }
+}
+
+/// Sums of lines over stretches of rows, in the time of their two ends: what changes at a place.
+#[derive(Debug)]
+pub(super) struct Sums {
+    /// By place: what the sum is more there than the slope says.
+    steps: Vec<i64>,
+    /// By place: what is added to the slope there.
+    slopes: Vec<i64>,
+    width: u32,
+}
+
+impl Sums {
+    /// All 0, of places in rows of `width`.
+    pub(super) fn new(places: usize, width: u32) -> Self {
+        Self { steps: vec![0; places], slopes: vec![0; places], width }
     }
 
-    /// What a PE's cycles went into, the idle ones left out.
-    pub(super) fn counters(&self, pe: usize) -> PeCounters {
-        PeCounters {
-            busy: self.busy[pe],
-            fabric_in: self.fabric_in[pe],
-            fabric_out: self.fabric_out[pe],
-            memory: self.memory[pe],
-            idle: 0,
+    /// Adds a line to places side by side.
+    #[inline]
+    pub(super) fn add(&mut self, at: u32, n: u32, line: Line) {
+        let line = if n == 1 { Line::flat(line.at) } else { line };
+        if line == ZERO {
+            return;
         }
+        let behind = at + n;
+        let is_inside = !behind.is_multiple_of(self.width);
+        self.steps[at as usize] += line.at;
+        if is_inside {
+            self.steps[behind as usize] -= line.get(n);
+        }
+        if line.slope != 0 {
+            // The slope is felt from the next place on.
+            self.slopes[at as usize] += line.slope;
+            if is_inside {
+                self.slopes[behind as usize] -= line.slope;
+            }
+        }
+    }
+
+    /// The sums from a place on to the end of its row.
+    pub(super) fn along(&self, at: u32) -> impl Iterator<Item = u64> {
+        let row = at - at % self.width;
+        let (mut sum, mut slope) = (0, 0);
+        let sums = (row..row + self.width).map(move |place| {
+            sum += slope + self.steps[place as usize];
+            slope += self.slopes[place as usize];
+            sum as u64
+        });
+        sums.skip((at - row) as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_add_up_lines_over_stretches() {
+        let mut sums = Sums::new(10, 5);
+        // In the second row: 3, 5, 7 from its second place on, and 1 at all places from its third on.
+        sums.add(6, 3, Line { at: 3, slope: 2 });
+        sums.add(7, 3, Line::flat(1));
+        sums.add(9, 1, Line { at: 4, slope: 99 });
+        assert_eq!(sums.along(5).collect::<Vec<_>>(), [0, 3, 6, 8, 5]);
+        assert_eq!(sums.along(8).collect::<Vec<_>>(), [8, 5]);
+        assert_eq!(sums.along(0).collect::<Vec<_>>(), [0; 5]);
+    }
+
+    #[test]
+    fn a_part_takes_what_it_waits_for_and_works() {
+        let mut clocks = Clocks::new(4, 4);
+        clocks.work(0, 4, 2, 1);
+        // Clocks stand at 3. The first wavelets come in cycles 2, 4, 6 and 8, the last ones 9 cycles later: of 5 elements.
+        let (began, cycles) = (Line { at: 2, slope: 2 }, Line::flat(10));
+        clocks.complete(0, 4, Part { began, elements: 5, cycles, receives: true, ..Part::default() }, ZERO);
+        let mut n = 4;
+        assert_eq!((clocks.times(0, &mut n), n), (Line { at: 12, slope: 2 }, 4));
+        let counters: Vec<_> = clocks.counters().map(|c| (c.busy, c.fabric_in, c.memory)).collect();
+        assert_eq!(counters, [(7, 5, 1), (7, 6, 1), (7, 8, 1), (7, 10, 1)]);
     }
 }

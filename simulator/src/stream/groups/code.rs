@@ -1,7 +1,9 @@
 //! Steps of the code, done for all members of a group at once.
 
 use super::group::Group;
+use super::line::Line;
 use super::liveness::bit;
+use super::members::Members;
 use super::{Groups, Stop};
 use crate::machine::decode::Step;
 use crate::machine::operand::Number;
@@ -72,8 +74,8 @@ impl Groups<'_> {
                 group.step += 1;
                 return Ok(Some(group));
             }
-            Step::SendControl { queue, control, payload } => {
-                return self.send_control(group, *queue, *control, *payload);
+            Step::SendControl { queue, control, .. } => {
+                return self.send_control(group, *queue, *control);
             }
             Step::Vector(vector) => return self.vector(group, vector),
             Step::End => {
@@ -94,13 +96,21 @@ impl Groups<'_> {
 
     fn branch(&mut self, mut group: Group, compare: Compare, numbers: [Number; 2], otherwise: u32) -> Option<Group> {
         group.worked += u64::from(self.shared.machine.branch_cycles);
-        let holds = |[a, b]: [i32; 2]| compare.holds(a, b);
         if let Some(numbers) = same(&group, numbers) {
-            group.step = if holds(numbers) { group.step + 1 } else { otherwise };
+            group.step = if compare.holds(numbers[0], numbers[1]) { group.step + 1 } else { otherwise };
             return Some(group);
         }
-        let holds = |pe: &u32| holds(numbers.map(|number| self.value(&group, *pe, number)));
-        let (then, other): (Vec<u32>, Vec<u32>) = group.members.iter().partition(|pe| holds(pe));
+        let (mut then, mut other) = (Members::default(), Members::default());
+        for (first, count) in group.members.in_rows(self.lanes.width) {
+            let mut done = 0;
+            while done < count {
+                let (pe, mut n) = (first + done, count - done);
+                let [a, b] = numbers.map(|number| self.along(&group, pe, number, &mut n));
+                let part = if holds_along(compare, a, b, &mut n) { &mut then } else { &mut other };
+                part.push(pe, n);
+                done += n;
+            }
+        }
         self.settle(&mut group);
         self.go_on(Group { step: group.step + 1, ..group.with(then) });
         self.go_on(Group { step: otherwise, ..group.with(other) });
@@ -114,9 +124,9 @@ impl Groups<'_> {
             return Some(group);
         }
         self.settle(&mut group);
-        let mut parts: BTreeMap<i32, Vec<u32>> = BTreeMap::new();
-        for &pe in &group.members {
-            parts.entry(self.value(&group, pe, count).max(0)).or_default().push(pe);
+        let mut parts: BTreeMap<i32, Members> = BTreeMap::new();
+        for pe in group.members.pes() {
+            parts.entry(self.value(&group, pe, count).max(0)).or_default().push(pe, 1);
         }
         for (turns, members) in parts {
             let mut part = group.with(members);
@@ -135,24 +145,45 @@ impl Groups<'_> {
         self.registers.get(number.slot, pe)
     }
 
+    /// The same at members side by side.
+    fn along(&mut self, group: &Group, pe: u32, number: Number, n: &mut u32) -> Line {
+        if group.is_varying(number.slot) {
+            self.registers.along(number.slot, pe, n)
+        } else {
+            Line::flat(number.get(&group.slots).into())
+        }
+    }
+
     fn scalar(&mut self, group: &mut Group, dst: u32, values: [Number; 2], compute: impl Fn([i32; 2]) -> i32) {
         if let Some(values) = same(group, values) {
             return set(group, dst, compute(values));
         }
-        for i in 0..group.members.len() {
-            let pe = group.members[i];
-            let result = compute(values.map(|value| self.value(group, pe, value)));
-            self.registers.set(dst, pe, result);
+        for (first, count) in group.members.in_rows(self.lanes.width) {
+            let mut done = 0;
+            while done < count {
+                let (pe, mut n) = (first + done, count - done);
+                let lines = values.map(|value| self.along(group, pe, value, &mut n));
+                if lines.iter().any(|line| line.slope != 0) {
+                    n = 1;
+                }
+                let result = compute(lines.map(|line| line.at as i32));
+                self.registers.set(dst, pe, n, Line::flat(result.into()));
+                done += n;
+            }
         }
         group.varies |= bit(dst);
         group.unknown &= !bit(dst);
     }
 
     fn load(&mut self, group: &mut Group, dst: u32, dtype: Dtype, base: Number, offset: i32) -> Result<(), Stop> {
+        if let Some([base, _]) = same(group, [base; 2])
+            && self.load_from_table(group, dst, dtype.bytes(), i64::from(base) + i64::from(offset))
+        {
+            return Ok(());
+        }
         let mut all = None;
         let (mut differ, mut unknown) = (false, false);
-        for i in 0..group.members.len() {
-            let pe = group.members[i];
+        for pe in group.members.pes() {
             let address = i64::from(self.value(group, pe, base)) + i64::from(offset);
             let state = &self.band.pes[pe as usize];
             let bits = state.read(address, dtype.bytes()).ok_or(Stop::Unfit)?;
@@ -166,8 +197,8 @@ impl Groups<'_> {
         }
         let numbers = std::mem::take(&mut self.loaded);
         if differ {
-            for (&pe, &number) in group.members.iter().zip(&numbers) {
-                self.registers.set(dst, pe, number);
+            for (pe, &number) in group.members.pes().zip(&numbers) {
+                self.registers.set(dst, pe, 1, Line::flat(number.into()));
             }
             group.varies |= bit(dst);
         } else if let Some(number) = all {
@@ -180,13 +211,49 @@ impl Groups<'_> {
         Ok(())
     }
 
+    /// Loads what has been looked up once for all PEs of the class; says whether it could.
+    fn load_from_table(&mut self, group: &mut Group, dst: u32, bytes: u32, address: i64) -> bool {
+        if self.shared.without_numbers
+            && !usize::try_from(address).is_ok_and(|start| self.all_know(group.class, start, bytes as usize))
+        {
+            return false;
+        }
+        let Some(entry) = self.tables.entry(group.class, address, bytes, (&self.band.pes, self.lanes.width)) else {
+            return false;
+        };
+        let mut found = std::mem::take(&mut self.found);
+        found.clear();
+        for (first, count) in group.members.in_rows(self.lanes.width) {
+            let mut at = entry.partition_point(|&(start, n, _)| start + n <= first);
+            let mut pe = first;
+            while pe < first + count {
+                let Some(&(start, n, number)) = entry.get(at) else { return false };
+                let here = (start + n).min(first + count) - pe;
+                found.push((pe, here, number));
+                (pe, at) = (pe + here, at + 1);
+            }
+        }
+        let all = found.first().map(|&(_, _, number)| number);
+        if found.iter().all(|&(_, _, number)| Some(number) == all) {
+            set(group, dst, all.map_or(0, |number| number.at as i32));
+        } else {
+            for &(pe, n, number) in &found {
+                self.registers.set(dst, pe, n, number);
+            }
+            group.varies |= bit(dst);
+        }
+        self.found = found;
+        group.unknown &= !bit(dst);
+        true
+    }
+
     /// Whether every PE of a class knows what lies there, as far as that has been worked out.
     fn all_know(&self, class: u16, start: usize, bytes: usize) -> bool {
         self.marks.get(usize::from(class)).is_some_and(|marks| marks.all_know(start, bytes))
     }
 
     fn store(&mut self, group: &Group, src: Number, dtype: Dtype, base: Number, offset: i32) -> Result<(), Stop> {
-        for &pe in &group.members {
+        for pe in group.members.pes() {
             let address = i64::from(self.value(group, pe, base)) + i64::from(offset);
             let bits = self.value(group, pe, src) as u32;
             let state = &mut self.band.pes[pe as usize];
@@ -203,7 +270,7 @@ impl Groups<'_> {
     }
 
     fn begin_claim(&mut self, group: &Group, claim: u32, tiles: &[(Number, i32); 3]) -> Result<(), Stop> {
-        for &pe in &group.members {
+        for pe in group.members.pes() {
             let address = |&(base, offset): &(Number, i32)| i64::from(self.value(group, pe, base)) + i64::from(offset);
             let tiles = [&tiles[0], &tiles[1], &tiles[2]].map(address);
             if let Some(twins) = &mut self.twins {
@@ -214,11 +281,12 @@ impl Groups<'_> {
     }
 
     fn end_claim(&mut self, group: &Group) -> Result<(), Stop> {
-        for &pe in &group.members {
+        for pe in group.members.pes() {
             if let Some(twins) = &mut self.twins {
                 let state = &mut self.band.pes[pe as usize];
                 state.operator = self.clocks.operator(pe);
-                twins.end(state).map_err(|_| Stop::Unfit)?;
+                let written = twins.end(state).map_err(|_| Stop::Unfit)?;
+                self.tables.overwrite(group.class, written.start as i64..written.end as i64);
                 state.operator = None;
             }
         }
@@ -226,12 +294,17 @@ impl Groups<'_> {
     }
 
     fn mark(&mut self, group: &Group, operator: u32, plus: Number) -> Result<(), Stop> {
-        for &pe in &group.members {
-            let operator = i64::from(operator) + i64::from(self.value(group, pe, plus));
-            let known = u32::try_from(operator).ok().filter(|&index| (index as usize) < self.shared.operators);
-            let operator = known.ok_or(Stop::Unfit)?;
-            self.close_span(pe);
-            self.clocks.enter(pe, operator);
+        for (first, n) in group.members.in_rows(self.lanes.width) {
+            let operators: Vec<u32> = (first..first + n)
+                .map(|pe| {
+                    let operator = i64::from(operator) + i64::from(self.value(group, pe, plus));
+                    u32::try_from(operator).ok().filter(|&index| (index as usize) < self.shared.operators)
+                })
+                .collect::<Option<_>>()
+                .ok_or(Stop::Unfit)?;
+            let spans = &mut self.band.spans;
+            let next = |pe: u32| operators.get((pe - first) as usize).copied();
+            self.clocks.change(first, n, next, |operator, span| spans[operator as usize].join(&span));
         }
         Ok(())
     }
@@ -241,6 +314,16 @@ impl Groups<'_> {
 fn same(group: &Group, numbers: [Number; 2]) -> Option<[i32; 2]> {
     let [a, b] = numbers.map(|number| (!group.is_varying(number.slot)).then(|| number.get(&group.slots)));
     Some([a?, b?])
+}
+
+/// Whether a comparison holds between numbers side by side; `n` becomes for how many it is the same.
+fn holds_along(compare: Compare, a: Line, b: Line, n: &mut u32) -> bool {
+    match compare {
+        Compare::Eq => a.equals(b, n),
+        Compare::Ne => !a.equals(b, n),
+        Compare::Lt => a.is_below(b, n),
+        Compare::Le => !b.is_below(a, n),
+    }
 }
 
 /// Gives a slot the same number in all members.

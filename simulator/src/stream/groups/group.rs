@@ -1,8 +1,11 @@
 //! Groups of PEs that stand at the same step with the same numbers in their registers, and the order in which they go on.
 
 use super::Groups;
+use super::line::Line;
 use super::liveness::bit;
+use super::members::Members;
 use super::registers::{Registers, each};
+use super::strip::{Strip, along_if_equal};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A place in the code: for each loop around it the step that entered it, the turns done and the turns in all; then the step.
@@ -15,7 +18,7 @@ pub(super) type Place = Vec<u32>;
 pub(super) struct Group {
     pub(super) class: u16,
     /// PEs, ascending.
-    pub(super) members: Vec<u32>,
+    pub(super) members: Members,
     pub(super) step: u32,
     /// Loops around the step, the outermost first: the step that entered it, turns done, turns.
     pub(super) loops: Vec<[u32; 3]>,
@@ -33,7 +36,7 @@ pub(super) struct Group {
 
 impl Group {
     /// A group like this one of other members.
-    pub(super) fn with(&self, members: Vec<u32>) -> Self {
+    pub(super) fn with(&self, members: Members) -> Self {
         Self { members, loops: self.loops.clone(), slots: self.slots.clone(), ..*self }
     }
 
@@ -57,8 +60,8 @@ impl Group {
     }
 
     /// Takes in another group at the same place.
-    fn join(&mut self, other: Group) {
-        self.members.extend(other.members);
+    fn join(&mut self, other: &Group) {
+        self.members.append(&other.members);
     }
 }
 
@@ -66,7 +69,7 @@ impl Group {
 const MOST_APART: usize = 16;
 
 /// Groups by their places.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Schedule {
     /// Groups that can go on.
     ready: BTreeMap<(u16, Place), Vec<Group>>,
@@ -74,19 +77,32 @@ pub(super) struct Schedule {
     waiting: Vec<Option<Group>>,
     unused: Vec<u32>,
     /// Of each waiting group: members that can go on, and how many still wait.
-    woken: Vec<(Vec<u32>, usize)>,
+    woken: Vec<(Members, usize)>,
     /// Places of waiting groups with members that can go on.
     stirred: BTreeSet<((u16, Place), u32)>,
     /// By PE: the group in which it waits.
-    pub(super) waits_in: Vec<u32>,
+    pub(super) waits_in: Strip<WaitsIn>,
 }
+
+/// The number of the group in which a PE waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct WaitsIn(u32);
+
+along_if_equal!(WaitsIn);
 
 /// A PE that waits in no group.
 const NOWHERE: u32 = u32::MAX;
 
 impl Schedule {
-    pub(super) fn new(pes: usize) -> Self {
-        Self { waits_in: vec![NOWHERE; pes], ..Self::default() }
+    pub(super) fn new(pes: usize, width: u32) -> Self {
+        Self {
+            ready: BTreeMap::new(),
+            waiting: Vec::new(),
+            unused: Vec::new(),
+            woken: Vec::new(),
+            stirred: BTreeSet::new(),
+            waits_in: Strip::uniform(WaitsIn(NOWHERE), pes, width),
+        }
     }
 
     /// Whether a place before this one has a group that can go on, or this very one.
@@ -99,7 +115,7 @@ impl Schedule {
     pub(super) fn add(&mut self, group: Group, live: u128, registers: &mut Registers) {
         let slot = self.ready.entry(group.place()).or_default();
         match slot.iter_mut().find(|g| g.agrees(&group, live)) {
-            Some(same) => same.join(group),
+            Some(same) => same.join(&group),
             None => slot.push(group),
         }
         if slot.len() > MOST_APART {
@@ -112,22 +128,22 @@ impl Schedule {
     pub(super) fn open(&mut self, group: &Group) -> u32 {
         let index = self.unused.pop().unwrap_or_else(|| {
             self.waiting.push(None);
-            self.woken.push((Vec::new(), 0));
+            self.woken.push((Members::default(), 0));
             self.waiting.len() as u32 - 1
         });
-        self.woken[index as usize] = (Vec::new(), 0);
-        self.waiting[index as usize] = Some(group.with(Vec::new()));
+        self.woken[index as usize] = (Members::default(), 0);
+        self.waiting[index as usize] = Some(group.with(Members::default()));
         index
     }
 
-    /// Lets a PE wait until it is woken.
-    pub(super) fn wait(&mut self, index: u32, pe: u32) {
-        self.waits_in[pe as usize] = index;
-        self.woken[index as usize].1 += 1;
+    /// Lets PEs side by side wait until they are woken.
+    pub(super) fn wait(&mut self, index: u32, pe: u32, n: u32) {
+        self.waits_in.set(pe, n, WaitsIn(index));
+        self.woken[index as usize].1 += n as usize;
     }
 
     /// Members that have been woken in the meantime, out of those that wait.
-    pub(super) fn take_woken(&mut self, index: u32) -> Vec<u32> {
+    pub(super) fn take_woken(&mut self, index: u32) -> Members {
         if let Some(group) = &self.waiting[index as usize] {
             self.stirred.remove(&(group.place(), index));
         }
@@ -141,20 +157,29 @@ impl Schedule {
         }
     }
 
-    /// Lets a PE go on, if it waits.
-    pub(super) fn wake(&mut self, pe: u32) {
-        let index = std::mem::replace(&mut self.waits_in[pe as usize], NOWHERE);
-        if index == NOWHERE {
-            return;
+    /// Lets PEs side by side go on, those that wait.
+    pub(super) fn wake(&mut self, pe: u32, n: u32) {
+        let mut done = 0;
+        while done < n {
+            let mut here = n - done;
+            let WaitsIn(index) = self.waits_in.piece(pe + done, &mut here);
+            if index != NOWHERE {
+                self.waits_in.set(pe + done, here, WaitsIn(NOWHERE));
+                self.wake_in(index, pe + done, here);
+            }
+            done += here;
         }
+    }
+
+    fn wake_in(&mut self, index: u32, pe: u32, n: u32) {
         let (woken, left) = &mut self.woken[index as usize];
         if woken.is_empty()
             && let Some(group) = &self.waiting[index as usize]
         {
             self.stirred.insert((group.place(), index));
         }
-        woken.push(pe);
-        *left -= 1;
+        woken.push(pe, n);
+        *left -= n as usize;
     }
 
     /// The group that comes first, for which the other PEs need not wait.
@@ -167,7 +192,7 @@ impl Schedule {
             (None, Some(_)) => self.next_ready()?,
             (Some(_), _) => self.next_stirred()?,
         };
-        in_order(&mut group.members);
+        group.members.sort();
         Some(group)
     }
 
@@ -194,14 +219,8 @@ impl Schedule {
 
     /// Whether some PE waits for something that has not come.
     pub(super) fn is_stuck(&self) -> bool {
-        self.waits_in.iter().any(|&index| index != NOWHERE)
+        (0..self.waits_in.len() as u32).any(|pe| self.waits_in.get(pe) != WaitsIn(NOWHERE))
     }
-}
-
-/// Sorts PEs that stand in few ascending lists one behind another.
-#[expect(clippy::stable_sort_primitive, reason = "only the stable sort finds such lists: it takes half the time")]
-pub(super) fn in_order(members: &mut [u32]) {
-    members.sort();
 }
 
 /// Makes groups at one place one: registers in which they differ become numbers of each PE.
@@ -213,13 +232,15 @@ fn merge(groups: Vec<Group>, live: u128, registers: &mut Registers) -> Option<Gr
         varies |= if differs { live & bit(i as u32) } else { 0 };
     }
     let unknown = groups.iter().fold(0, |set, g| set | g.unknown);
-    let mut members = Vec::new();
+    let mut members = Members::default();
     for group in groups {
         for slot in each(varies & !group.varies) {
             let number = group.slots.get(slot as usize).copied().unwrap_or(0);
-            group.members.iter().for_each(|&pe| registers.set(slot, pe, number));
+            for (pe, n) in group.members.in_rows(registers.width) {
+                registers.set(slot, pe, n, Line::flat(number.into()));
+            }
         }
-        members.extend(group.members);
+        members.append(&group.members);
     }
     Some(Group { members, varies, unknown, ..first })
 }
@@ -231,8 +252,8 @@ impl Groups<'_> {
         if worked + waited == 0 {
             return;
         }
-        for &pe in &group.members {
-            self.clocks.work(pe, worked, waited);
+        for (pe, n) in group.members.in_rows(self.lanes.width) {
+            self.clocks.work(pe, n, worked, waited);
         }
     }
 

@@ -1,11 +1,11 @@
 //! The switches of all routers as ways need them, in little memory: a step may touch those of a whole mesh.
 
 use super::super::nodes::{End, NONE, Nodes};
-use super::queue::Queues;
-use super::way::Head;
+use super::line::Line;
+use super::strip::{Strip, along_if_equal};
 use crate::machine::band::Band;
 use crate::machine::pe::Pe;
-use crate::machine::router::Router;
+use crate::machine::router::{Router, each_port};
 use waferloom_fabric::{Direction, PortSet};
 
 /// The ports of a colour at a router.
@@ -18,7 +18,11 @@ pub(super) struct Ports {
     linked: PortSet,
     /// Outputs that are booked: those that other colours use as well, and those to the host.
     booked: PortSet,
+    /// The number of the input queue below the ramp, if it is linked.
+    pub(super) input: u8,
 }
+
+along_if_equal!(Ports);
 
 impl Ports {
     /// Outputs in force that lead to other routers.
@@ -51,19 +55,17 @@ impl Ports {
 
 const RAMP: u8 = 1 << Direction::Ramp as u8;
 
-const ALONG_ROWS: u8 = 1 << Direction::West as u8 | 1 << Direction::East as u8;
+pub(super) const ALONG_ROWS: u8 = 1 << Direction::West as u8 | 1 << Direction::East as u8;
 
 /// The lanes (colours at routers) of all routers: those of a colour together, whether a router has it or not, so that neighbours
 /// are found by counting. Each part is a list of its own, since the search for a way needs the ports alone.
 #[derive(Debug)]
 pub(super) struct Lanes {
-    pub(super) ports: Vec<Ports>,
+    pub(super) ports: Strip<Ports>,
     /// By lane: the first cycle in which the next wavelet may leave.
-    pub(super) free: Vec<u64>,
-    /// By lane: wavelets that have left it through the ports in force.
-    passed: Vec<u64>,
-    /// By lane: the input queue below the ramp, or [`NONE`].
-    pub(super) inputs: Vec<u32>,
+    pub(super) free: Strip<Line>,
+    /// By output and router: wavelets that have left through it, as the difference to the router before.
+    passed: [Vec<i64>; 5],
     /// By lane: room in the output queue above the ramp.
     ramp_room: Vec<u32>,
     /// By lane: its number at its router.
@@ -73,6 +75,8 @@ pub(super) struct Lanes {
     /// The colours.
     colors: Vec<u8>,
     routers: usize,
+    /// Routers in a row.
+    pub(super) width: u32,
     /// From a lane to its neighbours.
     steps: [i32; 4],
     /// How often switches have moved.
@@ -82,23 +86,27 @@ pub(super) struct Lanes {
 }
 
 impl Lanes {
-    pub(super) fn new(band: &Band, nodes: &Nodes, queues: &Queues) -> Self {
+    pub(super) fn new(band: &Band, nodes: &Nodes) -> Self {
         let routers = band.routers.len();
-        let mut colors: Vec<u8> = band.routers.iter().flat_map(|r| r.lanes.iter()).map(|lane| lane.color).collect();
-        colors.sort_unstable();
-        colors.dedup();
+        let mut is_used = [false; 256];
+        for lane in band.routers.iter().flat_map(|router| router.lanes.iter()) {
+            is_used[usize::from(lane.color)] = true;
+        }
+        let colors: Vec<u8> = (0..=u8::MAX).filter(|&color| is_used[usize::from(color)]).collect();
         let width = i32::from(band.grid.width);
         let count = colors.len() * routers;
+        let mut ports = vec![Ports::default(); count];
+        let row = u32::from(band.grid.width);
         let mut lanes = Self {
-            ports: vec![Ports::default(); count],
-            free: vec![0; count],
-            passed: vec![0; count],
-            inputs: vec![NONE; count],
+            ports: Strip::new(Vec::new(), row),
+            free: Strip::uniform(Line::flat(0), count, row),
+            passed: std::array::from_fn(|_| vec![0; routers]),
             ramp_room: vec![0; count],
             numbers: vec![0; count],
             outputs: Vec::new(),
             colors,
             routers,
+            width: row,
             steps: [-1, 1, -width, width],
             moves: 0,
             parts: Vec::new(),
@@ -108,13 +116,13 @@ impl Lanes {
             let Some(at) = lanes.at(node.router as usize, lane.color).map(|at| at as usize) else { continue };
             let is_linked = |out: &usize| matches!(node.next[*out], End::Node(_));
             let links = (0..4).filter(is_linked).fold(0, |set, out| set | 1 << out);
-            let input = lane.input.and_then(|queue| queues.at(node.router, queue));
-            let linked = PortSet(links | if input.is_some() { RAMP } else { 0 });
-            lanes.ports[at] = Ports { rx: node.rx, tx: node.tx, linked, booked: PortSet(node.booked.0 & !RAMP) };
-            lanes.inputs[at] = input.map_or(NONE, |input| input as u32);
+            let linked = PortSet(links | if lane.input.is_some() { RAMP } else { 0 });
+            let (booked, input) = (PortSet(node.booked.0 & !RAMP), lane.input.unwrap_or_default());
+            ports[at] = Ports { rx: node.rx, tx: node.tx, linked, booked, input };
             lanes.ramp_room[at] = node.ramp_capacity as u32;
             lanes.numbers[at] = node.lane;
         }
+        lanes.ports = Strip::new(ports, row);
         for number in 0..band.pes.iter().map(|pe| pe.outputs.len()).max().unwrap_or(0) {
             let lane = |(router, pe): (usize, &Pe)| {
                 let queue = pe.outputs.get(number)?.as_ref()?;
@@ -126,16 +134,26 @@ impl Lanes {
         lanes
     }
 
-    /// The lane into which an output queue of a PE leads.
-    pub(super) fn out(&self, pe: u32, queue: u8) -> Option<u32> {
-        let lane = self.outputs.get(usize::from(queue) * self.routers + pe as usize)?;
-        (*lane != NONE).then_some(*lane)
+    /// The lane into which an output queue of a PE leads, and how many PEs side by side have theirs beside it.
+    pub(super) fn out(&self, pe: u32, queue: u8, n: &mut u32) -> Option<u32> {
+        let outputs = self.outputs.get(usize::from(queue) * self.routers + pe as usize..)?;
+        let &lane = outputs.first()?;
+        let room = |lane: u32| self.ramp_room.get(lane as usize);
+        let is_beside = |&(i, &other): &(u32, &u32)| other == lane + i && room(other) == room(lane);
+        *n = (0..*n).zip(outputs).take_while(is_beside).count() as u32;
+        (lane != NONE).then_some(lane)
     }
 
-    /// Wavelets leave a lane, the last one in some cycle.
-    pub(super) fn pass(&mut self, lane: u32, count: u64, last: u64) {
-        self.passed[lane as usize] += count;
-        self.free[lane as usize] = last + 1;
+    /// Wavelets leave lanes side by side at routers side by side, the last ones in some cycles.
+    pub(super) fn pass(&mut self, (lane, router, n): (u32, u32, u32), outs: PortSet, count: i64, last: Line) {
+        self.free.set(lane, n, last.plus(1));
+        for out in each_port(outs) {
+            let passed = &mut self.passed[out as usize];
+            passed[router as usize] += count;
+            if let Some(behind) = passed.get_mut((router + n) as usize) {
+                *behind -= count;
+            }
+        }
     }
 
     /// The lane of a colour at a router.
@@ -155,18 +173,13 @@ impl Lanes {
     }
 
     /// Room in the output queue above the ramp of a lane.
-    pub(super) fn ramp_room(&self, lane: u32) -> u64 {
+    pub(super) fn ramp_room(&self, lane: u32) -> i64 {
         self.ramp_room[lane as usize].into()
     }
 
-    /// The lane behind an output.
-    fn behind(&self, lane: u32, out: u8) -> u32 {
+    /// The lane or router behind an output.
+    pub(super) fn behind(&self, lane: u32, out: u8) -> u32 {
         lane.wrapping_add_signed(self.steps[usize::from(out)])
-    }
-
-    /// A run goes on to the lane behind an output.
-    pub(super) fn go_on(&self, head: &mut Head, out: u8) {
-        (head.lane, head.router) = (self.behind(head.lane, out), self.behind(head.router, out));
     }
 
     /// Whether a run that comes in at a port of a lane can go to all ends of its way at once; gives how many of the lanes side by
@@ -178,17 +191,14 @@ impl Lanes {
         self.parts.clear();
         let (mut lane, mut port, mut alike) = (lane, port as u8, most);
         loop {
-            let here = *self.ports.get(lane as usize).ok_or(lane)?;
+            if lane as usize >= self.ports.len() {
+                return Err(lane);
+            }
+            let here = self.ports.piece(lane, &mut alike);
             if !here.takes(port, is_control) {
                 return Err(lane);
             }
             let mut outs = here.onward();
-            if outs & ALONG_ROWS != 0 {
-                alike = 1;
-            } else if alike > 1 {
-                let beside = self.ports[lane as usize..].iter().take(alike as usize);
-                alike = beside.take_while(|&&ports| ports == here).count() as u32;
-            }
             if outs == 0 {
                 match self.parts.pop() {
                     Some(part) => (lane, port) = part,
@@ -196,33 +206,46 @@ impl Lanes {
                 }
                 continue;
             }
+            if outs & ALONG_ROWS != 0 {
+                alike = 1;
+            }
             let out = first_of(&mut outs);
-            let is_straight = outs == 0 && port == opposite(out) && alike == 1;
+            let mut straight = 1;
+            if outs == 0 && port == opposite(out) && 1 << out & ALONG_ROWS != 0 {
+                // Lanes like this one, where a way goes straight on, need no second look.
+                straight = self.width;
+                let is_back = self.steps[usize::from(out)] < 0;
+                self.ports_on(lane, is_back, &mut straight);
+            }
             while outs != 0 {
                 let other = first_of(&mut outs);
                 self.parts.push((self.behind(lane, other), opposite(other)));
             }
-            (lane, port) = (self.behind(lane, out), opposite(out));
-            // Lanes like this one, where a way goes straight on, need no second look.
-            while is_straight && self.ports.get(lane as usize) == Some(&here) {
-                lane = self.behind(lane, out);
-            }
+            lane = lane.wrapping_add_signed(self.steps[usize::from(out)] * straight as i32);
+            port = opposite(out);
         }
     }
 
-    /// A switch has moved; gives the wavelets that have passed since it did so before, and the outputs they took.
-    pub(super) fn switch(&mut self, lane: u32, (rx, tx): (PortSet, PortSet)) -> (u64, PortSet) {
-        self.moves += 1;
-        let ports = &mut self.ports[lane as usize];
-        let before = (std::mem::take(&mut self.passed[lane as usize]), ports.tx);
-        (ports.rx, ports.tx) = (rx, tx);
-        before
+    /// The ports of a lane, and of those beside it in its row that have the same; `is_back` counts them from the last one on.
+    pub(super) fn ports_on(&mut self, lane: u32, is_back: bool, n: &mut u32) -> Ports {
+        if is_back { self.ports.piece_back(lane, n) } else { self.ports.piece(lane, n) }
     }
 
-    /// Counts at the routers what has passed since their switches moved for the last time.
+    /// A switch has moved.
+    pub(super) fn switch(&mut self, lane: u32, (rx, tx): (PortSet, PortSet)) {
+        self.moves += 1;
+        let ports = self.ports.edit(lane, 1);
+        (ports.rx, ports.tx) = (rx, tx);
+    }
+
+    /// Counts at the routers what has passed.
     pub(super) fn count(&self, routers: &mut [Router]) {
-        for (lane, (&passed, ports)) in self.passed.iter().zip(&self.ports).enumerate() {
-            routers[lane % self.routers].count(passed, ports.tx);
+        for (out, passed) in Direction::ALL.into_iter().zip(&self.passed) {
+            let mut sum = 0;
+            for (router, more) in routers.iter_mut().zip(passed) {
+                sum += more;
+                router.count(sum as u64, PortSet::of(&[out]));
+            }
         }
     }
 }

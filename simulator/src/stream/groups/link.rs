@@ -1,99 +1,163 @@
 //! Links that several colours use, and those to the host: when they are busy.
 
+use super::line::Line;
+use super::strip::{Along, Strip};
+
 /// Stretches of time that a link remembers: what is simulated later may lie before others.
-const REMEMBERED: usize = 8;
+const REMEMBERED: usize = 4;
 
 /// A stretch of time: its first cycle and the first one behind.
-type Stretch = (u64, u64);
+type Stretch = [Line; 2];
 
-/// When the links between routers, and those to the host, are busy. What most runs look at is apart from the rest.
-#[derive(Debug)]
-pub(super) struct Links {
-    /// By link: the first cycle behind all stretches.
-    free: Vec<u64>,
-    /// By link: the stretch that was begun last.
-    newest: Vec<Stretch>,
-    /// By link: those that were begun before.
-    others: Vec<[Stretch; REMEMBERED - 1]>,
-    /// By link: the one of them that was begun first.
-    oldest: Vec<u8>,
+/// A link, or links side by side.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Link {
+    /// The first cycle behind all stretches.
+    free: Line,
+    /// The stretch that was begun last, and those before it, each behind the one that was begun after it.
+    stretches: [Stretch; REMEMBERED],
 }
 
-impl Links {
-    /// Those of routers that have so many links together.
-    pub(super) fn new(count: usize) -> Self {
-        Self {
-            free: vec![0; count],
-            newest: vec![(0, 0); count],
-            others: vec![[(0, 0); REMEMBERED - 1]; count],
-            oldest: vec![0; count],
+impl Along for Link {
+    fn along(&self, i: u32) -> Self {
+        let stretches = self.stretches.map(|stretch| stretch.map(|cycle| cycle.from(i)));
+        Self { free: self.free.from(i), stretches }
+    }
+
+    fn back(&self) -> Self {
+        let stretches = self.stretches.map(|stretch| stretch.map(|cycle| cycle.back()));
+        Self { free: self.free.back(), stretches }
+    }
+
+    fn joined(&self, n: u32, next: &Self, m: u32) -> Option<Self> {
+        let mut both = Self { free: self.free.joined(n, next.free, m)?, ..*self };
+        for (stretch, next) in both.stretches.iter_mut().flatten().zip(next.stretches.iter().flatten()) {
+            *stretch = stretch.joined(n, *next, m)?;
         }
+        Some(both)
     }
+}
 
-    /// Books wavelets that cross at least some cycles apart; gives the cycle of the last one.
-    pub(super) fn at_intervals(&mut self, link: usize, first: u64, count: u64, interval: u64) -> u64 {
-        let free = &mut self.free[link];
-        *free = (*free).max(first) + count * interval;
-        *free - interval
-    }
-
+impl Link {
     /// Books wavelets, one a cycle; gives the cycle of the last one. Where others cross in the same time, each gets every second
     /// cycle; those that have been booked before are not slowed down any more.
-    pub(super) fn share(&mut self, link: usize, first: u64, count: u64) -> u64 {
-        let newest = &mut self.newest[link];
-        let mut end = first + count;
-        if first < self.free[link] {
-            let others = &mut self.others[link];
-            let overlap = |&(from, to): &Stretch| to.min(first + count).saturating_sub(from.max(first));
-            let shared: u64 = others.iter().chain([&*newest]).map(overlap).sum();
-            end += shared.min(count);
-            let touches = |&&mut (from, to): &&mut Stretch| from <= end && first <= to;
-            if let Some(stretch) = [newest].into_iter().chain(others).find(touches) {
-                *stretch = (stretch.0.min(first), stretch.1.max(end));
-            } else {
-                self.begin(link, (first, end));
+    pub(super) fn share(&mut self, first: Line, count: i64, n: &mut u32) -> Line {
+        let mut end = first.plus(count);
+        if first.is_below(self.free, n) {
+            let mut shared = Line::flat(0);
+            for [from, to] in self.stretches {
+                let overlap = to.min(first.plus(count), n) - from.max(first, n);
+                shared = shared + overlap.max(Line::flat(0), n);
             }
-        } else if newest.1 == first {
-            newest.1 = end;
+            end = end + shared.min(Line::flat(count), n);
+            let touches = |[from, to]: &&mut Stretch| !end.is_below(*from, n) && !to.is_below(first, n);
+            match self.stretches.iter_mut().find(touches) {
+                Some([from, to]) => (*from, *to) = (from.min(first, n), to.max(end, n)),
+                None => self.begin([first, end]),
+            }
+        } else if self.stretches[0][1].equals(first, n) {
+            self.stretches[0][1] = end;
         } else {
-            self.begin(link, (first, end));
+            self.begin([first, end]);
         }
-        self.free[link] = self.free[link].max(end);
-        end - 1
+        self.free = self.free.max(end, n);
+        end.plus(-1)
     }
 
     /// Begins a stretch; the oldest one is forgotten.
-    fn begin(&mut self, link: usize, stretch: Stretch) {
-        let oldest = &mut self.oldest[link];
-        self.others[link][usize::from(*oldest)] = std::mem::replace(&mut self.newest[link], stretch);
-        *oldest = (*oldest + 1) % (REMEMBERED - 1) as u8;
+    fn begin(&mut self, stretch: Stretch) {
+        self.stretches.copy_within(..REMEMBERED - 1, 1);
+        self.stretches[0] = stretch;
+    }
+}
+
+/// When the links between routers, and those to the host, are busy.
+#[derive(Debug)]
+pub(super) struct Links {
+    /// By direction and router; nothing as long as none in that direction is booked.
+    by_direction: [Option<Strip<Link>>; 4],
+    routers: usize,
+    width: u32,
+}
+
+impl Links {
+    /// Those of so many routers, in rows of `width`.
+    pub(super) fn new(routers: usize, width: u32) -> Self {
+        Self { by_direction: [const { None }; 4], routers, width }
+    }
+
+    fn of(&mut self, direction: u8) -> &mut Strip<Link> {
+        let (routers, width) = (self.routers, self.width);
+        self.by_direction[usize::from(direction) % 4]
+            .get_or_insert_with(|| Strip::uniform(Link::default(), routers, width))
+    }
+
+    /// The links of routers side by side; `is_back` counts them from the last one on.
+    pub(super) fn get(&mut self, direction: u8, router: u32, is_back: bool, n: &mut u32) -> Link {
+        let links = self.of(direction);
+        if is_back { links.piece_back(router, n) } else { links.piece(router, n) }
+    }
+
+    /// Books wavelets on a single link, one a cycle; gives the cycle of the last one.
+    pub(super) fn share(&mut self, direction: u8, router: u32, first: Line, count: i64) -> Line {
+        self.of(direction).edit(router, 1).share(first, count, &mut 1)
+    }
+
+    /// What has become of links side by side, in ascending order.
+    pub(super) fn set(&mut self, direction: u8, router: u32, n: u32, link: &Link) {
+        self.of(direction).set(router, n, *link);
+    }
+
+    /// Books wavelets that cross a link at least some cycles apart; gives the cycle of the last one.
+    pub(super) fn at_intervals(&mut self, direction: u8, router: u32, first: i64, count: i64, interval: i64) -> i64 {
+        let free = &mut self.of(direction).edit(router, 1).free;
+        free.at = free.at.max(first) + count * interval;
+        free.at - interval
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Links;
+    use super::*;
 
     #[test]
     fn who_meets_others_on_a_link_gets_every_second_cycle() {
-        let mut link = Links::new(1);
+        let mut link = Link::default();
+        let mut share = |first, count| link.share(Line::flat(first), count, &mut 1).at;
         // Alone: cycles 10 to 19.
-        assert_eq!(link.share(0, 10, 10), 19);
+        assert_eq!(share(10, 10), 19);
         // Behind: cycles 20 to 24.
-        assert_eq!(link.share(0, 20, 5), 24);
+        assert_eq!(share(20, 5), 24);
         // Of the cycles 15 to 18 all are taken: 4 wavelets take 8 cycles, 15 to 22.
-        assert_eq!(link.share(0, 15, 4), 22);
-        // What is simulated later but comes before has the link for itself: 0 to 4.
-        assert_eq!(link.share(0, 0, 5), 4);
+        assert_eq!(share(15, 4), 22);
+        // What is simulated later but comes before has the link for itself: 1 to 5.
+        assert_eq!(share(1, 5), 5);
         // Cycles 8 and 9 are free, 10 and 11 are not: 2 more, the last in 13.
-        assert_eq!(link.share(0, 8, 4), 13);
+        assert_eq!(share(8, 4), 13);
+    }
+
+    #[test]
+    fn links_side_by_side_are_shared_as_long_as_the_same_happens() {
+        // Busy in cycles 10 to 19 in all of 6 links.
+        let mut links = Links::new(6, 6);
+        let mut link = links.get(1, 0, false, &mut 6);
+        link.share(Line::flat(10), 10, &mut 6);
+        links.set(1, 0, 6, &link);
+        // 4 wavelets from cycle 14, 16, 18 ... on meet 4, 4, 2 others, then none: the first two go on at half the pace.
+        let mut n = 6;
+        let mut link = links.get(1, 0, false, &mut n);
+        assert_eq!(link.share(Line { at: 14, slope: 2 }, 4, &mut n), Line { at: 21, slope: 2 });
+        assert_eq!(n, 2);
+        // From the other end, the last one first: 24 is free.
+        let mut link = links.get(1, 5, true, &mut 6);
+        assert_eq!(link.share(Line::flat(24), 4, &mut 1).at, 27);
     }
 
     #[test]
     fn the_host_takes_wavelets_at_its_own_pace() {
-        let mut link = Links::new(1);
+        let mut links = Links::new(1, 1);
         // In cycles 5, 8 and 11; the next one not before 14.
-        assert_eq!(link.at_intervals(0, 5, 3, 3), 11);
-        assert_eq!(link.at_intervals(0, 6, 1, 3), 14);
+        assert_eq!(links.at_intervals(0, 0, 5, 3, 3), 11);
+        assert_eq!(links.at_intervals(0, 0, 6, 1, 3), 14);
     }
 }

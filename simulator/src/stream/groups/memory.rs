@@ -13,13 +13,14 @@ impl Groups<'_> {
     pub(super) fn in_memory(&mut self, group: &mut Group, vector: &Vector, alike: bool) -> Result<(), Stop> {
         if !alike {
             self.settle(group);
-            for i in 0..group.members.len() {
-                self.in_memory_alone(group, group.members[i], vector)?;
+            for pe in group.members.pes() {
+                self.in_memory_alone(group, pe, vector)?;
             }
             return Ok(());
         }
-        let Some(&first) = group.members.first() else { return Ok(()) };
+        let Some(first) = group.members.first() else { return Ok(()) };
         let template = self.prepare(group, first, vector)?;
+        self.tables.overwrite_by(group.class, &template.dst);
         if template.remaining == 0 {
             group.worked += u64::from(self.shared.machine.scalar_cycles);
             return Ok(());
@@ -51,7 +52,7 @@ impl Groups<'_> {
             return self.pass(first, &mut work.clone());
         };
         if silence != Silence::Always {
-            for &pe in &group.members {
+            for pe in group.members.pes() {
                 placed.compute(self.band.pes[pe as usize].memory);
             }
         }
@@ -60,15 +61,15 @@ impl Groups<'_> {
 
     fn one_after_another(&mut self, group: &Group, template: &VectorWork) -> Result<(u64, u64), Stop> {
         if self.shared.without_numbers && self.is_unknown(group.class, template) {
-            for &pe in &group.members {
+            for pe in group.members.pes() {
                 unknown::mark(&mut self.band.pes[pe as usize], &template.dst, template.remaining, true);
             }
-            let all = group.members.len() == self.class_sizes[usize::from(group.class)];
+            let all = group.members.count() == self.class_sizes[usize::from(group.class)];
             self.marks[usize::from(group.class)].forget(&template.dst, template.remaining, all);
-            return group.members.first().and_then(|&pe| self.pass(pe, &mut template.clone())).ok_or(Stop::Unfit);
+            return group.members.first().and_then(|pe| self.pass(pe, &mut template.clone())).ok_or(Stop::Unfit);
         }
         let mut cycles = (0, 0);
-        for &pe in &group.members {
+        for pe in group.members.pes() {
             cycles = self.compute(pe, &mut template.clone())?;
         }
         Ok(cycles)
@@ -96,7 +97,8 @@ impl Groups<'_> {
 
     fn in_memory_alone(&mut self, group: &Group, pe: u32, vector: &Vector) -> Result<(), Stop> {
         let mut work = self.prepare(group, pe, vector)?;
-        self.issue(pe, work.remaining);
+        self.tables.overwrite_by(group.class, &work.dst);
+        self.issue(pe, 1, work.remaining);
         if work.remaining == 0 {
             return Ok(());
         }
@@ -115,7 +117,7 @@ impl Groups<'_> {
             None => self.compute(pe, &mut work)?,
         };
         self.unused.push(work);
-        self.clocks.work(pe, busy, stall);
+        self.clocks.work(pe, 1, busy, stall);
         Ok(())
     }
 

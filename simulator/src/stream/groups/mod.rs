@@ -7,13 +7,21 @@
 //! once for all of them. Where something differs (the root of a broadcast, an edge, a ragged tile) the group parts, and
 //! its parts become one again where their ways through the code meet.
 //!
+//! Members side by side in a row are not looked at one by one: what each of them has (its clock, the head of its queue, when its
+//! link is free) is the same in all, or grows evenly from one to the next, as a wavelet that passes them does. So it is kept as a value
+//! and a slope for a stretch of PEs ([`strip`]), and worked out for the stretch at once ([`line`]). Where a decision would differ
+//! along it (which of two is later, whether there is room) it is cut; where values have come to lie on a line again, it is one
+//! when it is looked at next. Only numbers of the program are computed PE by PE.
+//!
 //! - [`eligible`]: which programs
 //! - [`liveness`]: which registers of a group still count
 //! - [`registers`]: those in which members of a group differ
-//! - [`group`]: groups, and which goes on next
+//! - [`tables`]: what members load from the same place
+//! - [`line`], [`strip`]: what PEs side by side have in common, told by one value
+//! - [`members`], [`group`]: groups, and which goes on next
 //! - [`code`]: steps but for vector instructions
-//! - [`vector`]: vector instructions over the fabric
-//! - [`send`]: what PEs side by side send together
+//! - [`vector`], [`transfer`]: vector instructions over the fabric
+//! - [`send`]: what members do one after another, and what they send
 //! - [`memory`]: those over memory alone
 //! - [`marks`]: what is known in a run for the time alone
 //! - [`clocks`]: what each PE's time is
@@ -32,13 +40,18 @@ mod eligible;
 mod flight;
 mod group;
 mod lanes;
+mod line;
 mod link;
 mod liveness;
 mod marks;
+mod members;
 mod memory;
 mod queue;
 mod registers;
 mod send;
+mod strip;
+mod tables;
+mod transfer;
 mod vector;
 mod way;
 
@@ -53,18 +66,22 @@ use crate::machine::setup::{Fabric, link_room};
 use crate::machine::steps::Shared;
 use crate::twins::Twins;
 use crate::{Claims, Options, Progress, SimulateError};
-use clocks::{Clocks, Part};
-use flight::Flights;
+use clocks::Clocks;
+use flight::{Flights, Landing};
 use group::{Group, Schedule};
 use lanes::Lanes;
+use line::Line;
 use link::Links;
 use liveness::Flow;
 use marks::Marks;
+use members::Members;
 use queue::Queues;
 use registers::Registers;
-use send::Senders;
+use send::Results;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
+use strip::Strip;
+use tables::Tables;
 use vector::Stage;
 use waferloom_fabric::{PortKind, Program};
 use way::{Head, Ways};
@@ -86,6 +103,7 @@ struct Groups<'a> {
     /// By class.
     flows: Vec<Flow>,
     registers: Registers,
+    tables: Tables,
     clocks: Clocks,
     queues: Queues,
     /// Links that several colours use, and those to the host.
@@ -93,23 +111,21 @@ struct Groups<'a> {
     /// Wavelets that a link takes.
     link_room: u64,
     /// By PE: how far it is with an instruction over the fabric.
-    progress: Vec<Stage>,
+    progress: Strip<Stage>,
     /// PEs of each class.
     class_sizes: Vec<usize>,
     /// By class, in a run for the time alone.
     marks: Vec<Marks>,
-    /// By PE: what it has sent and is held up with.
-    flying: Vec<Option<Part>>,
-    /// PEs that wait for a switch.
-    wait_for_switch: BTreeMap<u32, Vec<u32>>,
+    /// Senders whose receivers have become known.
+    landings: Vec<Landing>,
+    /// PEs that wait for a switch, by its lane: the first one and how many.
+    wait_for_switch: BTreeMap<u32, Vec<(u32, u32)>>,
     /// In a run for the time alone: nothing that the host sends need be known.
     floats_come_in: bool,
     /// The ways that have been found last.
     ways: Ways,
-    /// Members of the group at hand that stand side by side in a row, from the one at hand on.
-    beside: u32,
-    /// Those of them that send together.
-    senders: Senders,
+    /// What has become of the members at hand.
+    results: Results,
     /// Where a way parts: the parts that a run has still to be brought along.
     heads: Vec<Head>,
     /// Instructions that are done, to be filled again.
@@ -117,6 +133,8 @@ struct Groups<'a> {
     unused: Vec<Box<VectorWork>>,
     /// Numbers that the members of a group have loaded.
     loaded: Vec<i32>,
+    /// The same from tables, for members side by side.
+    found: Vec<(u32, u32, Line)>,
 }
 
 /// Why a simulation ends early.
@@ -195,35 +213,37 @@ impl<'a> Groups<'a> {
         if !eligible::is_determinate(&band, &nodes) {
             return None;
         }
-        let queues = Queues::new(&band.pes)?;
-        let lanes = Lanes::new(&band, &nodes, &queues);
+        let width = u32::from(band.grid.width);
+        let queues = Queues::new(&band.pes, width)?;
+        let lanes = Lanes::new(&band, &nodes);
         let first_param = 1 + usize::from(machine.registers);
         Some(Self {
             flows: shared.classes.iter().map(|class| Flow::new(&class.tasks[0].steps)).collect(),
-            registers: Registers::new(&band.pes, first_param),
+            registers: Registers::new(&band.pes, width, first_param),
             conflicts: Conflicts::new(machine),
-            schedule: Schedule::new(pes),
+            schedule: Schedule::new(pes, width),
             flights: Flights::default(),
             payloads: Payloads::default(),
             twins: None,
-            clocks: Clocks::new(pes),
+            clocks: Clocks::new(pes, width),
             queues,
-            links: Links::new(4 * pes),
+            tables: Tables::default(),
+            links: Links::new(pes, width),
             link_room: link_room(machine).into(),
-            progress: vec![Stage::Fresh; pes],
+            progress: Strip::uniform(Stage::Fresh, pes, width),
             class_sizes: (0..shared.classes.len())
                 .map(|class| band.pes.iter().filter(|pe| pe.class.map(usize::from) == Some(class)).count())
                 .collect(),
             marks: Vec::new(),
-            flying: vec![None; pes],
+            landings: Vec::new(),
             wait_for_switch: BTreeMap::new(),
             floats_come_in: false,
             ways: Ways::default(),
-            beside: 1,
-            senders: Senders::default(),
+            results: Results::default(),
             heads: Vec::new(),
             unused: Vec::new(),
             loaded: Vec::new(),
+            found: Vec::new(),
             lanes,
             shared,
             band,
@@ -231,6 +251,7 @@ impl<'a> Groups<'a> {
     }
 
     fn prepare_way(&mut self, way: Way, program: &'a Program, options: &Options<'_>) {
+        self.tables = Tables::new(program);
         if way == Way::TimeByClass {
             self.marks = Marks::new(program, &mut self.band, program.classes.len());
             let mut inputs = program.ports.iter().filter(|port| port.kind == PortKind::Input);
@@ -248,7 +269,7 @@ impl<'a> Groups<'a> {
         let limit = options.max_cycles.unwrap_or(u64::MAX);
         let mut handled = 0u64;
         while let Some(group) = self.schedule.next() {
-            let time = group.members.first().map_or(0, |&pe| self.clocks.time(pe));
+            let time = group.members.first().map_or(0, |pe| self.clocks.time(pe) as u64);
             if time > limit {
                 return Err(Stop::Limit(limit));
             }
@@ -270,15 +291,15 @@ impl<'a> Groups<'a> {
     }
 
     fn check_limit(&self, limit: u64) -> Result<(), Stop> {
-        if self.clocks.last() > limit { Err(Stop::Limit(limit)) } else { Ok(()) }
+        if self.clocks.last() as u64 > limit { Err(Stop::Limit(limit)) } else { Ok(()) }
     }
 
     /// All PEs of a class begin their task as one group.
     fn start(&mut self) {
         for class in 0..self.shared.classes.len() as u16 {
             let of_class = |&pe: &u32| self.band.pes[pe as usize].class == Some(class);
-            let members: Vec<u32> = (0..self.band.pes.len() as u32).filter(of_class).collect();
-            let Some(&first) = members.first() else { continue };
+            let members: Members = (0..self.band.pes.len() as u32).filter(of_class).collect();
+            let Some(first) = members.first() else { continue };
             let slots = self.band.pes[first as usize].slots.to_vec();
             let varies = self.registers.differing(&members);
             let worked = self.shared.machine.task_switch_cycles.into();
@@ -296,26 +317,21 @@ impl<'a> Groups<'a> {
         }
     }
 
-    /// Ends the operator that a PE is in.
-    fn close_span(&mut self, pe: u32) {
-        if let Some((operator, now)) = self.clocks.leave(pe) {
-            self.band.spans[operator as usize].join(&now);
-        }
-    }
-
     /// What the run gave.
     fn finish(mut self, program: &Program, fabric: &Fabric<'_>) -> crate::Run {
-        for pe in 0..self.band.pes.len() as u32 {
-            self.close_span(pe);
+        let (pes, width) = (self.band.pes.len() as u32, self.lanes.width);
+        let spans = &mut self.band.spans;
+        for row in (0..pes).step_by(width as usize) {
+            self.clocks.change(row, width, |_| None, |operator, span| spans[operator as usize].join(&span));
         }
         self.lanes.count(&mut self.band.routers);
-        for (index, pe) in self.band.pes.iter_mut().enumerate() {
-            let time = self.clocks.time(index as u32);
-            pe.counters = self.clocks.counters(index);
+        for (index, counters) in self.clocks.counters().enumerate() {
+            let (time, pe) = (self.clocks.time(index as u32) as u64, &mut self.band.pes[index]);
+            pe.counters = counters;
             (pe.last, pe.accounted, pe.activity) = (time, time, Activity::Idle);
         }
         let last = self.band.sinks.iter().map(|s| s.last).max();
-        let cycles = self.clocks.last().max(last.unwrap_or(0));
+        let cycles = (self.clocks.last() as u64).max(last.unwrap_or(0));
         self.band.finish(cycles);
         let leftover = self.queues.wavelets();
         let mut run = collect(program, fabric, vec![self.band], cycles, leftover);

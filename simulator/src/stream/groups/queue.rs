@@ -1,14 +1,15 @@
-//! The input queues of PEs, in little memory: a step may touch those of all PEs of a mesh.
+//! The input queues of PEs: those of PEs side by side as one, as long as the same is in them.
 
-use super::super::nodes::NONE;
 use super::super::payload::Payload;
 use super::super::run::{Run, Sender};
 use super::Stop;
-use super::flight::LANDED;
+use super::flight::{LANDED, Origin};
+use super::line::Line;
+use super::strip::{Along, Strip};
 use crate::machine::pe::Pe;
 use std::collections::VecDeque;
 
-/// A run in an input queue.
+/// A run in an input queue; or one in each of queues side by side.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Incoming {
     pub(super) payload: Payload,
@@ -16,73 +17,101 @@ pub(super) struct Incoming {
     start: u32,
     /// Wavelets.
     pub(super) count: u32,
-    /// The flight that it belongs to, which may end later than the run says.
+    /// The flight that it belongs to, which may end later than the run says, and where it comes from.
     pub(super) flight: u32,
-    /// Cycle in which the first one can be taken.
-    pub(super) first: u64,
-    /// Cycles from the first one to the last one; those between lie on a line.
-    span: u32,
+    pub(super) origin: Origin,
+    /// Cycles in which the first one and the last one can be taken; those between lie on a line.
+    pub(super) first: Line,
+    pub(super) last: Line,
     /// Cycles by which the last one is later than if nothing but its sender held it up, and the sender nothing.
-    hindered: u32,
+    hindered: Line,
 }
 
 impl Incoming {
-    /// A run that has come, `unhindered` being when its last wavelet would be there if nothing but the sender held it up.
-    pub(super) fn new(run: &Run, flight: u32, unhindered: u64) -> Result<Self, Stop> {
-        let narrow = |cycles: u64| u32::try_from(cycles).map_err(|_| Stop::Unfit);
-        Ok(Self {
-            payload: run.payload,
-            start: run.start,
-            count: narrow(run.count)?,
-            flight,
-            first: run.first,
-            span: narrow(run.last - run.first)?,
-            hindered: narrow(run.last - unhindered)?,
-        })
-    }
+    /// Nothing.
+    const NONE: Self = Self {
+        payload: Payload::UNKNOWN,
+        start: 0,
+        count: 0,
+        flight: LANDED,
+        origin: Origin { sender: 0, step: 0 },
+        first: Line { at: 0, slope: 0 },
+        last: Line { at: 0, slope: 0 },
+        hindered: Line { at: 0, slope: 0 },
+    };
 
-    /// Cycle in which the last one can be taken.
-    pub(super) fn last(&self) -> u64 {
-        self.first + u64::from(self.span)
+    /// `count` words of a payload from `start` on that have come, `unhindered` being when the last would be there if nothing but the
+    /// sender held it up.
+    pub(super) fn new(
+        (payload, start, count): (Payload, u32, u32),
+        (first, last): (Line, Line),
+        (flight, origin): (u32, Origin),
+        unhindered: Line,
+    ) -> Self {
+        let origin = if flight == LANDED { Origin::default() } else { origin };
+        Self { payload, start, count, flight, origin, first, last, hindered: last - unhindered }
     }
 
     /// Its flight has landed so many cycles late.
-    pub(super) fn land(&mut self, delay: u64) -> Result<(), Stop> {
-        let late = delay.saturating_sub(self.hindered.into());
-        self.span = u32::try_from(u64::from(self.span) + late).map_err(|_| Stop::Unfit)?;
-        self.flight = LANDED;
-        Ok(())
+    fn land(&mut self, delay: Line, n: &mut u32) {
+        let late = (delay - self.hindered).max(Line::flat(0), n);
+        self.last = self.last + late;
+        (self.flight, self.origin) = (LANDED, Origin::default());
     }
 
     pub(super) fn is_unknown(&self) -> bool {
         self.payload == Payload::UNKNOWN
     }
 
-    /// As it would be if it came from a queue of the other kind.
+    /// That of the first queue, as it would be if it came from a queue of the other kind.
     pub(super) fn run(&self) -> Run {
-        let run = Run::new(self.payload, self.count as usize, (self.first, self.last()), 0, Sender::Pe(0));
+        let times = (self.first.at as u64, self.last.at as u64);
+        let run = Run::new(self.payload, self.count as usize, times, 0, Sender::Pe(0));
         Run { start: self.start, ..run }
     }
 
-    /// Takes off the first `count` wavelets, which are fewer than all.
-    fn split(&mut self, count: u32) -> Self {
-        let after = |wavelets: u32| (u64::from(self.span) * u64::from(wavelets) / u64::from(self.count - 1)) as u32;
-        let part = Self { count, span: after(count - 1), ..*self };
-        let skipped = after(count);
-        self.first += u64::from(skipped);
-        self.span -= skipped;
-        self.start += count;
-        self.count -= count;
-        part
+    /// The first `count` wavelets, which are fewer than all, and the others, of a single queue.
+    fn split(&self, count: u32) -> (Self, Self) {
+        let span = self.last.at - self.first.at;
+        let after = |wavelets: u32| self.first.at + span * i64::from(wavelets) / i64::from(self.count - 1);
+        let part = Self { count, last: Line::flat(after(count - 1)), ..*self };
+        let (start, left) = (self.start + count, self.count - count);
+        (part, Self { start, count: left, first: Line::flat(after(count)), ..*self })
+    }
+}
+
+impl Along for Incoming {
+    fn along(&self, i: u32) -> Self {
+        let [first, last, hindered] = [self.first, self.last, self.hindered].map(|line| line.from(i));
+        Self { origin: self.origin.from(i), first, last, hindered, ..*self }
+    }
+
+    fn back(&self) -> Self {
+        let [first, last, hindered] = [self.first, self.last, self.hindered].map(|line| line.back());
+        Self { first, last, hindered, ..*self }
+    }
+
+    fn joined(&self, n: u32, next: &Self, m: u32) -> Option<Self> {
+        let same = |run: &Self| (run.payload, run.start, run.count, run.flight);
+        if same(self) != same(next) {
+            return None;
+        }
+        Some(Self {
+            origin: self.origin.joined(n, next.origin, m)?,
+            first: self.first.joined(n, next.first, m)?,
+            last: self.last.joined(n, next.last, m)?,
+            hindered: self.hindered.joined(n, next.hindered, m)?,
+            ..*self
+        })
     }
 }
 
 /// Somebody can send some hops after a wavelet has been taken.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Room {
-    /// Wavelets that have to be taken from the queue, from the start of the program on.
-    pub(super) taken: u64,
-    pub(super) hops: u64,
+    /// Wavelets that have to be taken from the queue, in its own count.
+    pub(super) taken: Line,
+    pub(super) hops: Line,
     pub(super) sends: Sends,
 }
 
@@ -90,24 +119,36 @@ pub(super) struct Room {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Sends {
     /// The last wavelet of a flight.
-    LastOf(u32),
+    LastOf(u32, Origin),
     /// The first wavelet of an item by a source of the host.
     Item { source: u32, item: u32 },
 }
 
-/// An input queue of a PE: a cache line. What few queues have lies elsewhere.
-#[derive(Clone, Debug)]
-#[repr(align(64))]
+impl Room {
+    fn along(&self, i: u32) -> Self {
+        let sends = match self.sends {
+            Sends::LastOf(flight, origin) => Sends::LastOf(flight, origin.from(i)),
+            item @ Sends::Item { .. } => item,
+        };
+        Self { taken: self.taken.from(i), hops: self.hops.from(i), sends }
+    }
+}
+
+/// No [`Rest`].
+const NONE: u32 = u32::MAX;
+
+/// An input queue of a PE, or those of PEs side by side. What few queues have lies elsewhere.
+#[derive(Clone, Copy, Debug)]
 struct Queue {
     /// The run at its head; without wavelets when there is none.
     head: Incoming,
-    /// Wavelets that have been taken from it.
-    taken: u64,
+    /// Wavelets that have been taken from it since somebody began to wait for room, or since before they were taken last.
+    taken: i64,
     /// When the first of those was taken that were taken last.
-    last_at: u64,
+    last_at: Line,
     /// How many were taken last.
     last_count: u32,
-    /// Wavelets in it.
+    /// Wavelets in it of which it is not booked that they are taken.
     wavelets: u32,
     /// What it has in [`Queues::rest`], or [`NONE`].
     rest: u32,
@@ -115,14 +156,33 @@ struct Queue {
     capacity: u16,
     /// Whether its PE waits for something to come.
     is_awaited: bool,
-    /// Whether somebody waits for room in it.
-    is_scarce: bool,
 }
 
-const _: () = assert!(size_of::<Queue>() == 64, "a cache line");
+impl Along for Queue {
+    fn along(&self, i: u32) -> Self {
+        Self { head: self.head.along(i), last_at: self.last_at.from(i), ..*self }
+    }
+
+    fn back(&self) -> Self {
+        Self { head: self.head.back(), last_at: self.last_at.back(), ..*self }
+    }
+
+    fn joined(&self, n: u32, next: &Self, m: u32) -> Option<Self> {
+        let counts = |queue: &Self| (queue.taken, queue.last_count, queue.wavelets, queue.capacity, queue.is_awaited);
+        if self.rest != NONE || next.rest != NONE || counts(self) != counts(next) {
+            return None;
+        }
+        let head = if self.head.count == 0 && next.head.count == 0 {
+            self.head
+        } else {
+            self.head.joined(n, &next.head, m)?
+        };
+        Some(Self { head, last_at: self.last_at.joined(n, next.last_at, m)?, ..*self })
+    }
+}
 
 /// What few queues have.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Rest {
     /// Runs behind the head.
     runs: VecDeque<Incoming>,
@@ -130,14 +190,24 @@ struct Rest {
     rooms: VecDeque<Room>,
 }
 
+impl Rest {
+    fn along(&self, i: u32) -> Self {
+        Self {
+            runs: self.runs.iter().map(|run| run.along(i)).collect(),
+            rooms: self.rooms.iter().map(|room| room.along(i)).collect(),
+        }
+    }
+}
+
 /// The input queues of all PEs: those of a number together, whether a PE has it or not, since PEs that do the same take from
 /// queues of the same number.
 #[derive(Debug)]
 pub(super) struct Queues {
-    list: Vec<Queue>,
+    list: Strip<Queue>,
     /// By number: where the queues begin; `None` when no PE has it.
     first: Vec<Option<u32>>,
     rest: Vec<Rest>,
+    unused: Vec<u32>,
 }
 
 /// What becomes of the wish to send the last wavelet of a run.
@@ -145,214 +215,233 @@ pub(super) enum Fits {
     /// There is room for it.
     Now,
     /// There will be room from a cycle on.
-    From(u64),
+    From(Line),
     /// When so many wavelets have been taken.
-    Later(u64),
+    Later(Line),
 }
 
 impl Queues {
-    /// Empty queues; `None` if one has more room than can be counted here.
-    pub(super) fn new(pes: &[Pe]) -> Option<Self> {
-        let head =
-            Incoming { payload: Payload::UNKNOWN, start: 0, count: 0, flight: LANDED, first: 0, span: 0, hindered: 0 };
-        let (taken, last_at, last_count, wavelets, rest) = (0, 0, 0, 0, NONE);
-        let (is_awaited, is_scarce) = (false, false);
-        let queue =
-            |capacity| Queue { head, taken, last_at, last_count, wavelets, rest, capacity, is_awaited, is_scarce };
-        let mut queues = Self { list: Vec::new(), first: Vec::new(), rest: Vec::new() };
+    /// Empty queues of PEs in rows of `width`; `None` if one has more room than can be counted here.
+    pub(super) fn new(pes: &[Pe], width: u32) -> Option<Self> {
+        let queue = |capacity| Queue {
+            head: Incoming::NONE,
+            taken: 0,
+            last_at: Line::flat(0),
+            last_count: 0,
+            wavelets: 0,
+            rest: NONE,
+            capacity,
+            is_awaited: false,
+        };
+        let (mut list, mut first) = (Vec::new(), Vec::new());
         for number in 0..pes.iter().map(|pe| pe.inputs.len()).max().unwrap_or(0) {
             let room = |pe: &Pe| pe.inputs.get(number).and_then(Option::as_ref).map_or(0, |queue| queue.capacity);
             let is_there = pes.iter().any(|pe| room(pe) > 0);
-            queues.first.push(is_there.then_some(queues.list.len() as u32));
+            first.push(is_there.then_some(list.len() as u32));
             if is_there {
                 for pe in pes {
-                    queues.list.push(queue(u16::try_from(room(pe)).ok()?));
+                    list.push(queue(u16::try_from(room(pe)).ok()?));
                 }
             }
         }
-        Some(queues)
+        Some(Self { list: Strip::new(list, width), first, rest: Vec::new(), unused: Vec::new() })
     }
 
-    /// Where a PE's queue is.
-    pub(super) fn at(&self, pe: u32, queue: u8) -> Option<usize> {
+    /// Where a PE's queue is; that of the PE beside is beside it.
+    pub(super) fn at(&self, pe: u32, queue: u8) -> Option<u32> {
         let first = self.first.get(usize::from(queue)).copied().flatten()?;
-        Some((first + pe) as usize)
+        Some(first + pe)
     }
 
-    /// The run at the head of a queue.
-    pub(super) fn head(&mut self, input: usize) -> Option<&mut Incoming> {
-        let head = &mut self.list[input].head;
+    /// Queues side by side that share one state, to be changed.
+    fn edit(&mut self, input: u32, n: u32) -> &mut Queue {
+        self.split(input);
+        self.split(input + n);
+        self.list.value(input)
+    }
+
+    /// Lets what is known of queues begin at one of them.
+    fn split(&mut self, input: u32) {
+        let Some(before) = self.list.split(input) else { return };
+        let rest = self.list.value(input).rest;
+        if rest != NONE {
+            let own = self.rest[rest as usize].along(input - before);
+            self.list.value(input).rest = self.keep(own);
+        }
+    }
+
+    fn keep(&mut self, rest: Rest) -> u32 {
+        let index = self.unused.pop().unwrap_or(self.rest.len() as u32);
+        match self.rest.get_mut(index as usize) {
+            Some(place) => *place = rest,
+            None => self.rest.push(rest),
+        }
+        index
+    }
+
+    /// What queues side by side have beside their heads.
+    fn rest_of(&mut self, input: u32) -> &mut Rest {
+        let mut index = self.list.value(input).rest;
+        if index == NONE {
+            index = self.keep(Rest::default());
+            self.list.value(input).rest = index;
+        }
+        &mut self.rest[index as usize]
+    }
+
+    /// As long as nobody waits for room, what has been taken is counted from before it was taken last: so queues become alike again.
+    fn count_anew(&mut self, input: u32) {
+        let queue = self.list.value(input);
+        if self.rest.get(queue.rest as usize).is_none_or(|rest| rest.rooms.is_empty()) {
+            queue.taken = queue.last_count.into();
+        }
+    }
+
+    /// Queues side by side may have nothing beside their heads any more.
+    fn leave(&mut self, input: u32) {
+        let queue = self.list.value(input);
+        let Some(rest) = self.rest.get(queue.rest as usize) else { return };
+        if rest.runs.is_empty() && rest.rooms.is_empty() {
+            self.unused.push(std::mem::replace(&mut queue.rest, NONE));
+        }
+    }
+
+    /// The run at the head of a queue, and of those beside that have one as well.
+    pub(super) fn head(&mut self, input: u32, n: &mut u32) -> Option<Incoming> {
+        let head = self.list.piece(input, n).head;
         (head.count > 0).then_some(head)
     }
 
+    /// The runs at the heads of queues side by side have landed so many cycles late; `n` becomes for how many it is done.
+    pub(super) fn land(&mut self, input: u32, n: &mut u32, delay: Line) {
+        let mut head = self.list.piece(input, n).head;
+        head.land(delay, n);
+        self.edit(input, *n).head = head;
+    }
+
     /// Wavelets that a queue has room for.
-    pub(super) fn capacity(&self, input: usize) -> u64 {
-        self.list[input].capacity.into()
+    pub(super) fn capacity(&self, input: u32) -> i64 {
+        self.list.get(input).capacity.into()
     }
 
     /// Whether the last of `count` more wavelets can be sent on a way that holds `way` wavelets itself.
-    pub(super) fn fits(&self, input: usize, count: u64, way: u64) -> Fits {
-        let queue = &self.list[input];
+    pub(super) fn fits(&mut self, input: u32, n: &mut u32, count: i64, way: Line) -> Fits {
+        let queue = self.list.piece(input, n);
         // Of all wavelets so far, those beyond what the way holds have to be taken before the last can be sent.
-        let sent = queue.taken + u64::from(queue.wavelets) + count;
-        let needed = sent.saturating_sub(way + u64::from(queue.capacity));
-        let before = queue.taken - u64::from(queue.last_count);
-        if needed > queue.taken {
+        let sent = queue.taken + i64::from(queue.wavelets) + count - i64::from(queue.capacity);
+        let needed = (Line::flat(sent) - way).max(Line::flat(0), n);
+        let before = queue.taken - i64::from(queue.last_count);
+        if Line::flat(queue.taken).is_below(needed, n) {
             Fits::Later(needed)
-        } else if needed > before {
-            Fits::From(queue.last_at + (needed - before))
+        } else if Line::flat(before).is_below(needed, n) {
+            Fits::From(queue.last_at + needed.plus(-before))
         } else {
             Fits::Now
         }
     }
 
-    /// Puts a run into a queue; says whether its PE waits for it.
-    pub(super) fn push(&mut self, input: usize, run: Incoming) -> Result<bool, Stop> {
-        let queue = &mut self.list[input];
+    /// Puts runs into queues side by side, for as many as are alike; says whether their PEs wait for them.
+    pub(super) fn push(&mut self, input: u32, n: &mut u32, run: &Incoming) -> Result<bool, Stop> {
+        self.list.piece(input, n);
+        let queue = self.edit(input, *n);
         queue.wavelets = queue.wavelets.checked_add(run.count).ok_or(Stop::Unfit)?;
         let is_awaited = std::mem::take(&mut queue.is_awaited);
         if queue.head.count == 0 {
-            queue.head = run;
+            queue.head = *run;
         } else {
-            self.rest_of(input).runs.push_back(run);
+            self.rest_of(input).runs.push_back(*run);
         }
         Ok(is_awaited)
     }
 
-    /// A PE waits for something to come.
-    pub(super) fn wait(&mut self, input: usize) {
-        self.list[input].is_awaited = true;
+    /// PEs side by side wait for something to come.
+    pub(super) fn wait(&mut self, input: u32, n: u32) {
+        self.edit(input, n).is_awaited = true;
     }
 
-    /// Takes the first `count` wavelets of the head, or all that it has. Says whether some are left of it.
-    pub(super) fn take(&mut self, input: usize, count: u64) -> Option<(Incoming, bool)> {
-        let queue = &mut self.list[input];
+    /// What is taken when the first `count` wavelets of the head are, or all that it has.
+    pub(super) fn first(&self, input: u32, count: i64) -> Option<Incoming> {
+        let head = self.list.get(input).head;
+        let is_part = count < head.count.into();
+        (head.count > 0).then(|| if is_part { head.split(count as u32).0 } else { head })
+    }
+
+    /// Takes the first `count` wavelets of the heads, or all that they have; says whether some are left of them.
+    pub(super) fn take(&mut self, input: u32, n: u32, count: i64) -> Option<(Incoming, bool)> {
+        let queue = self.edit(input, n);
         let head = &mut queue.head;
         if head.count == 0 {
             return None;
         }
         let is_part = count < head.count.into();
-        let taken = if is_part { head.split(count as u32) } else { *head };
-        queue.wavelets -= taken.count;
-        if !is_part {
-            let next = self.rest.get_mut(queue.rest as usize).and_then(|rest| rest.runs.pop_front());
-            match next {
-                Some(next) => queue.head = next,
-                None => queue.head.count = 0,
+        if is_part {
+            let (taken, left) = head.split(count as u32);
+            *head = left;
+            return Some((taken, true));
+        }
+        let taken = *head;
+        head.count = 0;
+        let rest = queue.rest;
+        if let Some(next) = self.rest.get_mut(rest as usize).and_then(|rest| rest.runs.pop_front()) {
+            self.list.value(input).head = next;
+            self.leave(input);
+        }
+        Some((taken, false))
+    }
+
+    /// How many of queues side by side let the same go on when `count` wavelets are taken from each.
+    pub(super) fn alike(&mut self, input: u32, n: &mut u32, count: i64) {
+        let queue = self.list.piece(input, n);
+        if queue.rest == NONE {
+            return;
+        }
+        self.split(input);
+        let taken = Line::flat(queue.taken + count);
+        if let Some(rest) = self.rest.get(self.list.value(input).rest as usize) {
+            for room in &rest.rooms {
+                if taken.is_below(room.taken, n) {
+                    break;
+                }
             }
         }
-        Some((taken, is_part))
     }
 
-    /// Books that wavelets are taken from a queue, one a cycle from `cycle` on; gives how many had been taken before.
-    pub(super) fn book(&mut self, input: usize, count: u64, cycle: u64) -> Result<u64, Stop> {
-        let queue = &mut self.list[input];
+    /// Books that wavelets are taken from queues side by side, one a cycle from `cycle` on; gives how many had been taken before.
+    pub(super) fn book(&mut self, input: u32, n: u32, count: i64, cycle: Line) -> i64 {
+        let queue = self.edit(input, n);
         let before = queue.taken;
-        queue.taken += count;
-        (queue.last_at, queue.last_count) = (cycle, u32::try_from(count).map_err(|_| Stop::Unfit)?);
-        Ok(before)
+        queue.taken = before + count;
+        // What is booked may stay for a while, but holds nobody up any more.
+        queue.wavelets -= count as u32;
+        (queue.last_at, queue.last_count) = (cycle, count as u32);
+        self.count_anew(input);
+        before
     }
 
-    /// Somebody waits for room in a queue.
-    pub(super) fn expect(&mut self, input: usize, room: Room) {
+    /// Somebody waits for room in queues side by side.
+    pub(super) fn expect(&mut self, input: u32, n: u32, room: Room) {
+        self.edit(input, n);
         self.rest_of(input).rooms.push_back(room);
-        self.list[input].is_scarce = true;
     }
 
-    /// The first who waits for room in a queue, if there is some now.
-    pub(super) fn next_room(&mut self, input: usize) -> Option<Room> {
-        let queue = &mut self.list[input];
-        if !queue.is_scarce {
-            return None;
+    /// The first who waits for room in queues side by side, if there is some now.
+    pub(super) fn next_room(&mut self, input: u32) -> Option<Room> {
+        let queue = self.list.value(input);
+        let taken = queue.taken;
+        let rest = self.rest.get_mut(queue.rest as usize)?;
+        let room = rest.rooms.pop_front_if(|room| room.taken.at <= taken);
+        if room.is_some() {
+            self.count_anew(input);
+            self.leave(input);
         }
-        let rooms = &mut self.rest.get_mut(queue.rest as usize)?.rooms;
-        let room = rooms.pop_front_if(|room| room.taken <= queue.taken);
-        queue.is_scarce = !rooms.is_empty();
         room
     }
 
     /// Wavelets in all queues.
     pub(super) fn wavelets(&self) -> u64 {
-        self.list.iter().map(|queue| u64::from(queue.wavelets)).sum()
-    }
-
-    fn rest_of(&mut self, input: usize) -> &mut Rest {
-        let queue = &mut self.list[input];
-        if queue.rest == NONE {
-            queue.rest = self.rest.len() as u32;
-            self.rest.push(Rest::default());
-        }
-        &mut self.rest[queue.rest as usize]
+        (0..self.list.len() as u32).map(|input| u64::from(self.list.get(input).wavelets)).sum()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::machine::pe::InputQueue;
-
-    /// Two PEs whose queue 1 has room for 4 wavelets.
-    fn queues() -> Queues {
-        let queue = Some(InputQueue { color: 0, capacity: 4, held: 0 });
-        let mut inputs = [[None, queue.clone()], [None, queue]];
-        let pes = inputs.each_mut().map(|inputs| Pe { inputs, ..Pe::default() });
-        Queues::new(&pes).expect("room for 4 can be counted")
-    }
-
-    /// A run that nothing but its sender has held up.
-    fn run(count: usize, first: u64, last: u64) -> Incoming {
-        let run = Run::new(Payload::UNKNOWN, count, (first, last), 0, Sender::Pe(0));
-        Incoming::new(&run, LANDED, last).ok().expect("few wavelets in few cycles")
-    }
-
-    #[test]
-    fn runs_are_taken_in_their_order_and_in_parts() {
-        let mut queues = queues();
-        assert_eq!((queues.at(1, 0), queues.at(1, 1)), (None, Some(1)));
-        queues.wait(1);
-        // Five wavelets in cycles 10, 12, 14, 16, 18, and two behind them.
-        let is_awaited = [run(5, 10, 18), run(2, 20, 21)].map(|run| queues.push(1, run).ok());
-        assert_eq!(is_awaited, [Some(true), Some(false)]);
-        let mut take = |count| {
-            let (run, is_part) = queues.take(1, count)?;
-            Some((run.count, run.first, run.last(), is_part))
-        };
-        assert_eq!(take(2), Some((2, 10, 12, true)));
-        assert_eq!(take(9), Some((3, 14, 18, false)));
-        assert_eq!(take(2), Some((2, 20, 21, false)));
-        assert_eq!(take(1), None);
-        assert_eq!(queues.wavelets(), 0);
-    }
-
-    #[test]
-    fn the_last_wavelet_finds_room_when_those_before_it_are_taken() {
-        let mut queues = queues();
-        // The way holds 2 and the queue 4: of 6 wavelets all have room, the 7th when one has been taken.
-        assert!(matches!(queues.fits(0, 6, 2), Fits::Now));
-        assert!(matches!(queues.fits(0, 7, 2), Fits::Later(1)));
-        queues.expect(0, Room { taken: 1, hops: 3, sends: Sends::LastOf(7) });
-        assert!(queues.next_room(0).is_none());
-        queues.push(0, run(7, 1, 7)).ok().expect("few wavelets");
-        // Three are taken in cycles 20, 21 and 22.
-        assert_eq!((queues.book(0, 3, 20).ok(), queues.take(0, 3).is_some()), (Some(0), true));
-        assert!(matches!(queues.next_room(0), Some(Room { taken: 1, hops: 3, .. })));
-        assert!(queues.next_room(0).is_none());
-        // 4 are left, 3 more have been taken: of 4 more the last is the 11th, for which 5 have to be taken; of 2 more the
-        // last is the 9th, for which the third had to be, in the third cycle from 20 on.
-        assert!(matches!(queues.fits(0, 4, 2), Fits::Later(5)));
-        assert!(matches!(queues.fits(0, 2, 2), Fits::From(23)));
-    }
-
-    #[test]
-    fn a_flight_that_lands_late_delays_what_nothing_else_has_delayed() {
-        // The last wavelet comes in cycle 30, 4 cycles later than if nothing but its sender had held it up.
-        let sent = Run::new(Payload::UNKNOWN, 3, (20, 30), 0, Sender::Pe(0));
-        let mut incoming = Incoming::new(&sent, 0, 26).ok().expect("few wavelets in few cycles");
-        // The sender was 3 cycles late: it would have come in cycle 29.
-        incoming.land(3).ok().expect("few cycles");
-        assert_eq!((incoming.last(), incoming.flight), (30, LANDED));
-        // 6 cycles late: in cycle 32.
-        incoming.land(6).ok().expect("few cycles");
-        assert_eq!(incoming.last(), 32);
-    }
-}
+mod tests;

@@ -1,210 +1,211 @@
-//! What PEs send: those of a row whose wavelets take the same way along their columns send together.
+//! What members of a group do one after another, and what they send: PEs side by side together, as far as they do the same.
 
-use super::super::run::{Run, Sender};
-use super::super::values::Sent;
 use super::clocks::Part;
-use super::flight::LANDED;
-use super::group::{Group, in_order};
+use super::flight::{LANDED, Landing, Origin};
+use super::group::Group;
+use super::line::Line;
+use super::members::Members;
 use super::vector::Stage;
 use super::way::Sending;
 use super::{Groups, Stop};
-use crate::machine::operand::Number;
+use crate::stream::payload::Payload;
+use crate::stream::values::Sent;
 use waferloom_fabric::SwitchCommand;
 
-/// What has become of a member's step.
+/// What has become of a step in PEs side by side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Done,
-    /// The PE waits for wavelets, a switch or room.
+    /// They wait for wavelets, a switch or room.
     Waits,
-    /// It has sent what others beside it may send as well; then it is known what becomes of it.
-    Sends,
+    /// Some wait for room, others are done: [`Results`] says which.
+    Sent,
 }
 
-/// Members of a group that send together, in ascending order.
+/// Members of a group that have done a step, or wait.
 #[derive(Debug, Default)]
-pub(super) struct Senders {
-    pes: Vec<u32>,
-    sendings: Vec<Sending>,
-    /// Those that are done with it.
-    done: Vec<u32>,
-    /// Those that wait for room.
-    held_up: Vec<u32>,
+pub(super) struct Results {
+    done: Members,
+    waiting: Members,
 }
 
 impl Groups<'_> {
-    /// Does something for each member of a group, in ascending order, and again for those that had to wait once they are
-    /// woken. Gives those that are done with the step; others wait.
+    /// Does something for the members of a group, in ascending order, and again for those that had to wait once they are
+    /// woken: `attempt` gets PEs side by side and says for how many it has done it. Gives those that are done with the step; others
+    /// wait.
     pub(super) fn each_member(
         &mut self,
         mut group: Group,
-        mut attempt: impl FnMut(&mut Self, &Group, u32) -> Result<Outcome, Stop>,
+        mut attempt: impl FnMut(&mut Self, &Group, u32, u32) -> Result<(u32, Outcome), Stop>,
     ) -> Result<Option<Group>, Stop> {
         self.settle(&mut group);
-        let members = std::mem::take(&mut group.members);
-        let (mut done, mut todo, mut waits) = (Vec::with_capacity(members.len()), members, None);
+        let width = self.lanes.width;
+        let (mut done, mut todo, mut waits) = (Members::default(), std::mem::take(&mut group.members), None);
         while !todo.is_empty() {
-            let mut rest = todo.as_slice();
-            while !rest.is_empty() {
-                let (row, others) = rest.split_at(self.side_by_side(rest));
-                rest = others;
-                for (place, &pe) in row.iter().enumerate() {
-                    self.beside = (row.len() - place) as u32;
-                    match attempt(self, &group, pe)? {
-                        Outcome::Done => done.push(pe),
-                        Outcome::Waits => self.senders.held_up.push(pe),
-                        Outcome::Sends => {}
+            for (first, count) in todo.in_rows(width) {
+                let (mut pe, end) = (first, first + count);
+                while pe < end {
+                    let (n, outcome) = attempt(self, &group, pe, end - pe)?;
+                    match outcome {
+                        Outcome::Done => done.push(pe, n),
+                        Outcome::Waits => self.results.waiting.push(pe, n),
+                        Outcome::Sent => done.append(&self.results.done),
                     }
-                    self.sort_out(&group, &mut done, &mut waits);
+                    self.results.done.clear();
+                    pe += n;
+                    self.let_wait(&group, &mut waits);
                 }
-                self.send_together()?;
-                self.sort_out(&group, &mut done, &mut waits);
             }
-            todo = waits.map_or_else(Vec::new, |waits| self.schedule.take_woken(waits));
-            in_order(&mut todo);
+            todo = waits.map_or_else(Members::default, |waits| self.schedule.take_woken(waits));
+            todo.sort();
         }
         if let Some(waits) = waits {
             self.schedule.close_if_empty(waits);
         }
-        in_order(&mut done);
+        done.sort();
         group.step += 1;
         Ok((!done.is_empty()).then_some(Group { members: done, ..group }))
     }
 
-    /// How many of some PEs, from the first one on, stand side by side in a row.
-    fn side_by_side(&self, pes: &[u32]) -> usize {
-        let width = u32::from(self.band.grid.width);
-        let is_beside = |pair: &&[u32]| pair[1] == pair[0] + 1 && !pair[1].is_multiple_of(width);
-        1 + pes.windows(2).take_while(is_beside).count()
-    }
-
-    /// Lets members wait that are held up, and notes those that are done.
+    /// Lets members wait that are held up.
     #[inline]
-    fn sort_out(&mut self, group: &Group, done: &mut Vec<u32>, waits: &mut Option<u32>) {
-        if self.senders.done.is_empty() && self.senders.held_up.is_empty() {
+    fn let_wait(&mut self, group: &Group, waits: &mut Option<u32>) {
+        if self.results.waiting.is_empty() {
             return;
         }
-        done.append(&mut self.senders.done);
-        while let Some(pe) = self.senders.held_up.pop() {
-            let waits = *waits.get_or_insert_with(|| self.schedule.open(group));
-            self.schedule.wait(waits, pe);
+        let waits = *waits.get_or_insert_with(|| self.schedule.open(group));
+        for (pe, n) in self.results.waiting.stretches() {
+            self.schedule.wait(waits, pe, n);
         }
+        self.results.waiting.clear();
     }
 
-    /// Whether a PE can send into a lane now; else it waits for a switch.
-    pub(super) fn can_send(&mut self, pe: u32, lane: u32, is_control: bool) -> bool {
-        match self.find_way(lane, is_control) {
+    /// Whether PEs side by side, as many as their ways are alike, can send into lanes now; else the first one waits for a switch.
+    pub(super) fn can_send(&mut self, pe: u32, lane: u32, is_control: bool, n: &mut u32) -> bool {
+        match self.find_way(lane, is_control, n) {
             Ok(()) => true,
             Err(closed) => {
-                self.wait_for_switch.entry(closed).or_default().push(pe);
+                *n = 1;
+                self.wait_for_switch.entry(closed).or_default().push((pe, 1));
                 false
             }
         }
     }
 
-    /// Sends what a part of an instruction gives; `ends` says that it is the last part.
-    pub(super) fn send(&mut self, pe: u32, part: &Part, data: Sent, lane: u32, ends: bool) -> Result<Outcome, Stop> {
-        let delay = 1 + u64::from(self.shared.machine.ramp_cycles);
-        let times = (part.began + delay, part.began + part.cycles - 1 + delay);
-        let Some(run) = data.into_run(times, Sender::Pe(pe), &mut self.payloads) else { return Err(Stop::Unfit) };
-        let flight = self.flights.begin(pe);
-        self.flying[pe as usize] = Some(*part);
-        self.launch(pe, Sending { lane, room: self.lanes.ramp_room(lane), run, flight, moves: 0 }, ends)
+    /// Sends what a part of an instruction gives from PEs side by side; `ends` says that it is the last part.
+    pub(super) fn send(
+        &mut self,
+        (pe, n): (u32, u32),
+        part: &Part,
+        data: Sent,
+        lane: u32,
+        ends: bool,
+    ) -> Result<Outcome, Stop> {
+        let delay = 1 + i64::from(self.shared.machine.ramp_cycles);
+        let (payload, start, count) = match data {
+            Sent::Nothing => return Err(Stop::Unfit),
+            Sent::New(words) => {
+                let count = words.len();
+                (self.payloads.keep(words), 0, count as i64)
+            }
+            Sent::Unknown(count) => (Payload::UNKNOWN, 0, count as i64),
+            Sent::Same(run) => {
+                self.payloads.share(run.payload);
+                (run.payload, run.start, run.count as i64)
+            }
+        };
+        let flight = self.flights.begin(pe, n, *part);
+        let (first, last) = (part.began.plus(delay), part.end().plus(delay - 1));
+        let room = self.lanes.ramp_room(lane);
+        self.bring(&Sending { lane, n, room, payload, start, count, first, last, control: 0, flight, moves: 0 })?;
+        self.payloads.release(payload);
+        Ok(self.sent(pe, n, flight, ends))
     }
 
     /// Sends a control wavelet from each member of a group.
-    pub(super) fn send_control(
-        &mut self,
-        group: Group,
-        queue: u8,
-        control: u16,
-        payload: Number,
-    ) -> Result<Option<Group>, Stop> {
+    pub(super) fn send_control(&mut self, group: Group, queue: u8, control: u16) -> Result<Option<Group>, Stop> {
         let machine = self.shared.machine;
         // The last command is for all routers behind.
         let moves = match self.shared.controls[usize::from(control)].commands.as_slice() {
             [commands @ .., SwitchCommand::Nop] => commands.len() as u16,
             _ => u16::MAX,
         };
-        self.each_member(group, |groups, group, pe| {
-            let lane = groups.lanes.out(pe, queue).ok_or(Stop::Unfit)?;
-            if !groups.can_send(pe, lane, true) {
-                return Ok(Outcome::Waits);
+        self.each_member(group, |groups, _, pe, mut n| {
+            let lane = groups.lanes.out(pe, queue, &mut n).ok_or(Stop::Unfit)?;
+            if !groups.can_send(pe, lane, true, &mut n) {
+                return Ok((n, Outcome::Waits));
             }
-            let mut words = groups.payloads.empty();
-            words.push(groups.value(group, pe, payload) as u32 & 0xFFFF);
-            let payload = groups.payloads.keep(words);
-            let ready = groups.clocks.time(pe) + 1 + u64::from(machine.ramp_cycles);
-            groups.clocks.work(pe, machine.scalar_cycles.into(), 0);
-            let run = Run::new(payload, 1, (ready, ready), control + 1, Sender::Pe(pe));
+            let ready = groups.clocks.times(pe, &mut n).plus(1 + i64::from(machine.ramp_cycles));
+            groups.clocks.work(pe, n, machine.scalar_cycles.into(), 0);
             let room = groups.lanes.ramp_room(lane);
-            groups.launch(pe, Sending { lane, room, run, flight: LANDED, moves }, true)
+            let (payload, control) = (Payload::UNKNOWN, control + 1);
+            let (first, last) = (ready, ready);
+            let flight = LANDED;
+            groups.bring(&Sending {
+                lane,
+                n,
+                room,
+                payload,
+                start: 0,
+                count: 1,
+                first,
+                last,
+                control,
+                flight,
+                moves,
+            })?;
+            Ok((n, Outcome::Done))
         })
     }
 
-    /// Sends a run at once, or with those of PEs beside when their ways are the same.
-    fn launch(&mut self, pe: u32, sending: Sending, ends: bool) -> Result<Outcome, Stop> {
-        let lane = sending.lane;
-        let is_before = |last: &Sending| last.lane + 1 == lane && self.are_alike(last.lane);
-        let joins = ends && self.senders.sendings.last().is_some_and(is_before);
-        if !joins {
-            self.send_together()?;
-        }
-        if joins || ends && self.are_alike(lane) {
-            self.senders.pes.push(pe);
-            self.senders.sendings.push(sending);
-            return Ok(Outcome::Sends);
-        }
-        self.bring(&[sending])?;
-        Ok(self.sent(pe, sending.flight, ends))
-    }
-
-    /// Sends what PEs side by side have to send.
-    fn send_together(&mut self) -> Result<(), Stop> {
-        if self.senders.pes.is_empty() {
-            return Ok(());
-        }
-        let mut senders = std::mem::take(&mut self.senders);
-        self.bring(&senders.sendings)?;
-        for (pe, sending) in senders.pes.drain(..).zip(senders.sendings.drain(..)) {
-            if self.sent(pe, sending.flight, true) == Outcome::Done {
-                self.progress[pe as usize] = Stage::Fresh;
-                senders.done.push(pe);
+    /// What becomes of PEs side by side whose runs are on their way.
+    fn sent(&mut self, pe: u32, n: u32, flight: u32, ends: bool) -> Outcome {
+        let mut from = 0;
+        while from < n {
+            let mut count = n - from;
+            let origin = Origin { sender: from, step: 1 };
+            if self.flights.is_open(flight, origin, &mut count) {
+                if ends {
+                    self.progress.set(pe + from, count, Stage::Sent);
+                }
+                self.results.waiting.push(pe + from, count);
             } else {
-                senders.held_up.push(pe);
+                if ends {
+                    self.progress.set(pe + from, count, Stage::Fresh);
+                }
+                self.land(Landing { flight, from, count });
+                self.results.done.push(pe + from, count);
             }
+            from += count;
         }
-        self.senders = senders;
-        Ok(())
-    }
-
-    /// What becomes of a PE whose run is on its way.
-    fn sent(&mut self, pe: u32, flight: u32, ends: bool) -> Outcome {
-        if self.flights.is_open(flight) {
-            if ends {
-                self.progress[pe as usize] = Stage::Sent;
-            }
+        if self.results.waiting.is_empty() {
+            self.results.done.clear();
+            return Outcome::Done;
+        }
+        if self.results.done.is_empty() {
+            self.results.waiting.clear();
             return Outcome::Waits;
         }
-        if flight != LANDED {
-            self.land(flight);
-        }
-        Outcome::Done
+        Outcome::Sent
     }
 
-    /// All receivers of a flight are known: its sender ends, and whoever waits for its last wavelet goes on.
-    pub(super) fn land(&mut self, flight: u32) {
-        let sender = self.flights.sender(flight);
-        if let Some(part) = self.flying[sender as usize].take() {
-            let end = part.began + part.cycles;
-            let delay = (self.flights.bound(flight) + 1).saturating_sub(end);
-            self.flights.set_delay(flight, delay);
-            self.clocks.complete(sender, &part, delay);
+    /// All receivers of some senders of a flight are known: these end, and whoever waits for their last wavelets goes on.
+    pub(super) fn land(&mut self, Landing { flight, from, count }: Landing) {
+        let (sender, part) = self.flights.sent(flight);
+        let mut done = from;
+        while done < from + count {
+            let mut n = from + count - done;
+            let bound = self.flights.bound(flight, done, &mut n);
+            let part = part.from(done);
+            let delay = (bound.plus(1) - part.end()).max(Line::flat(0), &mut n);
+            self.flights.set_delay(flight, done, n, delay);
+            self.clocks.complete(sender + done, n, part, delay);
+            done += n;
         }
-        self.schedule.wake(sender);
-        for pe in self.flights.take_waiting(flight) {
-            self.schedule.wake(pe);
+        self.schedule.wake(sender + from, count);
+        for (pe, n) in self.flights.take_waiting(flight).stretches() {
+            self.schedule.wake(pe, n);
         }
-        self.flights.end(flight);
+        self.flights.end(flight, count);
     }
 }

@@ -3,25 +3,30 @@
 use super::super::host;
 use super::super::payload::Payload;
 use super::super::run::{Run, Sender};
-use super::flight::LANDED;
-use super::lanes::first_of;
+use super::flight::{LANDED, Origin};
+use super::lanes::{ALONG_ROWS, Ports, first_of};
+use super::line::Line;
 use super::queue::{Fits, Incoming, Room, Sends};
+use super::strip::Along;
 use super::{Groups, Stop};
 use crate::machine::router::each_port;
 use std::ops::Range;
 use waferloom_fabric::{Direction, PortSet, SwitchCommand};
 
-/// How far a run has come on a part of its way.
+/// How far runs have come on a part of their way: those of senders side by side, along their columns, if they are more than one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head {
-    /// The lane that it comes to, and its router.
-    pub(super) lane: u32,
-    pub(super) router: u32,
+    /// The first of the lanes that they come to, and its router.
+    lane: u32,
+    router: u32,
+    /// How many they are, and the first of them among all that were sent together.
+    n: u32,
+    sender: u32,
     /// Links up to there.
     hops: u16,
-    /// When its first and its last wavelet left the lane before; at the start, when they can leave it.
-    first: u64,
-    last: u64,
+    /// When their first and their last wavelets left the lanes before; at the start, when they can leave these.
+    first: Line,
+    last: Line,
 }
 
 /// Ways that have been found: those from lanes side by side, which run along their columns if they are more than one.
@@ -33,165 +38,290 @@ pub(super) struct Ways {
     moves: u64,
 }
 
-/// A run at the beginning of its way.
+/// Runs at the beginning of their ways, from lanes side by side.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sending {
-    /// The lane whose ramp, or port at the edge, it enters.
+    /// The first lane, whose ramp, or port at the edge, one of them enters.
     pub(super) lane: u32,
+    /// How many they are.
+    pub(super) n: u32,
     /// Wavelets that the queue there holds.
-    pub(super) room: u64,
-    pub(super) run: Run,
+    pub(super) room: i64,
+    pub(super) payload: Payload,
+    /// The first word in the payload.
+    pub(super) start: u32,
+    /// Wavelets of each, and when the first and the last one may leave the ramp.
+    pub(super) count: i64,
+    pub(super) first: Line,
+    pub(super) last: Line,
+    /// 0 for data, else 1 + index into the controls of the program.
+    pub(super) control: u16,
     pub(super) flight: u32,
     /// How many routers, from the first one on, may have to obey it, when it is a control wavelet.
     pub(super) moves: u16,
 }
 
+/// Lanes side by side that runs pass: in a column each, or all in one row.
+struct Passage {
+    lane: u32,
+    router: u32,
+    n: u32,
+    ports: Ports,
+    /// When the first and the last wavelets leave them.
+    first: Line,
+    last: Line,
+    /// Links up to there.
+    hops: Line,
+    /// Senders, among those that sent together.
+    origin: Origin,
+}
+
 impl Groups<'_> {
-    /// Finds the way from a lane's ramp to all its ends, and those beside it as far as PEs beside are to send. The error is a
+    /// Finds the way from a lane's ramp to all its ends, and the same from those beside it as far as they are alike. The error is a
     /// lane whose switch does not stand so.
-    pub(super) fn find_way(&mut self, lane: u32, is_control: bool) -> Result<(), u32> {
+    pub(super) fn find_way(&mut self, lane: u32, is_control: bool, n: &mut u32) -> Result<(), u32> {
         let moves = self.lanes.moves;
         let known = &self.ways;
-        if known.lanes.contains(&lane) && known.is_control == is_control && known.moves == moves {
-            return Ok(());
+        if !(known.lanes.contains(&lane) && known.is_control == is_control && known.moves == moves) {
+            let count = self.lanes.find_ways(lane, Direction::Ramp, is_control, *n)?;
+            self.ways = Ways { lanes: lane..lane + count, is_control, moves };
         }
-        let count = self.lanes.find_ways(lane, Direction::Ramp, is_control, self.beside)?;
-        self.ways = Ways { lanes: lane..lane + count, is_control, moves };
+        *n = (*n).min(self.ways.lanes.end - lane);
         Ok(())
     }
 
-    /// Whether the ways from some lane and from the one beside it have been found to be the same.
-    pub(super) fn are_alike(&self, lane: u32) -> bool {
-        self.ways.lanes.contains(&lane) && self.ways.lanes.contains(&(lane + 1))
-    }
-
-    /// Brings runs along ways that have been found, from lanes side by side, all at the same pace.
-    pub(super) fn bring(&mut self, sendings: &[Sending]) -> Result<(), Stop> {
+    /// Brings runs along ways that have been found.
+    pub(super) fn bring(&mut self, sending: &Sending) -> Result<(), Stop> {
+        let &Sending { lane, n, first, last, .. } = sending;
+        let router = self.lanes.place(lane).0 as u32;
         let mut heads = std::mem::take(&mut self.heads);
-        heads.clear();
-        heads.extend(sendings.iter().map(|&Sending { lane, ref run, .. }| Head {
-            lane,
-            router: self.lanes.place(lane).0 as u32,
-            hops: 0,
-            first: run.first,
-            last: run.last,
-        }));
-        // The heads of a part of the ways stand together, those of the part at hand behind all others.
-        while let Some(first) = heads.len().checked_sub(sendings.len()) {
-            let Some(head) = heads.get(first) else { break };
-            let mut outs = self.lanes.ports[head.lane as usize].onward();
-            for (head, sending) in heads[first..].iter_mut().zip(sendings) {
-                self.pass_lane(head, sending)?;
+        heads.push(Head { lane, router, n, sender: 0, hops: 0, first, last });
+        while let Some(mut head) = heads.pop() {
+            let ports = self.lanes.ports.get(head.lane);
+            let mut outs = ports.onward();
+            let along = Direction::ALL[outs.trailing_zeros().min(4) as usize];
+            let obeys = sending.control != 0 && head.hops < sending.moves;
+            let is_straight = outs.is_power_of_two() && outs & ALONG_ROWS != 0 && head.hops > 0 && !obeys;
+            if head.n == 1 && is_straight && ports.to_host().is_empty() {
+                self.pass_along(&mut head, sending, along)?;
+            } else {
+                let others = self.pass_each(&mut head, ports, sending)?;
+                heads.extend(others);
             }
-            if outs == 0 {
-                heads.truncate(first);
-                continue;
-            }
-            let out = first_of(&mut outs);
             while outs != 0 {
-                let other = first_of(&mut outs);
-                heads.extend_from_within(first..first + sendings.len());
-                let part = heads.len() - sendings.len();
-                heads[part..].iter_mut().for_each(|head| self.lanes.go_on(head, other));
+                let out = first_of(&mut outs);
+                let (lane, router) = (self.lanes.behind(head.lane, out), self.lanes.behind(head.router, out));
+                heads.push(Head { lane, router, ..head });
             }
-            heads[first..first + sendings.len()].iter_mut().for_each(|head| self.lanes.go_on(head, out));
         }
         self.heads = heads;
-        for sending in sendings {
-            self.payloads.release(sending.run.payload);
+        Ok(())
+    }
+
+    /// Runs pass a lane each; gives those of them, from some lane on, for which it has still to be done.
+    fn pass_each(&mut self, head: &mut Head, ports: Ports, sending: &Sending) -> Result<Option<Head>, Stop> {
+        let whole = *head;
+        let hop = i64::from(self.shared.machine.hop_cycles);
+        let came_over = if head.hops > 0 { hop } else { 0 };
+        let mut n = head.n;
+        let first = head.first.plus(came_over).max(self.lanes.free.piece(head.lane, &mut n), &mut n);
+        let mut last = head.last.plus(came_over).max(first.plus(sending.count - 1), &mut n);
+        let mut links = [None; 4];
+        for out in each_port(ports.books()) {
+            let out = out as u8;
+            if 1 << out & ports.to_host().0 != 0 {
+                // One at a time: each has a sink of its own.
+                n = 1;
+                let interval = self.sink(head, out).map_or(1, |sink| self.band.sinks[sink].interval);
+                let at = self.links.at_intervals(out, head.router, first.at, sending.count, interval as i64);
+                last.at = last.at.max(at);
+            } else if n == 1 {
+                last = last.max(self.links.share(out, head.router, first, sending.count), &mut 1);
+            } else {
+                let mut link = self.links.get(out, head.router, false, &mut n);
+                last = last.max(link.share(first, sending.count, &mut n), &mut n);
+                links[usize::from(out)] = Some(link);
+            }
+        }
+        for (out, link) in links.into_iter().enumerate() {
+            if let Some(link) = link {
+                self.links.set(out as u8, head.router, n, &link);
+            }
+        }
+        (head.n, head.first, head.last) = (n, first, last);
+        let origin = Origin { sender: head.sender, step: 1 };
+        let &mut Head { lane, router, .. } = head;
+        let hops = Line::flat(head.hops.into());
+        self.leave(&Passage { lane, router, n, ports, first, last, hops, origin }, sending)?;
+        if head.hops == 0 && sending.flight != LANDED {
+            self.hold_up(head, sending);
+        }
+        if sending.control != 0 && head.hops < sending.moves {
+            (0..n).for_each(|i| self.obey(head, i, sending.control));
+        }
+        for out in each_port(ports.to_host()) {
+            let times = ((first.at + hop) as u64, (last.at + hop) as u64);
+            let run = Run::new(sending.payload, sending.count as usize, times, sending.control, Sender::Pe(0));
+            self.send_to_host(head, out as u8, &Run { start: sending.start, ..run });
+        }
+        head.hops += 1;
+        let others = Head {
+            lane: lane + n,
+            router: router + n,
+            n: whole.n - n,
+            sender: whole.sender + n,
+            first: whole.first.from(n),
+            last: whole.last.from(n),
+            hops: whole.hops,
+        };
+        Ok((others.n > 0).then_some(others))
+    }
+
+    /// A run passes lanes in its row in which the ports are the same, as many as there are on which the same holds it up.
+    fn pass_along(&mut self, head: &mut Head, sending: &Sending, along: Direction) -> Result<(), Stop> {
+        let hop = i64::from(self.shared.machine.hop_cycles);
+        let (is_back, mut n) = (along == Direction::West, self.lanes.width);
+        let ports = self.lanes.ports_on(head.lane, is_back, &mut n);
+        let free = if is_back {
+            self.lanes.free.piece_back(head.lane, &mut n)
+        } else {
+            self.lanes.free.piece(head.lane, &mut n)
+        };
+        // Behind the first lane it is held up only where a lane is free later than it comes.
+        let first = Line { at: (head.first.at + hop).max(free.at), slope: hop };
+        (first - free).while_not_negative(&mut n);
+        let mut last = Line { at: (head.last.at + hop).max(first.at + sending.count - 1), slope: hop };
+        let is_booked = ports.books().contains(along);
+        if is_booked {
+            let mut link = self.links.get(along as u8, head.router, is_back, &mut n);
+            let crosses = link.share(first, sending.count, &mut n);
+            last.at = last.at.max(crosses.at);
+            (last - crosses).while_not_negative(&mut n);
+            let start = if is_back { head.router + 1 - n } else { head.router };
+            let link = if is_back { link.along(n - 1).back() } else { link };
+            self.links.set(along as u8, start, n, &link);
+        }
+        let hops = Line { at: head.hops.into(), slope: 1 };
+        let origin = Origin { sender: head.sender, step: 0 };
+        let &mut Head { lane, router, .. } = head;
+        let passage = if is_back {
+            let [first, last, hops] = [first, last, hops].map(|line| line.reversed(n));
+            Passage { lane: lane + 1 - n, router: router + 1 - n, n, ports, first, last, hops, origin }
+        } else {
+            Passage { lane, router, n, ports, first, last, hops, origin }
+        };
+        self.leave(&passage, sending)?;
+        let way = if is_back { 1 - n as i32 } else { n as i32 - 1 };
+        (head.lane, head.router) = (lane.wrapping_add_signed(way), router.wrapping_add_signed(way));
+        (head.first, head.last) = (Line::flat(first.get(n - 1)), Line::flat(last.get(n - 1)));
+        head.hops += n as u16;
+        Ok(())
+    }
+
+    /// Runs leave lanes side by side, and those of data go down the ramps there.
+    fn leave(&mut self, passage: &Passage, sending: &Sending) -> Result<(), Stop> {
+        let &Passage { lane, router, n, ports, last, .. } = passage;
+        self.lanes.pass((lane, router, n), ports.tx, sending.count, last);
+        if sending.control == 0 && ports.goes_down() {
+            self.arrive(passage, sending)?;
         }
         Ok(())
     }
 
-    /// A run passes a lane.
-    fn pass_lane(&mut self, head: &mut Head, sending: &Sending) -> Result<(), Stop> {
-        let run = &sending.run;
-        let (lane, hop) = (head.lane, u64::from(self.shared.machine.hop_cycles));
-        let ports = self.lanes.ports[lane as usize];
-        let came_over = if head.hops > 0 { hop } else { 0 };
-        let first = (head.first + came_over).max(self.lanes.free[lane as usize]);
-        let mut last = (head.last + came_over).max(first + run.count - 1);
-        for out in each_port(ports.books()) {
-            last = last.max(self.occupy_link(head, out, first, run.count));
+    /// What leaves the first routers late has found room in the queues at their ramps alone.
+    fn hold_up(&mut self, head: &Head, sending: &Sending) {
+        let ramp = i64::from(self.shared.machine.ramp_cycles);
+        let mut done = 0;
+        while done < head.n {
+            let mut n = head.n - done;
+            let ready = sending.last.from(head.sender + done);
+            let zero = Line::flat(0);
+            let late = (head.last.from(done) - ready).plus(-sending.room).max(zero, &mut n);
+            let bound = (ready + late).plus(-1 - ramp).max(zero, &mut n);
+            let origin = Origin { sender: head.sender + done, step: 1 };
+            self.flights.raise(sending.flight, origin, n, bound);
+            done += n;
         }
-        self.lanes.pass(lane, run.count, last);
-        (head.first, head.last) = (first, last);
-        if run.control != 0 {
-            if head.hops < sending.moves {
-                self.obey(head, run.control);
-            }
-        } else if ports.goes_down() {
-            self.arrive(head, sending)?;
-        }
-        if head.hops == 0 && sending.flight != LANDED {
-            // What leaves the first router late has found room in the queue at its ramp alone.
-            let late = (last - run.last).saturating_sub(sending.room);
-            let ramp = u64::from(self.shared.machine.ramp_cycles);
-            self.flights.raise(sending.flight, (run.last + late).saturating_sub(1 + ramp));
-        }
-        for out in each_port(ports.to_host()) {
-            self.send_to_host(head, out, &run.at(first + hop, last + hop));
-        }
-        head.hops += 1;
-        Ok(())
     }
 
     /// Lets a switch obey a control wavelet that passes it, and PEs look again that wait for it.
-    fn obey(&mut self, head: &Head, control: u16) {
+    fn obey(&mut self, head: &Head, i: u32, control: u16) {
         let commands = &self.shared.controls[control as usize - 1].commands;
         let command = commands.get(usize::from(head.hops)).or(commands.last()).copied();
         let Some(command) = command.filter(|&command| command != SwitchCommand::Nop) else { return };
-        let router = &mut self.band.routers[head.router as usize];
-        let lane = &mut router.lanes[self.lanes.number(head.lane)];
+        let (router, at) = (&mut self.band.routers[(head.router + i) as usize], head.lane + i);
+        let lane = &mut router.lanes[self.lanes.number(at)];
         lane.obey(command, self.shared.routes);
-        let (passed, outs) = self.lanes.switch(head.lane, lane.ports());
-        router.count(passed, outs);
-        for pe in self.wait_for_switch.remove(&head.lane).unwrap_or_default() {
-            self.schedule.wake(pe);
+        self.lanes.switch(at, lane.ports());
+        for (pe, n) in self.wait_for_switch.remove(&at).unwrap_or_default() {
+            self.schedule.wake(pe, n);
         }
     }
 
-    /// Puts a run into the input queue below a lane.
-    fn arrive(&mut self, head: &Head, sending: &Sending) -> Result<(), Stop> {
-        let &Sending { room, ref run, flight, .. } = sending;
-        let input = self.lanes.inputs[head.lane as usize] as usize;
-        let (hops, machine) = (u64::from(head.hops), self.shared.machine);
-        let ramp = u64::from(machine.ramp_cycles);
-        if flight != LANDED {
-            match self.queues.fits(input, run.count, room + hops * self.link_room) {
-                Fits::Now => {}
-                Fits::From(cycle) => self.flights.raise(flight, cycle + hops),
-                Fits::Later(taken) => {
-                    self.queues.expect(input, Room { taken, hops, sends: Sends::LastOf(flight) });
-                    self.flights.expect(flight);
-                }
-            }
-            self.flights.share(flight);
-        }
-        self.payloads.share(run.payload);
-        let unhindered = run.last + hops * u64::from(machine.hop_cycles) + ramp;
-        let incoming = Incoming::new(&run.at(head.first + ramp, head.last + ramp), flight, unhindered)?;
-        if self.queues.push(input, incoming)? {
-            self.schedule.wake(head.router);
-        }
-        Ok(())
-    }
-
-    /// Books that wavelets are taken from a queue, one a cycle from `cycle` on, and lets those know who wait for room.
-    pub(super) fn book_taking(&mut self, input: usize, count: u64, cycle: u64) -> Result<(), Stop> {
-        let before = self.queues.book(input, count, cycle)?;
-        while let Some(room) = self.queues.next_room(input) {
-            let bound = cycle + (room.taken - before) + room.hops;
-            match room.sends {
-                Sends::LastOf(flight) => {
-                    if self.flights.known(flight, bound) {
-                        self.land(flight);
+    /// Puts runs into the input queues below lanes.
+    fn arrive(&mut self, passage: &Passage, sending: &Sending) -> Result<(), Stop> {
+        let input = self.queues.at(passage.router, passage.ports.input).ok_or(Stop::Unfit)?;
+        let machine = self.shared.machine;
+        let (hop, ramp) = (i64::from(machine.hop_cycles), i64::from(machine.ramp_cycles));
+        let (count, flight, room) = (sending.count, sending.flight, self.link_room as i64);
+        let mut done = 0;
+        while done < passage.n {
+            let mut n = passage.n - done;
+            let (input, origin, hops) = (input + done, passage.origin.from(done), passage.hops.from(done));
+            if flight != LANDED {
+                let way = Line { at: sending.room + hops.at * room, slope: hops.slope * room };
+                match self.queues.fits(input, &mut n, count, way) {
+                    Fits::Now => {}
+                    Fits::From(cycle) => self.flights.raise(flight, origin, n, cycle + hops),
+                    Fits::Later(taken) => {
+                        self.queues.expect(input, n, Room { taken, hops, sends: Sends::LastOf(flight, origin) });
+                        self.flights.expect(flight, origin, n);
                     }
                 }
-                Sends::Item { source, item } => self.begin_item(source, item, bound),
+                self.flights.share(flight, n);
             }
+            self.payloads.share_among(sending.payload, n);
+            let sent = sending.last.from(origin.sender);
+            let sent = if origin.step == 0 { Line::flat(sent.at) } else { sent };
+            let unhindered = (sent + Line { at: hops.at * hop, slope: hops.slope * hop }).plus(ramp);
+            let times = (passage.first.from(done).plus(ramp), passage.last.from(done).plus(ramp));
+            let words = (sending.payload, sending.start, count as u32);
+            let incoming = Incoming::new(words, times, (flight, origin), unhindered);
+            self.push(input, passage.router + done, n, &incoming)?;
+            done += n;
         }
         Ok(())
+    }
+
+    /// Puts runs into queues side by side, and wakes the PEs that wait for them.
+    fn push(&mut self, input: u32, pe: u32, n: u32, incoming: &Incoming) -> Result<(), Stop> {
+        let mut done = 0;
+        while done < n {
+            let mut here = n - done;
+            if self.queues.push(input + done, &mut here, &incoming.along(done))? {
+                self.schedule.wake(pe + done, here);
+            }
+            done += here;
+        }
+        Ok(())
+    }
+
+    /// Books that wavelets are taken from queues side by side that are alike, one a cycle from `cycle` on, and lets those know who
+    /// wait for room.
+    pub(super) fn book_taking(&mut self, input: u32, n: u32, count: i64, cycle: Line) {
+        let before = self.queues.book(input, n, count, cycle);
+        while let Some(room) = self.queues.next_room(input) {
+            let bound = cycle + room.taken.plus(-before) + room.hops;
+            match room.sends {
+                Sends::LastOf(flight, origin) => {
+                    let mut landings = std::mem::take(&mut self.landings);
+                    self.flights.known(flight, origin, n, bound, &mut landings);
+                    landings.drain(..).for_each(|landing| self.land(landing));
+                    self.landings = landings;
+                }
+                Sends::Item { source, item } => self.begin_item(source, item, bound.at as u64),
+            }
+        }
     }
 
     /// A source of the host sends the first wavelet of an item, when its pace allows it and there is room.
@@ -215,49 +345,52 @@ impl Groups<'_> {
             let color = self.band.routers[router].lanes[lane].color;
             let lane = self.lanes.at(router, color).ok_or(Stop::Unfit)?;
             self.lanes.find_ways(lane, port, false, 1).map_err(|_| Stop::Unfit)?;
-            if self.lanes.ports[lane as usize].tx != PortSet::of(&[Direction::Ramp]) {
+            if self.lanes.ports.get(lane).tx != PortSet::of(&[Direction::Ramp]) {
                 return Err(Stop::Unfit);
             }
-            let input = self.lanes.inputs[lane as usize] as usize;
-            let room = self.link_room + self.queues.capacity(input);
+            let input = self.queues.at(router as u32, self.lanes.ports.get(lane).input).ok_or(Stop::Unfit)?;
+            let room = self.link_room + self.queues.capacity(input) as u64;
             for item in 0..count.div_ceil(item_wavelets) {
                 let sends = Sends::Item { source: index as u32, item: item as u32 };
                 let taken = ((item * item_wavelets) as u64 + 1).saturating_sub(room);
                 if taken > 0 {
-                    self.queues.expect(input, Room { taken, hops: 0, sends });
+                    let (taken, hops) = (Line::flat(taken as i64), Line::flat(0));
+                    self.queues.expect(input, 1, Room { taken, hops, sends });
                 } else {
                     self.begin_item(index as u32, item as u32, 0);
                 }
             }
-            let times = (1, (count as u64 - 1) * interval + 1);
+            let last = (count as u64 - 1) * interval + 1;
             let payload = if self.floats_come_in { Payload::UNKNOWN } else { self.payloads.keep(words) };
-            let run = Run::new(payload, count, times, 0, Sender::Host(index as u32));
-            self.bring(&[Sending { lane, room: self.link_room, run, flight: LANDED, moves: 0 }])?;
+            let sending = Sending {
+                lane,
+                n: 1,
+                room: self.link_room as i64,
+                payload,
+                start: 0,
+                count: count as i64,
+                first: Line::flat(1),
+                last: Line::flat(last as i64),
+                control: 0,
+                flight: LANDED,
+                moves: 0,
+            };
+            self.bring(&sending)?;
+            self.payloads.release(payload);
         }
         Ok(())
     }
 
     /// The host takes wavelets; a control wavelet ends there without a trace.
-    fn send_to_host(&mut self, head: &Head, out: Direction, run: &Run) {
+    fn send_to_host(&mut self, head: &Head, out: u8, run: &Run) {
         if let Some(sink) = self.sink(head, out) {
             host::receive(&mut self.band.sinks[sink], run, &self.payloads);
         }
     }
 
-    /// Books wavelets on a link from a cycle on; gives the earliest cycle in which the last one can cross it.
-    fn occupy_link(&mut self, head: &Head, out: Direction, first: u64, count: u64) -> u64 {
-        // Links of a direction stand together, as those of a line do.
-        let link = out as usize * self.clocks.len() + head.router as usize;
-        if !self.lanes.ports[head.lane as usize].to_host().contains(out) {
-            return self.links.share(link, first, count);
-        }
-        let interval = self.sink(head, out).map_or(1, |sink| self.band.sinks[sink].interval);
-        self.links.at_intervals(link, first, count, interval)
-    }
-
     /// The sink of the host behind an output.
-    fn sink(&self, head: &Head, out: Direction) -> Option<usize> {
+    fn sink(&self, head: &Head, out: u8) -> Option<usize> {
         let (router, color) = self.lanes.place(head.lane);
-        self.band.sink_at.get(&(router as u32, out as u8, color)).copied()
+        self.band.sink_at.get(&(router as u32, out, color)).copied()
     }
 }

@@ -1,0 +1,108 @@
+use super::*;
+use crate::machine::pe::InputQueue;
+
+/// Four PEs in a row whose queue 1 has room for 4 wavelets.
+fn queues() -> Queues {
+    let queue = Some(InputQueue { color: 0, capacity: 4, held: 0 });
+    let mut inputs: [_; 4] = std::array::from_fn(|_| [None, queue.clone()]);
+    let pes = inputs.each_mut().map(|inputs| Pe { inputs, ..Pe::default() });
+    Queues::new(&pes, 4).expect("room for 4 can be counted")
+}
+
+/// Runs that nothing but their senders have held up.
+fn run(count: u32, first: Line, last: Line) -> Incoming {
+    Incoming::new((Payload::UNKNOWN, 0, count), (first, last), (LANDED, Origin::default()), last)
+}
+
+#[test]
+fn runs_are_taken_in_their_order_and_in_parts() {
+    let mut queues = queues();
+    assert_eq!((queues.at(1, 0), queues.at(1, 1)), (None, Some(1)));
+    queues.wait(1, 1);
+    // Five wavelets in cycles 10, 12, 14, 16, 18, and two behind them.
+    let runs = [run(5, Line::flat(10), Line::flat(18)), run(2, Line::flat(20), Line::flat(21))];
+    let is_awaited = runs.map(|run| queues.push(1, &mut 1, &run).ok());
+    assert_eq!(is_awaited, [Some(true), Some(false)]);
+    let mut take = |count: i64| {
+        let there = queues.head(1, &mut 1)?.count;
+        queues.book(1, 1, count.min(there.into()), Line::flat(0));
+        let (run, is_part) = queues.take(1, 1, count)?;
+        Some((run.count, run.first.at, run.last.at, is_part))
+    };
+    assert_eq!(take(2), Some((2, 10, 12, true)));
+    assert_eq!(take(9), Some((3, 14, 18, false)));
+    assert_eq!(take(2), Some((2, 20, 21, false)));
+    assert_eq!(take(1), None);
+    assert_eq!(queues.wavelets(), 0);
+}
+
+#[test]
+fn the_last_wavelet_finds_room_when_those_before_it_are_taken() {
+    let mut queues = queues();
+    // From the first PE on the way holds 2, 4, 6 and 8 wavelets, the queues 4: of 7 all have room but at the first PE, where one
+    // has to be taken first.
+    let mut fits = |n: &mut u32, at| queues.fits(at, n, 7, Line { at: 2, slope: 2 }.from(at));
+    let (mut first, mut others) = (4, 3);
+    assert!(matches!(fits(&mut first, 0), Fits::Later(Line { at: 1, .. })));
+    assert!(matches!(fits(&mut others, 1), Fits::Now));
+    assert_eq!((first, others), (1, 3));
+    let sends = Sends::LastOf(7, Origin::default());
+    queues.expect(0, 1, Room { taken: Line::flat(1), hops: Line::flat(3), sends });
+    assert!(queues.next_room(0).is_none());
+    queues.push(0, &mut 1, &run(7, Line::flat(1), Line::flat(7))).ok().expect("few wavelets");
+    // Three are taken in cycles 20, 21 and 22.
+    assert_eq!((queues.book(0, 1, 3, Line::flat(20)), queues.take(0, 1, 3).is_some()), (0, true));
+    assert!(matches!(queues.next_room(0), Some(Room { taken: Line { at: 1, .. }, .. })));
+    assert!(queues.next_room(0).is_none());
+    // 4 are left, 3 more have been taken: of 4 more the last is the 11th, for which 5 have to be taken; of 2 more the
+    // last is the 9th, for which the third had to be, in the third cycle from 20 on.
+    assert!(matches!(queues.fits(0, &mut 1, 4, Line::flat(2)), Fits::Later(Line { at: 5, .. })));
+    assert!(matches!(queues.fits(0, &mut 1, 2, Line::flat(2)), Fits::From(Line { at: 23, .. })));
+}
+
+#[test]
+fn queues_side_by_side_part_and_become_alike_again() {
+    let mut queues = queues();
+    // A run comes to all four, one cycle later to each, and to the third another one behind it.
+    let first = run(2, Line { at: 10, slope: 1 }, Line { at: 11, slope: 1 });
+    let mut n = 4;
+    queues.push(0, &mut n, &first).ok().expect("few wavelets");
+    queues.push(2, &mut 1, &run(1, Line::flat(30), Line::flat(30))).ok().expect("few wavelets");
+    let mut alike = 4;
+    assert_eq!((n, queues.head(0, &mut alike).map(|head| head.first)), (4, Some(Line { at: 10, slope: 1 })));
+    assert_eq!(alike, 2);
+    for (input, n) in [(0, 2), (2, 1), (3, 1)] {
+        assert_eq!(queues.book(input, n, 2, Line { at: 40, slope: 1 }.from(input)), 0);
+        assert!(queues.take(input, n, 2).is_some_and(|(_, is_part)| !is_part));
+    }
+    assert_eq!(queues.head(2, &mut 1).map(|head| head.first.at), Some(30));
+    // The third takes one more in cycle 50: it still differs by what it took last, which the next run levels.
+    assert_eq!(queues.book(2, 1, 1, Line::flat(50)), 2);
+    assert!(queues.take(2, 1, 1).is_some());
+    for (input, n) in [(0, 2), (2, 1), (3, 1)] {
+        queues.push(input, &mut { n }, &first.along(input)).ok().expect("few wavelets");
+        queues.book(input, n, 2, Line { at: 60, slope: 1 }.from(input));
+    }
+    let mut alike = 4;
+    assert_eq!((queues.head(0, &mut alike).map(|head| head.count), alike), (Some(2), 4));
+}
+
+#[test]
+fn a_flight_that_lands_late_delays_what_nothing_else_has_delayed() {
+    // The last wavelets come in cycles 30, 31 and 32, 4 cycles later than if nothing but their senders had held them up.
+    let line = |at| Line { at, slope: 1 };
+    let origin = Origin { sender: 0, step: 1 };
+    let sent = Incoming::new((Payload::UNKNOWN, 0, 3), (line(20), line(30)), (0, origin), line(26));
+    // The senders were 3 cycles late: they would have come in cycles 29, 30 and 31.
+    let mut incoming = sent;
+    incoming.land(Line::flat(3), &mut 3);
+    assert_eq!((incoming.last, incoming.flight), (line(30), LANDED));
+    // 6, 5, 4 cycles late: all in cycle 32.
+    let (mut incoming, mut n) = (sent, 3);
+    incoming.land(Line { at: 6, slope: -1 }, &mut n);
+    assert_eq!((incoming.last, n), (Line::flat(32), 3));
+    // 5, 3, 1 cycles late: only the first one comes later than it did.
+    let (mut incoming, mut n) = (sent, 3);
+    incoming.land(Line { at: 5, slope: -2 }, &mut n);
+    assert_eq!((incoming.last.at, n), (31, 1));
+}

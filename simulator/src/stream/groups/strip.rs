@@ -1,0 +1,302 @@
+//! Lists by PE in which PEs side by side share a value, as far as theirs lie on lines.
+
+use super::line::Line;
+
+/// A value of each place of a stretch, which can be told from one value.
+pub(super) trait Along: Copy {
+    /// The value from a place on.
+    fn along(&self, i: u32) -> Self;
+
+    /// The value when the places are counted the other way, from this one on.
+    fn back(&self) -> Self;
+
+    /// What tells the values of `n` places and of `m` behind them.
+    fn joined(&self, n: u32, next: &Self, m: u32) -> Option<Self>;
+}
+
+impl Along for Line {
+    fn along(&self, i: u32) -> Self {
+        self.from(i)
+    }
+
+    fn back(&self) -> Self {
+        Self { slope: -self.slope, ..*self }
+    }
+
+    fn joined(&self, n: u32, next: &Self, m: u32) -> Option<Self> {
+        (*self).joined(n, *next, m)
+    }
+}
+
+/// Implements [`Along`] for what has to be the same at all places.
+macro_rules! along_if_equal {
+    ($type:ty) => {
+        impl $crate::stream::groups::strip::Along for $type {
+            fn along(&self, _: u32) -> Self {
+                *self
+            }
+
+            fn back(&self) -> Self {
+                *self
+            }
+
+            fn joined(&self, _: u32, next: &Self, _: u32) -> Option<Self> {
+                (self == next).then_some(*self)
+            }
+        }
+    };
+}
+pub(super) use along_if_equal;
+
+/// A list in pieces, none of which goes on from one row of the mesh to the next.
+///
+/// The value of a piece stands at its first place, what stands at the others means nothing. Pieces that go on as one become one when
+/// they are looked at.
+#[derive(Clone, Debug)]
+pub(super) struct Strip<T> {
+    values: Vec<T>,
+    /// A bit a place: whether a piece begins there.
+    starts: Vec<u64>,
+    /// Places in a row.
+    width: u32,
+}
+
+impl<T: Along> Strip<T> {
+    /// From the values of all places.
+    pub(super) fn new(values: Vec<T>, width: u32) -> Self {
+        Self { starts: vec![u64::MAX; values.len().div_ceil(64)], values, width }
+    }
+
+    /// The same value at all places.
+    pub(super) fn uniform(value: T, places: usize, width: u32) -> Self {
+        let mut strip = Self { values: vec![value; places], starts: vec![0; places.div_ceil(64)], width };
+        (0..places).step_by(width.max(1) as usize).for_each(|at| strip.begin(at as u32));
+        strip
+    }
+
+    /// Places.
+    pub(super) fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    fn begins(&self, at: u32) -> bool {
+        self.starts[at as usize / 64] >> (at % 64) & 1 == 1
+    }
+
+    fn begin(&mut self, at: u32) {
+        self.starts[at as usize / 64] |= 1 << (at % 64);
+    }
+
+    /// The first place of the piece of a place.
+    #[inline]
+    fn start(&self, at: u32) -> u32 {
+        let mut word = at as usize / 64;
+        let mut bits = self.starts[word] & u64::MAX >> (63 - at % 64);
+        while bits == 0 && word > 0 {
+            word -= 1;
+            bits = self.starts[word];
+        }
+        word as u32 * 64 + 63 - bits.leading_zeros()
+    }
+
+    /// The place behind the piece of a place.
+    #[inline]
+    fn end(&self, at: u32) -> u32 {
+        let mut word = at as usize / 64;
+        let mut bits = self.starts[word] & (u64::MAX << (at % 64) << 1);
+        while bits == 0 {
+            word += 1;
+            match self.starts.get(word) {
+                Some(next) => bits = *next,
+                None => return self.values.len() as u32,
+            }
+        }
+        (word as u32 * 64 + bits.trailing_zeros()).min(self.values.len() as u32)
+    }
+
+    /// The value at a place.
+    #[inline]
+    pub(super) fn get(&self, at: u32) -> T {
+        if self.begins(at) {
+            return self.values[at as usize];
+        }
+        let start = self.start(at);
+        self.values[start as usize].along(at - start)
+    }
+
+    /// The value from a place on, for `n` places or those that share it.
+    #[inline]
+    pub(super) fn piece(&mut self, at: u32, n: &mut u32) -> T {
+        if *n == 1 {
+            return self.get(at);
+        }
+        let start = self.start(at);
+        let mut end = self.end(at);
+        while end < at + *n && self.join(start, end) {
+            end = self.end(end);
+        }
+        *n = (*n).min(end - at);
+        if start == at { self.values[at as usize] } else { self.values[start as usize].along(at - start) }
+    }
+
+    /// The same from a place backwards.
+    #[inline]
+    pub(super) fn piece_back(&mut self, at: u32, n: &mut u32) -> T {
+        let mut start = self.start(at);
+        while at - start + 1 < *n && start > 0 {
+            let before = self.start(start - 1);
+            if !self.join(before, start) {
+                break;
+            }
+            start = before;
+        }
+        *n = (*n).min(at - start + 1);
+        self.values[start as usize].along(at - start).back()
+    }
+
+    /// Makes two pieces one, if they go on as one.
+    fn join(&mut self, start: u32, behind: u32) -> bool {
+        if behind.is_multiple_of(self.width) {
+            return false;
+        }
+        let (value, next) = (&self.values[start as usize], &self.values[behind as usize]);
+        let Some(both) = value.joined(behind - start, next, self.end(behind) - behind) else { return false };
+        self.values[start as usize] = both;
+        self.starts[behind as usize / 64] &= !(1 << (behind % 64));
+        true
+    }
+
+    /// Lets a piece begin at a place; gives where the one before it begins, if they were one.
+    #[inline]
+    pub(super) fn split(&mut self, at: u32) -> Option<u32> {
+        if at as usize >= self.values.len() || self.begins(at) { None } else { Some(self.split_piece(at)) }
+    }
+
+    fn split_piece(&mut self, at: u32) -> u32 {
+        let before = self.start(at);
+        self.values[at as usize] = self.values[before as usize].along(at - before);
+        self.begin(at);
+        before
+    }
+
+    /// Gives places side by side a value.
+    #[inline]
+    pub(super) fn set(&mut self, at: u32, n: u32, value: T) {
+        self.split(at + n);
+        for place in at + 1..at + n {
+            // Whole words at once.
+            if place.is_multiple_of(64) {
+                break;
+            }
+            self.starts[place as usize / 64] &= !(1 << (place % 64));
+        }
+        let mut place = (at + 1).next_multiple_of(64);
+        while place < at + n {
+            let behind = (at + n - place).min(64);
+            self.starts[place as usize / 64] &= !(u64::MAX >> (64 - behind));
+            place += 64;
+        }
+        self.begin(at);
+        self.values[at as usize] = value;
+    }
+
+    /// The value of places side by side that share one, to be changed.
+    #[inline]
+    pub(super) fn edit(&mut self, at: u32, n: u32) -> &mut T {
+        self.split(at);
+        self.split(at + n);
+        &mut self.values[at as usize]
+    }
+
+    /// Changes the values of places side by side, piece by piece.
+    #[inline]
+    pub(super) fn for_each(&mut self, at: u32, n: u32, mut change: impl FnMut(&mut T)) {
+        self.split(at);
+        self.split(at + n);
+        let mut place = at;
+        while place < at + n {
+            change(&mut self.values[place as usize]);
+            place = self.end(place);
+        }
+    }
+
+    /// The value of the piece that begins at a place.
+    pub(super) fn value(&mut self, start: u32) -> &mut T {
+        debug_assert!(self.begins(start), "a piece begins there");
+        &mut self.values[start as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn pieces_join_when_they_are_looked_at_but_not_across_rows() {
+        // Two rows of 4: 5, 6, 7, 8 and 9, 9, 9, 9.
+        let numbers = [5, 6, 7, 8, 9, 9, 9, 9].map(Line::flat);
+        let mut strip = Strip::new(numbers.to_vec(), 4);
+        let mut n = 8;
+        assert_eq!((strip.piece(1, &mut n), n), (Line { at: 6, slope: 1 }, 3));
+        let mut n = 8;
+        assert_eq!((strip.piece_back(6, &mut n), n), (Line { at: 9, slope: 0 }, 3));
+        strip.set(2, 1, Line::flat(0));
+        let mut n = 3;
+        assert_eq!((strip.piece(0, &mut n), n), (Line { at: 5, slope: 1 }, 2));
+        assert_eq!((strip.split(6), strip.split(6), strip.split(8)), (Some(4), None, None));
+    }
+
+    #[derive(Clone, Debug)]
+    enum Change {
+        Set(u32, u32, Line),
+        Add(u32, u32, i64),
+        Look(u32, u32),
+        LookBack(u32, u32),
+    }
+
+    fn changes(places: u32) -> impl Strategy<Value = Vec<Change>> {
+        let stretch = (0..places).prop_flat_map(move |at| (Just(at), 1..=places - at));
+        let line = (-3i64..3, -1i64..2).prop_map(|(at, slope)| Line { at, slope });
+        let change = prop_oneof![
+            (stretch.clone(), line).prop_map(|((at, n), line)| Change::Set(at, n, line)),
+            (stretch.clone(), -1i64..2).prop_map(|((at, n), more)| Change::Add(at, n, more)),
+            stretch.clone().prop_map(|(at, n)| Change::Look(at, n)),
+            stretch.prop_map(|(at, n)| Change::LookBack(at, n)),
+        ];
+        proptest::collection::vec(change, 1..40)
+    }
+
+    proptest! {
+        /// Against a list of all numbers, in a row that is longer than a word of bits.
+        #[test]
+        fn what_is_put_in_comes_out(changes in changes(150)) {
+            let mut strip = Strip::uniform(Line::flat(0), 150, 150);
+            let mut all = [0i64; 150];
+            for change in changes {
+                match change {
+                    Change::Set(at, n, line) => {
+                        strip.set(at, n, line);
+                        (0..n).for_each(|i| all[(at + i) as usize] = line.get(i));
+                    }
+                    Change::Add(at, n, more) => {
+                        strip.for_each(at, n, |line| line.at += more);
+                        all[at as usize..(at + n) as usize].iter_mut().for_each(|number| *number += more);
+                    }
+                    Change::Look(at, wanted) => {
+                        let mut n = wanted;
+                        let line = strip.piece(at, &mut n);
+                        prop_assert!((1..=wanted).contains(&n));
+                        prop_assert!((0..n).all(|i| line.get(i) == all[(at + i) as usize]));
+                    }
+                    Change::LookBack(at, wanted) => {
+                        let mut n = wanted.min(at + 1);
+                        let line = strip.piece_back(at, &mut n);
+                        prop_assert!((0..n).all(|i| line.get(i) == all[(at - i) as usize]));
+                    }
+                }
+                prop_assert!((0..150).all(|at| strip.get(at).at == all[at as usize]));
+            }
+        }
+    }
+}

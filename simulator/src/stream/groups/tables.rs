@@ -1,0 +1,143 @@
+//! Tables of whole numbers in the PEs' memory: what PEs side by side load from the same place, looked up once.
+
+use super::line::Line;
+use crate::machine::operand::Port;
+use crate::machine::pe::Pe;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::rc::Rc;
+use waferloom_fabric::Program;
+
+/// Bytes that the host reads from memory at once.
+const CACHE_LINE_BYTES: usize = 64;
+
+/// What stands at an address of the PEs of a class: the first PE of a stretch within a row, how many, and the numbers there.
+pub(super) type Entry = Rc<[(u32, u32, Line)]>;
+
+/// The tables of all classes, as long as nothing is written there.
+#[derive(Debug, Default)]
+pub(super) struct Tables {
+    /// By class: where tables are, in ascending order.
+    places: Vec<Vec<Range<usize>>>,
+    /// By class, address and bytes.
+    entries: BTreeMap<(u16, usize, u32), Option<Entry>>,
+}
+
+impl Tables {
+    /// Those of a program. Whatever a class has at the addresses of a table counts, also in PEs without it.
+    pub(super) fn new(program: &Program) -> Self {
+        let mut places = vec![Vec::new(); program.classes.len()];
+        for constant in program.constants.iter().filter(|constant| !constant.dtype.is_float()) {
+            let bytes = constant.distribution.tile_elements() * constant.dtype.bytes() as usize;
+            let start = constant.address as usize;
+            for places in &mut places {
+                places.push(start..start + bytes);
+            }
+        }
+        for places in &mut places {
+            places.sort_unstable_by_key(|place| place.start);
+            // Classes may have different tables at one address.
+            let all = std::mem::take(places);
+            for place in all {
+                match places.last_mut() {
+                    Some(last) if place.start <= last.end => last.end = last.end.max(place.end),
+                    _ => places.push(place),
+                }
+            }
+        }
+        Self { places, entries: BTreeMap::new() }
+    }
+
+    /// What those of some PEs, in rows of `width`, have at an address that are of a class; `None` if it is not in a table.
+    pub(super) fn entry(
+        &mut self,
+        class: u16,
+        address: i64,
+        bytes: u32,
+        (pes, width): (&[Pe<'_>], u32),
+    ) -> Option<Entry> {
+        let start = usize::try_from(address).ok()?;
+        let places = self.places.get(usize::from(class))?;
+        let place = places.get(places.partition_point(|place| place.end <= start))?.clone();
+        if start < place.start || start + bytes as usize > place.end {
+            return None;
+        }
+        if let Some(entry) = self.entries.get(&(class, start, bytes)) {
+            return entry.clone();
+        }
+        // What stands beside it is in the host's cache then, and is asked for soon.
+        let size = bytes as usize;
+        let others = start..place.end.min(start + CACHE_LINE_BYTES);
+        let places: Vec<usize> = others.step_by(size).filter(|at| at + size <= place.end).collect();
+        for (at, entry) in places.iter().zip(look_up(class, &places, bytes, (pes, width))) {
+            self.entries.entry((class, *at, bytes)).or_insert(entry);
+        }
+        self.entries.get(&(class, start, bytes)).cloned().flatten()
+    }
+
+    /// PEs of a class may have written somewhere: what overlaps it is no table any more.
+    pub(super) fn overwrite(&mut self, class: u16, written: Range<i64>) {
+        let Some(places) = self.places.get_mut(usize::from(class)) else { return };
+        let ends_before = |place: &Range<usize>| place.end as i64 <= written.start;
+        let first = places.partition_point(ends_before);
+        let count = places[first..].iter().take_while(|place| (place.start as i64) < written.end).count();
+        if count > 0 {
+            let gone: Vec<Range<usize>> = places.drain(first..first + count).collect();
+            self.entries.retain(|&(of, at, _), _| of != class || !gone.iter().any(|place| place.contains(&at)));
+        }
+    }
+
+    /// PEs of a class may have written where an operand leads.
+    pub(super) fn overwrite_by(&mut self, class: u16, port: &Port) {
+        if let Port::Memory(cursor) = port {
+            self.overwrite(class, cursor.bounds());
+        }
+    }
+}
+
+/// Reads what all PEs of a class have at some addresses.
+fn look_up(class: u16, addresses: &[usize], bytes: u32, (pes, width): (&[Pe<'_>], u32)) -> Vec<Option<Entry>> {
+    let mut entries: Vec<Option<Vec<(u32, u32, Line)>>> = vec![Some(Vec::new()); addresses.len()];
+    for (index, pe) in (0..).zip(pes).filter(|(_, pe)| pe.class == Some(class)) {
+        for (&address, found) in addresses.iter().zip(&mut entries) {
+            let (Some(bits), Some(entry)) = (pe.read(address as i64, bytes), found.as_mut()) else {
+                *found = None;
+                continue;
+            };
+            let number = Line::flat(i64::from(bits as i32));
+            let is_beside = |&&mut (first, n, _): &&mut (u32, u32, Line)| first + n == index;
+            match entry.last_mut().filter(is_beside) {
+                // Only what is the same: whoever uses the number has more from that than from a line.
+                Some((_, n, before)) if *before == number && !index.is_multiple_of(width) => *n += 1,
+                _ => entry.push((index, 1, number)),
+            }
+        }
+    }
+    entries.into_iter().map(|entry| entry.map(Entry::from)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_pes_have_is_looked_up_once_until_it_is_written() {
+        // Two rows of three PEs with a table of two half-words at address 2: 7 and 1, 7 and 1, 7 and 2; 7 and 2, 5 and 2, 5 and 2.
+        let table = |a: u8, b: u8| [0, 0, a, 0, b, 0];
+        let mut memories = [table(7, 1), table(7, 1), table(7, 2), table(7, 2), table(5, 2), table(5, 2)];
+        let pes = memories.each_mut().map(|memory| Pe { memory, class: Some(0), ..Pe::default() });
+        let mut tables = Tables { places: vec![vec![2..6, 8..10]], entries: BTreeMap::new() };
+        let entry = |tables: &mut Tables, address| {
+            let entry = tables.entry(0, address, 2, (&pes, 3))?;
+            Some(entry.iter().map(|&(first, n, number)| (first, n, number.at)).collect::<Vec<_>>())
+        };
+        assert_eq!(entry(&mut tables, 2), Some(vec![(0, 3, 7), (3, 1, 7), (4, 2, 5)]));
+        assert_eq!(entry(&mut tables, 4), Some(vec![(0, 2, 1), (2, 1, 2), (3, 3, 2)]));
+        // Not in a table; at its end; beyond the memory.
+        assert_eq!([0, 5, 8].map(|address| entry(&mut tables, address)), [None, None, None]);
+        tables.overwrite(0, 6..8);
+        assert!(entry(&mut tables, 2).is_some());
+        tables.overwrite(0, 5..6);
+        assert_eq!((entry(&mut tables, 2), tables.entries.len()), (None, 1));
+    }
+}

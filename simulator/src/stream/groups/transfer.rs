@@ -1,0 +1,270 @@
+//! Instructions over the fabric: what PEs side by side take and send, and when.
+
+use super::clocks::Part;
+use super::flight::LANDED;
+use super::line::Line;
+use super::queue::Incoming;
+use super::send::Outcome;
+use super::vector::{Silence, Stage, Work};
+use super::{Groups, Stop};
+use crate::machine::operand::Port;
+use crate::machine::pe::VectorWork;
+use crate::stream::chunk::MOST_AT_ONCE;
+use crate::stream::run::Run;
+use crate::stream::values::{Sent, values, values_left_out, values_timed};
+
+impl Groups<'_> {
+    /// Runs as much of an instruction over the fabric as can be run at a stretch; gives its elements.
+    pub(super) fn part(
+        &mut self,
+        (pe, n): (u32, &mut u32),
+        stage: Stage,
+        work: &mut Work<'_>,
+        silence: Silence,
+    ) -> Result<(u64, Outcome), Stop> {
+        let ports = work.get();
+        let startup = self.shared.machine.vector_startup_cycles;
+        let startup = if stage == Stage::Fresh { i64::from(startup) } else { 0 };
+        let mut now = self.clocks.times(pe, n).plus(startup);
+        let mut count = ports.remaining.min(MOST_AT_ONCE);
+        let mut is_there = true;
+        for port in &ports.srcs[..ports.arity] {
+            let Port::FabIn { queue, .. } = port else { continue };
+            let input = self.queues.at(pe, *queue).ok_or(Stop::Unfit)?;
+            let Some(head) = self.head(input, n) else {
+                self.queues.wait(input, *n);
+                is_there = false;
+                break;
+            };
+            now = now.max(head.first, n);
+            count = count.min(head.count.into());
+            self.queues.alike(input, n, count as i64);
+        }
+        let mut way = None;
+        if let Port::FabOut { queue, .. } = ports.dst
+            && is_there
+        {
+            let lane = self.lanes.out(pe, queue, n).ok_or(Stop::Unfit)?;
+            // Words of their own go ways of their own.
+            *n = if silence == Silence::Always { *n } else { 1 };
+            is_there = self.can_send(pe, lane, false, n);
+            way = Some(lane);
+        }
+        if !is_there {
+            // What has been booked stays so.
+            let waits = if stage == Stage::Booked { stage } else { Stage::Issued };
+            self.stop((pe, *n), stage, waits, ports.remaining);
+            return Ok((0, Outcome::Waits));
+        }
+        if count < ports.remaining {
+            // From now on the instruction is the PE's own.
+            *n = 1;
+        }
+        let booked = *n;
+        let (is_open, times) = self.book((pe, n), stage, ports, (count, now));
+        if stage != Stage::Booked && *n < booked {
+            // Of the others something else is known: it has been booked for them as well.
+            self.stop((pe + *n, booked - *n), stage, Stage::Booked, ports.remaining);
+        }
+        if is_open {
+            self.stop((pe, *n), stage, Stage::Booked, ports.remaining);
+            return Ok((0, Outcome::Waits));
+        }
+        Ok((count, self.transfer((pe, *n), work, (count, startup, times), silence, way)?))
+    }
+
+    /// PEs side by side have come to a stage in which they wait; until then they may not have paid for the start-up.
+    fn stop(&mut self, (pe, n): (u32, u32), before: Stage, stage: Stage, elements: u64) {
+        if before == Stage::Fresh {
+            self.issue(pe, n, elements);
+        }
+        self.progress.set(pe, n, stage);
+    }
+
+    /// Books that an instruction takes wavelets. Says whether it has to wait until it is known when the last of them come; else
+    /// from when on it takes them, and when the last one comes.
+    fn book(
+        &mut self,
+        (pe, n): (u32, &mut u32),
+        stage: Stage,
+        work: &VectorWork,
+        (count, now): (u64, Line),
+    ) -> (bool, [Line; 2]) {
+        let queues = &self.queues;
+        let queue = |port: &Port| if let Port::FabIn { queue, .. } = port { queues.at(pe, *queue) } else { None };
+        let mut inputs: [Option<u32>; 3] = [None; 3];
+        inputs.iter_mut().zip(&work.srcs[..work.arity]).for_each(|(input, port)| *input = queue(port));
+        if stage != Stage::Booked {
+            inputs.iter().flatten().for_each(|&input| self.book_taking(input, *n, count as i64, now));
+        }
+        let mut last = now;
+        for &input in inputs.iter().flatten() {
+            let Some(head) = self.head(input, n) else { continue };
+            let is_all = count == u64::from(head.count);
+            if is_all && self.flights.is_open(head.flight, head.origin, n) {
+                self.flights.wait(head.flight, pe, *n);
+                return (true, [now, last]);
+            }
+            if let Some(taken) = self.queues.first(input, count as i64) {
+                last = last.max(taken.last, n);
+            }
+        }
+        // It takes as long as the elements do, or longer: the same in all of them.
+        (last - now).plus(1).max(Line::flat(count as i64), n);
+        (false, [now, last])
+    }
+
+    /// Elements whose wavelets have come: their numbers, what they send, and when they are done. `way` is the lane that they leave by.
+    fn transfer(
+        &mut self,
+        (pe, n): (u32, u32),
+        work: &mut Work<'_>,
+        (count, startup, [now, last_arrival]): (u64, i64, [Line; 2]),
+        silence: Silence,
+        way: Option<u32>,
+    ) -> Result<Outcome, Stop> {
+        let ports = work.get();
+        let mut taken: [Option<Incoming>; 3] = [None, None, None];
+        for (slot, port) in taken.iter_mut().zip(&ports.srcs[..ports.arity]) {
+            if let Port::FabIn { queue, .. } = port
+                && let Some(input) = self.queues.at(pe, *queue)
+            {
+                *slot = self.take(input, n, count);
+            }
+        }
+        let is_silent = match silence {
+            Silence::Never => false,
+            Silence::Always => true,
+            Silence::AsReceived => taken.iter().flatten().any(Incoming::is_unknown),
+        };
+        let is_whole = count == ports.remaining;
+        let (data, stall) = match (is_silent && is_whole, way) {
+            (true, None) => (Sent::Nothing, 0),
+            (true, Some(_)) => (Sent::Unknown(count as usize), 0),
+            (false, _) => self.numbers_of((pe, n), work, &taken, count)?,
+        };
+        let receives = taken.iter().any(Option::is_some);
+        let ends = is_whole || work.get().remaining == 0;
+        let (elements, stall) = (count as i64, stall as i64);
+        let cycles =
+            |from: u32, n: &mut u32| (last_arrival - now).plus(1).from(from).max(Line::flat(elements + stall), n);
+        let part = |cycles| Part { began: now, elements, stall, cycles, startup, receives };
+        let outcome = if let Some(lane) = way {
+            if !ends {
+                self.progress.set(pe, 1, Stage::Issued);
+            }
+            // Nothing that PEs send together waits for memory.
+            self.send((pe, n), &part(cycles(0, &mut 1)), data, lane, ends)?
+        } else {
+            let mut done = 0;
+            while done < n {
+                let mut here = n - done;
+                let part = Part { began: now.from(done), ..part(cycles(done, &mut here)) };
+                self.clocks.complete(pe + done, here, part, Line::flat(0));
+                done += here;
+            }
+            Outcome::Done
+        };
+        for run in taken.iter().flatten() {
+            self.payloads.release_from(run.payload, n);
+        }
+        Ok(outcome)
+    }
+
+    /// The numbers of elements in PEs side by side: what is sent, and the waits for memory.
+    fn numbers_of(
+        &mut self,
+        (pe, n): (u32, u32),
+        work: &mut Work<'_>,
+        taken: &[Option<Incoming>; 3],
+        count: u64,
+    ) -> Result<(Sent, u64), Stop> {
+        if n == 1 {
+            let own = work.own(|| self.unused.pop().unwrap_or_default())?;
+            return self.numbers(pe, own, taken, count);
+        }
+        let mut own = self.unused.pop().unwrap_or_default();
+        let mut waits = None;
+        for pe in pe..pe + n {
+            own.as_mut().clone_from(work.get());
+            // The same operands wait for memory as long in all of them.
+            let (_, stall) = self.numbers(pe, &mut own, taken, count)?;
+            if *waits.get_or_insert(stall) != stall {
+                return Err(Stop::Unfit);
+            }
+        }
+        self.unused.push(own);
+        Ok((Sent::Nothing, waits.unwrap_or(0)))
+    }
+
+    /// The numbers of elements in a PE.
+    fn numbers(
+        &mut self,
+        pe: u32,
+        work: &mut VectorWork,
+        taken: &[Option<Incoming>; 3],
+        count: u64,
+    ) -> Result<(Sent, u64), Stop> {
+        let taken = &taken.each_ref().map(|run| run.as_ref().map(Incoming::run));
+        let state = &mut self.band.pes[pe as usize];
+        let machine = self.shared.machine;
+        let done = if self.shared.without_numbers {
+            let is_unknown = taken.iter().flatten().any(Run::is_unknown);
+            if let Some(marks) = state.class.and_then(|class| self.marks.get_mut(usize::from(class))) {
+                if is_unknown { marks.forget(&work.dst, count, false) } else { marks.doubt(&work.dst, count) }
+            }
+            values_timed(state, work, machine, taken, count, &mut self.payloads)
+        } else if work.unknown {
+            values_left_out(state, work, machine, taken, count, &mut self.payloads)
+        } else if taken.iter().flatten().any(Run::is_unknown) {
+            return Err(Stop::Unfit);
+        } else {
+            values(state, work, machine, taken, count, &mut self.payloads)
+        };
+        done.map_err(|_| Stop::Unfit)
+    }
+
+    /// The heads of queues side by side, as many as are alike. When they belong to flights that have landed, they get their times.
+    fn head(&mut self, input: u32, n: &mut u32) -> Option<Incoming> {
+        let wanted = *n;
+        loop {
+            *n = wanted;
+            let head = self.queues.head(input, n)?;
+            if head.flight != LANDED {
+                if !self.land_head(input, n, &head) {
+                    return Some(head);
+                }
+                continue;
+            }
+            // Those beside may only wait for their flights to be asked.
+            let (beside, mut others) = (input + *n, wanted - *n);
+            let next = if others > 0 { self.queues.head(beside, &mut others) } else { None };
+            if !next.is_some_and(|next| next.flight != LANDED && self.land_head(beside, &mut others, &next)) {
+                return Some(head);
+            }
+        }
+    }
+
+    /// Gives the heads of queues side by side the time of their flight, if it has landed.
+    fn land_head(&mut self, input: u32, n: &mut u32, head: &Incoming) -> bool {
+        let (flight, origin) = (head.flight, head.origin);
+        if self.flights.is_open(flight, origin, n) {
+            return false;
+        }
+        let delay = self.flights.delay(flight, origin, n);
+        self.queues.land(input, n, delay);
+        self.flights.release(flight, *n);
+        true
+    }
+
+    /// Takes wavelets from the heads of queues side by side; the payload that comes with them is to be released.
+    fn take(&mut self, input: u32, n: u32, count: u64) -> Option<Incoming> {
+        let (taken, is_part) = self.queues.take(input, n, count as i64)?;
+        if is_part {
+            self.payloads.share_among(taken.payload, n);
+        } else {
+            self.flights.release(taken.flight, n);
+        }
+        Some(taken)
+    }
+}
