@@ -127,3 +127,29 @@ result y : i32[2] at 0 origin 1,0 on 1x1";
     same(&text.replace("VALUE", "i32[2] <- i32 7"), &[]);
     refused(&text.replace("VALUE", "f32[2] <- [8 : f32 ; 2]"), &[], "what a filter lets through");
 }
+
+#[test]
+fn what_pes_side_by_side_forward_takes_them_as_long_as_alone() {
+    // Four columns, in which the PE in the middle hands on what the first one sends to the third. Those in the middle begin later and
+    // later from west to east; that of some delay of the senders begins with the first wavelet, so that those east of it find
+    // some there already, and take as many cycles as it does all the same.
+    let wait = |cycles: usize| "r2 = add r2, 1 ".repeat(cycles);
+    let middle = wait(30);
+    for delay in 0..40 {
+        let senders = wait(delay);
+        same(
+            &format!(
+                "program p machine bench16 grid 4x3 param x = columns [0..=3]
+route c0 at 0,0 size 4x1 {{ pos RAMP -> SOUTH }} route c0 at 0,1 size 4x1 {{ pos NORTH -> RAMP }}
+route c1 at 0,1 size 4x1 {{ pos RAMP -> SOUTH }} route c1 at 0,2 size 4x1 {{ pos NORTH -> RAMP }}
+class a {{ buffer all at 0 bytes 32 scratch out q2 = c0
+task 8 main local activated {{ {senders} mov out q2 f32[8] <- [0 : f32 ; 8] }} }}
+class b {{ in q0 = c0 out q2 = c1
+task 8 main local activated {{ {middle} loop r1 in $x {{ r2 = add r1, 1 }} mov out q2 f32[8] <- in q0 f32[8] }} }}
+class c {{ buffer all at 0 bytes 32 scratch in q0 = c1 task 8 main local activated {{ mov [0 : f32 ; 8] <- in q0 f32[8] }} }}
+place a at 0,0 size 4x1 place b at 0,1 size 4x1 place c at 0,2 size 4x1"
+            ),
+            &[],
+        );
+    }
+}

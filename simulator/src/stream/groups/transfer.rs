@@ -61,16 +61,17 @@ impl Groups<'_> {
             *n = 1;
         }
         let booked = *n;
-        let (is_open, times) = self.book((pe, n), stage, ports, (count, now));
+        let cycles = self.book((pe, n), stage, ports, (count, now));
         if stage != Stage::Booked && *n < booked {
             // Of the others something else is known: it has been booked for them as well.
             self.stop((pe + *n, booked - *n), stage, Stage::Booked, ports.remaining);
         }
-        if is_open {
+        let Some(cycles) = cycles else {
             self.stop((pe, *n), stage, Stage::Booked, ports.remaining);
             return Ok((0, Outcome::Waits));
-        }
-        Ok((count, self.transfer((pe, *n), work, (count, startup, times), silence, way)?))
+        };
+        let part = Part { began: now, elements: count as i64, cycles, startup, ..Part::default() };
+        Ok((count, self.transfer((pe, *n), work, part, silence, way)?))
     }
 
     /// PEs side by side have come to a stage in which they wait; until then they may not have paid for the start-up.
@@ -81,15 +82,15 @@ impl Groups<'_> {
         self.progress.set(pe, n, stage);
     }
 
-    /// Books that an instruction takes wavelets. Says whether it has to wait until it is known when the last of them come; else
-    /// from when on it takes them, and when the last one comes.
+    /// Books that an instruction takes wavelets. Gives the cycles that taking them takes, or the elements when there are more; `None` when
+    /// it has to wait until it is known when the last of them come.
     fn book(
         &mut self,
         (pe, n): (u32, &mut u32),
         stage: Stage,
         work: &VectorWork,
         (count, now): (u64, Line),
-    ) -> (bool, [Line; 2]) {
+    ) -> Option<Line> {
         let queues = &self.queues;
         let queue = |port: &Port| if let Port::FabIn { queue, .. } = port { queues.at(pe, *queue) } else { None };
         let mut inputs: [Option<u32>; 3] = [None; 3];
@@ -103,27 +104,26 @@ impl Groups<'_> {
             let is_all = count == u64::from(head.count);
             if is_all && self.flights.is_open(head.flight, head.origin, n) {
                 self.flights.wait(head.flight, pe, *n);
-                return (true, [now, last]);
+                return None;
             }
             if let Some(taken) = self.queues.first(input, count as i64) {
                 last = last.max(taken.last, n);
             }
         }
-        // It takes as long as the elements do, or longer: the same in all of them.
-        (last - now).plus(1).max(Line::flat(count as i64), n);
-        (false, [now, last])
+        Some((last - now).plus(1).max(Line::flat(count as i64), n))
     }
 
-    /// Elements whose wavelets have come: their numbers, what they send, and when they are done. `way` is the lane that they leave by.
+    /// Elements whose wavelets have come: their numbers, what they send, and when they are done. `part` is what they are without waits for
+    /// memory, `way` the lane that they leave by.
     fn transfer(
         &mut self,
         (pe, n): (u32, u32),
         work: &mut Work<'_>,
-        (count, startup, [now, last_arrival]): (u64, i64, [Line; 2]),
+        mut part: Part,
         silence: Silence,
         way: Option<u32>,
     ) -> Result<Outcome, Stop> {
-        let ports = work.get();
+        let (ports, count) = (work.get(), part.elements as u64);
         let mut taken: [Option<Incoming>; 3] = [None, None, None];
         for (slot, port) in taken.iter_mut().zip(&ports.srcs[..ports.arity]) {
             if let Port::FabIn { queue, .. } = port
@@ -143,23 +143,24 @@ impl Groups<'_> {
             (true, Some(_)) => (Sent::Unknown(count as usize), 0),
             (false, _) => self.numbers_of((pe, n), work, &taken, count)?,
         };
-        let receives = taken.iter().any(Option::is_some);
+        part.receives = taken.iter().any(Option::is_some);
+        part.stall = stall as i64;
         let ends = is_whole || work.get().remaining == 0;
-        let (elements, stall) = (count as i64, stall as i64);
-        let cycles =
-            |from: u32, n: &mut u32| (last_arrival - now).plus(1).from(from).max(Line::flat(elements + stall), n);
-        let part = |cycles| Part { began: now, elements, stall, cycles, startup, receives };
+        let longer = |part: Part, n: &mut u32| {
+            let cycles = part.cycles.max(Line::flat(part.elements + part.stall), n);
+            Part { cycles, ..part }
+        };
         let outcome = if let Some(lane) = way {
             if !ends {
                 self.progress.set(pe, 1, Stage::Issued);
             }
-            // Nothing that PEs send together waits for memory.
-            self.send((pe, n), &part(cycles(0, &mut 1)), data, lane, ends)?
+            // Nothing that PEs send together waits for memory: it is the same in all of them.
+            self.send((pe, n), &longer(part, &mut { n }), data, lane, ends)?
         } else {
             let mut done = 0;
             while done < n {
                 let mut here = n - done;
-                let part = Part { began: now.from(done), ..part(cycles(done, &mut here)) };
+                let part = longer(part.from(done), &mut here);
                 self.clocks.complete(pe + done, here, part, Line::flat(0));
                 done += here;
             }
