@@ -79,11 +79,9 @@ proptest! {
         for stream in [&groups, &run(Engine::Stream, true, false)?] {
             prop_assert_eq!(&wavelet.outputs, &stream.outputs, "{} {}", name, settings);
             prop_assert_eq!(&wavelet.links, &stream.links, "{} {}", name, settings);
-            // Small tiles that wait on their way for PEs that are busy do not hold up what follows them: p=4, rows=5, words=12,
-            // width=25, tokens=11, part=84 of `gather` takes 386 cycles on `wavelet`, 313 on `stream`.
+            // Small tiles that wait on their way for PEs that are busy do not hold up what follows them.
             let off = wavelet.cycles.abs_diff(stream.cycles);
-            let part = if name == "gather" { 5 } else { 8 };
-            prop_assert!(off <= 16 + wavelet.cycles / part, "{} {}: {} and {}", name, settings, wavelet.cycles, stream.cycles);
+            prop_assert!(off <= 16 + wavelet.cycles / 8, "{} {}: {} and {}", name, settings, wavelet.cycles, stream.cycles);
         }
     }
 }

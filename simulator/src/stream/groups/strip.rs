@@ -183,18 +183,12 @@ impl<T: Along> Strip<T> {
     #[inline]
     pub(super) fn set(&mut self, at: u32, n: u32, value: T) {
         self.split(at + n);
-        for place in at + 1..at + n {
-            // Whole words at once.
-            if place.is_multiple_of(64) {
-                break;
-            }
-            self.starts[place as usize / 64] &= !(1 << (place % 64));
-        }
-        let mut place = (at + 1).next_multiple_of(64);
+        let mut place = at + 1;
         while place < at + n {
-            let behind = (at + n - place).min(64);
-            self.starts[place as usize / 64] &= !(u64::MAX >> (64 - behind));
-            place += 64;
+            // A word at once.
+            let behind = (place + 1).next_multiple_of(64).min(at + n);
+            self.starts[place as usize / 64] &= !(u64::MAX << (place % 64) & u64::MAX >> (63 - (behind - 1) % 64));
+            place = behind;
         }
         self.begin(at);
         self.values[at as usize] = value;
