@@ -5,6 +5,7 @@ use super::flight::{LANDED, Landing, Origin};
 use super::group::Group;
 use super::line::Line;
 use super::members::Members;
+use super::queue::Words;
 use super::vector::Stage;
 use super::way::Sending;
 use super::{Groups, Stop};
@@ -114,10 +115,11 @@ impl Groups<'_> {
                 (run.payload, run.start, run.count as i64)
             }
         };
+        let words = Words::same(payload, start);
         let flight = self.flights.begin(pe, n, *part);
         let (first, last) = (part.began.plus(delay), part.end().plus(delay - 1));
         let room = self.lanes.ramp_room(lane);
-        self.bring(&Sending { lane, n, room, payload, start, count, first, last, control: 0, flight, moves: 0 })?;
+        self.bring(&Sending { lane, n, room, words, count, first, last, control: 0, flight, moves: 0 })?;
         self.payloads.release(payload);
         Ok(self.sent(pe, n, flight, ends))
     }
@@ -138,15 +140,14 @@ impl Groups<'_> {
             let ready = groups.clocks.times(pe, &mut n).plus(1 + i64::from(machine.ramp_cycles));
             groups.clocks.work(pe, n, machine.scalar_cycles.into(), 0);
             let room = groups.lanes.ramp_room(lane);
-            let (payload, control) = (Payload::UNKNOWN, control + 1);
+            let (words, control) = (Words::same(Payload::UNKNOWN, 0), control + 1);
             let (first, last) = (ready, ready);
             let flight = LANDED;
             groups.bring(&Sending {
                 lane,
                 n,
                 room,
-                payload,
-                start: 0,
+                words,
                 count: 1,
                 first,
                 last,

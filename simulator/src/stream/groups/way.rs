@@ -6,7 +6,7 @@ use super::super::run::{Run, Sender};
 use super::flight::{LANDED, Origin};
 use super::lanes::{ALONG_ROWS, Ports, first_of};
 use super::line::Line;
-use super::queue::{Fits, Incoming, Room, Sends};
+use super::queue::{Fits, Incoming, Room, Sends, Words};
 use super::strip::Along;
 use super::{Groups, Stop};
 use crate::machine::router::each_port;
@@ -47,9 +47,7 @@ pub(super) struct Sending {
     pub(super) n: u32,
     /// Wavelets that the queue there holds.
     pub(super) room: i64,
-    pub(super) payload: Payload,
-    /// The first word in the payload.
-    pub(super) start: u32,
+    pub(super) words: Words,
     /// Wavelets of each, and when the first and the last one may leave the ramp.
     pub(super) count: i64,
     pub(super) first: Line,
@@ -161,8 +159,8 @@ impl Groups<'_> {
         }
         for out in each_port(ports.to_host()) {
             let times = ((first.at + hop) as u64, (last.at + hop) as u64);
-            let run = Run::new(sending.payload, sending.count as usize, times, sending.control, Sender::Pe(0));
-            self.send_to_host(head, out as u8, &Run { start: sending.start, ..run });
+            let run = Run::new(sending.words.payload, sending.count as usize, times, sending.control, Sender::Pe(0));
+            self.send_to_host(head, out as u8, &Run { start: sending.words.start, ..run });
         }
         head.hops += 1;
         let others = Head {
@@ -280,13 +278,12 @@ impl Groups<'_> {
                 }
                 self.flights.share(flight, n);
             }
-            self.payloads.share_among(sending.payload, n);
+            self.payloads.share_among(sending.words.payload, n);
             let sent = sending.last.from(origin.sender);
             let sent = if origin.step == 0 { Line::flat(sent.at) } else { sent };
             let unhindered = (sent + Line { at: hops.at * hop, slope: hops.slope * hop }).plus(ramp);
             let times = (passage.first.from(done).plus(ramp), passage.last.from(done).plus(ramp));
-            let words = (sending.payload, sending.start, count as u32);
-            let incoming = Incoming::new(words, times, (flight, origin), unhindered);
+            let incoming = Incoming::new((sending.words, count as u32), times, (flight, origin), unhindered);
             self.push(input, passage.router + done, n, &incoming)?;
             done += n;
         }
@@ -366,8 +363,7 @@ impl Groups<'_> {
                 lane,
                 n: 1,
                 room: self.link_room as i64,
-                payload,
-                start: 0,
+                words: Words::same(payload, 0),
                 count: count as i64,
                 first: Line::flat(1),
                 last: Line::flat(last as i64),
