@@ -20,11 +20,11 @@ use waferloom_fabric::{Dtype, VectorOp};
 pub(crate) static HOST: LazyLock<pulp::Arch> = LazyLock::new(pulp::Arch::new);
 
 /// Elements of a block, and of the pieces in which it is computed.
-const BLOCK: usize = 32;
-const PIECE: usize = 8;
+pub(super) const BLOCK: usize = 32;
+pub(super) const PIECE: usize = 8;
 
 /// Floats or integers, as the kernel has them.
-type Block = [u32; BLOCK];
+pub(super) type Block = [u32; BLOCK];
 
 /// The loops that an operation needs, by the types of its operands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -274,7 +274,7 @@ fn put(block: &Block, memory: &mut [u8], way: Way, at: i64, from: usize, count: 
 
 /// Results of some pieces.
 #[inline(always)]
-fn compute(kernel: Kernel, op: VectorOp, inputs: &[Block; 3], results: &mut Block, pieces: usize) {
+pub(super) fn compute(kernel: Kernel, op: VectorOp, inputs: &[Block; 3], results: &mut Block, pieces: usize) {
     let mut floats = Floats { inputs, results, pieces };
     match (kernel, op) {
         (Kernel::Floats, VectorOp::Add) => floats.each(|a, b, _| numerics::sum(a, b).to_bits()),

@@ -105,7 +105,7 @@ struct Stream<'a> {
 pub(crate) fn run(program: &Program, inputs: &Inputs<'_>, options: &Options<'_>) -> Result<crate::Run, SimulateError> {
     let fabric = Fabric::new(program, inputs, options)?;
     if !options.events_only
-        && let Some(run) = groups::run(program, &fabric, options)?
+        && let Some(run) = groups::run(program, inputs, &fabric, options)?
     {
         return Ok(run);
     }

@@ -87,6 +87,11 @@ impl Incoming {
         Self { words, count, flight, origin, first, last, hindered: last - unhindered }
     }
 
+    /// The same where there is no time.
+    pub(super) fn untimed(words: Words, count: u32) -> Self {
+        Self { words, count, ..Self::NONE }
+    }
+
     /// Its flight has landed so many cycles late.
     fn land(&mut self, delay: Line, n: &mut u32) {
         let late = (delay - self.hindered).max(Line::flat(0), n);
@@ -339,6 +344,11 @@ impl Queues {
         if rest.runs.is_empty() && rest.rooms.is_empty() {
             self.unused.push(std::mem::replace(&mut queue.rest, NONE));
         }
+    }
+
+    /// Wavelets that have come to a queue, and to those beside that are alike, and have not been taken.
+    pub(super) fn available(&mut self, input: u32, n: &mut u32) -> u64 {
+        self.list.piece(input, n).wavelets.into()
     }
 
     /// The run at the head of a queue, and of those beside that have one as well.

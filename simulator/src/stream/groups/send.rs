@@ -132,6 +132,9 @@ impl Groups<'_> {
             [commands @ .., SwitchCommand::Nop] => commands.len() as u16,
             _ => u16::MAX,
         };
+        if self.planes.is_some() {
+            return self.send_control_now(group, queue, control, moves);
+        }
         self.each_member(group, |groups, _, pe, mut n| {
             let lane = groups.lanes.out(pe, queue, &mut n).ok_or(Stop::Unfit)?;
             if !groups.can_send(pe, lane, true, &mut n) {

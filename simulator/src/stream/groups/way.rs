@@ -155,7 +155,7 @@ impl Groups<'_> {
             self.hold_up(head, sending);
         }
         if sending.control != 0 && head.hops < sending.moves {
-            (0..n).for_each(|i| self.obey(head, i, sending.control));
+            (0..n).for_each(|i| self.obey((lane + i, router + i), head.hops, sending.control));
         }
         for out in each_port(ports.to_host()) {
             let times = ((first.at + hop) as u64, (last.at + hop) as u64);
@@ -243,15 +243,14 @@ impl Groups<'_> {
     }
 
     /// Lets a switch obey a control wavelet that passes it, and PEs look again that wait for it.
-    fn obey(&mut self, head: &Head, i: u32, control: u16) {
+    pub(super) fn obey(&mut self, (lane, router): (u32, u32), hops: u16, control: u16) {
         let commands = &self.shared.controls[control as usize - 1].commands;
-        let command = commands.get(usize::from(head.hops)).or(commands.last()).copied();
+        let command = commands.get(usize::from(hops)).or(commands.last()).copied();
         let Some(command) = command.filter(|&command| command != SwitchCommand::Nop) else { return };
-        let (router, at) = (&mut self.band.routers[(head.router + i) as usize], head.lane + i);
-        let lane = &mut router.lanes[self.lanes.number(at)];
-        lane.obey(command, self.shared.routes);
-        self.lanes.switch(at, lane.ports());
-        for (pe, n) in self.wait_for_switch.remove(&at).unwrap_or_default() {
+        let switch = &mut self.band.routers[router as usize].lanes[self.lanes.number(lane)];
+        switch.obey(command, self.shared.routes);
+        self.lanes.switch(lane, switch.ports());
+        for (pe, n) in self.wait_for_switch.remove(&lane).unwrap_or_default() {
             self.schedule.wake(pe, n);
         }
     }
@@ -291,7 +290,7 @@ impl Groups<'_> {
     }
 
     /// Puts runs into queues side by side, and wakes the PEs that wait for them.
-    fn push(&mut self, input: u32, pe: u32, n: u32, incoming: &Incoming) -> Result<(), Stop> {
+    pub(super) fn push(&mut self, input: u32, pe: u32, n: u32, incoming: &Incoming) -> Result<(), Stop> {
         let mut done = 0;
         while done < n {
             let mut here = n - done;
@@ -330,6 +329,9 @@ impl Groups<'_> {
 
     /// Sends what the host has to send, at its own pace: it waits in the queues at the edge until it is taken.
     pub(super) fn feed(&mut self) -> Result<(), Stop> {
+        if self.planes.is_some() {
+            return self.feed_now();
+        }
         for index in 0..self.band.sources.len() {
             let source = &mut self.band.sources[index];
             let (router, lane, port, interval) = (source.local, source.lane, source.direction, source.interval);

@@ -1,0 +1,55 @@
+//! The time and the numbers of a program, each worked out alone.
+//!
+//! Time depends on numbers only where a run for the time alone would end without a result (see [`crate::machine::unknown`]); what a Kahn
+//! network computes does not depend on time at all. So neither needs the other: they are worked out side by side on two threads
+//! of the host, or one after the other on one, and put together. PEs whose numbers differ are alike in time, and PEs whose times
+//! differ compute alike, so that in both more of them go together than if one run did it all.
+
+use super::{Stop, Way, attempt};
+use crate::machine::setup::Fabric;
+use crate::{Inputs, Options, Run, SimulateError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use waferloom_fabric::Program;
+
+/// Runs a program; `None` where time and numbers depend on each other, or one of them cannot be worked out in this way.
+///
+/// `fabric` is that of a run with numbers.
+pub(super) fn run(
+    program: &Program,
+    inputs: &Inputs<'_>,
+    fabric: &Fabric<'_>,
+    options: &Options<'_>,
+) -> Result<Option<Run>, SimulateError> {
+    let timed = Options { timing_only: true, ..*options };
+    let timed_fabric = Fabric::new(program, inputs, &timed)?;
+    let is_over = AtomicBool::new(false);
+    let both = Both { program, is_over: &is_over };
+    let time = || both.one(Way::TimeByClass, &timed_fabric, &timed);
+    // The other one stops when there are too many cycles.
+    let untimed = Options { max_cycles: None, progress: None, ..*options };
+    let numbers = || both.one(Way::Numbers, fabric, &untimed);
+    let (time, numbers) = if options.threads == 1 { (time(), numbers()) } else { rayon::join(time, numbers) };
+    let (Some(time), Some(numbers)) = (time?, numbers?) else { return Ok(None) };
+    Ok(Some(Run { outputs: numbers.outputs, claimed: numbers.claimed, ..time }))
+}
+
+/// What the two know of each other.
+struct Both<'a> {
+    program: &'a Program,
+    /// One of them has ended without a result: the other one's is not needed.
+    is_over: &'a AtomicBool,
+}
+
+impl Both<'_> {
+    /// One of the two.
+    fn one(&self, way: Way, fabric: &Fabric<'_>, options: &Options<'_>) -> Result<Option<Run>, SimulateError> {
+        let run = match attempt(self.program, fabric, options, way, Some(self.is_over)) {
+            Err(Stop::Unneeded) => return Ok(None),
+            other => super::result(way, other),
+        };
+        if !matches!(run, Ok(Some(_))) {
+            self.is_over.store(true, Ordering::Relaxed);
+        }
+        run
+    }
+}
