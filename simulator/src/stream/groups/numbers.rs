@@ -61,6 +61,9 @@ impl Groups<'_> {
     /// Runs an instruction in PEs side by side, as many as can do it together; `n` becomes how many these are.
     fn compute_together(&mut self, (pe, n): (u32, &mut u32), template: &VectorWork) -> Result<Outcome, Stop> {
         let all = template.remaining;
+        if all == 0 {
+            return Ok(Outcome::Done);
+        }
         let sources = &template.srcs[..template.arity];
         for port in sources {
             let Port::FabIn { queue, .. } = port else { continue };
