@@ -7,13 +7,34 @@
 #![allow(clippy::inline_always, reason = "what is not inlined is not compiled for the host's vector instructions")]
 
 use super::bulk::Place;
-use super::compute::{self, BLOCK, Block, HOST, Kernel, PIECE};
+use super::compute::{self, HOST, Kernel, PIECE};
 use super::formats::Format;
 use super::numerics::{self, Element};
 use super::operand::{Cursor, Port};
 use super::pe::VectorWork;
 use super::planes::Lanes;
 use waferloom_fabric::{Dtype, VectorOp};
+
+/// Elements of a block.
+const BLOCK: usize = 128;
+
+type Block = [u32; BLOCK];
+
+/// Where instructions are computed.
+#[derive(Debug)]
+pub(crate) struct Workbench {
+    /// The blocks of sources and of results; what is in them means nothing from one instruction to the next.
+    inputs: [Block; 3],
+    results: Block,
+    /// What PEs send: the first words of all PEs, then the second ones.
+    pub(crate) sent: Vec<u32>,
+}
+
+impl Default for Workbench {
+    fn default() -> Self {
+        Self { inputs: [[0; BLOCK]; 3], results: [0; BLOCK], sent: Vec::new() }
+    }
+}
 
 /// The words of wavelets that PEs side by side have received.
 #[derive(Clone, Copy, Debug)]
@@ -63,14 +84,13 @@ pub(crate) fn can_run(work: &VectorWork, bytes: usize) -> bool {
     is_target && sources.iter().all(is_source) && sources.iter().chain([&work.dst]).all(inside)
 }
 
-/// Runs the next `count` elements of an instruction. What PEs send is added to `sent`: the first words of all PEs, then the second
-/// ones.
+/// Runs the next `count` elements of an instruction. What PEs send is added to what is on the bench.
 pub(crate) fn run(
     lanes: &mut Lanes<'_>,
     work: &mut VectorWork,
     taken: &[Option<Received<'_>>; 3],
     count: u64,
-    sent: &mut Vec<u32>,
+    bench: &mut Workbench,
 ) {
     let kernel = kernel(work);
     let mut done = 0;
@@ -96,7 +116,8 @@ pub(crate) fn run(
         };
         if let Some(target) = target {
             let count = part as usize;
-            HOST.dispatch(Segment { op: work.op, kernel, sources, target, arity: work.arity, count, lanes, sent });
+            let segment = Segment { op: work.op, kernel, sources, target, arity: work.arity, count, lanes };
+            HOST.dispatch(Computed { segment, bench });
         }
         for port in work.srcs.iter_mut().chain([&mut work.dst]) {
             if let Port::Memory(cursor) = port {
@@ -135,7 +156,7 @@ fn place(cursor: &Cursor) -> Place {
     Place { at: cursor.address(), step: cursor.row_step(), dtype: cursor.dtype }
 }
 
-/// Some elements of an instruction, to be compiled for the host's instructions.
+/// Some elements of an instruction.
 struct Segment<'a, 'm> {
     op: VectorOp,
     kernel: Option<Kernel>,
@@ -144,7 +165,12 @@ struct Segment<'a, 'm> {
     arity: usize,
     count: usize,
     lanes: &'a mut Lanes<'m>,
-    sent: &'a mut Vec<u32>,
+}
+
+/// They are computed: to be compiled for the host's instructions.
+struct Computed<'a, 'm> {
+    segment: Segment<'a, 'm>,
+    bench: &'a mut Workbench,
 }
 
 /// The part of a segment that is in a block: elements and PEs.
@@ -156,19 +182,35 @@ struct Part {
     lanes: usize,
 }
 
-impl pulp::NullaryFnOnce for Segment<'_, '_> {
+impl pulp::NullaryFnOnce for Computed<'_, '_> {
     type Output = ();
 
     #[inline(always)]
-    fn call(mut self) {
-        let together = if self.reads_own_results() { 1 } else { (BLOCK / self.lanes.count).max(1) };
-        let mut inputs = [[0; BLOCK]; 3];
-        let mut results = [0; BLOCK];
-        for from in (0..self.count).step_by(together) {
-            let elements = together.min(self.count - from);
-            for lane in (0..self.lanes.count).step_by(BLOCK) {
-                let part = Part { from, elements, lane, lanes: BLOCK.min(self.lanes.count - lane) };
-                self.block(part, &mut inputs, &mut results);
+    fn call(self) {
+        let Self { mut segment, bench: Workbench { inputs, results, sent } } = self;
+        let together = if segment.reads_own_results() { 1 } else { (BLOCK / segment.lanes.count).max(1) };
+        let (forms, form) = segment.forms();
+        for (input, (source, form)) in inputs.iter_mut().zip(segment.sources.iter().zip(forms)) {
+            if let Source::Number(element) = source {
+                // Instructions without a kernel look at the number itself.
+                let bits = if form == Form::Floats { element.float().to_bits() } else { element.to_bits(Dtype::I32) };
+                let filled = together.min(segment.count) * segment.lanes.count;
+                input[..filled.next_multiple_of(PIECE).min(BLOCK)].fill(bits);
+            }
+        }
+        for from in (0..segment.count).step_by(together) {
+            let elements = together.min(segment.count - from);
+            for lane in (0..segment.lanes.count).step_by(BLOCK) {
+                let part = Part { from, elements, lane, lanes: BLOCK.min(segment.lanes.count - lane) };
+                for i in 0..segment.arity {
+                    segment.fill(&mut inputs[i], segment.sources[i], forms[i], part);
+                }
+                if segment.kernel == Some(Kernel::Copy) {
+                    segment.give(part, &inputs[0], form, sent);
+                } else {
+                    segment.block(part, inputs, results);
+                    segment.give(part, results, form, sent);
+                }
             }
         }
     }
@@ -208,24 +250,25 @@ impl Segment<'_, '_> {
         }
     }
 
+    /// Computes a block.
     #[inline(always)]
-    fn block(&mut self, part: Part, inputs: &mut [Block; 3], results: &mut Block) {
-        let (forms, form) = self.forms();
-        for i in 0..self.arity {
-            self.fill(&mut inputs[i], self.sources[i], forms[i], part);
-        }
+    fn block(&self, part: Part, inputs: &[Block; 3], results: &mut Block) {
         let count = part.elements * part.lanes;
         match self.kernel {
             Some(kernel) => compute::compute(kernel, self.op, inputs, results, count.div_ceil(PIECE)),
             None => self.one_by_one(inputs, &mut results[..count]),
         }
+    }
+
+    /// Gives the results where they go.
+    #[inline(always)]
+    fn give(&mut self, part: Part, results: &Block, form: Form, sent: &mut Vec<u32>) {
+        let count = part.elements * part.lanes;
         match self.target {
             Target::Sent(dtype) if form == Form::Raw || own_form(dtype) == Some(form) => {
-                self.sent.extend_from_slice(&results[..count]);
+                sent.extend_from_slice(&results[..count]);
             }
-            Target::Sent(dtype) => {
-                self.sent.extend(results[..count].iter().map(|&bits| to_bits(bits, form, dtype)));
-            }
+            Target::Sent(dtype) => sent.extend(results[..count].iter().map(|&bits| to_bits(bits, form, dtype))),
             Target::Memory(place) => self.put(results, place, form, part),
         }
     }
@@ -248,61 +291,78 @@ impl Segment<'_, '_> {
         }
     }
 
-    /// Reads a part of a source.
+    /// Reads a part of a source; a number stands in the block already.
     #[inline(always)]
     fn fill(&self, block: &mut Block, source: Source<'_>, form: Form, part: Part) {
-        let mut rows = block.chunks_mut(part.lanes).take(part.elements);
         match source {
-            Source::Number(element) => {
-                let bits = match form {
-                    Form::Floats => element.float().to_bits(),
-                    // Instructions without a kernel look at the number itself.
-                    Form::Integers | Form::Raw => element.to_bits(Dtype::I32),
-                };
-                *block = [bits; BLOCK];
-            }
+            Source::Number(_) => {}
             Source::Memory(place) => {
-                for (element, row) in (part.from as u64..).zip(&mut rows) {
+                if let Some(column) = self.column(place, part) {
+                    let words = self.lanes.words.get(column.first..).unwrap_or_default();
+                    let words = words.iter().step_by(column.step).take(part.elements);
+                    return read(block, words, column.shift, place.dtype, form);
+                }
+                for (element, row) in (part.from as u64..).zip(block.chunks_mut(part.lanes).take(part.elements)) {
                     let at = place.nth(element);
-                    let words = self.row(at, part);
-                    read(row, words, (at % 4 * 8) as u32, place.dtype, form);
+                    let words = self.lanes.words.get(self.first(at, part)..).unwrap_or_default();
+                    read(row, words.iter(), (at % 4 * 8) as u32, place.dtype, form);
                 }
             }
-            Source::Words(received, dtype) => {
-                for (element, row) in (part.from..).zip(&mut rows) {
-                    let first = received.start + element * received.pitch + part.lane * received.step;
-                    let words = received.words.get(first..).unwrap_or_default();
-                    match received.step {
+            Source::Words(Received { words, start, step, pitch }, dtype) => {
+                if part.lanes == 1 {
+                    let words = words.get(start + part.from * pitch + part.lane * step..).unwrap_or_default();
+                    return read(&mut block[..part.elements], words.iter().step_by(pitch.max(1)), 0, dtype, form);
+                }
+                for (element, row) in (part.from..).zip(block.chunks_mut(part.lanes).take(part.elements)) {
+                    let words = words.get(start + element * pitch + part.lane * step..).unwrap_or_default();
+                    match step {
                         0 => row.fill(from_bits(words.first().copied().unwrap_or(0), dtype, form)),
-                        1 => read(row, words, 0, dtype, form),
-                        step => {
-                            for (slot, &word) in row.iter_mut().zip(words.iter().step_by(step)) {
-                                *slot = from_bits(word, dtype, form);
-                            }
-                        }
+                        1 => read(row, words.iter(), 0, dtype, form),
+                        _ => read(row, words.iter().step_by(step), 0, dtype, form),
                     }
                 }
             }
         }
     }
 
-    /// The words at an address in the PEs of a part.
+    /// The word at an address in the first PE of a part.
     #[inline(always)]
-    fn row(&self, at: usize, part: Part) -> &[u32] {
-        let start = at / 4 * self.lanes.width + self.lanes.first + part.lane;
-        self.lanes.words.get(start..start + part.lanes).unwrap_or_default()
+    fn first(&self, at: usize, part: Part) -> usize {
+        at / 4 * self.lanes.width + self.lanes.first + part.lane
+    }
+
+    /// Where the words of a part are that is in one PE alone, if they are equally far apart.
+    #[inline(always)]
+    fn column(&self, place: Place, part: Part) -> Option<Column> {
+        if part.lanes > 1 || place.step <= 0 || place.step % 4 != 0 {
+            return None;
+        }
+        let at = place.nth(part.from as u64);
+        let step = (place.step / 4) as usize * self.lanes.width;
+        Some(Column { first: self.first(at, part), step, shift: (at % 4 * 8) as u32 })
     }
 
     /// Writes a part of the results.
     #[inline(always)]
     fn put(&mut self, block: &Block, place: Place, form: Form, part: Part) {
+        if let Some(column) = self.column(place, part) {
+            let words = self.lanes.words.get_mut(column.first..).unwrap_or_default();
+            return write(words.iter_mut().step_by(column.step), &block[..part.elements], column.shift, place.dtype, form);
+        }
         for (element, row) in (part.from as u64..).zip(block.chunks(part.lanes).take(part.elements)) {
             let at = place.nth(element);
-            let start = at / 4 * self.lanes.width + self.lanes.first + part.lane;
-            let words = self.lanes.words.get_mut(start..start + part.lanes).unwrap_or_default();
-            write(words, row, (at % 4 * 8) as u32, place.dtype, form);
+            let first = self.first(at, part);
+            let words = self.lanes.words.get_mut(first..).unwrap_or_default();
+            write(words.iter_mut(), row, (at % 4 * 8) as u32, place.dtype, form);
         }
     }
+}
+
+/// Words of a single PE: the first one, how far they are apart, and by how many bits the elements are shifted in them.
+struct Column {
+    first: usize,
+    step: usize,
+    shift: u32,
 }
 
 /// The form of a type's own bits.
@@ -340,9 +400,9 @@ fn mask(dtype: Dtype) -> u32 {
     if dtype.bytes() == 4 { u32::MAX } else { 0xFFFF }
 }
 
-/// Reads the elements of PEs side by side out of words, in which they lie `shift` bits up.
+/// Reads elements out of words, in which they lie `shift` bits up.
 #[inline(always)]
-fn read(row: &mut [u32], words: &[u32], shift: u32, dtype: Dtype, form: Form) {
+fn read<'w>(row: &mut [u32], words: impl Iterator<Item = &'w u32>, shift: u32, dtype: Dtype, form: Form) {
     let pairs = row.iter_mut().zip(words);
     match Format::of(dtype) {
         _ if own_form(dtype) == Some(form) || (form == Form::Raw && dtype.bytes() == 4) => {
@@ -355,10 +415,10 @@ fn read(row: &mut [u32], words: &[u32], shift: u32, dtype: Dtype, form: Form) {
     }
 }
 
-/// Writes elements of PEs side by side into words, `shift` bits up.
+/// Writes elements into words, `shift` bits up.
 #[inline(always)]
-fn write(words: &mut [u32], row: &[u32], shift: u32, dtype: Dtype, form: Form) {
-    let pairs = words.iter_mut().zip(row);
+fn write<'w>(words: impl Iterator<Item = &'w mut u32>, row: &[u32], shift: u32, dtype: Dtype, form: Form) {
+    let pairs = words.zip(row);
     let mask = mask(dtype) << shift;
     match Format::of(dtype) {
         _ if own_form(dtype) == Some(form) || (form == Form::Raw && dtype.bytes() == 4) => {

@@ -3,8 +3,11 @@
 //! behind the other would have to be fetched a line for each PE.
 
 use super::bulk::Place;
+use super::formats::Format;
+use super::numerics::Element;
 use super::pe::Pe;
 use std::ops::Range;
+use waferloom_fabric::Dtype;
 
 /// PEs whose words are moved at once between the two forms.
 const BLOCK: usize = 16;
@@ -77,11 +80,16 @@ impl Planes {
 
     /// Writes singles side by side to a PE's memory; gives where, or `None` when they do not fit there.
     pub(crate) fn write_floats(&mut self, pe: u32, address: i64, numbers: &[f32]) -> Option<Range<usize>> {
-        let start = usize::try_from(address).ok()?;
-        for (at, number) in (address..).step_by(size_of::<f32>()).zip(numbers) {
-            self.write(pe, at, 4, number.to_bits())?;
+        let (first, _) = self.place(pe, address, 4)?;
+        let range = address as usize..address as usize + size_of_val(numbers);
+        if range.end > self.bytes[pe as usize] as usize {
+            return None;
         }
-        Some(start..start + size_of_val(numbers))
+        let words = self.rows[pe as usize / self.width].get_mut(first..).unwrap_or_default();
+        for (word, number) in words.iter_mut().step_by(self.width).zip(numbers) {
+            *word = number.to_bits();
+        }
+        Some(range)
     }
 
     /// Takes over what PEs side by side have in a range of bytes, and in the rest of its first and last words.
@@ -146,10 +154,18 @@ impl Memory<'_> {
             Memory::Pe(memory) => super::floats::widen(memory, place, values),
             Memory::Plane { words, width, column, .. } => {
                 let word = |at: usize| words.get(at / 4 * width + column).copied().unwrap_or(0);
-                for (i, value) in (0..).zip(values) {
-                    let at = place.nth(i);
-                    let bits = if place.dtype.bytes() == 4 { word(at) } else { word(at) >> (at % 4 * 8) & 0xFFFF };
-                    *value = super::numerics::Element::from_bits(bits, place.dtype).float();
+                let places = (0..).map(|i| place.nth(i));
+                match Format::of(place.dtype) {
+                    _ if place.dtype == Dtype::F32 => {
+                        values.iter_mut().zip(places).for_each(|(value, at)| *value = f32::from_bits(word(at)));
+                    }
+                    Some(format) => values.iter_mut().zip(places).for_each(|(value, at)| {
+                        *value = format.widen((word(at) >> (at % 4 * 8)) as u16);
+                    }),
+                    None => values.iter_mut().zip(places).for_each(|(value, at)| {
+                        let bits = if place.dtype.bytes() == 4 { word(at) } else { word(at) >> (at % 4 * 8) & 0xFFFF };
+                        *value = Element::from_bits(bits, place.dtype).float();
+                    }),
                 }
             }
         }
@@ -159,7 +175,6 @@ impl Memory<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use waferloom_fabric::Dtype;
 
     #[test]
     fn planes_hold_what_memories_do() {
@@ -182,6 +197,8 @@ mod tests {
         planes.give_back(0, &mut memories[0], &(4..7));
         assert_eq!(memories[0], [1, 2, 3, 4, 0xCD, 0xAB, 7, 8]);
         let mut values = [0.0; 2];
+        assert_eq!((planes.write_floats(1, 4, &[1.0]), planes.write_floats(2, 0, &[0.5, 2.0])), (None, Some(0..8)));
+        assert_eq!((planes.read(2, 0, 4), planes.read(2, 4, 4)), (Some(0x3F00_0000), Some(0x4000_0000)));
         planes.write(1, 0, 4, 0x4000_3C00);
         planes.memory(1).widen(Place { at: 0, step: 2, dtype: Dtype::F16 }, &mut values);
         assert_eq!((values, planes.memory(1).len()), ([1.0, 2.0], 6));

@@ -121,11 +121,11 @@ proptest! {
         planes.fill(0, &row, &(0..BYTES));
         drop(row);
         let taken: [_; 3] = std::array::from_fn(|i| Some(received(&sent_to[i], pes, are_own[i])));
-        let (mut together, mut sent) = (work.clone(), Vec::new());
+        let (mut together, mut bench) = (work.clone(), Workbench::default());
         let mut lanes = planes.lanes(first as u32, pes as u32);
-        run(&mut lanes, &mut together, &taken, cut, &mut sent);
+        run(&mut lanes, &mut together, &taken, cut, &mut bench);
         let behind = taken.map(|taken| taken.map(|taken| Received { start: taken.pitch * cut as usize, ..taken }));
-        run(&mut lanes, &mut together, &behind, COUNT as u64 - cut, &mut sent);
+        run(&mut lanes, &mut together, &behind, COUNT as u64 - cut, &mut bench);
         prop_assert_eq!(together.remaining, 0);
         for (i, memory) in memories.iter_mut().enumerate() {
             let own: [Vec<u32>; 3] = std::array::from_fn(|source| {
@@ -133,7 +133,7 @@ proptest! {
                 (0..COUNT).map(|word| taken.words[taken.start + taken.step * i + taken.pitch * word]).collect()
             });
             let alone = alone(memory, work.clone(), own.each_ref().map(Vec::as_slice));
-            prop_assert_eq!(alone, sent.iter().copied().skip(i).step_by(pes).collect::<Vec<_>>());
+            prop_assert_eq!(alone, bench.sent.iter().copied().skip(i).step_by(pes).collect::<Vec<_>>());
             let mut planes_say = vec![0; BYTES];
             planes.give_back((first + i) as u32, &mut planes_say, &(0..BYTES));
             prop_assert_eq!(&planes_say, memory);

@@ -66,6 +66,7 @@ use crate::machine::band::Band;
 use crate::machine::collect::collect;
 use crate::machine::conflicts::Conflicts;
 use crate::machine::pe::{Activity, VectorWork};
+use crate::machine::lockstep::Workbench;
 use crate::machine::planes::Planes;
 use crate::machine::setup::{Fabric, link_room};
 use crate::machine::steps::Shared;
@@ -127,6 +128,8 @@ struct Groups<'a> {
     wait_for_switch: BTreeMap<u32, Vec<(u32, u32)>>,
     /// In a run for the numbers alone: all memories.
     planes: Option<Planes>,
+    /// The same: where instructions are computed.
+    bench: Workbench,
     /// The same: parts of a way that have still to be gone.
     posts: Vec<numbers::Post>,
     /// In a run for the time alone: nothing that the host sends need be known.
@@ -285,6 +288,7 @@ impl<'a> Groups<'a> {
             landings: Vec::new(),
             wait_for_switch: BTreeMap::new(),
             planes: None,
+            bench: Workbench::default(),
             posts: Vec::new(),
             floats_come_in: false,
             ways: Ways::default(),

@@ -90,16 +90,19 @@ impl Groups<'_> {
         }
         let mut work = self.unused.pop().unwrap_or_default();
         work.as_mut().clone_from(template);
-        let mut sent = self.payloads.empty();
+        if lane.is_some() && !template.unknown {
+            self.bench.sent = self.payloads.empty();
+        }
         while work.remaining > 0 {
-            self.compute_part((pe, *n), &mut work, &mut sent)?;
+            self.compute_part((pe, *n), &mut work)?;
         }
         self.unused.push(work);
-        let Some(lane) = lane else {
-            self.payloads.put_back(sent);
-            return Ok(Outcome::Done);
+        let Some(lane) = lane else { return Ok(Outcome::Done) };
+        let payload = if template.unknown {
+            Payload::UNKNOWN
+        } else {
+            self.payloads.keep(std::mem::take(&mut self.bench.sent))
         };
-        let payload = if template.unknown { Payload::UNKNOWN } else { self.payloads.keep(sent) };
         let mut done = 0;
         for here in ways {
             let step = if here > 1 { 1 } else { 0 };
@@ -113,7 +116,7 @@ impl Groups<'_> {
 
     /// Runs as many elements of an instruction as the runs at the heads of its queues have wavelets, all when it receives
     /// nothing.
-    fn compute_part(&mut self, (pe, n): (u32, u32), work: &mut VectorWork, sent: &mut Vec<u32>) -> Result<(), Stop> {
+    fn compute_part(&mut self, (pe, n): (u32, u32), work: &mut VectorWork) -> Result<(), Stop> {
         let mut inputs = [None; 3];
         let mut count = work.remaining;
         for (input, port) in inputs.iter_mut().zip(&work.srcs[..work.arity]) {
@@ -127,7 +130,7 @@ impl Groups<'_> {
             let Some(input) = input else { continue };
             *taken = self.take_now(input, n, count);
         }
-        if work.unknown {
+        if work.unknown || matches!(work.dst, Port::Null) {
             work.remaining -= count;
         } else if taken.iter().flatten().any(Incoming::is_unknown) {
             return Err(Stop::Unfit);
@@ -137,7 +140,7 @@ impl Groups<'_> {
                 let [start, step, pitch] = [words.start, words.step, words.pitch].map(|number| number as usize);
                 Some(Received { words: self.payloads.words(words.payload), start, step, pitch })
             });
-            lockstep::run(&mut planes.lanes(pe, n), work, &received, count, sent);
+            lockstep::run(&mut planes.lanes(pe, n), work, &received, count, &mut self.bench);
         }
         for run in taken.iter().flatten() {
             self.payloads.release_from(run.words.payload, n);
