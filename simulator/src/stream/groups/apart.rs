@@ -7,9 +7,21 @@
 
 use super::{Stop, Way, attempt};
 use crate::machine::setup::Fabric;
-use crate::{Inputs, Options, Run, SimulateError};
+use crate::{Inputs, Method, Options, Run, SimulateError};
 use std::sync::atomic::{AtomicBool, Ordering};
 use waferloom_fabric::Program;
+
+/// PEs from which on it is worth setting up two fabrics instead of one.
+const WORTH_PES: usize = 1024;
+
+/// Whether a program is to be run so, if it can be.
+pub(super) fn is_wanted(program: &Program, method: Method) -> bool {
+    match method {
+        Method::Choose => program.grid.pes() >= WORTH_PES,
+        Method::Apart => true,
+        Method::Together | Method::Events => false,
+    }
+}
 
 /// Runs a program; `None` where time and numbers depend on each other, or one of them cannot be worked out in this way.
 ///

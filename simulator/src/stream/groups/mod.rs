@@ -71,7 +71,7 @@ use crate::machine::planes::Planes;
 use crate::machine::setup::{Fabric, link_room};
 use crate::machine::steps::Shared;
 use crate::twins::Twins;
-use crate::{Claims, Inputs, Options, Progress, SimulateError};
+use crate::{Claims, Inputs, Method, Options, Progress, SimulateError};
 use clocks::Clocks;
 use flight::{Flights, Landing};
 use group::{Group, Schedule};
@@ -200,15 +200,20 @@ pub(super) fn run(
     fabric: &Fabric<'_>,
     options: &Options<'_>,
 ) -> Result<Option<crate::Run>, SimulateError> {
-    if !eligible::is_sequential(&fabric.shared()) {
-        return Ok(None);
-    }
     let checks = fabric.heeds_claims && options.claims == Claims::Check;
-    if !fabric.without_numbers
-        && !checks
+    let is_apart = !fabric.without_numbers && !checks && apart::is_wanted(program, options.method);
+    let is_sequential = eligible::is_sequential(&fabric.shared());
+    if is_apart
+        && is_sequential
         && let Some(run) = apart::run(program, inputs, fabric, options)?
     {
         return Ok(Some(run));
+    }
+    if is_apart && options.method == Method::Apart {
+        return Err(SimulateError::Inseparable);
+    }
+    if !is_sequential {
+        return Ok(None);
     }
     let ways: &[Way] = match (fabric.without_numbers, fabric.heeds_claims) {
         (true, _) => &[Way::TimeByClass, Way::TimeByPe],
