@@ -191,7 +191,10 @@ pub(super) fn run(
     };
     for &way in ways {
         let mut store = fabric.store()?;
-        let Some(band) = fabric.bands(&mut store, 1)?.pop() else { return Ok(None) };
+        let Some(mut band) = fabric.bands(&mut store, 1)?.pop() else { return Ok(None) };
+        if way == Way::TimeByPe {
+            fabric.mark_constants(&mut band);
+        }
         let Some(mut groups) = Groups::new(fabric.shared(), band) else { return Ok(None) };
         groups.prepare_way(way, program, options);
         match groups.run(options) {
