@@ -23,6 +23,7 @@
 //! - [`vector`], [`transfer`]: vector instructions over the fabric
 //! - [`send`]: what members do one after another, and what they send
 //! - [`memory`]: those over memory alone
+//! - [`blocks`]: several of them in few PEs at a time
 //! - [`marks`]: what is known in a run for the time alone
 //! - [`clocks`]: what each PE's time is
 //! - [`way`]: ways of wavelets
@@ -34,6 +35,7 @@
 //! Whatever does not go well (a fault, a deadlock, a need for a number that nobody computed) ends all this without a result, and
 //! the program is run event by event, which knows what to say.
 
+mod blocks;
 mod clocks;
 mod code;
 mod eligible;
