@@ -70,7 +70,9 @@ impl Groups<'_> {
                 let step = steps.get(group.step as usize).ok_or(Stop::Unfit)?;
                 part = self.step(group, step)?;
             }
-            part.into_iter().for_each(|part| self.go_on(part));
+            if let Some(part) = part {
+                self.go_on(part);
+            }
         }
         Ok(())
     }
