@@ -122,6 +122,7 @@ impl From<SimulateError> for Error {
             SimulateError::ClaimsDiffer { .. } => {
                 (Exit::Failed, Some("correct the claim, or remove it; --no-twins runs without claims"))
             }
+            SimulateError::Inseparable => (Exit::Failed, None),
             SimulateError::CycleLimit { .. } => (Exit::Failed, Some("raise --max-cycles, or look for an endless loop")),
             SimulateError::Cancelled { .. } => (Exit::Failed, None),
         };

@@ -23,6 +23,7 @@
 //! - [`vector`], [`transfer`]: vector instructions over the fabric
 //! - [`send`]: what members do one after another, and what they send
 //! - [`memory`]: those over memory alone
+//! - [`blocks`]: several of them in few PEs at a time
 //! - [`apart`]: time and numbers, each alone
 //! - [`numbers`]: vector instructions where there is no time
 //! - [`marks`]: what is known in a run for the time alone
@@ -37,6 +38,7 @@
 //! the program is run event by event, which knows what to say.
 
 mod apart;
+mod blocks;
 mod clocks;
 mod code;
 mod eligible;
@@ -238,7 +240,10 @@ fn attempt(
     is_over: Option<&AtomicBool>,
 ) -> Result<crate::Run, Stop> {
     let mut store = fabric.store().map_err(Stop::Invalid)?;
-    let band = fabric.bands(&mut store, 1).map_err(Stop::Invalid)?.pop().ok_or(Stop::Unfit)?;
+    let mut band = fabric.bands(&mut store, 1).map_err(Stop::Invalid)?.pop().ok_or(Stop::Unfit)?;
+    if way == Way::TimeByPe {
+        fabric.mark_constants(&mut band);
+    }
     let mut groups = Groups::new(fabric.shared(), band).ok_or(Stop::Unfit)?;
     groups.prepare_way(way, program, options);
     groups.run(options, is_over)?;
