@@ -231,7 +231,9 @@ pub enum SimulateError {
         waits: String,
     },
     /// [`Method::Apart`] was asked for, and is no way to run the program.
-    #[error("time and numbers of the program depend on each other, or its PEs do not do one thing after another: choose another method")]
+    #[error(
+        "time and numbers of the program depend on each other, or its PEs do not do one thing after another: choose another method"
+    )]
     Inseparable,
     /// [`Options::max_cycles`] is reached.
     #[error("not done after {cycles} cycles, the limit that was set")]

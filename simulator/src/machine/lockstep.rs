@@ -284,7 +284,9 @@ impl Segment<'_, '_> {
             for ((operand, source), input) in operands.iter_mut().zip(&self.sources).zip(inputs) {
                 *operand = match source {
                     Source::Number(element) => *element,
-                    Source::Memory(Place { dtype, .. }) | Source::Words(_, dtype) => Element::from_bits(input[i], *dtype),
+                    Source::Memory(Place { dtype, .. }) | Source::Words(_, dtype) => {
+                        Element::from_bits(input[i], *dtype)
+                    }
                 };
             }
             *result = numerics::apply(self.op, operands).to_bits(dtype);
@@ -347,7 +349,13 @@ impl Segment<'_, '_> {
     fn put(&mut self, block: &Block, place: Place, form: Form, part: Part) {
         if let Some(column) = self.column(place, part) {
             let words = self.lanes.words.get_mut(column.first..).unwrap_or_default();
-            return write(words.iter_mut().step_by(column.step), &block[..part.elements], column.shift, place.dtype, form);
+            return write(
+                words.iter_mut().step_by(column.step),
+                &block[..part.elements],
+                column.shift,
+                place.dtype,
+                form,
+            );
         }
         for (element, row) in (part.from as u64..).zip(block.chunks(part.lanes).take(part.elements)) {
             let at = place.nth(element);

@@ -189,7 +189,10 @@ mod tests {
         };
         // Words of which a byte was asked for are there as a whole.
         assert_eq!(planes.read(0, 0, 4), Some(0x0403_0201));
-        assert_eq!((planes.read(0, 6, 2), planes.read(1, 4, 2), planes.read(2, 0, 4)), (Some(0x0807), Some(0x100F), Some(0)));
+        assert_eq!(
+            (planes.read(0, 6, 2), planes.read(1, 4, 2), planes.read(2, 0, 4)),
+            (Some(0x0807), Some(0x100F), Some(0))
+        );
         // Beyond the memory, at an odd address, where nothing is.
         assert_eq!([(1, 4, 4), (1, 6, 2), (0, 5, 2), (3, 0, 2)].map(|(pe, at, n)| planes.read(pe, at, n)), [None; 4]);
         assert_eq!(planes.write(0, 4, 2, 0xFFFF_ABCD), Some(()));

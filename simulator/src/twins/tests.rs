@@ -2,8 +2,8 @@
 
 use super::product::Group;
 use super::{place_in_group, sums::Column};
-use crate::machine::planes::Memory;
 use crate::machine::numerics::{Element, multiply_add, sum};
+use crate::machine::planes::Memory;
 use proptest::prelude::*;
 use waferloom_fabric::{Claim, ClaimBatch, ClaimKind, ClaimOperand, Dtype, Region};
 

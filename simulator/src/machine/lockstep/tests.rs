@@ -22,8 +22,10 @@ fn vector() -> impl Strategy<Value = Operand> {
     let shapes = vec![vec![24], vec![4, 6], vec![3, 8], vec![2, 3, 4], vec![24, 1], vec![1, 24]];
     (dtype(), 0..40i32, prop::sample::select(shapes), prop::collection::vec(-1..3i32, 4)).prop_map(
         |(dtype, start, shape, strides)| {
-            let dims =
-                shape.iter().zip(strides).map(|(&len, s): (&i32, i32)| Dim { len: Value::Imm(len), stride: Value::Imm(s) });
+            let dims = shape
+                .iter()
+                .zip(strides)
+                .map(|(&len, s): (&i32, i32)| Dim { len: Value::Imm(len), stride: Value::Imm(s) });
             let base = Value::Imm(100 + start * dtype.bytes() as i32);
             Operand::Mem(MemDsd { base, offset: 0, dtype, dims: dims.collect() })
         },
@@ -73,7 +75,11 @@ fn alone(memory: &mut [u8], mut work: VectorWork, words: [&[u32]; 3]) -> Vec<u32
 
 /// How wavelets come to PEs side by side: the same to all, or words of their own.
 fn received(words: &[u32], pes: usize, are_own: bool) -> Received<'_> {
-    if are_own { Received { words, start: 0, step: 1, pitch: pes } } else { Received { words, start: 0, step: 0, pitch: 1 } }
+    if are_own {
+        Received { words, start: 0, step: 1, pitch: pes }
+    } else {
+        Received { words, start: 0, step: 0, pitch: 1 }
+    }
 }
 
 proptest! {

@@ -303,8 +303,11 @@ impl Groups<'_> {
             let operator = self.clocks.operator(pe);
             let written = if let Some(planes) = &mut self.planes {
                 state.unknown.operand = false;
-                let ended = twins.end_with(state.at, operator.map(|inside| inside.operator)).map_err(|_| Stop::Unfit)?;
-                ended.map_or(Some(0..0), |ended| planes.write_floats(pe, ended.result, &ended.tile)).ok_or(Stop::Unfit)?
+                let ended =
+                    twins.end_with(state.at, operator.map(|inside| inside.operator)).map_err(|_| Stop::Unfit)?;
+                ended
+                    .map_or(Some(0..0), |ended| planes.write_floats(pe, ended.result, &ended.tile))
+                    .ok_or(Stop::Unfit)?
             } else {
                 state.operator = operator;
                 let written = twins.end(state).map_err(|_| Stop::Unfit)?;

@@ -98,11 +98,8 @@ impl Groups<'_> {
         }
         self.unused.push(work);
         let Some(lane) = lane else { return Ok(Outcome::Done) };
-        let payload = if template.unknown {
-            Payload::UNKNOWN
-        } else {
-            self.payloads.keep(std::mem::take(&mut self.bench.sent))
-        };
+        let payload =
+            if template.unknown { Payload::UNKNOWN } else { self.payloads.keep(std::mem::take(&mut self.bench.sent)) };
         let mut done = 0;
         for here in ways {
             let step = if here > 1 { 1 } else { 0 };
@@ -182,7 +179,13 @@ impl Groups<'_> {
     }
 
     /// Sends a control wavelet from each member of a group.
-    pub(super) fn send_control_now(&mut self, group: Group, queue: u8, control: u16, moves: u16) -> Result<Option<Group>, Stop> {
+    pub(super) fn send_control_now(
+        &mut self,
+        group: Group,
+        queue: u8,
+        control: u16,
+        moves: u16,
+    ) -> Result<Option<Group>, Stop> {
         self.each_member(group, |groups, _, pe, mut n| {
             let lane = groups.lanes.out(pe, queue, &mut n).ok_or(Stop::Unfit)?;
             if !groups.can_send(pe, lane, true, &mut n) {

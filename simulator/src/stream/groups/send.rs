@@ -146,18 +146,7 @@ impl Groups<'_> {
             let (words, control) = (Words::same(Payload::UNKNOWN, 0), control + 1);
             let (first, last) = (ready, ready);
             let flight = LANDED;
-            groups.bring(&Sending {
-                lane,
-                n,
-                room,
-                words,
-                count: 1,
-                first,
-                last,
-                control,
-                flight,
-                moves,
-            })?;
+            groups.bring(&Sending { lane, n, room, words, count: 1, first, last, control, flight, moves })?;
             Ok((n, Outcome::Done))
         })
     }
