@@ -36,10 +36,15 @@ pub(super) fn run(
     let timed_fabric = Fabric::new(program, inputs, &timed)?;
     let is_over = AtomicBool::new(false);
     let both = Both { program, is_over: &is_over };
-    let time = || both.one(Way::TimeByClass, &timed_fabric, &timed);
+    // By the marks of each PE the time alone takes longer than all in one go, as a rule.
+    let ways: &[Way] = match options.method {
+        Method::Apart => &[Way::TimeByClass, Way::TimeByPe],
+        _ => &[Way::TimeByClass],
+    };
+    let time = || both.first(ways, &timed_fabric, &timed);
     // The other one stops when there are too many cycles.
     let untimed = Options { max_cycles: None, progress: None, ..*options };
-    let numbers = || both.one(Way::Numbers, fabric, &untimed);
+    let numbers = || both.first(&[Way::Numbers], fabric, &untimed);
     let (time, numbers) = if options.threads == 1 { (time(), numbers()) } else { rayon::join(time, numbers) };
     let (Some(time), Some(numbers)) = (time?, numbers?) else { return Ok(None) };
     Ok(Some(Run { outputs: numbers.outputs, claimed: numbers.claimed, ..time }))
@@ -53,15 +58,19 @@ struct Both<'a> {
 }
 
 impl Both<'_> {
-    /// One of the two.
-    fn one(&self, way: Way, fabric: &Fabric<'_>, options: &Options<'_>) -> Result<Option<Run>, SimulateError> {
-        let run = match attempt(self.program, fabric, options, way, Some(self.is_over)) {
-            Err(Stop::Unneeded) => return Ok(None),
-            other => super::result(way, other),
-        };
-        if !matches!(run, Ok(Some(_))) {
-            self.is_over.store(true, Ordering::Relaxed);
+    /// What the first of some ways gives that gives something.
+    fn first(&self, ways: &[Way], fabric: &Fabric<'_>, options: &Options<'_>) -> Result<Option<Run>, SimulateError> {
+        for &way in ways {
+            let run = match attempt(self.program, fabric, options, way, Some(self.is_over)) {
+                Err(Stop::Unneeded) => return Ok(None),
+                other => super::result(way, other),
+            };
+            if !matches!(run, Ok(None)) {
+                self.is_over.fetch_or(run.is_err(), Ordering::Relaxed);
+                return run;
+            }
         }
-        run
+        self.is_over.store(true, Ordering::Relaxed);
+        Ok(None)
     }
 }
