@@ -20,7 +20,7 @@ use super::steps;
 use waferloom_fabric::{ColorRoute, Filter, Machine};
 
 /// The half-words of a PE's memory, and the registers, that hold unknown numbers.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Unknown {
     /// A bit for each half-word; empty in a run with numbers.
     bits: Vec<u64>,
