@@ -249,8 +249,7 @@ fn merge(groups: Vec<Group>, live: u128, registers: &mut Registers) -> Option<Gr
     let first = groups.first()?.clone();
     let mut varies = groups.iter().fold(0, |set, g| set | g.varies) & live;
     for (i, &number) in first.slots.iter().enumerate() {
-        let differs =
-            groups.iter().any(|g| g.slots[i] != number || g.drift.of(i as u32) != first.drift.of(i as u32));
+        let differs = groups.iter().any(|g| g.slots[i] != number || g.drift.of(i as u32) != first.drift.of(i as u32));
         varies |= if differs { live & bit(i as u32) } else { 0 };
     }
     let unknown = groups.iter().fold(0, |set, g| set | g.unknown);

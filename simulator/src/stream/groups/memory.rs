@@ -37,7 +37,13 @@ impl Groups<'_> {
 
     /// As a nest of loops, whose time is worked out once; `None`, with nothing done, where it is none, or some PE may know
     /// numbers that it would have to compute.
-    pub(super) fn nested(&mut self, group: &Group, first: u32, vector: &Vector, work: &VectorWork) -> Option<(u64, u64)> {
+    pub(super) fn nested(
+        &mut self,
+        group: &Group,
+        first: u32,
+        vector: &Vector,
+        work: &VectorWork,
+    ) -> Option<(u64, u64)> {
         let silence = self.silence(group.class, work);
         if self.shared.without_numbers && silence != Silence::Always {
             return None;

@@ -87,6 +87,8 @@ pub(super) struct Repeats {
     watch: Option<Box<Watch>>,
     /// How often PEs' memory or what is known of it may have been changed.
     pub(super) written: u64,
+    /// Turns that have been passed over.
+    pub(super) passed_over: u32,
 }
 
 /// Turns of a loop that are watched in vain.
@@ -146,7 +148,6 @@ impl Groups<'_> {
             let turn = self.repeated(&watch, groups);
             groups.iter_mut().for_each(|group| group.drift = drift::Drift::default());
             if let Some(turn) = turn {
-                tracing::debug!(turns = watch.left, cycles = turn.cycles, "turns are like the one before");
                 return self.pass_over(&watch, turn, groups);
             }
             if let Some(looks) = self.repeats.ends[usize::from(end.0)].get_mut(end.1 as usize) {
@@ -212,7 +213,6 @@ impl Groups<'_> {
             self.links.repeat(&before.links, turn),
             self.queues.repeat(&before.queues, turn),
         ];
-        tracing::debug!(?checks, ?turn, "a turn was watched");
         checks.iter().all(|&holds| holds).then_some(turn)
     }
 
@@ -224,7 +224,11 @@ impl Groups<'_> {
     fn is_repeated(&self, before: &Group, group: &Group) -> bool {
         let flow = &self.flows[usize::from(group.class)];
         let live = flow.live.get(group.step as usize).copied().unwrap_or(0) | self.registers.params;
-        let Some(Step::LoopNext { counter, .. }) = self.shared.classes[usize::from(group.class)].tasks[0].steps.get(group.step as usize) else { return false };
+        let Some(Step::LoopNext { counter, .. }) =
+            self.shared.classes[usize::from(group.class)].tasks[0].steps.get(group.step as usize)
+        else {
+            return false;
+        };
         let mut next = before.loops.clone();
         next.last_mut().into_iter().for_each(|[_, done, _]| *done += 1);
         let mut slots = before.slots.clone();
@@ -248,6 +252,8 @@ impl Groups<'_> {
     /// Passes over the turns that are left behind one that was watched.
     fn pass_over(&mut self, watch: &Watch, turn: Turn, groups: &mut [&mut Group]) {
         let (before, turns, members) = (&watch.before, watch.left, all(groups));
+        tracing::info!("{turns} turns of a loop take {} cycles each, as the one before them", turn.cycles);
+        self.repeats.passed_over += turns;
         let operators = watch.operators.unwrap_or(0);
         self.clocks.pass_over(&before.clocks, turn, turns, &members, operators);
         self.lanes.pass_over(&before.lanes, turn, turns);
@@ -255,7 +261,8 @@ impl Groups<'_> {
         self.queues.pass_over(turn, turns);
         for (index, span) in watch.spans.iter().enumerate().filter(|(_, span)| span.start != u64::MAX) {
             for later in 1..=turns {
-                let (operator, by) = (index as i64 + i64::from(operators) * i64::from(later), turn.cycles as u64 * u64::from(later));
+                let (operator, by) =
+                    (index as i64 + i64::from(operators) * i64::from(later), turn.cycles as u64 * u64::from(later));
                 let span = Span { start: span.start + by, end: span.end + by, ..*span };
                 let all = usize::try_from(operator).ok().and_then(|operator| self.band.spans.get_mut(operator));
                 all.into_iter().for_each(|all| all.join(&span));
@@ -281,7 +288,12 @@ impl Groups<'_> {
             Step::LoopNext { counter, .. } => {
                 result = Some((*counter, i32::from(watch.end == (group.class, group.step))));
             }
-            Step::LoopEnter { counter, count, .. } => (differs, result) = (grows(count) != 0, Some((*counter, 0))),
+            Step::LoopEnter { counter, count, .. } => {
+                // One without turns leaves its counter as it was.
+                let enters = same(group, [*count; 2]).map(|[turns, _]| turns > 0);
+                differs = grows(count) != 0 || enters.is_none() && group.drift.of(*counter) != 0;
+                result = (enters == Some(true)).then_some((*counter, 0));
+            }
             Step::Scalar { op, dst, a, b } => {
                 let growth = match ([grows(a), grows(b)], same(group, [*a, *b])) {
                     ([0, 0], _) => Some(0),
@@ -317,10 +329,14 @@ impl Groups<'_> {
     fn is_alike_in_later_turns(&mut self, group: &Group, vector: &Vector) -> bool {
         let grows = group.drift.slots();
         let used = vector.srcs.iter().chain([&vector.dst]).fold(0, |set, access| set | accessed(access));
-        let (Some(watch), Some(pe), true) = (&self.repeats.watch, group.members.first(), used & grows != 0) else { return true };
+        let (Some(watch), Some(pe), true) = (&self.repeats.watch, group.members.first(), used & grows != 0) else {
+            return true;
+        };
         // Only where sources begin may differ.
         let shape = |access: &Access| match access {
-            Access::Memory(vector) => vector.dims.iter().fold(0, |set, (len, stride)| set | bit(len.slot) | bit(stride.slot)),
+            Access::Memory(vector) => {
+                vector.dims.iter().fold(0, |set, (len, stride)| set | bit(len.slot) | bit(stride.slot))
+            }
             other => accessed(other),
         };
         let fixed = vector.srcs.iter().fold(accessed(&vector.dst), |set, access| set | shape(access));
@@ -350,3 +366,6 @@ fn all(groups: &[&mut Group]) -> Members {
     members.sort();
     members
 }
+
+#[cfg(test)]
+mod tests;
