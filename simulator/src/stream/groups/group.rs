@@ -254,7 +254,9 @@ fn merge(groups: Vec<Group>, live: u128, registers: &mut Registers) -> Option<Gr
     }
     let unknown = groups.iter().fold(0, |set, g| set | g.unknown);
     let mut drift = first.drift.clone();
-    groups.iter().for_each(|g| drift.join(&g.drift));
+    for group in &groups {
+        drift.join(&group.drift);
+    }
     let mut members = Members::default();
     for group in groups {
         for slot in each(varies & !group.varies) {

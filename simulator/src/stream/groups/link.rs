@@ -185,6 +185,29 @@ mod tests {
     }
 
     #[test]
+    fn what_is_past_need_not_be_the_same_a_turn_later() {
+        // A turn of 100 cycles that began in 50.
+        let turn = Turn { cycles: 100, began: 50 };
+        let link = |stretches: &[(i64, i64)]| {
+            let mut link = Link::default();
+            for &(first, count) in stretches {
+                link.share(Line::flat(first), count, &mut 1);
+            }
+            link
+        };
+        // Busy up to 60, and up to 160: a turn apart. What was before 50, and before 150, is past.
+        let before = link(&[(10, 5), (48, 12)]);
+        let behind = link(&[(70, 10), (148, 12)]);
+        assert!(behind.repeats(&before, turn));
+        assert!(
+            !link(&[(70, 10), (155, 5)]).repeats(&before, turn) && !link(&[(70, 10), (140, 9)]).repeats(&before, turn)
+        );
+        // Three turns later it is busy up to 460, whenever that began; the other stretch stays past.
+        let later = behind.later(turn, 3, &mut 1);
+        assert_eq!((later.free.at, later.stretches[0][0].at, later.stretches[1][1].at), (460, 148, 80));
+    }
+
+    #[test]
     fn the_host_takes_wavelets_at_its_own_pace() {
         let mut links = Links::new(1, 1);
         // In cycles 5, 8 and 11; the next one not before 14.

@@ -146,7 +146,9 @@ impl Groups<'_> {
         let (end, Some(&[_, done, turns])) = ((first.class, first.step), first.loops.last()) else { return };
         if let Some(watch) = self.end_watch() {
             let turn = self.repeated(&watch, groups);
-            groups.iter_mut().for_each(|group| group.drift = drift::Drift::default());
+            for group in groups.iter_mut() {
+                group.drift = drift::Drift::default();
+            }
             if let Some(turn) = turn {
                 return self.pass_over(&watch, turn, groups);
             }
@@ -264,8 +266,10 @@ impl Groups<'_> {
                 let (operator, by) =
                     (index as i64 + i64::from(operators) * i64::from(later), turn.cycles as u64 * u64::from(later));
                 let span = Span { start: span.start + by, end: span.end + by, ..*span };
-                let all = usize::try_from(operator).ok().and_then(|operator| self.band.spans.get_mut(operator));
-                all.into_iter().for_each(|all| all.join(&span));
+                if let Some(all) = usize::try_from(operator).ok().and_then(|operator| self.band.spans.get_mut(operator))
+                {
+                    all.join(&span);
+                }
             }
         }
         for group in groups {
@@ -362,7 +366,9 @@ impl Groups<'_> {
 /// The members of all groups.
 fn all(groups: &[&mut Group]) -> Members {
     let mut members = Members::default();
-    groups.iter().for_each(|group| members.append(&group.members));
+    for group in groups {
+        members.append(&group.members);
+    }
     members.sort();
     members
 }
