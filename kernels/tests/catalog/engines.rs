@@ -39,6 +39,25 @@ fn engines_agree_on_every_kernel() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// So many PEs that instructions over memory are done in some of them at a time, whose number is no multiple of such a part.
+#[test]
+fn many_pes_compute_what_few_do() {
+    let grid = "p=23 rows=21 m=46 n=50";
+    let kernels = ["softmax", "layernorm", "gelu"].map(|name| (name, grid));
+    for (name, settings) in kernels.into_iter().chain([("conv2d", "p=23 rows=21 h=42 w=46 inputs=2 outputs=2")]) {
+        let instance = instance(name, settings).unwrap_or_else(|e| panic!("{name} {settings}: {e}"));
+        let run = |engine, timing_only| {
+            let options = Options { engine, timing_only, ..Options::default() };
+            simulate(&instance.program, &instance.inputs, &options).unwrap_or_else(|e| panic!("{name}: {e}"))
+        };
+        let computed = run(Engine::Stream, false);
+        assert_eq!(run(Engine::Wavelet, false).outputs, computed.outputs, "{name}");
+        // For the time alone all PEs go on together.
+        let (outputs, claimed) = (computed.outputs.clone(), computed.claimed.clone());
+        assert_eq!(Run { outputs, claimed, ..run(Engine::Stream, true) }, computed, "{name}");
+    }
+}
+
 /// A kernel with settings that nobody has chosen; not the star, in which the order of arrival decides about rounding.
 fn any_kernel() -> impl Strategy<Value = (&'static str, String)> {
     let grid = (1..9u32, 1..7u32).prop_map(|(p, rows)| format!("p={p} rows={rows}"));

@@ -104,10 +104,11 @@ impl<'a> Fabric<'a> {
 
     /// What the fabric is made of.
     pub(crate) fn store(&self) -> Result<Store, SimulateError> {
-        Store::new(self.program, &self.classes)
+        Store::new(self.program, &self.classes, self.without_numbers)
     }
 
-    /// The fabric cut into `count` bands of rows, before the first cycle. The store has not been used before.
+    /// The fabric cut into `count` bands of rows, before the first cycle. The store has not been used before. Nothing is marked as
+    /// unknown.
     pub(crate) fn bands<'s>(&self, store: &'s mut Store, count: usize) -> Result<Vec<Band<'s>>, SimulateError> {
         let grid = self.program.grid;
         let colors = std::mem::take(&mut store.colors);
@@ -199,8 +200,6 @@ impl<'a> Fabric<'a> {
         for constant in &self.program.constants {
             let size = constant.dtype.bytes() as usize;
             if self.without_numbers && constant.dtype.is_float() {
-                let bytes = constant.distribution.tile_elements() * size;
-                self.each_holder(bands, constant, |pe, _| pe.unknown.set(constant.address as usize, bytes, true));
                 continue;
             }
             let expected = (constant.distribution.elements() * size) as u64;
@@ -219,6 +218,15 @@ impl<'a> Fabric<'a> {
             });
         }
         Ok(())
+    }
+
+    /// In a run for the time alone: marks in each PE's memory what floating-point constants would have been there.
+    pub(crate) fn mark_constants(&self, band: &mut Band<'_>) {
+        for constant in self.program.constants.iter().filter(|constant| constant.dtype.is_float()) {
+            let bytes = constant.distribution.tile_elements() * constant.dtype.bytes() as usize;
+            let mark = |pe: &mut Pe<'_>, _| pe.unknown.set(constant.address as usize, bytes, true);
+            self.each_holder(std::slice::from_mut(band), constant, mark);
+        }
     }
 
     /// Does something to each PE that holds a tile of a constant, row by row.

@@ -6,6 +6,7 @@ use super::operand::Slots;
 use super::pe::{InputQueue, OutputQueue, VectorWork};
 use super::router::Lane;
 use crate::SimulateError;
+use memmap2::MmapMut;
 use waferloom_fabric::{Class, Program};
 
 /// Lanes whose queues, one per port, fit a bit mask.
@@ -28,12 +29,35 @@ pub(crate) struct Store {
     sizes: Sizes,
     /// Bytes of a PE's memory, by class.
     bytes: Vec<usize>,
-    memory: Vec<u8>,
+    memory: Memory,
     slots: Vec<i32>,
     inputs: Vec<Option<InputQueue>>,
     outputs: Vec<Option<OutputQueue>>,
     microthreads: Vec<Option<Box<VectorWork>>>,
     lanes: Vec<Lane>,
+}
+
+/// The memories of all PEs, zeros at first.
+#[derive(Debug)]
+enum Memory {
+    List(Vec<u8>),
+    /// Pages of which the system gives what is touched.
+    Pages(MmapMut),
+}
+
+impl Memory {
+    /// What is not touched costs nothing when it is `sparse`; else a part that has been used before is cheaper, though it is cleared.
+    fn new(bytes: usize, sparse: bool) -> Self {
+        let pages = if sparse { MmapMut::map_anon(bytes).ok() } else { None };
+        pages.map_or_else(|| Self::List(vec![0; bytes]), Self::Pages)
+    }
+
+    fn bytes(&mut self) -> &mut [u8] {
+        match self {
+            Self::List(bytes) => bytes,
+            Self::Pages(bytes) => bytes,
+        }
+    }
 }
 
 /// How many of a kind a PE with a class has.
@@ -76,8 +100,9 @@ pub(super) struct Parts<'s> {
 }
 
 impl Store {
-    /// Empty memories, and lanes as they stand in the first cycle but for their surroundings.
-    pub(super) fn new(program: &Program, code: &[ClassCode]) -> Result<Self, SimulateError> {
+    /// Empty memories, and lanes as they stand in the first cycle but for their surroundings. `sparse` when most of the memories
+    /// will not be touched.
+    pub(super) fn new(program: &Program, code: &[ClassCode], sparse: bool) -> Result<Self, SimulateError> {
         let mut classes = vec![NONE; program.grid.pes()];
         for placement in &program.placements {
             placement.region.coords().for_each(|at| classes[program.grid.index(at)] = placement.class);
@@ -91,7 +116,7 @@ impl Store {
             lanes: lanes(program, &lane_counts),
             lane_counts,
             colors,
-            memory: vec![0; all_bytes + LINE],
+            memory: Memory::new(all_bytes + LINE, sparse),
             slots: vec![0; pes * sizes.slots],
             inputs: vec![None; pes * sizes.inputs],
             outputs: vec![None; pes * sizes.outputs],
@@ -104,8 +129,9 @@ impl Store {
 
     /// Deals the lists out to the PEs, in their order.
     pub(super) fn deal(&mut self) -> impl Iterator<Item = Parts<'_>> {
-        let begins = self.memory.as_ptr().align_offset(LINE).min(LINE);
-        let mut memory = Rest(self.memory.get_mut(begins..).unwrap_or_default());
+        let memory = self.memory.bytes();
+        let begins = memory.as_ptr().align_offset(LINE).min(LINE);
+        let mut memory = Rest(memory.get_mut(begins..).unwrap_or_default());
         let (mut slots, mut inputs) = (Rest(&mut self.slots), Rest(&mut self.inputs));
         let (mut outputs, mut microthreads) = (Rest(&mut self.outputs), Rest(&mut self.microthreads));
         let mut lanes = Rest(&mut self.lanes);
@@ -199,7 +225,7 @@ class b { buffer all at 0 bytes 8 scratch task 8 main local activated { } }
 place a at 0,0 place b at 1,0";
         let program = waferloom_fabric::text::parse(text).expect("valid");
         let code = Vec::new();
-        let mut store = Store::new(&program, &code).expect("few lanes");
+        let mut store = Store::new(&program, &code, false).expect("few lanes");
         assert_eq!(store.colors, [0, 0b11, 0b10]);
         let parts: Vec<Parts<'_>> = store.deal().collect();
         assert_eq!(parts.iter().map(|part| part.class).collect::<Vec<_>>(), [Some(0), Some(1), None]);

@@ -22,8 +22,8 @@ use waferloom_fabric::{ColorRoute, Filter, Machine};
 /// The half-words of a PE's memory, and the registers, that hold unknown numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Unknown {
-    /// A bit for each half-word; empty in a run with numbers.
-    bits: Vec<u64>,
+    /// None in a run with numbers.
+    memory: HalfWords,
     /// A bit for each register.
     registers: u64,
     /// Whether nobody computes the results of the vector instruction at hand: in a run for the time alone, because an operand
@@ -31,34 +31,75 @@ pub(crate) struct Unknown {
     pub(crate) operand: bool,
 }
 
+/// A mark for each half-word of a memory.
+///
+/// In most PEs all are the same, and then one stands for all: the marks of a whole wafer would fill hundreds of megabytes.
+#[derive(Clone, Debug, Default)]
+struct HalfWords {
+    count: u32,
+    /// What all of them are as long as there are no bits.
+    alike: bool,
+    bits: Vec<u64>,
+}
+
 impl Unknown {
     /// Marks for so many bytes, none set.
     pub(crate) fn new(bytes: usize) -> Self {
-        Self { bits: vec![0; bytes.div_ceil(128)], registers: 0, operand: false }
+        Self { memory: HalfWords { count: bytes.div_ceil(2) as u32, ..HalfWords::default() }, ..Self::default() }
     }
 
     /// Whether a byte range holds something unknown.
     pub(crate) fn any(&self, start: usize, bytes: usize) -> bool {
-        let mut found = false;
-        self.words(start, bytes, |word, mask| found |= word & mask != 0);
-        found
+        self.memory.any(start / 2, (start + bytes).div_ceil(2))
     }
 
     /// Sets or clears the marks of a byte range. Nothing happens outside of memory.
     pub(crate) fn set(&mut self, start: usize, bytes: usize, unknown: bool) {
-        let (first, last) = (start / 2, (start + bytes).div_ceil(2));
-        for index in first / 64..last.div_ceil(64) {
-            let mask = mask(index, first, last);
-            let Some(word) = self.bits.get_mut(index) else { return };
-            *word = if unknown { *word | mask } else { *word & !mask };
+        self.memory.set(start / 2, (start + bytes).div_ceil(2), unknown);
+    }
+}
+
+impl HalfWords {
+    /// Whether one from `first` on, before `last`, is marked.
+    fn any(&self, first: usize, last: usize) -> bool {
+        let last = last.min(self.count as usize);
+        if first >= last {
+            return false;
         }
+        if self.bits.is_empty() {
+            return self.alike;
+        }
+        let marked = |index: usize| self.bits.get(index).is_some_and(|word| word & mask(index, first, last) != 0);
+        (first / 64..last.div_ceil(64)).any(marked)
     }
 
-    fn words(&self, start: usize, bytes: usize, mut see: impl FnMut(u64, u64)) {
-        let (first, last) = (start / 2, (start + bytes).div_ceil(2));
-        for index in first / 64..last.div_ceil(64) {
-            let Some(word) = self.bits.get(index) else { return };
-            see(*word, mask(index, first, last));
+    /// Marks those from `first` on, before `last`, or clears their marks.
+    fn set(&mut self, first: usize, last: usize, marked: bool) {
+        let count = self.count as usize;
+        let last = last.min(count);
+        if first >= last || (self.bits.is_empty() && self.alike == marked) {
+            return;
+        }
+        if last - first == count {
+            (self.bits, self.alike) = (Vec::new(), marked);
+            return;
+        }
+        if self.bits.is_empty() {
+            self.bits = vec![if self.alike { u64::MAX } else { 0 }; count.div_ceil(64)];
+        }
+        let put = |word: &mut u64, index: usize| {
+            let mask = mask(index, first, last);
+            *word = if marked { *word | mask } else { *word & !mask };
+        };
+        let (begin, end) = (first / 64, last.div_ceil(64));
+        match self.bits.get_mut(begin..end) {
+            Some([head, inner @ .., tail]) => {
+                put(head, begin);
+                inner.fill(if marked { u64::MAX } else { 0 });
+                put(tail, end - 1);
+            }
+            Some([only]) => put(only, begin),
+            _ => {}
         }
     }
 }
@@ -289,4 +330,43 @@ pub(crate) fn nest(pe: &mut Pe, nest: &Nest, conflicts: &mut Conflicts, most: u6
     }
     placed.mark(&mut pe.unknown, unknown);
     Some((placed.elements(), placed.cycles(conflicts)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn marks_that_are_all_the_same_take_no_memory() {
+        // 300 half-words; bytes 100 to 102 are half-words 50 and 51.
+        let mut unknown = Unknown::new(600);
+        unknown.set(0, 600, true);
+        unknown.set(100, 4, true);
+        assert!(unknown.memory.bits.is_empty());
+        unknown.set(100, 3, false);
+        assert_eq!(
+            [(98, 2), (100, 4), (104, 2), (598, 10), (600, 4)].map(|(at, n)| unknown.any(at, n)),
+            [true, false, true, true, false]
+        );
+        unknown.set(0, 600, false);
+        assert!(unknown.memory.bits.is_empty() && !unknown.any(0, 600));
+    }
+
+    proptest! {
+        #[test]
+        fn marks_are_those_of_a_list(
+            count in 0usize..300,
+            changes in prop::collection::vec((0usize..320, 0usize..320, any::<bool>()), 0..12),
+            (first, length) in (0usize..320, 0usize..320),
+        ) {
+            let mut marks = HalfWords { count: count as u32, ..HalfWords::default() };
+            let mut list = vec![false; count];
+            for (first, length, marked) in changes {
+                marks.set(first, first + length, marked);
+                list.iter_mut().skip(first).take(length).for_each(|mark| *mark = marked);
+            }
+            prop_assert_eq!(marks.any(first, first + length), list.iter().skip(first).take(length).any(|&mark| mark));
+        }
+    }
 }

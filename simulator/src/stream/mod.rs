@@ -110,9 +110,12 @@ pub(crate) fn run(program: &Program, inputs: &Inputs<'_>, options: &Options<'_>)
         return Ok(run);
     }
     let mut store = fabric.store()?;
-    let Some(band) = fabric.bands(&mut store, 1)?.pop() else {
+    let Some(mut band) = fabric.bands(&mut store, 1)?.pop() else {
         return Err(SimulateError::Invalid { findings: "the program has no PEs".into() });
     };
+    if fabric.without_numbers {
+        fabric.mark_constants(&mut band);
+    }
     let mut stream = Stream::new(fabric.shared(), band);
     if fabric.heeds_claims {
         stream.twins = Some(Twins::new(program, options.claims == Claims::Check, options.threads != 1));

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use waferloom_fabric::{Compare, Dtype};
 
 /// Steps that a group does at one go; then it is seen whether the run is to be stopped.
-const MOST_STEPS: u32 = 4096;
+pub(super) const MOST_STEPS: u32 = 4096;
 
 impl Groups<'_> {
     /// Lets a group go on until it parts, waits, ends, or another one has to catch up.
@@ -20,6 +20,9 @@ impl Groups<'_> {
         let classes = self.shared.classes;
         let steps = &classes[usize::from(group.class)].tasks[0].steps;
         for _ in 0..MOST_STEPS {
+            if self.goes_in_blocks(&group) {
+                return self.go_in_blocks(&group);
+            }
             let Some(step) = steps.get(group.step as usize) else { return Err(Stop::Unfit) };
             let Some(rest) = self.step(group, step)? else { return Ok(()) };
             group = rest;
@@ -35,7 +38,7 @@ impl Groups<'_> {
     }
 
     /// Does a step; gives the group behind it, or nothing when there is none that goes on at once as a whole.
-    fn step(&mut self, mut group: Group, step: &Step) -> Result<Option<Group>, Stop> {
+    pub(super) fn step(&mut self, mut group: Group, step: &Step) -> Result<Option<Group>, Stop> {
         let machine = self.shared.machine;
         if self.repeats.is_watching() {
             self.watch_step(&mut group, step);

@@ -1,5 +1,6 @@
 //! Which registers (slots of a PE) are still read behind each step of a task, and at which steps ways through the code meet.
 
+use super::blocks;
 use crate::machine::decode::Step;
 use crate::machine::operand::{Access, Number};
 
@@ -12,6 +13,8 @@ pub(super) struct Flow {
     pub(super) reads: Vec<u128>,
     /// By step: whether a jump leads there.
     pub(super) joins: Vec<bool>,
+    /// By step: whether some PEs at a time should go on from there, see [`blocks`].
+    pub(super) worth: Vec<bool>,
 }
 
 impl Flow {
@@ -43,11 +46,12 @@ impl Flow {
                 live[at] = set;
             }
         }
-        Self { live, reads: steps.iter().map(|step| slots(step).0).collect(), joins }
+        Self { live, reads: steps.iter().map(|step| slots(step).0).collect(), joins, worth: blocks::worth(steps) }
     }
 }
 
-fn jumps(step: &Step) -> Vec<u32> {
+/// Where a step may lead to but the next one.
+pub(super) fn jumps(step: &Step) -> Vec<u32> {
     match step {
         Step::Jump(to) => vec![*to],
         Step::Branch { otherwise, .. } => vec![*otherwise],

@@ -55,6 +55,24 @@ impl Members {
         self.stretches.iter().flat_map(|&(first, count)| first..first + count)
     }
 
+    /// All PEs in parts of so many, and what is left.
+    pub(super) fn blocks(&self, size: usize) -> Vec<Self> {
+        let (mut blocks, mut room) = (Vec::new(), 0);
+        for &(first, count) in &self.stretches {
+            let mut done = 0;
+            while done < count {
+                if room == 0 {
+                    blocks.push(Self::default());
+                    room = size.max(1) as u32;
+                }
+                let here = room.min(count - done);
+                blocks.iter_mut().last().into_iter().for_each(|block| block.push(first + done, here));
+                (done, room) = (done + here, room - here);
+            }
+        }
+        blocks
+    }
+
     /// The first PE of each stretch, and how many it has.
     pub(super) fn stretches(&self) -> impl Iterator<Item = (u32, u32)> {
         self.stretches.iter().copied()
@@ -93,5 +111,7 @@ mod tests {
         assert_eq!(members.pes().collect::<Vec<_>>(), [2, 3, 4, 5, 8, 9, 10]);
         // Rows of 4: PEs 0 to 3, 4 to 7, 8 to 11.
         assert_eq!(members.in_rows(4).collect::<Vec<_>>(), [(2, 2), (4, 2), (8, 3)]);
+        let blocks: Vec<Vec<u32>> = members.blocks(3).iter().map(|block| block.pes().collect()).collect();
+        assert_eq!(blocks, [vec![2, 3, 4], vec![5, 8, 9], vec![10]]);
     }
 }

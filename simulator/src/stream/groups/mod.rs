@@ -23,6 +23,7 @@
 //! - [`vector`], [`transfer`]: vector instructions over the fabric
 //! - [`send`]: what members do one after another, and what they send
 //! - [`memory`]: those over memory alone
+//! - [`blocks`]: several of them in few PEs at a time
 //! - [`marks`]: what is known in a run for the time alone
 //! - [`clocks`]: what each PE's time is
 //! - [`way`]: ways of wavelets
@@ -35,6 +36,7 @@
 //! Whatever does not go well (a fault, a deadlock, a need for a number that nobody computed) ends all this without a result, and
 //! the program is run event by event, which knows what to say.
 
+mod blocks;
 mod clocks;
 mod code;
 mod drift;
@@ -198,7 +200,10 @@ pub(super) fn run(
     };
     for &way in ways {
         let mut store = fabric.store()?;
-        let Some(band) = fabric.bands(&mut store, 1)?.pop() else { return Ok(None) };
+        let Some(mut band) = fabric.bands(&mut store, 1)?.pop() else { return Ok(None) };
+        if way == Way::TimeByPe {
+            fabric.mark_constants(&mut band);
+        }
         let Some(mut groups) = Groups::new(fabric.shared(), band) else { return Ok(None) };
         groups.prepare_way(way, program, options);
         match groups.run(options) {
