@@ -102,7 +102,7 @@ impl Groups<'_> {
             if template.unknown { Payload::UNKNOWN } else { self.payloads.keep(std::mem::take(&mut self.bench.sent)) };
         let mut done = 0;
         for here in ways {
-            let step = if here > 1 { 1 } else { 0 };
+            let step = u32::from(here > 1);
             let words = Words { payload, start: done, step, pitch: *n };
             self.deliver(Post { words, count: all as u32, ..self.post(lane + done, here) })?;
             done += here;
