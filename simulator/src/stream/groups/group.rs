@@ -78,8 +78,10 @@ pub(super) struct Schedule {
     unused: Vec<u32>,
     /// Of each waiting group: members that can go on, and how many still wait.
     woken: Vec<(Members, usize)>,
-    /// Places of waiting groups with members that can go on.
+    /// Places of waiting groups with members that can go on, but for the one at hand.
     stirred: BTreeSet<((u16, Place), u32)>,
+    /// The waiting group whose members are being looked at, or [`NOWHERE`].
+    at_hand: u32,
     /// By PE: the group in which it waits.
     pub(super) waits_in: Strip<WaitsIn>,
 }
@@ -101,6 +103,7 @@ impl Schedule {
             unused: Vec::new(),
             woken: Vec::new(),
             stirred: BTreeSet::new(),
+            at_hand: NOWHERE,
             waits_in: Strip::uniform(WaitsIn(NOWHERE), pes, width),
         }
     }
@@ -124,7 +127,7 @@ impl Schedule {
         }
     }
 
-    /// Prepares for members of a group to wait where it is; gives the number with which they do.
+    /// Prepares for members of the group at hand to wait where it is; gives the number with which they do.
     pub(super) fn open(&mut self, group: &Group) -> u32 {
         let index = self.unused.pop().unwrap_or_else(|| {
             self.waiting.push(None);
@@ -133,6 +136,7 @@ impl Schedule {
         });
         self.woken[index as usize] = (Members::default(), 0);
         self.waiting[index as usize] = Some(group.with(Members::default()));
+        self.at_hand = index;
         index
     }
 
@@ -142,16 +146,15 @@ impl Schedule {
         self.woken[index as usize].1 += n as usize;
     }
 
-    /// Members that have been woken in the meantime, out of those that wait.
-    pub(super) fn take_woken(&mut self, index: u32) -> Members {
-        if let Some(group) = &self.waiting[index as usize] {
-            self.stirred.remove(&(group.place(), index));
-        }
-        std::mem::take(&mut self.woken[index as usize].0)
+    /// Puts members of the group at hand that have been woken in the meantime in the place of others.
+    pub(super) fn take_woken(&mut self, index: u32, members: &mut Members) {
+        members.clear();
+        std::mem::swap(&mut self.woken[index as usize].0, members);
     }
 
-    /// Nobody waits there any more.
-    pub(super) fn close_if_empty(&mut self, index: u32) {
+    /// The group is not at hand any more; there is no waiting one if nobody waits.
+    pub(super) fn close(&mut self, index: u32) {
+        self.at_hand = NOWHERE;
         if self.woken[index as usize].1 == 0 && self.waiting[index as usize].take().is_some() {
             self.unused.push(index);
         }
@@ -174,6 +177,7 @@ impl Schedule {
     fn wake_in(&mut self, index: u32, pe: u32, n: u32) {
         let (woken, left) = &mut self.woken[index as usize];
         if woken.is_empty()
+            && index != self.at_hand
             && let Some(group) = &self.waiting[index as usize]
         {
             self.stirred.insert((group.place(), index));
