@@ -32,6 +32,8 @@ pub(super) struct Group {
     pub(super) worked: u64,
     /// Cycles that it waited for memory in that time.
     pub(super) waited: u64,
+    /// The number of the waiting group that its members have been taken from, or [`NOWHERE`].
+    pub(super) home: u32,
 }
 
 impl Group {
@@ -57,6 +59,12 @@ impl Group {
         self.varies & live == other.varies & live
             && self.unknown & live == other.unknown & live
             && !self.slots.iter().zip(&other.slots).enumerate().any(differs)
+    }
+
+    /// Whether another group is the same one, but for its members.
+    fn is_alike(&self, other: &Group) -> bool {
+        let rest = |group: &Group| (group.class, group.step, group.varies, group.unknown);
+        rest(self) == rest(other) && self.loops == other.loops && self.slots == other.slots
     }
 
     /// Takes in another group at the same place.
@@ -93,7 +101,7 @@ pub(super) struct WaitsIn(u32);
 along_if_equal!(WaitsIn);
 
 /// A PE that waits in no group.
-const NOWHERE: u32 = u32::MAX;
+pub(super) const NOWHERE: u32 = u32::MAX;
 
 impl Schedule {
     pub(super) fn new(pes: usize, width: u32) -> Self {
@@ -129,6 +137,14 @@ impl Schedule {
 
     /// Prepares for members of the group at hand to wait where it is; gives the number with which they do.
     pub(super) fn open(&mut self, group: &Group) -> u32 {
+        let home = self.waiting.get(group.home as usize).and_then(Option::as_ref);
+        if let Some(home) = home.filter(|home| home.is_alike(group)) {
+            if !self.woken[group.home as usize].0.is_empty() {
+                self.stirred.remove(&(home.place(), group.home));
+            }
+            self.at_hand = group.home;
+            return group.home;
+        }
         let index = self.unused.pop().unwrap_or_else(|| {
             self.waiting.push(None);
             self.woken.push((Members::default(), 0));
@@ -214,7 +230,7 @@ impl Schedule {
         let (woken, left) = &mut self.woken[index as usize];
         let members = std::mem::take(woken);
         if *left > 0 {
-            return self.waiting[index as usize].as_ref().map(|group| group.with(members));
+            return self.waiting[index as usize].as_ref().map(|group| Group { home: index, ..group.with(members) });
         }
         self.unused.push(index);
         let group = self.waiting[index as usize].take()?;
@@ -273,5 +289,48 @@ impl Groups<'_> {
         group.varies &= live;
         group.unknown &= live;
         self.schedule.add(group, live, &mut self.registers);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group(members: Members) -> Group {
+        let (loops, slots) = (vec![[1, 0, 3]], vec![0, 7]);
+        Group { class: 0, members, step: 2, loops, slots, varies: 0, unknown: 0, worked: 0, waited: 0, home: NOWHERE }
+    }
+
+    fn taken(schedule: &mut Schedule, index: u32) -> Vec<u32> {
+        let mut members = Members::default();
+        schedule.take_woken(index, &mut members);
+        members.pes().collect()
+    }
+
+    #[test]
+    fn who_has_to_wait_again_goes_back_to_the_others() {
+        let mut schedule = Schedule::new(8, 8);
+        let all = group((0..4).collect());
+        let first = schedule.open(&all);
+        schedule.wait(first, 0, 4);
+        // Who is woken while the group is at hand is taken at once, and never comes as a group of its own.
+        schedule.wake(3, 1);
+        assert_eq!(taken(&mut schedule, first), [3]);
+        schedule.close(first);
+        assert!(schedule.next().is_none());
+        // PE 1 comes alone; PE 2 is woken before PE 1 waits again, and goes on with it.
+        schedule.wake(1, 1);
+        let one = schedule.next().expect("one is woken");
+        assert_eq!(one.members.pes().collect::<Vec<_>>(), [1]);
+        schedule.wake(2, 1);
+        assert_eq!(schedule.open(&one), first);
+        schedule.wait(first, 1, 1);
+        assert_eq!(taken(&mut schedule, first), [2]);
+        schedule.close(first);
+        assert!(schedule.next().is_none() && schedule.is_stuck());
+        // At another step it waits by itself.
+        schedule.wake(0, 1);
+        let other = schedule.next().expect("one is woken");
+        assert_ne!(schedule.open(&Group { step: 3, ..other }), first);
     }
 }

@@ -70,7 +70,7 @@ use crate::twins::Twins;
 use crate::{Claims, Options, Progress, SimulateError};
 use clocks::Clocks;
 use flight::{Flights, Landing};
-use group::{Group, Schedule};
+use group::{Group, NOWHERE, Schedule};
 use lanes::Lanes;
 use line::Line;
 use link::Links;
@@ -318,6 +318,7 @@ impl<'a> Groups<'a> {
                 unknown: 0,
                 worked,
                 waited: 0,
+                home: NOWHERE,
             });
         }
     }
