@@ -146,7 +146,7 @@ pub(crate) struct Pe<'s> {
 }
 
 /// The operator that a PE is in.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct InOperator {
     /// Index of the operator.
     pub(crate) operator: u32,

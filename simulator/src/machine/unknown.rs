@@ -20,7 +20,7 @@ use super::steps;
 use waferloom_fabric::{ColorRoute, Filter, Machine};
 
 /// The half-words of a PE's memory, and the registers, that hold unknown numbers.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Unknown {
     /// None in a run with numbers.
     memory: HalfWords,
@@ -34,7 +34,7 @@ pub(crate) struct Unknown {
 /// A mark for each half-word of a memory.
 ///
 /// In most PEs all are the same, and then one stands for all: the marks of a whole wafer would fill hundreds of megabytes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct HalfWords {
     count: u32,
     /// What all of them are as long as there are no bits.

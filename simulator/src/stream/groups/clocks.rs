@@ -1,6 +1,8 @@
 //! The PEs' clocks, and where their cycles went.
 
 use super::line::Line;
+use super::members::Members;
+use super::repeat::Turn;
 use super::strip::Strip;
 use crate::machine::band::Span;
 use crate::machine::pe::{InOperator, PeCounters};
@@ -8,7 +10,7 @@ use crate::machine::pe::{InOperator, PeCounters};
 const ZERO: Line = Line { at: 0, slope: 0 };
 
 /// The time of each PE. Each part is a list of its own, since most steps touch few of them, in many PEs.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Clocks {
     /// By PE: the cycle in which it does its next step.
     time: Strip<Line>,
@@ -120,6 +122,36 @@ impl Clocks {
         }
     }
 
+    /// Whether PEs are at the end of a turn where they were at its beginning, in operators so much further, entered a turn later.
+    pub(super) fn repeat(&self, before: &Self, turn: Turn, members: &Members, operators: i32) -> bool {
+        let cycles = turn.cycles;
+        members.in_rows(self.width).all(|(first, n)| {
+            let mut busy = self.busy.along(first).zip(before.busy.along(first)).map(|(now, before)| now - before);
+            (first..first + n).all(|pe| {
+                let busy = busy.next().unwrap_or(0);
+                let further = before.operator[pe as usize].map(|entry| later(entry, cycles, operators, busy));
+                self.time(pe) == before.time(pe) + cycles && self.operator[pe as usize] == further
+            })
+        })
+    }
+
+    /// What they are so many turns later.
+    pub(super) fn pass_over(&mut self, before: &Self, turn: Turn, turns: u32, members: &Members, operators: i32) {
+        let cycles = turn.cycles * i64::from(turns);
+        for (first, n) in members.in_rows(self.width) {
+            self.time.for_each(first, n, |time| time.at += cycles);
+            let busy = self.busy.along(first).zip(before.busy.along(first)).map(|(now, before)| now - before);
+            for (operator, busy) in self.operator[first as usize..(first + n) as usize].iter_mut().zip(busy) {
+                *operator =
+                    operator.map(|entry| later(entry, cycles, operators * turns as i32, busy * u64::from(turns)));
+            }
+        }
+        self.busy.pass_over(&before.busy, turns);
+        self.fabric_in.pass_over(&before.fabric_in, turns);
+        self.fabric_out.pass_over(&before.fabric_out, turns);
+        self.memory.pass_over(&before.memory, turns);
+    }
+
     /// The operator that a PE is in.
     pub(super) fn operator(&self, pe: u32) -> Option<InOperator> {
         self.operator[pe as usize]
@@ -142,8 +174,17 @@ impl Clocks {
     }
 }
 
+/// An entry into an operator that is further by some, so many cycles later, of which the PE was busy in some.
+fn later(entry: InOperator, cycles: i64, operators: i32, busy: u64) -> InOperator {
+    InOperator {
+        operator: entry.operator.wrapping_add_signed(operators),
+        since: entry.since.wrapping_add_signed(cycles),
+        busy: entry.busy + busy,
+    }
+}
+
 /// Sums of lines over stretches of rows, in the time of their two ends: what changes at a place.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Sums {
     /// By place: what the sum is more there than the slope says.
     steps: Vec<i64>,
@@ -178,6 +219,12 @@ impl Sums {
                 self.slopes[behind as usize] -= line.slope;
             }
         }
+    }
+
+    /// Adds what has been added since some time so many times more.
+    fn pass_over(&mut self, before: &Self, times: u32) {
+        let (now, before) = (self.steps.iter_mut().chain(&mut self.slopes), before.steps.iter().chain(&before.slopes));
+        now.zip(before).for_each(|(now, before)| *now += (*now - before) * i64::from(times));
     }
 
     /// The sums from a place on to the end of its row.

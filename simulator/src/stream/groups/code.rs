@@ -27,7 +27,8 @@ impl Groups<'_> {
             let Some(rest) = self.step(group, step)? else { return Ok(()) };
             group = rest;
             let joins = &self.flows[usize::from(group.class)].joins;
-            if joins.get(group.step as usize) == Some(&true) && self.schedule.has_before(&group.place()) {
+            let meets = joins.get(group.step as usize) == Some(&true) && self.schedule.has_before(&group.place());
+            if meets || self.repeats.gathers_at(group.class, group.step) {
                 self.go_on(group);
                 return Ok(());
             }
@@ -39,6 +40,9 @@ impl Groups<'_> {
     /// Does a step; gives the group behind it, or nothing when there is none that goes on at once as a whole.
     pub(super) fn step(&mut self, mut group: Group, step: &Step) -> Result<Option<Group>, Stop> {
         let machine = self.shared.machine;
+        if self.repeats.is_watching() {
+            self.watch_step(&mut group, step);
+        }
         let needs_unknown = group.unknown & self.flows[usize::from(group.class)].reads[group.step as usize] != 0;
         match step {
             Step::Scalar { dst, .. } if needs_unknown => group.unknown |= bit(*dst),
@@ -256,6 +260,7 @@ impl Groups<'_> {
     }
 
     fn store(&mut self, group: &Group, src: Number, dtype: Dtype, base: Number, offset: i32) -> Result<(), Stop> {
+        self.repeats.written += 1;
         for pe in group.members.pes() {
             let address = i64::from(self.value(group, pe, base)) + i64::from(offset);
             let bits = self.value(group, pe, src) as u32;
@@ -314,7 +319,7 @@ impl Groups<'_> {
 }
 
 /// Numbers that are the same in all members of a group; `None` where they may differ.
-fn same(group: &Group, numbers: [Number; 2]) -> Option<[i32; 2]> {
+pub(super) fn same(group: &Group, numbers: [Number; 2]) -> Option<[i32; 2]> {
     let [a, b] = numbers.map(|number| (!group.is_varying(number.slot)).then(|| number.get(&group.slots)));
     Some([a?, b?])
 }

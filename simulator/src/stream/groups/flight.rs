@@ -232,6 +232,11 @@ impl Flights {
         self.keep_or_not(flight);
     }
 
+    /// Whether there are none any more.
+    pub(super) fn are_over(&self) -> bool {
+        self.unused.len() == self.list.len()
+    }
+
     fn keep_or_not(&mut self, flight: u32) {
         let state = &self.list[flight as usize];
         if state.users == 0 && state.left == 0 {

@@ -1,6 +1,7 @@
 //! Groups of PEs that stand at the same step with the same numbers in their registers, and the order in which they go on.
 
 use super::Groups;
+use super::drift::Drift;
 use super::line::Line;
 use super::liveness::bit;
 use super::members::Members;
@@ -28,6 +29,8 @@ pub(super) struct Group {
     pub(super) varies: u128,
     /// Slots, a bit each, that hold numbers that nobody computed, in a run for the time alone.
     pub(super) unknown: u128,
+    /// What the same in all members grows by from turn to turn of a loop that is watched.
+    pub(super) drift: Drift,
     /// Cycles that each member has worked since its clock was set.
     pub(super) worked: u64,
     /// Cycles that it waited for memory in that time.
@@ -39,7 +42,7 @@ pub(super) struct Group {
 impl Group {
     /// A group like this one of other members.
     pub(super) fn with(&self, members: Members) -> Self {
-        Self { members, loops: self.loops.clone(), slots: self.slots.clone(), ..*self }
+        Self { members, loops: self.loops.clone(), slots: self.slots.clone(), drift: self.drift.clone(), ..*self }
     }
 
     pub(super) fn place(&self) -> (u16, Place) {
@@ -58,6 +61,7 @@ impl Group {
         let differs = |(i, (a, b)): (usize, (&i32, &i32))| a != b && live & bit(i as u32) != 0;
         self.varies & live == other.varies & live
             && self.unknown & live == other.unknown & live
+            && self.drift == other.drift
             && !self.slots.iter().zip(&other.slots).enumerate().any(differs)
     }
 
@@ -237,6 +241,23 @@ impl Schedule {
         Some(Group { members, ..group })
     }
 
+    /// Whether no group can go on or waits but at one place.
+    pub(super) fn is_only_at(&self, place: &(u16, Place)) -> bool {
+        self.waiting.iter().all(Option::is_none) && self.ready.keys().all(|other| other == place)
+    }
+
+    /// Takes all groups that can go on at a place.
+    pub(super) fn take_at(&mut self, place: &(u16, Place)) -> Vec<Group> {
+        self.ready.remove(place).unwrap_or_default()
+    }
+
+    /// Puts groups at one place back, which differ from each other.
+    pub(super) fn put_back(&mut self, groups: Vec<Group>) {
+        if let Some(group) = groups.first() {
+            self.ready.insert(group.place(), groups);
+        }
+    }
+
     /// Whether some PE waits for something that has not come.
     pub(super) fn is_stuck(&self) -> bool {
         (0..self.waits_in.len() as u32).any(|pe| self.waits_in.get(pe) != WaitsIn(NOWHERE))
@@ -248,10 +269,14 @@ fn merge(groups: Vec<Group>, live: u128, registers: &mut Registers) -> Option<Gr
     let first = groups.first()?.clone();
     let mut varies = groups.iter().fold(0, |set, g| set | g.varies) & live;
     for (i, &number) in first.slots.iter().enumerate() {
-        let differs = groups.iter().any(|g| g.slots[i] != number);
+        let differs = groups.iter().any(|g| g.slots[i] != number || g.drift.of(i as u32) != first.drift.of(i as u32));
         varies |= if differs { live & bit(i as u32) } else { 0 };
     }
     let unknown = groups.iter().fold(0, |set, g| set | g.unknown);
+    let mut drift = first.drift.clone();
+    for group in &groups {
+        drift.join(&group.drift);
+    }
     let mut members = Members::default();
     for group in groups {
         for slot in each(varies & !group.varies) {
@@ -262,7 +287,7 @@ fn merge(groups: Vec<Group>, live: u128, registers: &mut Registers) -> Option<Gr
         }
         members.append(&group.members);
     }
-    Some(Group { members, varies, unknown, ..first })
+    Some(Group { members, varies, unknown, drift, ..first })
 }
 
 impl Groups<'_> {
@@ -288,6 +313,7 @@ impl Groups<'_> {
         let live = live | self.registers.params;
         group.varies &= live;
         group.unknown &= live;
+        group.drift.keep(live);
         self.schedule.add(group, live, &mut self.registers);
     }
 }

@@ -2,6 +2,7 @@
 
 use super::super::nodes::{End, NONE, Nodes};
 use super::line::Line;
+use super::repeat::Turn;
 use super::strip::{Strip, along_if_equal};
 use crate::machine::band::Band;
 use crate::machine::pe::Pe;
@@ -59,7 +60,7 @@ pub(super) const ALONG_ROWS: u8 = 1 << Direction::West as u8 | 1 << Direction::E
 
 /// The lanes (colours at routers) of all routers: those of a colour together, whether a router has it or not, so that neighbours
 /// are found by counting. Each part is a list of its own, since the search for a way needs the ports alone.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Lanes {
     pub(super) ports: Strip<Ports>,
     /// By lane: the first cycle in which the next wavelet may leave.
@@ -236,6 +237,20 @@ impl Lanes {
         self.moves += 1;
         let ports = self.ports.edit(lane, 1);
         (ports.rx, ports.tx) = (rx, tx);
+    }
+
+    /// Whether lanes are at the end of a turn as they were at its beginning.
+    pub(super) fn repeat(&self, before: &Self, turn: Turn) -> bool {
+        self.ports.all_with(&before.ports, |ports, before| ports == before)
+            && self.free.all_with(&before.free, |&free, &before| turn.is_same(before, free))
+    }
+
+    /// What they are so many turns later.
+    pub(super) fn pass_over(&mut self, before: &Self, turn: Turn, turns: u32) {
+        self.free.change_all(|free, n| turn.later(free, turns, n));
+        for (passed, before) in self.passed.iter_mut().flatten().zip(before.passed.iter().flatten()) {
+            *passed += (*passed - before) * i64::from(turns);
+        }
     }
 
     /// Counts at the routers what has passed.

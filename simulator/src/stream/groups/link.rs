@@ -1,6 +1,7 @@
 //! Links that several colours use, and those to the host: when they are busy.
 
 use super::line::Line;
+use super::repeat::Turn;
 use super::strip::{Along, Strip};
 
 /// Stretches of time that a link remembers: what is simulated later may lie before others.
@@ -64,6 +65,21 @@ impl Link {
         end.plus(-1)
     }
 
+    /// Whether it is at the end of a turn as it was at its beginning.
+    fn repeats(&self, before: &Self, turn: Turn) -> bool {
+        let is_same = |([from, to], before): (&Stretch, &Stretch)| {
+            let is_past = before[1].at <= turn.began && to.at <= turn.began + turn.cycles;
+            is_past || turn.is_same(before[0], *from) && turn.is_same(before[1], *to)
+        };
+        turn.is_same(before.free, self.free) && self.stretches.iter().zip(&before.stretches).all(is_same)
+    }
+
+    /// What links side by side are so many turns later.
+    fn later(self, turn: Turn, turns: u32, n: &mut u32) -> Self {
+        let stretches = self.stretches.map(|stretch| stretch.map(|cycle| turn.later(cycle, turns, n)));
+        Self { free: turn.later(self.free, turns, n), stretches }
+    }
+
     /// Begins a stretch; the oldest one is forgotten.
     fn begin(&mut self, stretch: Stretch) {
         self.stretches.copy_within(..REMEMBERED - 1, 1);
@@ -72,7 +88,7 @@ impl Link {
 }
 
 /// When the links between routers, and those to the host, are busy.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Links {
     /// By direction and router; nothing as long as none in that direction is booked.
     by_direction: [Option<Strip<Link>>; 4],
@@ -106,6 +122,21 @@ impl Links {
     /// What has become of links side by side, in ascending order.
     pub(super) fn set(&mut self, direction: u8, router: u32, n: u32, link: &Link) {
         self.of(direction).set(router, n, *link);
+    }
+
+    /// Whether links are at the end of a turn as they were at its beginning.
+    pub(super) fn repeat(&self, before: &Self, turn: Turn) -> bool {
+        self.by_direction.iter().zip(&before.by_direction).all(|links| match links {
+            (Some(links), Some(before)) => links.all_with(before, |link, before| link.repeats(before, turn)),
+            (links, _) => links.is_none(),
+        })
+    }
+
+    /// What they are so many turns later.
+    pub(super) fn pass_over(&mut self, turn: Turn, turns: u32) {
+        for links in self.by_direction.iter_mut().flatten() {
+            links.change_all(|link, n| link.later(turn, turns, n));
+        }
     }
 
     /// Books wavelets that cross a link at least some cycles apart; gives the cycle of the last one.
@@ -151,6 +182,29 @@ mod tests {
         // From the other end, the last one first: 24 is free.
         let mut link = links.get(1, 5, true, &mut 6);
         assert_eq!(link.share(Line::flat(24), 4, &mut 1).at, 27);
+    }
+
+    #[test]
+    fn what_is_past_need_not_be_the_same_a_turn_later() {
+        // A turn of 100 cycles that began in 50.
+        let turn = Turn { cycles: 100, began: 50 };
+        let link = |stretches: &[(i64, i64)]| {
+            let mut link = Link::default();
+            for &(first, count) in stretches {
+                link.share(Line::flat(first), count, &mut 1);
+            }
+            link
+        };
+        // Busy up to 60, and up to 160: a turn apart. What was before 50, and before 150, is past.
+        let before = link(&[(10, 5), (48, 12)]);
+        let behind = link(&[(70, 10), (148, 12)]);
+        assert!(behind.repeats(&before, turn));
+        assert!(
+            !link(&[(70, 10), (155, 5)]).repeats(&before, turn) && !link(&[(70, 10), (140, 9)]).repeats(&before, turn)
+        );
+        // Three turns later it is busy up to 460, whenever that began; the other stretch stays past.
+        let later = behind.later(turn, 3, &mut 1);
+        assert_eq!((later.free.at, later.stretches[0][0].at, later.stretches[1][1].at), (460, 148, 80));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::machine::unknown::{self, Unknown};
 use waferloom_fabric::{Coord, Program};
 
 /// Marks of a class.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Marks {
     /// Half-words that some PE may know.
     known: Unknown,

@@ -37,7 +37,13 @@ impl Groups<'_> {
 
     /// As a nest of loops, whose time is worked out once; `None`, with nothing done, where it is none, or some PE may know
     /// numbers that it would have to compute.
-    fn nested(&mut self, group: &Group, first: u32, vector: &Vector, work: &VectorWork) -> Option<(u64, u64)> {
+    pub(super) fn nested(
+        &mut self,
+        group: &Group,
+        first: u32,
+        vector: &Vector,
+        work: &VectorWork,
+    ) -> Option<(u64, u64)> {
         let silence = self.silence(group.class, work);
         if self.shared.without_numbers && silence != Silence::Always {
             return None;
@@ -60,6 +66,7 @@ impl Groups<'_> {
     }
 
     fn one_after_another(&mut self, group: &Group, template: &VectorWork) -> Result<(u64, u64), Stop> {
+        self.repeats.written += 1;
         if self.shared.without_numbers && self.is_unknown(group.class, template) {
             for pe in group.members.pes() {
                 unknown::mark(&mut self.band.pes[pe as usize], &template.dst, template.remaining, true);
@@ -77,6 +84,7 @@ impl Groups<'_> {
 
     /// The numbers of an instruction in one PE, its cycles and its waits for memory.
     fn compute(&mut self, pe: u32, work: &mut VectorWork) -> Result<(u64, u64), Stop> {
+        self.repeats.written += 1;
         let class = self.band.pes[pe as usize].class.map_or(0, usize::from);
         if self.shared.without_numbers && self.is_unknown(class as u16, work) {
             unknown::mark(&mut self.band.pes[pe as usize], &work.dst, work.remaining, true);

@@ -31,6 +31,7 @@
 //! - [`queue`]: the queues at their ends
 //! - [`link`]: links that colours share
 //! - [`flight`]: senders that are held up by receivers
+//! - [`repeat`], [`drift`]: turns of a loop that take as long as the one before
 //!
 //! Whatever does not go well (a fault, a deadlock, a need for a number that nobody computed) ends all this without a result, and
 //! the program is run event by event, which knows what to say.
@@ -38,6 +39,7 @@
 mod blocks;
 mod clocks;
 mod code;
+mod drift;
 mod eligible;
 mod flight;
 mod group;
@@ -50,6 +52,7 @@ mod members;
 mod memory;
 mod queue;
 mod registers;
+mod repeat;
 mod send;
 mod strip;
 mod tables;
@@ -69,6 +72,7 @@ use crate::machine::steps::Shared;
 use crate::twins::Twins;
 use crate::{Claims, Options, Progress, SimulateError};
 use clocks::Clocks;
+use drift::Drift;
 use flight::{Flights, Landing};
 use group::{Group, NOWHERE, Schedule};
 use lanes::Lanes;
@@ -79,6 +83,7 @@ use marks::Marks;
 use members::Members;
 use queue::Queues;
 use registers::Registers;
+use repeat::Repeats;
 use send::Results;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -133,6 +138,8 @@ struct Groups<'a> {
     /// Instructions that are done, to be filled again.
     #[expect(clippy::vec_box, reason = "PEs take the boxes and give them back")]
     unused: Vec<Box<VectorWork>>,
+    /// In a run for the time alone: turns of loops that are like others.
+    repeats: Repeats,
     /// Numbers that the members of a group have loaded.
     loaded: Vec<i32>,
     /// The same from tables, for members side by side.
@@ -247,6 +254,7 @@ impl<'a> Groups<'a> {
             results: Results::default(),
             heads: Vec::new(),
             unused: Vec::new(),
+            repeats: Repeats::default(),
             loaded: Vec::new(),
             found: Vec::new(),
             lanes,
@@ -260,6 +268,7 @@ impl<'a> Groups<'a> {
         if way == Way::TimeByClass {
             self.marks = Marks::new(program, &mut self.band, program.classes.len());
             let mut inputs = program.ports.iter().filter(|port| port.kind == PortKind::Input);
+            self.repeats = Repeats::new(self.shared.classes);
             self.floats_come_in = inputs.all(|port| port.dtype.is_float());
         }
         if way == Way::Claimed {
@@ -273,7 +282,8 @@ impl<'a> Groups<'a> {
         self.start();
         let limit = options.max_cycles.unwrap_or(u64::MAX);
         let mut handled = 0u64;
-        while let Some(group) = self.schedule.next() {
+        while let Some(mut group) = self.schedule.next() {
+            self.end_turn(&mut group);
             let time = group.members.first().map_or(0, |pe| self.clocks.time(pe) as u64);
             if time > limit {
                 return Err(Stop::Limit(limit));
@@ -316,6 +326,7 @@ impl<'a> Groups<'a> {
                 slots,
                 varies,
                 unknown: 0,
+                drift: Drift::default(),
                 worked,
                 waited: 0,
                 home: NOWHERE,
@@ -325,6 +336,7 @@ impl<'a> Groups<'a> {
 
     /// What the run gave.
     fn finish(mut self, program: &Program, fabric: &Fabric<'_>) -> crate::Run {
+        self.end_watch();
         let (pes, width) = (self.band.pes.len() as u32, self.lanes.width);
         let spans = &mut self.band.spans;
         for row in (0..pes).step_by(width as usize) {

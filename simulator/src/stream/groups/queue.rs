@@ -5,6 +5,7 @@ use super::super::run::{Run, Sender};
 use super::Stop;
 use super::flight::{LANDED, Origin};
 use super::line::Line;
+use super::repeat::Turn;
 use super::strip::{Along, Strip};
 use crate::machine::pe::Pe;
 use std::collections::VecDeque;
@@ -201,7 +202,7 @@ impl Rest {
 
 /// The input queues of all PEs: those of a number together, whether a PE has it or not, since PEs that do the same take from
 /// queues of the same number.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Queues {
     list: Strip<Queue>,
     /// By number: where the queues begin; `None` when no PE has it.
@@ -435,6 +436,30 @@ impl Queues {
             self.leave(input);
         }
         room
+    }
+
+    /// Whether nothing is in any queue, and nobody waits for something to come or to go.
+    pub(super) fn are_empty(&self) -> bool {
+        self.list.all_with(&self.list, |queue, _| {
+            queue.head.count == 0 && queue.wavelets == 0 && queue.rest == NONE && !queue.is_awaited
+        })
+    }
+
+    /// Whether empty queues are at the end of a turn as they were at its beginning: they were used a turn apart, or not at all.
+    pub(super) fn repeat(&self, before: &Self, turn: Turn) -> bool {
+        self.list.all_with(&before.list, |queue, before| {
+            let is_used = queue.last_at.at > turn.began;
+            let time = before.last_at.at + if is_used { turn.cycles } else { 0 };
+            (queue.taken, queue.last_count, queue.last_at.at) == (before.taken, before.last_count, time)
+        })
+    }
+
+    /// So many turns later those that are used were used so much later.
+    pub(super) fn pass_over(&mut self, turn: Turn, turns: u32) {
+        self.list.change_all(|queue, n| {
+            let is_used = !queue.last_at.is_below(Line::flat(turn.began + 1), n);
+            Queue { last_at: queue.last_at.plus(if is_used { turn.cycles * i64::from(turns) } else { 0 }), ..queue }
+        });
     }
 
     /// Wavelets in all queues.

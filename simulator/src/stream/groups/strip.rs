@@ -214,6 +214,29 @@ impl<T: Along> Strip<T> {
         }
     }
 
+    /// Whether something holds of the values of this list and another one at all places.
+    pub(super) fn all_with(&self, other: &Self, mut holds: impl FnMut(&T, &T) -> bool) -> bool {
+        let (mut start, mut other_start) = (0, 0);
+        (0..self.values.len() as u32).all(|at| {
+            start = if self.begins(at) { at } else { start };
+            other_start = if other.begins(at) { at } else { other_start };
+            let here = self.values[start as usize].along(at - start);
+            holds(&here, &other.values[other_start as usize].along(at - other_start))
+        })
+    }
+
+    /// Changes all values, each for as many places of its piece as `change` says.
+    pub(super) fn change_all(&mut self, mut change: impl FnMut(T, &mut u32) -> T) {
+        let mut at = 0;
+        while (at as usize) < self.values.len() {
+            let mut n = self.end(at) - at;
+            let changed = change(self.values[at as usize], &mut n);
+            self.split(at + n);
+            self.values[at as usize] = changed;
+            at += n;
+        }
+    }
+
     /// The value of the piece that begins at a place.
     pub(super) fn value(&mut self, start: u32) -> &mut T {
         debug_assert!(self.begins(start), "a piece begins there");

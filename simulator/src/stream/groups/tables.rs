@@ -14,11 +14,13 @@ const CACHE_LINE_BYTES: usize = 64;
 /// What stands at an address of the PEs of a class: the first PE of a stretch within a row, how many, and the numbers there.
 pub(super) type Entry = Rc<[(u32, u32, Line)]>;
 
+/// By class: where tables are, in ascending order.
+pub(super) type Places = Vec<Vec<Range<usize>>>;
+
 /// The tables of all classes, as long as nothing is written there.
 #[derive(Debug, Default)]
 pub(super) struct Tables {
-    /// By class: where tables are, in ascending order.
-    places: Vec<Vec<Range<usize>>>,
+    pub(super) places: Places,
     /// By class, address and bytes.
     entries: BTreeMap<(u16, usize, u32), Option<Entry>>,
 }

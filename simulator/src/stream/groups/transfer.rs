@@ -206,6 +206,7 @@ impl Groups<'_> {
         taken: &[Option<Incoming>; 3],
         count: u64,
     ) -> Result<(Sent, u64), Stop> {
+        self.repeats.written += 1;
         let taken = &taken.each_ref().map(|run| run.as_ref().map(Incoming::run));
         let state = &mut self.band.pes[pe as usize];
         let machine = self.shared.machine;

@@ -106,3 +106,21 @@ fn a_flight_that_lands_late_delays_what_nothing_else_has_delayed() {
     incoming.land(Line { at: 5, slope: -2 }, &mut n);
     assert_eq!((incoming.last.at, n), (31, 1));
 }
+
+#[test]
+fn queues_that_were_used_a_turn_apart_are_so_turns_later() {
+    let mut queues = queues();
+    let mut use_first = |cycle| {
+        queues.push(0, &mut 2, &run(1, Line::flat(cycle), Line::flat(cycle))).ok().expect("few wavelets");
+        queues.book(0, 2, 1, Line { at: cycle, slope: 3 });
+        queues.take(0, 2, 1).expect("it is there");
+        queues.clone()
+    };
+    // The first two are used once a turn of 100 cycles, the others never.
+    let (before, mut behind, late) = (use_first(40), use_first(140), use_first(241));
+    let turn = |began| Turn { cycles: 100, began };
+    assert!(behind.are_empty() && behind.repeat(&before, turn(50)));
+    assert!(!late.repeat(&behind, turn(150)) && !behind.repeat(&behind, turn(50)));
+    behind.pass_over(turn(50), 3);
+    assert_eq!([0, 1, 2].map(|input| behind.list.get(input).last_at.at), [440, 443, 0]);
+}
