@@ -68,7 +68,7 @@ impl Group {
     /// Whether another group is the same one, but for its members.
     fn is_alike(&self, other: &Group) -> bool {
         let rest = |group: &Group| (group.class, group.step, group.varies, group.unknown);
-        rest(self) == rest(other) && self.loops == other.loops && self.slots == other.slots
+        rest(self) == rest(other) && self.loops == other.loops && self.slots == other.slots && self.drift == other.drift
     }
 
     /// Takes in another group at the same place.
@@ -324,7 +324,9 @@ mod tests {
 
     fn group(members: Members) -> Group {
         let (loops, slots) = (vec![[1, 0, 3]], vec![0, 7]);
-        Group { class: 0, members, step: 2, loops, slots, varies: 0, unknown: 0, worked: 0, waited: 0, home: NOWHERE }
+        let drift = Drift::default();
+        let (varies, unknown, worked, waited) = (0, 0, 0, 0);
+        Group { class: 0, members, step: 2, loops, slots, varies, unknown, drift, worked, waited, home: NOWHERE }
     }
 
     fn taken(schedule: &mut Schedule, index: u32) -> Vec<u32> {
