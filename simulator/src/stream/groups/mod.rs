@@ -80,7 +80,7 @@ use crate::{Claims, Inputs, Method, Options, Progress, SimulateError};
 use clocks::Clocks;
 use drift::Drift;
 use flight::{Flights, Landing};
-use group::{Group, Schedule};
+use group::{Group, NOWHERE, Schedule};
 use lanes::Lanes;
 use line::Line;
 use link::Links;
@@ -393,6 +393,7 @@ impl<'a> Groups<'a> {
                 drift: Drift::default(),
                 worked,
                 waited: 0,
+                home: NOWHERE,
             });
         }
     }

@@ -57,11 +57,14 @@ impl Groups<'_> {
                     self.let_wait(&group, &mut waits);
                 }
             }
-            todo = waits.map_or_else(Members::default, |waits| self.schedule.take_woken(waits));
+            match waits {
+                Some(waits) => self.schedule.take_woken(waits, &mut todo),
+                None => todo.clear(),
+            }
             todo.sort();
         }
         if let Some(waits) = waits {
-            self.schedule.close_if_empty(waits);
+            self.schedule.close(waits);
         }
         done.sort();
         group.step += 1;
