@@ -135,6 +135,8 @@ struct Groups<'a> {
     wait_for_switch: BTreeMap<u32, Vec<(u32, u32)>>,
     /// In a run for the numbers alone: all memories.
     planes: Option<Planes>,
+    /// The same: of how many senders side by side the ways run together.
+    open: Vec<u32>,
     /// The same: where instructions are computed.
     bench: Workbench,
     /// The same: parts of a way that have still to be gone.
@@ -305,6 +307,7 @@ impl<'a> Groups<'a> {
             landings: Vec::new(),
             wait_for_switch: BTreeMap::new(),
             planes: None,
+            open: Vec::new(),
             bench: Workbench::default(),
             posts: Vec::new(),
             floats_come_in: false,

@@ -50,8 +50,8 @@ impl Groups<'_> {
         let rest = self.each_member(group, |groups, group, pe, mut n| {
             let known = groups.template_for(template.take(), group, vector, varying, (pe, n))?;
             n = n.min(known.members.end - pe);
-            let outcome = groups.compute_together((pe, &mut n), &known.work)?;
-            template = Some(known);
+            let known = template.insert(known);
+            let outcome = groups.compute_together((pe, &mut n), &mut known.work)?;
             Ok((n, outcome))
         });
         self.unused.extend(template.map(|template| template.work));
@@ -59,13 +59,12 @@ impl Groups<'_> {
     }
 
     /// Runs an instruction in PEs side by side, as many as can do it together; `n` becomes how many these are.
-    fn compute_together(&mut self, (pe, n): (u32, &mut u32), template: &VectorWork) -> Result<Outcome, Stop> {
-        let all = template.remaining;
+    fn compute_together(&mut self, (pe, n): (u32, &mut u32), work: &mut VectorWork) -> Result<Outcome, Stop> {
+        let all = work.remaining;
         if all == 0 {
             return Ok(Outcome::Done);
         }
-        let sources = &template.srcs[..template.arity];
-        for port in sources {
+        for port in &work.srcs[..work.arity] {
             let Port::FabIn { queue, .. } = port else { continue };
             let input = self.queues.at(pe, *queue).ok_or(Stop::Unfit)?;
             if self.queues.available(input, n) < all {
@@ -73,40 +72,39 @@ impl Groups<'_> {
                 return Ok(Outcome::Waits);
             }
         }
-        let mut ways = Vec::new();
-        let lane = match template.dst {
+        let lane = match work.dst {
             Port::FabOut { queue, .. } => {
                 let lane = self.lanes.out(pe, queue, n).ok_or(Stop::Unfit)?;
-                ways = self.open_ways((pe, n), lane);
-                if ways.is_empty() {
+                if !self.open_ways((pe, n), lane) {
                     return Ok(Outcome::Waits);
                 }
                 Some(lane)
             }
             _ => None,
         };
-        if !lockstep::can_run(template, self.band.pes[pe as usize].memory.len()) {
+        if !lockstep::can_run(work, self.band.pes[pe as usize].memory.len()) {
             return Err(Stop::Unfit);
         }
-        let mut work = self.unused.pop().unwrap_or_default();
-        work.as_mut().clone_from(template);
-        if lane.is_some() && !template.unknown {
+        if lane.is_some() && !work.unknown {
             self.bench.sent = self.payloads.empty();
         }
         while work.remaining > 0 {
-            self.compute_part((pe, *n), &mut work)?;
+            self.compute_part((pe, *n), work)?;
         }
-        self.unused.push(work);
+        // All its operands stand at their first elements again.
+        work.remaining = all;
         let Some(lane) = lane else { return Ok(Outcome::Done) };
         let payload =
-            if template.unknown { Payload::UNKNOWN } else { self.payloads.keep(std::mem::take(&mut self.bench.sent)) };
+            if work.unknown { Payload::UNKNOWN } else { self.payloads.keep(std::mem::take(&mut self.bench.sent)) };
+        let ways = std::mem::take(&mut self.open);
         let mut done = 0;
-        for here in ways {
+        for &here in &ways {
             let step = u32::from(here > 1);
             let words = Words { payload, start: done, step, pitch: *n };
             self.deliver(Post { words, count: all as u32, ..self.post(lane + done, here) })?;
             done += here;
         }
+        self.open = ways;
         self.payloads.release(payload);
         Ok(Outcome::Done)
     }
@@ -118,14 +116,18 @@ impl Groups<'_> {
         let mut count = work.remaining;
         for (input, port) in inputs.iter_mut().zip(&work.srcs[..work.arity]) {
             let Port::FabIn { queue, .. } = port else { continue };
-            *input = self.queues.at(pe, *queue);
-            let head = input.and_then(|input| self.queues.head(input, &mut { n })).ok_or(Stop::Unfit)?;
-            count = count.min(head.count.into());
+            let from = self.queues.at(pe, *queue).ok_or(Stop::Unfit)?;
+            count = count.min(self.queues.head_count(from));
+            *input = Some(from);
         }
         let mut taken: [Option<Incoming>; 3] = [None; 3];
         for (taken, input) in taken.iter_mut().zip(inputs) {
             let Some(input) = input else { continue };
-            *taken = self.take_now(input, n, count);
+            let (run, is_part) = self.queues.take_untimed(input, n, count).ok_or(Stop::Unfit)?;
+            if is_part {
+                self.payloads.share_among(run.words.payload, n);
+            }
+            *taken = Some(run);
         }
         if work.unknown || matches!(work.dst, Port::Null) {
             work.remaining -= count;
@@ -145,37 +147,28 @@ impl Groups<'_> {
         Ok(())
     }
 
-    /// Takes wavelets from queues side by side; the payload that comes with them is to be released.
-    fn take_now(&mut self, input: u32, n: u32, count: u64) -> Option<Incoming> {
-        self.queues.book(input, n, count as i64, super::line::Line::flat(0));
-        let (taken, is_part) = self.queues.take(input, n, count as i64)?;
-        if is_part {
-            self.payloads.share_among(taken.words.payload, n);
-        }
-        Some(taken)
-    }
-
-    /// The ways from lanes side by side, those along columns together; `n` becomes for how many PEs they are open. None when
-    /// the first one has to wait for a switch.
-    fn open_ways(&mut self, (pe, n): (u32, &mut u32), lane: u32) -> Vec<u32> {
-        let (mut ways, mut done) = (Vec::new(), 0);
+    /// Finds the ways from lanes side by side, those along columns together; `n` becomes for how many PEs they are open. When the
+    /// first one is not, it has to wait for a switch.
+    fn open_ways(&mut self, (pe, n): (u32, &mut u32), lane: u32) -> bool {
+        self.open.clear();
+        let mut done = 0;
         while done < *n {
             let mut here = *n - done;
             match self.find_way(lane + done, false, &mut here) {
                 Ok(()) => {
-                    ways.push(here);
+                    self.open.push(here);
                     done += here;
                 }
                 Err(closed) if done == 0 => {
                     *n = 1;
                     self.wait_for_switch.entry(closed).or_default().push((pe, 1));
-                    return ways;
+                    return false;
                 }
                 Err(_) => break,
             }
         }
         *n = done;
-        ways
+        true
     }
 
     /// Sends a control wavelet from each member of a group.

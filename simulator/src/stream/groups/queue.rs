@@ -349,7 +349,7 @@ impl Queues {
 
     /// Wavelets that have come to a queue, and to those beside that are alike, and have not been taken.
     pub(super) fn available(&mut self, input: u32, n: &mut u32) -> u64 {
-        self.list.piece(input, n).wavelets.into()
+        self.list.shared(input, n).wavelets.into()
     }
 
     /// The run at the head of a queue, and of those beside that have one as well.
@@ -433,6 +433,17 @@ impl Queues {
             self.leave(input);
         }
         Some((taken, false))
+    }
+
+    /// Wavelets of the run at the head of a queue.
+    pub(super) fn head_count(&mut self, input: u32) -> u64 {
+        self.list.shared(input, &mut 1).head.count.into()
+    }
+
+    /// Takes wavelets as [`Queues::take`] does where there is no time.
+    pub(super) fn take_untimed(&mut self, input: u32, n: u32, count: u64) -> Option<(Incoming, bool)> {
+        self.edit(input, n).wavelets -= count as u32;
+        self.take(input, n, count as i64)
     }
 
     /// How many of queues side by side let the same go on when `count` wavelets are taken from each.

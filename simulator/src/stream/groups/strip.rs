@@ -130,13 +130,27 @@ impl<T: Along> Strip<T> {
         if *n == 1 {
             return self.get(at);
         }
+        let start = self.piece_start(at, n);
+        if start == at { self.values[at as usize] } else { self.values[start as usize].along(at - start) }
+    }
+
+    /// Where the piece of a place begins; `n` becomes how many of so many places from there on are in it.
+    #[inline]
+    fn piece_start(&mut self, at: u32, n: &mut u32) -> u32 {
         let start = self.start(at);
         let mut end = self.end(at);
         while end < at + *n && self.join(start, end) {
             end = self.end(end);
         }
         *n = (*n).min(end - at);
-        if start == at { self.values[at as usize] } else { self.values[start as usize].along(at - start) }
+        start
+    }
+
+    /// The value at the beginning of the piece of a place, for what is the same at all its places.
+    #[inline]
+    pub(super) fn shared(&mut self, at: u32, n: &mut u32) -> &T {
+        let start = if *n == 1 { self.start(at) } else { self.piece_start(at, n) };
+        &self.values[start as usize]
     }
 
     /// The same from a place backwards.
