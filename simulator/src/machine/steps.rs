@@ -190,9 +190,9 @@ pub(crate) fn scalar(op: ScalarOp, a: i32, b: i32) -> i32 {
     }
 }
 
-/// Resolves the operands with the PE's values, into `work`.
+/// Resolves the operands with the values of a PE's slots, into `work`; `is_unknown` says that nobody is to compute the results.
 pub(crate) fn prepare(
-    pe: &Pe,
+    (slots, is_unknown): (&[i32], bool),
     vector: &Vector,
     running: Running,
     mut work: Box<VectorWork>,
@@ -201,9 +201,9 @@ pub(crate) fn prepare(
     if vector.given != arity {
         return Err(Fault(format!("{} sources where {arity} are needed", vector.given)));
     }
-    let mut length = work.dst.resolve(&vector.dst, pe.slots);
+    let mut length = work.dst.resolve(&vector.dst, slots);
     for (slot, source) in work.srcs.iter_mut().zip(&vector.srcs) {
-        let len = slot.resolve(source, pe.slots);
+        let len = slot.resolve(source, slots);
         if let (Some(a), Some(b)) = (length, len)
             && a != b
         {
@@ -215,7 +215,7 @@ pub(crate) fn prepare(
     (work.op, work.arity, work.lanes) = (vector.op, arity, vector.lanes);
     (work.ready, work.then) = (0, None);
     work.at = (running.task, running.step);
-    work.unknown = pe.unknown.operand;
+    work.unknown = is_unknown;
     Ok(work)
 }
 

@@ -289,7 +289,7 @@ impl Stream<'_> {
         let (startup, scalar) = (u64::from(machine.vector_startup_cycles), u64::from(machine.scalar_cycles));
         let issued = Some(Running { step: running.step + 1, ..running });
         let work = self.spare.pop().unwrap_or_default();
-        let mut work = execute::prepare(state, vector, running, work)?;
+        let mut work = execute::prepare((state.slots, state.unknown.operand), vector, running, work)?;
         let taken = |port: &Port, as_destination| execute::taken(state, port, as_destination);
         if !alone && (work.srcs[..work.arity].iter().any(|port| taken(port, false)) || taken(&work.dst, true)) {
             let out = matches!(work.dst, Port::FabOut { .. });

@@ -270,7 +270,7 @@ fn vector(
     }
     let mut work = match pe.pending.take() {
         Some(pending) => pending,
-        None => prepare(pe, vector, running, Box::default())?,
+        None => prepare((pe.slots, pe.unknown.operand), vector, running, Box::default())?,
     };
     if let Some(activity) = waits_for_others(pe, &work, run_async) {
         pe.pending = Some(work);

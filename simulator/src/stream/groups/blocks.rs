@@ -57,7 +57,7 @@ impl Groups<'_> {
             && !self.shared.without_numbers
             && self.planes.is_none()
             && group.members.count() > BLOCK
-            && group.members.first().is_some_and(|pe| !self.band.pes[pe as usize].unknown.operand)
+            && !group.is_claimed
     }
 
     /// Lets members go on, some at a time, as far as they need no others.

@@ -8,6 +8,7 @@ use super::{Groups, Stop};
 use crate::machine::decode::Step;
 use crate::machine::operand::Number;
 use crate::machine::steps;
+use crate::twins::Twins;
 use std::collections::BTreeMap;
 use waferloom_fabric::{Compare, Dtype};
 
@@ -73,11 +74,13 @@ impl Groups<'_> {
             }
             Step::ClaimBegin { claim, tiles } => {
                 self.begin_claim(&group, *claim, tiles)?;
+                group.is_claimed = self.twins.as_ref().is_some_and(Twins::give_numbers);
                 group.step += 1;
                 return Ok(Some(group));
             }
             Step::ClaimEnd => {
                 self.end_claim(&group)?;
+                group.is_claimed = false;
                 group.step += 1;
                 return Ok(Some(group));
             }
@@ -290,10 +293,7 @@ impl Groups<'_> {
             let Some(twins) = &mut self.twins else { continue };
             let state = &mut self.band.pes[pe as usize];
             let begun = match &self.planes {
-                Some(planes) => {
-                    state.unknown.operand = true;
-                    twins.begin_with(state.at, planes.memory(pe), claim, tiles)
-                }
+                Some(planes) => twins.begin_with(state.at, planes.memory(pe), claim, tiles),
                 None => twins.begin(state, claim, tiles),
             };
             begun.map_err(|_| Stop::Unfit)?;
@@ -307,7 +307,6 @@ impl Groups<'_> {
             let state = &mut self.band.pes[pe as usize];
             let operator = self.clocks.operator(pe);
             let written = if let Some(planes) = &mut self.planes {
-                state.unknown.operand = false;
                 let ended =
                     twins.end_with(state.at, operator.map(|inside| inside.operator)).map_err(|_| Stop::Unfit)?;
                 ended

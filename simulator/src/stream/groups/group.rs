@@ -27,6 +27,8 @@ pub(super) struct Group {
     pub(super) slots: Vec<i32>,
     /// Slots, a bit each, that differ from member to member: their numbers are in [`Registers`].
     pub(super) varies: u128,
+    /// Whether they are in a claim, which gives what they would compute.
+    pub(super) is_claimed: bool,
     /// Slots, a bit each, that hold numbers that nobody computed, in a run for the time alone.
     pub(super) unknown: u128,
     /// What the same in all members grows by from turn to turn of a loop that is watched.
@@ -326,7 +328,20 @@ mod tests {
         let (loops, slots) = (vec![[1, 0, 3]], vec![0, 7]);
         let drift = Drift::default();
         let (varies, unknown, worked, waited) = (0, 0, 0, 0);
-        Group { class: 0, members, step: 2, loops, slots, varies, unknown, drift, worked, waited, home: NOWHERE }
+        Group {
+            is_claimed: false,
+            class: 0,
+            members,
+            step: 2,
+            loops,
+            slots,
+            varies,
+            unknown,
+            drift,
+            worked,
+            waited,
+            home: NOWHERE,
+        }
     }
 
     fn taken(schedule: &mut Schedule, index: u32) -> Vec<u32> {

@@ -154,6 +154,8 @@ struct Groups<'a> {
     unused: Vec<Box<VectorWork>>,
     /// In a run for the time alone: turns of loops that are like others.
     repeats: Repeats,
+    /// What the slots of a PE hold.
+    slots: Vec<i32>,
     /// Numbers that the members of a group have loaded.
     loaded: Vec<i32>,
     /// The same from tables, for members side by side.
@@ -316,6 +318,7 @@ impl<'a> Groups<'a> {
             heads: Vec::new(),
             unused: Vec::new(),
             repeats: Repeats::default(),
+            slots: Vec::new(),
             loaded: Vec::new(),
             found: Vec::new(),
             lanes,
@@ -392,6 +395,7 @@ impl<'a> Groups<'a> {
                 loops: Vec::new(),
                 slots,
                 varies,
+                is_claimed: false,
                 unknown: 0,
                 drift: Drift::default(),
                 worked,

@@ -82,7 +82,8 @@ impl Groups<'_> {
             }
             _ => None,
         };
-        if !lockstep::can_run(work, self.band.pes[pe as usize].memory.len()) {
+        let bytes = self.planes.as_ref().map_or(0, |planes| planes.memory(pe).len());
+        if !lockstep::can_run(work, bytes) {
             return Err(Stop::Unfit);
         }
         if lane.is_some() && !work.unknown {

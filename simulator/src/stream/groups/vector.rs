@@ -147,7 +147,16 @@ impl Groups<'_> {
             self.registers.alike(varying, pe, &mut n);
             pe..pe + n
         };
-        let work = self.prepare(group, pe, vector)?;
+        let mut slots = std::mem::take(&mut self.slots);
+        slots.clone_from(&group.slots);
+        for slot in each(self.flows[usize::from(group.class)].reads[group.step as usize] & group.varies) {
+            if let Some(number) = slots.get_mut(slot as usize) {
+                *number = self.registers.get(slot, pe);
+            }
+        }
+        let (work, running) = (self.unused.pop().unwrap_or_default(), Running { task: 0, step: group.step });
+        let work = steps::prepare((&slots, group.is_claimed), vector, running, work).map_err(|_| Stop::Unfit)?;
+        self.slots = slots;
         self.tables.overwrite_by(group.class, &work.dst);
         let silence = self.silence(group.class, &work);
         Ok(Template { members, work, silence })
@@ -208,7 +217,8 @@ impl Groups<'_> {
             steps::set_slot(state, slot, number);
         }
         let work = self.unused.pop().unwrap_or_default();
-        steps::prepare(state, vector, Running { task: 0, step: group.step }, work).map_err(|_| Stop::Unfit)
+        let given = (&*state.slots, group.is_claimed);
+        steps::prepare(given, vector, Running { task: 0, step: group.step }, work).map_err(|_| Stop::Unfit)
     }
 
     /// The start-up of an instruction; one without elements is over at once.
