@@ -1,5 +1,5 @@
 //! A vector instruction in PEs side by side at once: the elements of all of them are computed with the host's vector
-//! instructions, in blocks of some elements of all PEs, or of one element of some. Their memories are planes ([`super::planes`]).
+//! instructions, in blocks of some elements of all PEs of a bank. Their memories are planes ([`super::planes`]).
 //!
 //! The numbers are those of element by element: a block has more than one element only where none of them reads what an earlier one
 //! writes.
@@ -12,7 +12,7 @@ use super::formats::Format;
 use super::numerics::{self, Element};
 use super::operand::{Cursor, Port};
 use super::pe::VectorWork;
-use super::planes::Lanes;
+use super::planes::{Lanes, Planes, SIDE};
 use waferloom_fabric::{Dtype, VectorOp};
 
 /// Elements of a block.
@@ -59,8 +59,8 @@ enum Source<'a> {
 #[derive(Clone, Copy)]
 enum Target {
     Memory(Place),
-    /// Into wavelets of a type.
-    Sent(Dtype),
+    /// Into wavelets of a type, from a place on the bench on.
+    Sent(Dtype, usize),
 }
 
 /// What a block holds.
@@ -84,15 +84,19 @@ pub(crate) fn can_run(work: &VectorWork, bytes: usize) -> bool {
     is_target && sources.iter().all(is_source) && sources.iter().chain([&work.dst]).all(inside)
 }
 
-/// Runs the next `count` elements of an instruction. What PEs send is added to what is on the bench.
+/// Runs the next `count` elements of an instruction in PEs side by side. What they send is added to what is on the bench.
 pub(crate) fn run(
-    lanes: &mut Lanes<'_>,
+    (planes, pe, n): (&mut Planes, u32, u32),
     work: &mut VectorWork,
     taken: &[Option<Received<'_>>; 3],
     count: u64,
     bench: &mut Workbench,
 ) {
     let kernel = kernel(work);
+    let sent_before = bench.sent.len();
+    if matches!(work.dst, Port::FabOut { .. }) {
+        bench.sent.resize(sent_before + count as usize * n as usize, 0);
+    }
     let mut done = 0;
     while done < count {
         let cursors = work.srcs[..work.arity].iter().chain([&work.dst]).filter_map(cursor);
@@ -111,13 +115,13 @@ pub(crate) fn run(
         }
         let target = match &work.dst {
             Port::Memory(cursor) => Some(Target::Memory(place(cursor))),
-            Port::FabOut { dtype, .. } => Some(Target::Sent(*dtype)),
+            Port::FabOut { dtype, .. } => Some(Target::Sent(*dtype, sent_before + done as usize * n as usize)),
             _ => None,
         };
         if let Some(target) = target {
-            let count = part as usize;
-            let segment = Segment { op: work.op, kernel, sources, target, arity: work.arity, count, lanes };
-            HOST.dispatch(Computed { segment, bench });
+            let (op, arity, count) = (work.op, work.arity, part as usize);
+            let segment = Segment { op, kernel, sources, target, arity, count };
+            HOST.dispatch(Computed { segment, planes: &mut *planes, pe, n, bench });
         }
         for port in work.srcs.iter_mut().chain([&mut work.dst]) {
             if let Port::Memory(cursor) = port {
@@ -157,66 +161,77 @@ fn place(cursor: &Cursor) -> Place {
 }
 
 /// Some elements of an instruction.
-struct Segment<'a, 'm> {
+struct Segment<'a> {
     op: VectorOp,
     kernel: Option<Kernel>,
     sources: [Source<'a>; 3],
     target: Target,
     arity: usize,
     count: usize,
-    lanes: &'a mut Lanes<'m>,
 }
 
-/// They are computed: to be compiled for the host's instructions.
-struct Computed<'a, 'm> {
-    segment: Segment<'a, 'm>,
+/// They are computed in PEs side by side: to be compiled for the host's instructions.
+struct Computed<'a> {
+    segment: Segment<'a>,
+    planes: &'a mut Planes,
+    pe: u32,
+    n: u32,
     bench: &'a mut Workbench,
 }
 
-/// The part of a segment that is in a block: elements and PEs.
-#[derive(Clone, Copy)]
-struct Part {
+/// What is in a block: some elements in PEs of a bank.
+struct Part<'a, 'm> {
     from: usize,
     elements: usize,
+    lanes: &'a mut Lanes<'m>,
+    /// The first of these PEs among all that do the same, and how many those are.
     lane: usize,
-    lanes: usize,
+    all: usize,
 }
 
-impl pulp::NullaryFnOnce for Computed<'_, '_> {
+impl pulp::NullaryFnOnce for Computed<'_> {
     type Output = ();
 
     #[inline(always)]
     fn call(self) {
-        let Self { mut segment, bench: Workbench { inputs, results, sent } } = self;
-        let together = if segment.reads_own_results() { 1 } else { (BLOCK / segment.lanes.count).max(1) };
+        let Self { segment, planes, pe, n, bench: Workbench { inputs, results, sent } } = self;
+        let one_by_one = segment.reads_own_results();
         let (forms, form) = segment.forms();
         for (input, (source, form)) in inputs.iter_mut().zip(segment.sources.iter().zip(forms)) {
             if let Source::Number(element) = source {
                 // Instructions without a kernel look at the number itself.
                 let bits = if form == Form::Floats { element.float().to_bits() } else { element.to_bits(Dtype::I32) };
-                let filled = together.min(segment.count) * segment.lanes.count;
-                input[..filled.next_multiple_of(PIECE).min(BLOCK)].fill(bits);
+                let most = segment.count * (n as usize).min(SIDE);
+                input[..most.next_multiple_of(PIECE).min(BLOCK)].fill(bits);
             }
         }
-        for from in (0..segment.count).step_by(together) {
-            let elements = together.min(segment.count - from);
-            for lane in (0..segment.lanes.count).step_by(BLOCK) {
-                let part = Part { from, elements, lane, lanes: BLOCK.min(segment.lanes.count - lane) };
+        let mut lane = 0;
+        while lane < n {
+            let mut lanes = planes.lanes(pe + lane, n - lane);
+            let together = if one_by_one { 1 } else { BLOCK / lanes.count };
+            for from in (0..segment.count).step_by(together) {
+                let elements = together.min(segment.count - from);
+                let part = &mut Part { from, elements, lanes: &mut lanes, lane: lane as usize, all: n as usize };
                 for i in 0..segment.arity {
-                    segment.fill(&mut inputs[i], segment.sources[i], forms[i], part);
+                    part.fill(&mut inputs[i], segment.sources[i], forms[i]);
                 }
-                if segment.kernel == Some(Kernel::Copy) {
-                    segment.give(part, &inputs[0], form, sent);
+                let block = if segment.kernel == Some(Kernel::Copy) {
+                    &inputs[0]
                 } else {
-                    segment.block(part, inputs, results);
-                    segment.give(part, results, form, sent);
+                    segment.block(part.elements * part.lanes.count, inputs, results);
+                    &*results
+                };
+                match segment.target {
+                    Target::Memory(place) => part.put(block, place, form),
+                    Target::Sent(dtype, first) => part.send(block, dtype, form, sent.get_mut(first..).unwrap_or_default()),
                 }
             }
+            lane += lanes.count as u32;
         }
     }
 }
 
-impl Segment<'_, '_> {
+impl Segment<'_> {
     /// Whether an element may read what an earlier one of the segment writes.
     fn reads_own_results(&self) -> bool {
         let Target::Memory(target) = self.target else { return false };
@@ -252,24 +267,10 @@ impl Segment<'_, '_> {
 
     /// Computes a block.
     #[inline(always)]
-    fn block(&self, part: Part, inputs: &[Block; 3], results: &mut Block) {
-        let count = part.elements * part.lanes;
+    fn block(&self, count: usize, inputs: &[Block; 3], results: &mut Block) {
         match self.kernel {
             Some(kernel) => compute::compute(kernel, self.op, inputs, results, count.div_ceil(PIECE)),
             None => self.one_by_one(inputs, &mut results[..count]),
-        }
-    }
-
-    /// Gives the results where they go.
-    #[inline(always)]
-    fn give(&mut self, part: Part, results: &Block, form: Form, sent: &mut Vec<u32>) {
-        let count = part.elements * part.lanes;
-        match self.target {
-            Target::Sent(dtype) if form == Form::Raw || own_form(dtype) == Some(form) => {
-                sent.extend_from_slice(&results[..count]);
-            }
-            Target::Sent(dtype) => sent.extend(results[..count].iter().map(|&bits| to_bits(bits, form, dtype))),
-            Target::Memory(place) => self.put(results, place, form, part),
         }
     }
 
@@ -277,7 +278,7 @@ impl Segment<'_, '_> {
     fn one_by_one(&self, inputs: &[Block; 3], results: &mut [u32]) {
         let dtype = match self.target {
             Target::Memory(place) => place.dtype,
-            Target::Sent(dtype) => dtype,
+            Target::Sent(dtype, _) => dtype,
         };
         for (i, result) in results.iter_mut().enumerate() {
             let mut operands = [Element::Int(0); 3];
@@ -292,31 +293,35 @@ impl Segment<'_, '_> {
             *result = numerics::apply(self.op, operands).to_bits(dtype);
         }
     }
+}
 
+impl Part<'_, '_> {
     /// Reads a part of a source; a number stands in the block already.
     #[inline(always)]
-    fn fill(&self, block: &mut Block, source: Source<'_>, form: Form, part: Part) {
+    fn fill(&self, block: &mut Block, source: Source<'_>, form: Form) {
+        let lanes = self.lanes.count;
         match source {
             Source::Number(_) => {}
             Source::Memory(place) => {
-                if let Some(column) = self.column(place, part) {
-                    let words = self.lanes.words.get(column.first..).unwrap_or_default();
-                    let words = words.iter().step_by(column.step).take(part.elements);
-                    return read(block, words, column.shift, place.dtype, form);
-                }
-                for (element, row) in (part.from as u64..).zip(block.chunks_mut(part.lanes).take(part.elements)) {
-                    let at = place.nth(element);
-                    let words = self.lanes.words.get(self.first(at, part)..).unwrap_or_default();
-                    read(row, words.iter(), (at % 4 * 8) as u32, place.dtype, form);
+                let (run, apart) = self.runs(place);
+                let count = self.elements * lanes;
+                for (first, row) in self.firsts(place).step_by(run).zip(block[..count].chunks_mut(run * lanes)) {
+                    let words = self.lanes.words.get(first.0..).unwrap_or_default();
+                    if apart == 1 {
+                        read(row, words.iter(), first.1, place.dtype, form);
+                    } else {
+                        read(row, words.iter().step_by(apart), first.1, place.dtype, form);
+                    }
                 }
             }
             Source::Words(Received { words, start, step, pitch }, dtype) => {
-                if part.lanes == 1 {
-                    let words = words.get(start + part.from * pitch + part.lane * step..).unwrap_or_default();
-                    return read(&mut block[..part.elements], words.iter().step_by(pitch.max(1)), 0, dtype, form);
+                let first = start + self.lane * step;
+                if lanes == 1 {
+                    let words = words.get(first + self.from * pitch..).unwrap_or_default();
+                    return read(&mut block[..self.elements], words.iter().step_by(pitch.max(1)), 0, dtype, form);
                 }
-                for (element, row) in (part.from..).zip(block.chunks_mut(part.lanes).take(part.elements)) {
-                    let words = words.get(start + element * pitch + part.lane * step..).unwrap_or_default();
+                for (element, row) in (self.from..).zip(block.chunks_mut(lanes).take(self.elements)) {
+                    let words = words.get(first + element * pitch..).unwrap_or_default();
                     match step {
                         0 => row.fill(from_bits(words.first().copied().unwrap_or(0), dtype, form)),
                         1 => read(row, words.iter(), 0, dtype, form),
@@ -327,50 +332,60 @@ impl Segment<'_, '_> {
         }
     }
 
-    /// The word at an address in the first PE of a part.
+    /// Of the elements of a part, how many are read or written at once, and how many words apart they are: all those of a single PE, or of
+    /// all PEs of a bank whose words follow each other; else those of the PEs at one address.
     #[inline(always)]
-    fn first(&self, at: usize, part: Part) -> usize {
-        at / 4 * self.lanes.width + self.lanes.first + part.lane
+    fn runs(&self, place: Place) -> (usize, usize) {
+        let is_whole = self.lanes.count == SIDE && place.step == 4 && place.dtype.bytes() == 4;
+        if is_whole {
+            (self.elements, 1)
+        } else if self.lanes.count == 1 && place.step > 0 && place.step % 4 == 0 {
+            (self.elements, (place.step / 4) as usize * SIDE)
+        } else {
+            (1, 1)
+        }
     }
 
-    /// Where the words of a part are that is in one PE alone, if they are equally far apart.
+    /// Of each element of a part: its word in the first PE, and by how many bits it is shifted there.
     #[inline(always)]
-    fn column(&self, place: Place, part: Part) -> Option<Column> {
-        if part.lanes > 1 || place.step <= 0 || place.step % 4 != 0 {
-            return None;
-        }
-        let at = place.nth(part.from as u64);
-        let step = (place.step / 4) as usize * self.lanes.width;
-        Some(Column { first: self.first(at, part), step, shift: (at % 4 * 8) as u32 })
+    fn firsts(&self, place: Place) -> impl Iterator<Item = (usize, u32)> + use<> {
+        let first = self.lanes.first;
+        (self.from..self.from + self.elements).map(move |element| {
+            let at = place.nth(element as u64);
+            (at / 4 * SIDE + first, (at % 4 * 8) as u32)
+        })
     }
 
     /// Writes a part of the results.
     #[inline(always)]
-    fn put(&mut self, block: &Block, place: Place, form: Form, part: Part) {
-        if let Some(column) = self.column(place, part) {
-            let words = self.lanes.words.get_mut(column.first..).unwrap_or_default();
-            return write(
-                words.iter_mut().step_by(column.step),
-                &block[..part.elements],
-                column.shift,
-                place.dtype,
-                form,
-            );
-        }
-        for (element, row) in (part.from as u64..).zip(block.chunks(part.lanes).take(part.elements)) {
-            let at = place.nth(element);
-            let first = self.first(at, part);
-            let words = self.lanes.words.get_mut(first..).unwrap_or_default();
-            write(words.iter_mut(), row, (at % 4 * 8) as u32, place.dtype, form);
+    fn put(&mut self, block: &Block, place: Place, form: Form) {
+        let (run, apart) = self.runs(place);
+        let count = self.elements * self.lanes.count;
+        for (first, row) in self.firsts(place).step_by(run).zip(block[..count].chunks(run * self.lanes.count)) {
+            let words = self.lanes.words.get_mut(first.0..).unwrap_or_default();
+            if apart == 1 {
+                write(words.iter_mut(), row, first.1, place.dtype, form);
+            } else {
+                write(words.iter_mut().step_by(apart), row, first.1, place.dtype, form);
+            }
         }
     }
-}
 
-/// Words of a single PE: the first one, how far they are apart, and by how many bits the elements are shifted in them.
-struct Column {
-    first: usize,
-    step: usize,
-    shift: u32,
+    /// Puts a part of the results into wavelets: those of all PEs for an element, then for the next one.
+    #[inline(always)]
+    fn send(&self, block: &Block, dtype: Dtype, form: Form, sent: &mut [u32]) {
+        let is_raw = form == Form::Raw || own_form(dtype) == Some(form);
+        let rows = (self.from..).zip(block.chunks(self.lanes.count).take(self.elements));
+        for (element, row) in rows {
+            let words = sent.get_mut(element * self.all + self.lane..).unwrap_or_default();
+            let pairs = words.iter_mut().zip(row);
+            if is_raw {
+                pairs.for_each(|(word, &bits)| *word = bits);
+            } else {
+                pairs.for_each(|(word, &bits)| *word = to_bits(bits, form, dtype));
+            }
+        }
+    }
 }
 
 /// The form of a type's own bits.

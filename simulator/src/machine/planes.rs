@@ -1,6 +1,6 @@
-//! The memories of PEs, turned over: what PEs side by side have at one address lies side by side. An instruction that they do
-//! together goes through the host's memory from one end to the other, and through its caches line by line, where memories one
-//! behind the other would have to be fetched a line for each PE.
+//! The memories of PEs, turned over: what [`SIDE`] PEs side by side have at one address lies side by side, a cache line of the host, and
+//! behind it what they have at the next address. An instruction that they do together goes through the host's memory from one end to
+//! the other, where memories one behind the other would have to be fetched a line for each PE.
 
 use super::bulk::Place;
 use super::formats::Format;
@@ -9,24 +9,25 @@ use super::pe::Pe;
 use std::ops::Range;
 use waferloom_fabric::Dtype;
 
-/// PEs whose words are moved at once between the two forms.
-const BLOCK: usize = 16;
+/// PEs whose words lie side by side.
+pub(crate) const SIDE: usize = 16;
 
 /// The memories of all PEs of a mesh.
 pub(crate) struct Planes {
-    /// By row of the mesh: its words, `[address / 4][column]`.
-    rows: Vec<Vec<u32>>,
+    /// Of the first PEs of the first row, of those beside them, and so on: words, `[address / 4][PE]`.
+    banks: Vec<Vec<u32>>,
+    /// PEs in a row, and banks.
     width: usize,
+    across: usize,
     /// By PE: bytes of its memory.
     bytes: Vec<u32>,
 }
 
-/// PEs side by side in a row, and the memory of the whole row.
+/// PEs side by side whose words lie so.
 pub(crate) struct Lanes<'a> {
+    /// Those of their bank.
     pub(crate) words: &'a mut [u32],
-    /// Columns of the mesh: as many words further on is the next address.
-    pub(crate) width: usize,
-    /// The first of the PEs, and how many they are.
+    /// The place of the first PE in the bank, and how many they are.
     pub(crate) first: usize,
     pub(crate) count: usize,
 }
@@ -34,45 +35,59 @@ pub(crate) struct Lanes<'a> {
 impl Planes {
     /// Zeros, as many as PEs in rows of `width` have.
     pub(crate) fn new(pes: &[Pe<'_>], width: usize) -> Self {
-        let words = |row: &[Pe<'_>]| row.iter().map(|pe| pe.memory.len().div_ceil(4)).max().unwrap_or(0);
+        let words = |bank: &[Pe<'_>]| bank.iter().map(|pe| pe.memory.len().div_ceil(4)).max().unwrap_or(0);
         Self {
-            rows: pes.chunks(width).map(|row| vec![0; words(row) * width]).collect(),
+            banks: pes.chunks(width).flat_map(|row| row.chunks(SIDE)).map(|bank| vec![0; words(bank) * SIDE]).collect(),
             width,
+            across: width.div_ceil(SIDE),
             bytes: pes.iter().map(|pe| pe.memory.len() as u32).collect(),
         }
     }
 
-    /// Some PEs side by side.
+    /// The bank of a PE, and its place there.
+    #[inline]
+    fn bank(&self, pe: u32) -> (usize, usize) {
+        let (row, column) = (pe as usize / self.width, pe as usize % self.width);
+        (row * self.across + column / SIDE, column % SIDE)
+    }
+
+    /// Bytes of a PE's memory.
+    pub(crate) fn bytes(&self, pe: u32) -> usize {
+        self.bytes[pe as usize] as usize
+    }
+
+    /// The first ones of some PEs side by side, which share a bank.
     pub(crate) fn lanes(&mut self, pe: u32, count: u32) -> Lanes<'_> {
-        let (row, first) = (pe as usize / self.width, pe as usize % self.width);
-        Lanes { words: &mut self.rows[row], width: self.width, first, count: count as usize }
+        let (bank, first) = self.bank(pe);
+        Lanes { words: &mut self.banks[bank], first, count: (count as usize).min(SIDE - first) }
     }
 
     /// The memory of a PE.
     pub(crate) fn memory(&self, pe: u32) -> Memory<'_> {
-        let (row, column) = (pe as usize / self.width, pe as usize % self.width);
-        Memory::Plane { words: &self.rows[row], width: self.width, column, bytes: self.bytes[pe as usize] as usize }
+        let (bank, lane) = self.bank(pe);
+        Memory::Plane { words: &self.banks[bank], lane, bytes: self.bytes(pe) }
     }
 
-    /// Where a value of `bytes` (2 or 4) at an address of a PE is: its word in the row's list, and the bits by which it is shifted
-    /// there; `None` outside of the memory, or unaligned.
-    fn place(&self, pe: u32, address: i64, bytes: u32) -> Option<(usize, u32)> {
+    /// Where a value of `bytes` (2 or 4) at an address of a PE is: its bank, its word there, and the bits by which it is shifted
+    /// in it; `None` outside of the memory, or unaligned.
+    fn place(&self, pe: u32, address: i64, bytes: u32) -> Option<(usize, usize, u32)> {
         let start = usize::try_from(address).ok().filter(|start| start.is_multiple_of(bytes as usize))?;
-        let inside = start.checked_add(bytes as usize)? <= self.bytes[pe as usize] as usize;
-        inside.then_some((start / 4 * self.width + pe as usize % self.width, start as u32 % 4 * 8))
+        let inside = start.checked_add(bytes as usize)? <= self.bytes(pe);
+        let (bank, lane) = self.bank(pe);
+        inside.then_some((bank, start / 4 * SIDE + lane, start as u32 % 4 * 8))
     }
 
     /// As [`Pe::read`].
     pub(crate) fn read(&self, pe: u32, address: i64, bytes: u32) -> Option<u32> {
-        let (word, shift) = self.place(pe, address, bytes)?;
-        let bits = self.rows[pe as usize / self.width].get(word)? >> shift;
+        let (bank, word, shift) = self.place(pe, address, bytes)?;
+        let bits = self.banks[bank].get(word)? >> shift;
         Some(if bytes == 4 { bits } else { bits & 0xFFFF })
     }
 
     /// As [`Pe::write`].
     pub(crate) fn write(&mut self, pe: u32, address: i64, bytes: u32, bits: u32) -> Option<()> {
-        let (word, shift) = self.place(pe, address, bytes)?;
-        let word = self.rows[pe as usize / self.width].get_mut(word)?;
+        let (bank, word, shift) = self.place(pe, address, bytes)?;
+        let word = self.banks[bank].get_mut(word)?;
         let mask = if bytes == 4 { u32::MAX } else { 0xFFFF << shift };
         *word = *word & !mask | bits << shift & mask;
         Some(())
@@ -80,13 +95,13 @@ impl Planes {
 
     /// Writes singles side by side to a PE's memory; gives where, or `None` when they do not fit there.
     pub(crate) fn write_floats(&mut self, pe: u32, address: i64, numbers: &[f32]) -> Option<Range<usize>> {
-        let (first, _) = self.place(pe, address, 4)?;
+        let (bank, first, _) = self.place(pe, address, 4)?;
         let range = address as usize..address as usize + size_of_val(numbers);
-        if range.end > self.bytes[pe as usize] as usize {
+        if range.end > self.bytes(pe) {
             return None;
         }
-        let words = self.rows[pe as usize / self.width].get_mut(first..).unwrap_or_default();
-        for (word, number) in words.iter_mut().step_by(self.width).zip(numbers) {
+        let words = self.banks[bank].get_mut(first..).unwrap_or_default();
+        for (word, number) in words.iter_mut().step_by(SIDE).zip(numbers) {
             *word = number.to_bits();
         }
         Some(range)
@@ -94,23 +109,25 @@ impl Planes {
 
     /// Takes over what PEs side by side have in a range of bytes, and in the rest of its first and last words.
     pub(crate) fn fill(&mut self, pe: u32, pes: &[Pe<'_>], range: &Range<usize>) {
-        let (row, mut column) = (&mut self.rows[pe as usize / self.width], pe as usize % self.width);
-        for pes in pes.chunks(BLOCK) {
+        let (mut bank, mut lane) = self.bank(pe);
+        let mut left = pes;
+        while !left.is_empty() {
+            let (pes, others) = left.split_at(left.len().min(SIDE - lane));
             for word in range.start / 4..range.end.div_ceil(4) {
-                let slots = row.get_mut(word * self.width + column..).unwrap_or_default();
+                let slots = self.banks[bank].get_mut(word * SIDE + lane..).unwrap_or_default();
                 for (slot, pe) in slots.iter_mut().zip(pes) {
                     *slot = word_at(pe.memory, word);
                 }
             }
-            column += pes.len();
+            (bank, lane, left) = (bank + 1, 0, others);
         }
     }
 
     /// Gives a range of bytes back to a PE.
     pub(crate) fn give_back(&self, pe: u32, memory: &mut [u8], range: &Range<usize>) {
-        let (row, column) = (&self.rows[pe as usize / self.width], pe as usize % self.width);
+        let (bank, lane) = self.bank(pe);
         for at in range.clone() {
-            if let (Some(byte), Some(word)) = (memory.get_mut(at), row.get(at / 4 * self.width + column)) {
+            if let (Some(byte), Some(word)) = (memory.get_mut(at), self.banks[bank].get(at / 4 * SIDE + lane)) {
                 *byte = word.to_le_bytes()[at % 4];
             }
         }
@@ -131,10 +148,10 @@ fn word_at(memory: &[u8], word: usize) -> u32 {
 pub(crate) enum Memory<'a> {
     Pe(&'a [u8]),
     Plane {
-        /// The words of its row.
+        /// The words of its bank.
         words: &'a [u32],
-        width: usize,
-        column: usize,
+        /// Its place there.
+        lane: usize,
         bytes: usize,
     },
 }
@@ -152,8 +169,8 @@ impl Memory<'_> {
     pub(crate) fn widen(self, place: Place, values: &mut [f32]) {
         match self {
             Memory::Pe(memory) => super::floats::widen(memory, place, values),
-            Memory::Plane { words, width, column, .. } => {
-                let word = |at: usize| words.get(at / 4 * width + column).copied().unwrap_or(0);
+            Memory::Plane { words, lane, .. } => {
+                let word = |at: usize| words.get(at / 4 * SIDE + lane).copied().unwrap_or(0);
                 let places = (0..).map(|i| place.nth(i));
                 match Format::of(place.dtype) {
                     _ if place.dtype == Dtype::F32 => {

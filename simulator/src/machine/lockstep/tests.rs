@@ -91,7 +91,7 @@ proptest! {
         dst in target(),
         srcs in prop::collection::vec(source(), 3),
         twin in any::<bool>(),
-        pes in prop::sample::select(vec![1usize, 2, 5, 31, 40]),
+        pes in prop::sample::select(vec![1usize, 2, 5, 16, 31, 40]),
         first in 0..3usize,
         cut in 0..COUNT as u64,
         are_own in prop::collection::vec(any::<bool>(), 3),
@@ -128,10 +128,9 @@ proptest! {
         drop(row);
         let taken: [_; 3] = std::array::from_fn(|i| Some(received(&sent_to[i], pes, are_own[i])));
         let (mut together, mut bench) = (work.clone(), Workbench::default());
-        let mut lanes = planes.lanes(first as u32, pes as u32);
-        run(&mut lanes, &mut together, &taken, cut, &mut bench);
+        run((&mut planes, first as u32, pes as u32), &mut together, &taken, cut, &mut bench);
         let behind = taken.map(|taken| taken.map(|taken| Received { start: taken.pitch * cut as usize, ..taken }));
-        run(&mut lanes, &mut together, &behind, COUNT as u64 - cut, &mut bench);
+        run((&mut planes, first as u32, pes as u32), &mut together, &behind, COUNT as u64 - cut, &mut bench);
         prop_assert_eq!(together.remaining, 0);
         for (i, memory) in memories.iter_mut().enumerate() {
             let own: [Vec<u32>; 3] = std::array::from_fn(|source| {

@@ -82,7 +82,7 @@ impl Groups<'_> {
             }
             _ => None,
         };
-        let bytes = self.planes.as_ref().map_or(0, |planes| planes.memory(pe).len());
+        let bytes = self.planes.as_ref().map_or(0, |planes| planes.bytes(pe));
         if !lockstep::can_run(work, bytes) {
             return Err(Stop::Unfit);
         }
@@ -140,7 +140,7 @@ impl Groups<'_> {
                 let [start, step, pitch] = [words.start, words.step, words.pitch].map(|number| number as usize);
                 Some(Received { words: self.payloads.words(words.payload), start, step, pitch })
             });
-            lockstep::run(&mut planes.lanes(pe, n), work, &received, count, &mut self.bench);
+            lockstep::run((planes, pe, n), work, &received, count, &mut self.bench);
         }
         for run in taken.iter().flatten() {
             self.payloads.release_from(run.words.payload, n);
