@@ -55,7 +55,6 @@ impl Groups<'_> {
         // In a claim nothing is computed, nor in a run for the time alone.
         worth.get(group.step as usize) == Some(&true)
             && !self.shared.without_numbers
-            && self.planes.is_none()
             && group.members.count() > BLOCK
             && !group.is_claimed
     }
