@@ -294,7 +294,7 @@ impl Groups<'_> {
     /// Brings the members' clocks up to date.
     pub(super) fn settle(&mut self, group: &mut Group) {
         let (worked, waited) = (std::mem::take(&mut group.worked), std::mem::take(&mut group.waited));
-        if worked + waited == 0 {
+        if worked + waited == 0 || self.planes.is_some() {
             return;
         }
         for (pe, n) in group.members.in_rows(self.lanes.width) {
