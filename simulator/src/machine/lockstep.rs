@@ -223,7 +223,9 @@ impl pulp::NullaryFnOnce for Computed<'_> {
                 };
                 match segment.target {
                     Target::Memory(place) => part.put(block, place, form),
-                    Target::Sent(dtype, first) => part.send(block, dtype, form, sent.get_mut(first..).unwrap_or_default()),
+                    Target::Sent(dtype, first) => {
+                        part.send(block, dtype, form, sent.get_mut(first..).unwrap_or_default());
+                    }
                 }
             }
             lane += lanes.count as u32;

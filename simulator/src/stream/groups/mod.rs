@@ -30,7 +30,7 @@
 //! - [`clocks`]: what each PE's time is
 //! - [`way`]: ways of wavelets
 //! - [`lanes`]: the switches that they pass
-//! - [`queue`]: the queues at their ends
+//! - [`incoming`], [`queue`]: the runs and the queues at their ends
 //! - [`link`]: links that colours share
 //! - [`flight`]: senders that are held up by receivers
 //! - [`repeat`], [`drift`]: turns of a loop that take as long as the one before
@@ -46,6 +46,7 @@ mod drift;
 mod eligible;
 mod flight;
 mod group;
+mod incoming;
 mod lanes;
 mod line;
 mod link;

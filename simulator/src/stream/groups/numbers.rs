@@ -9,9 +9,9 @@
 //! An instruction that receives what depends on what it sends itself would wait for ever: then the program is run in another way.
 
 use super::group::Group;
+use super::incoming::{Incoming, Words};
 use super::lanes::{ALONG_ROWS, first_of};
 use super::liveness::accessed;
-use super::queue::{Incoming, Words};
 use super::send::Outcome;
 use super::vector::Template;
 use super::{Groups, Stop};

@@ -3,9 +3,9 @@
 use super::clocks::Part;
 use super::flight::{LANDED, Landing, Origin};
 use super::group::Group;
+use super::incoming::Words;
 use super::line::Line;
 use super::members::Members;
-use super::queue::Words;
 use super::vector::Stage;
 use super::way::Sending;
 use super::{Groups, Stop};

@@ -2,8 +2,8 @@
 
 use super::clocks::Part;
 use super::flight::LANDED;
+use super::incoming::Incoming;
 use super::line::Line;
-use super::queue::Incoming;
 use super::send::Outcome;
 use super::strip::Along;
 use super::vector::{Silence, Stage, Work};

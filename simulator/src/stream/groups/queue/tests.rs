@@ -1,5 +1,8 @@
+use super::super::flight::LANDED;
+use super::super::incoming::Words;
 use super::*;
 use crate::machine::pe::InputQueue;
+use crate::stream::payload::Payload;
 
 /// Four PEs in a row whose queue 1 has room for 4 wavelets.
 fn queues() -> Queues {
@@ -113,7 +116,7 @@ fn runs_of_one_payload_join_where_their_words_go_on() {
     let mut queues = queues();
     let words = |start| Words { payload: Payload::UNKNOWN, start, step: 1, pitch: 4 };
     for (input, n, start) in [(0, 1, 0), (1, 2, 1), (3, 1, 3)] {
-        let run = Incoming { words: words(start), ..run(3, Line::flat(0), Line::flat(0)) };
+        let run = Incoming::untimed(words(start), 3);
         queues.push(input, &mut { n }, &run).ok().expect("few wavelets");
     }
     let mut n = 4;
