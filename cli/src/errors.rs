@@ -123,7 +123,7 @@ impl From<SimulateError> for Error {
                 (Exit::Failed, Some("correct the claim, or remove it; --no-twins runs without claims"))
             }
             SimulateError::CycleLimit { .. } => (Exit::Failed, Some("raise --max-cycles, or look for an endless loop")),
-            SimulateError::Cancelled { .. } => (Exit::Failed, None),
+            SimulateError::Inseparable | SimulateError::Cancelled { .. } => (Exit::Failed, None),
         };
         Self { message: error.to_string(), help: help.map(Into::into), exit }
     }

@@ -10,7 +10,7 @@ use std::time::Instant;
 use waferloom_fabric::{HostTensor, PortKind, Program};
 use waferloom_models::Tensor;
 use waferloom_simulator::report::HostSeconds;
-use waferloom_simulator::{Claims, SimulateError, Totals, simulate};
+use waferloom_simulator::{Claims, Method, SimulateError, Totals, simulate};
 
 /// What all runs of a program gave.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub(crate) fn options<'a>(
         engine: engine.engine.simulated(),
         threads: engine.threads,
         timing_only: engine.no_numerics,
-        events_only: false,
+        method: Method::Choose,
         claims: match (engine.check_twins, engine.no_twins) {
             (true, _) => Claims::Check,
             (false, true) => Claims::Ignore,

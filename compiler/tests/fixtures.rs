@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use waferloom_compiler::{Options, Plan, lower, plan, prepare};
 use waferloom_fabric::{Dtype, Extent, HostData, HostTensor, Machine, Program, verify};
 use waferloom_models::{Graph, ImportOptions, Tensor, TensorData, import_onnx, read_npz};
-use waferloom_simulator::{Claims, Engine, Run, simulate};
+use waferloom_simulator::{Claims, Engine, Method, Run, simulate};
 
 fn folder(name: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/models")).join(name)
@@ -227,12 +227,13 @@ fn the_stream_engine_gives_the_same_outputs() {
     for name in MODELS.iter().chain(&MORE_MODELS) {
         let (graph, inputs) = import(name);
         let (_, program) = compile(&graph, "bench16", (16, 16), Dtype::F32);
-        let engines = [(Engine::Wavelet, false), (Engine::Stream, false), (Engine::Stream, true)];
-        let [wavelet, stream, events] = engines.map(|(engine, events_only)| {
-            let options =
-                waferloom_simulator::Options { engine, events_only, claims: Claims::Check, ..Default::default() };
-            simulate(&program, &inputs, &options).unwrap_or_else(|e| panic!("{name} {engine:?}: {e}"))
-        });
+        let run = |engine, method| {
+            let options = waferloom_simulator::Options { engine, method, claims: Claims::Check, ..Default::default() };
+            simulate(&program, &inputs, &options).unwrap_or_else(|e| panic!("{name} {engine:?} {method:?}: {e}"))
+        };
+        let wavelet = run(Engine::Wavelet, Method::Choose);
+        let [stream, events] = [Method::Together, Method::Events].map(|method| run(Engine::Stream, method));
+        assert_eq!(run(Engine::Stream, Method::Apart), stream, "{name}: time and numbers apart");
         assert_eq!(wavelet.outputs, stream.outputs, "{name}");
         assert_eq!(wavelet.outputs, events.outputs, "{name} event by event");
         let timed = waferloom_simulator::Options { engine: Engine::Stream, timing_only: true, ..Default::default() };

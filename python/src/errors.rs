@@ -56,6 +56,8 @@ fn simulation(error: &SimulateError, message: String) -> PyErr {
         SimulateError::CycleLimit { .. } => {
             SimulationError::new_err((message, "raise max_cycles, or look for an endless loop"))
         }
-        SimulateError::ClaimsDiffer { .. } | SimulateError::Cancelled { .. } => SimulationError::new_err(message),
+        SimulateError::ClaimsDiffer { .. } | SimulateError::Inseparable | SimulateError::Cancelled { .. } => {
+            SimulationError::new_err(message)
+        }
     }
 }

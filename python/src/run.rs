@@ -13,7 +13,7 @@ use std::time::Instant;
 use waferloom_driver::{Error, facts};
 use waferloom_fabric::{HostTensor, HostView, Program};
 use waferloom_simulator::report::OutputReport;
-use waferloom_simulator::{Engine, Facts, Inputs, Options, PeCounters, Report, Totals, simulate};
+use waferloom_simulator::{Engine, Facts, Inputs, Method, Options, PeCounters, Report, Totals, simulate};
 
 /// How a program is run.
 pub(crate) struct Settings {
@@ -40,7 +40,7 @@ impl Settings {
             engine: self.engine,
             threads: self.threads,
             timing_only: self.timing_only,
-            events_only: false,
+            method: Method::Choose,
             base_dir,
             max_cycles: self.max_cycles,
             progress: Some(ties.progress),

@@ -48,19 +48,34 @@ pub enum Claims {
     Check,
 }
 
+/// How the stream engine works a program out. Outputs, cycles and counters are the same in groups, whether apart or together; event
+/// by event, cycles may differ a little.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Method {
+    /// The way that is likely to be the fastest, and another one if it is none for this program.
+    #[default]
+    Choose,
+    /// In groups of PEs, time and numbers each alone, side by side on two host threads; an error where these depend on each other.
+    Apart,
+    /// In groups of PEs, time and numbers in one go; event by event where there is no such way.
+    Together,
+    /// Event by event.
+    Events,
+}
+
 /// How a run is done; but for the engine, whose cycles differ a little, nothing here changes its result.
 #[derive(Clone, Copy, Default)]
 pub struct Options<'a> {
     /// What moves the wavelets.
     pub engine: Engine,
-    /// Host threads of the wavelet engine; 0 lets it choose. The stream engine runs on one, but for large products of claims,
-    /// which take all unless this is 1.
+    /// Host threads of the wavelet engine; 0 lets it choose. The stream engine runs on one if this is 1; else time and numbers are worked
+    /// out on two, where they are apart ([`Method`]), and large products of claims on all.
     pub threads: usize,
     /// Only the time counts: the run has no outputs, all else is the same. The stream engine then leaves out all
     /// that depends on floating-point constants, and refuses programs whose time does; the wavelet engine leaves out nothing.
     pub timing_only: bool,
-    /// [`Engine::Stream`] only: event by event also where PEs could be simulated in groups, which takes longer.
-    pub events_only: bool,
+    /// How [`Engine::Stream`] goes about it.
+    pub method: Method,
     /// What becomes of the program's claims: every choice gives the same result, unless a claim is false.
     pub claims: Claims,
     /// Folder to which the paths of constants in files are relative; the current one when there is none.
@@ -215,6 +230,11 @@ pub enum SimulateError {
         /// Who waits for what, a line each.
         waits: String,
     },
+    /// [`Method::Apart`] was asked for, and is no way to run the program.
+    #[error(
+        "time and numbers of the program depend on each other, or its PEs do not do one thing after another: choose another method"
+    )]
+    Inseparable,
     /// [`Options::max_cycles`] is reached.
     #[error("not done after {cycles} cycles, the limit that was set")]
     CycleLimit {

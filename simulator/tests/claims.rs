@@ -5,15 +5,15 @@ mod common;
 use common::{floats, program};
 use std::collections::BTreeMap;
 use waferloom_fabric::verify;
-use waferloom_simulator::{Claims, Engine, Options, Run, SimulateError, simulate};
+use waferloom_simulator::{Claims, Engine, Method, Options, Run, SimulateError, simulate};
 
 /// Event by event: in groups a claim that goes wrong is put aside, and the PEs compute everything.
 fn run(text: &str, claims: Claims) -> Result<Run, SimulateError> {
-    run_in(text, claims, true)
+    run_in(text, claims, Method::Events)
 }
 
-fn run_in(text: &str, claims: Claims, events_only: bool) -> Result<Run, SimulateError> {
-    let options = Options { engine: Engine::Stream, events_only, claims, ..Options::default() };
+fn run_in(text: &str, claims: Claims, method: Method) -> Result<Run, SimulateError> {
+    let options = Options { engine: Engine::Stream, method, claims, ..Options::default() };
     simulate(&program(text), &BTreeMap::new(), &options)
 }
 
@@ -23,15 +23,16 @@ fn run_in(text: &str, claims: Claims, events_only: bool) -> Result<Run, Simulate
 fn same(text: &str) -> Run {
     let findings = verify(&program(text));
     assert!(findings.is_empty(), "{findings}");
-    let [in_groups, by_events] = [false, true].map(|events_only| {
+    let [apart, together, by_events] = [Method::Apart, Method::Together, Method::Events].map(|method| {
         let [used, ignored, checked] = [Claims::Use, Claims::Ignore, Claims::Check]
-            .map(|claims| run_in(text, claims, events_only).unwrap_or_else(|e| panic!("{e}")));
+            .map(|claims| run_in(text, claims, method).unwrap_or_else(|e| panic!("{e}")));
         assert!(ignored.claimed.iter().all(|&claimed| !claimed));
         assert_eq!(used, Run { claimed: used.claimed.clone(), ..ignored });
         assert_eq!(used, checked);
         used
     });
-    assert_eq!(in_groups.outputs, by_events.outputs);
+    assert_eq!(apart, together);
+    assert_eq!(apart.outputs, by_events.outputs);
     by_events
 }
 
@@ -150,7 +151,7 @@ fn waits_for_memory_count_where_wavelets_meet_two_operands() {
     let run = same(&text);
     assert_eq!(floats(&run, "y"), [20.0, 30.0, 200.0, 300.0]);
     assert_eq!(run.pes[1].memory, 1);
-    assert_eq!(run_in(&text, Claims::Use, false).unwrap().pes[1].memory, 1);
+    assert_eq!(run_in(&text, Claims::Use, Method::Together).unwrap().pes[1].memory, 1);
 }
 
 #[test]
@@ -178,7 +179,7 @@ fn a_claim_that_ends_before_those_begin_on_whom_it_depends_is_false() {
     let error = run(&text, Claims::Use).expect_err("the claim is false").to_string();
     assert!(error.contains("claim 0 is false") && error.contains("has not begun"), "{error}");
     // In groups it is found by comparison.
-    let error = run_in(&text, Claims::Check, false).expect_err("the claim is false").to_string();
+    let error = run_in(&text, Claims::Check, Method::Together).expect_err("the claim is false").to_string();
     assert!(error.contains("claim 0 is false"), "{error}");
 }
 

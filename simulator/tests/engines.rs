@@ -6,7 +6,7 @@ use common::program;
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use waferloom_fabric::HostTensor;
-use waferloom_simulator::{Engine, Options, Run, SimulateError, simulate};
+use waferloom_simulator::{Engine, Method, Options, Run, SimulateError, simulate};
 
 fn both(text: &str, inputs: &[(&str, HostTensor)]) -> [Run; 2] {
     let program = program(text);
@@ -52,8 +52,8 @@ fn code_that_nobody_waits_for_is_stopped() {
     let text = "program p machine bench16 grid 1x1
 class c { task 8 main local activated { loop r1 in 2000000000 { r2 = add r1, 1 } } }
 place c at 0,0";
-    for events_only in [false, true] {
-        let options = Options { engine: Engine::Stream, events_only, ..Options::default() };
+    for method in [Method::Apart, Method::Together, Method::Events] {
+        let options = Options { engine: Engine::Stream, method, ..Options::default() };
         let run = |options| simulate(&program(text), &BTreeMap::new(), &options);
         let limited = run(Options { max_cycles: Some(100_000), ..options });
         assert!(matches!(limited, Err(SimulateError::CycleLimit { .. })), "{limited:?}");

@@ -6,21 +6,26 @@
 use std::collections::BTreeMap;
 use waferloom_fabric::text::parse;
 use waferloom_fabric::{HostData, HostTensor, Program};
-use waferloom_simulator::{Engine, Options, Run, SimulateError, simulate};
+use waferloom_simulator::{Engine, Method, Options, Run, SimulateError, simulate};
 
 fn program(text: &str) -> Program {
     parse(text).unwrap_or_else(|e| panic!("{e}\n{text}"))
 }
 
-/// Runs a text on both engines, in groups and event by event, which here take the same cycles.
+/// Runs a text on both engines, in all ways that there are for it, which here take the same cycles.
 fn run(text: &str) -> Run {
-    let ways = [(Engine::Wavelet, false), (Engine::Stream, false), (Engine::Stream, true)];
-    let [wavelet, stream, events] = ways.map(|(engine, events_only)| {
-        let options = Options { engine, events_only, ..Options::default() };
-        simulate(&program(text), &BTreeMap::new(), &options).unwrap_or_else(|e| panic!("{engine:?}: {e}"))
-    });
-    assert_eq!((&wavelet.outputs, wavelet.cycles), (&stream.outputs, stream.cycles), "{text}");
-    assert_eq!((&wavelet.outputs, wavelet.cycles), (&events.outputs, events.cycles), "event by event\n{text}");
+    let run = |engine, method| {
+        let options = Options { engine, method, ..Options::default() };
+        simulate(&program(text), &BTreeMap::new(), &options)
+    };
+    let wavelet = run(Engine::Wavelet, Method::Choose).unwrap_or_else(|e| panic!("wavelet: {e}"));
+    for method in [Method::Apart, Method::Together, Method::Events] {
+        let stream = match run(Engine::Stream, method) {
+            Err(SimulateError::Inseparable) => continue,
+            run => run.unwrap_or_else(|e| panic!("{method:?}: {e}")),
+        };
+        assert_eq!((&wavelet.outputs, wavelet.cycles), (&stream.outputs, stream.cycles), "{method:?}\n{text}");
+    }
     wavelet
 }
 

@@ -21,7 +21,7 @@ pub(crate) static HOST: LazyLock<pulp::Arch> = LazyLock::new(pulp::Arch::new);
 
 /// Elements of a block, and of the pieces in which it is computed.
 const BLOCK: usize = 32;
-const PIECE: usize = 8;
+pub(super) const PIECE: usize = 8;
 
 /// Floats or integers, as the kernel has them.
 type Block = [u32; BLOCK];
@@ -272,9 +272,15 @@ fn put(block: &Block, memory: &mut [u8], way: Way, at: i64, from: usize, count: 
     }
 }
 
-/// Results of some pieces.
+/// Results of some pieces of a block.
 #[inline(always)]
-fn compute(kernel: Kernel, op: VectorOp, inputs: &[Block; 3], results: &mut Block, pieces: usize) {
+pub(super) fn compute<const N: usize>(
+    kernel: Kernel,
+    op: VectorOp,
+    inputs: &[[u32; N]; 3],
+    results: &mut [u32; N],
+    pieces: usize,
+) {
     let mut floats = Floats { inputs, results, pieces };
     match (kernel, op) {
         (Kernel::Floats, VectorOp::Add) => floats.each(|a, b, _| numerics::sum(a, b).to_bits()),
@@ -309,13 +315,13 @@ fn compute(kernel: Kernel, op: VectorOp, inputs: &[Block; 3], results: &mut Bloc
 }
 
 /// Pieces to be computed.
-struct Floats<'a> {
-    inputs: &'a [Block; 3],
-    results: &'a mut Block,
+struct Floats<'a, const N: usize> {
+    inputs: &'a [[u32; N]; 3],
+    results: &'a mut [u32; N],
     pieces: usize,
 }
 
-impl Floats<'_> {
+impl<const N: usize> Floats<'_, N> {
     #[inline(always)]
     fn each_bits(&mut self, operation: impl Fn(u32, u32, u32) -> u32) {
         let [a, b, c] = self.inputs.each_ref().map(|block| block.as_chunks::<PIECE>().0);

@@ -9,6 +9,7 @@
 //! - [`operand`], [`element`], [`numerics`]: vector instructions, element by element
 //! - [`nest`], [`compute`], [`products`], [`formats`]: those over memory whose operands have one shape, all elements at once
 //! - [`bulk`], [`floats`]: any over memory, row by row
+//! - [`lockstep`], [`planes`]: any in PEs side by side at once
 //! - [`conflicts`]: waits for memory
 //! - [`unknown`]: which numbers a run for the time alone has
 //! - [`collect`]: what a run gave
@@ -24,10 +25,12 @@ pub(crate) mod element;
 pub(crate) mod floats;
 mod formats;
 pub(crate) mod host;
+pub(crate) mod lockstep;
 pub(crate) mod nest;
 pub(crate) mod numerics;
 pub(crate) mod operand;
 pub(crate) mod pe;
+pub(crate) mod planes;
 mod products;
 pub(crate) mod router;
 pub(crate) mod setup;

@@ -42,7 +42,7 @@ use crate::machine::setup::{Fabric, link_room};
 use crate::machine::stall;
 use crate::machine::steps::Shared;
 use crate::twins::{self, Twins};
-use crate::{Claims, Inputs, Options, Progress, SimulateError};
+use crate::{Claims, Inputs, Method, Options, Progress, SimulateError};
 use calendar::{Calendar, Event};
 use express::Leg;
 use fabric::Link;
@@ -104,8 +104,8 @@ struct Stream<'a> {
 /// Runs a program.
 pub(crate) fn run(program: &Program, inputs: &Inputs<'_>, options: &Options<'_>) -> Result<crate::Run, SimulateError> {
     let fabric = Fabric::new(program, inputs, options)?;
-    if !options.events_only
-        && let Some(run) = groups::run(program, &fabric, options)?
+    if options.method != Method::Events
+        && let Some(run) = groups::run(program, inputs, &fabric, options)?
     {
         return Ok(run);
     }

@@ -18,7 +18,8 @@ mod tiles;
 mod tests;
 
 use crate::machine::element::Fault;
-use crate::machine::pe::Pe;
+use crate::machine::pe::{Pe, Place};
+use crate::machine::planes::Memory;
 use product::Group;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -86,6 +87,15 @@ impl Instance {
     }
 }
 
+/// What a PE has that ends a claim.
+pub(crate) struct Ended {
+    claim: u32,
+    /// Address of its tile of the result.
+    pub(crate) result: i64,
+    /// The tile, row-major.
+    pub(crate) tile: Vec<f32>,
+}
+
 impl<'a> Twins<'a> {
     /// For a program of which the verifier has found no error.
     pub(crate) fn new(program: &'a Program, checks: bool, on_threads: bool) -> Self {
@@ -103,39 +113,44 @@ impl<'a> Twins<'a> {
 
     /// A PE begins a claim with tiles of the left operand, the right operand and the result at these addresses.
     pub(crate) fn begin(&mut self, pe: &mut Pe, index: u32, at: [i64; 3]) -> Result<(), Fault> {
+        self.begin_with(pe.at, Memory::Pe(pe.memory), index, at)?;
+        pe.unknown.operand = !self.checks;
+        Ok(())
+    }
+
+    /// The same of a PE at a place whose memory may lie elsewhere.
+    pub(crate) fn begin_with(&mut self, pe: Place, memory: Memory<'_>, index: u32, at: [i64; 3]) -> Result<(), Fault> {
         let claim = &self.program.claims[index as usize];
         let [x, y] = place(claim, pe);
         let turns = &mut self.turns[index as usize][y * usize::from(claim.region.width) + x];
         let turn = *turns;
         *turns += 1;
-        self.inside[self.program.grid.index(pe.at.0)] = Some(Inside { claim: index, turn, result: at[2] });
+        self.inside[self.program.grid.index(pe.0)] = Some(Inside { claim: index, turn, result: at[2] });
         let instance = self.instances.entry((index, turn)).or_insert_with(|| Instance::new(claim));
         let inside = match &mut instance.kernel {
             Kernel::Products(groups) => {
                 let (group, place) = place_in_group(claim, [x, y]);
-                groups[group].begin(claim, place, pe.memory, at)
+                groups[group].begin(claim, place, memory, at)
             }
-            Kernel::ColumnSums(columns) => columns[x].begin(claim, y, pe.memory, [at[0], at[1]]),
+            Kernel::ColumnSums(columns) => columns[x].begin(claim, y, memory, [at[0], at[1]]),
         };
-        pe.unknown.operand = !self.checks;
         inside.ok_or_else(|| {
             Fault(format!(
                 "claim {index} names tiles at {}, {} and {} that do not lie in the {} bytes of data",
                 at[0],
                 at[1],
                 at[2],
-                pe.memory.len()
+                memory.len()
             ))
         })
     }
 
-    /// A PE ends the claim that it is in; gives where the result has been written.
-    pub(crate) fn end(&mut self, pe: &mut Pe) -> Result<Range<usize>, Fault> {
-        pe.unknown.operand = false;
-        let Some(inside) = self.inside[self.program.grid.index(pe.at.0)].take() else { return Ok(0..0) };
+    /// A PE, at work on an operator, ends the claim that it is in, if it is in one.
+    pub(crate) fn end_with(&mut self, pe: Place, operator: Option<u32>) -> Result<Option<Ended>, Fault> {
+        let Some(inside) = self.inside[self.program.grid.index(pe.0)].take() else { return Ok(None) };
         let Inside { claim: index, turn, result } = inside;
         let claim = &self.program.claims[index as usize];
-        let Some(instance) = self.instances.get_mut(&(index, turn)) else { return Ok(0..0) };
+        let Some(instance) = self.instances.get_mut(&(index, turn)) else { return Ok(None) };
         let [x, y] = place(claim, pe);
         let tile = match &mut instance.kernel {
             Kernel::Products(groups) => {
@@ -151,10 +166,17 @@ impl<'a> Twins<'a> {
         if instance.left == 0 {
             self.instances.remove(&(index, turn));
         }
-        let operator = pe.operator.map(|inside| inside.operator as usize);
-        if let Some(claimed) = operator.and_then(|operator| self.operators.get_mut(operator)) {
+        if let Some(claimed) = operator.and_then(|operator| self.operators.get_mut(operator as usize)) {
             *claimed = true;
         }
+        Ok(Some(Ended { claim: index, result, tile }))
+    }
+
+    /// A PE ends the claim that it is in; gives where the result has been written.
+    pub(crate) fn end(&mut self, pe: &mut Pe) -> Result<Range<usize>, Fault> {
+        pe.unknown.operand = false;
+        let operator = pe.operator.map(|inside| inside.operator);
+        let Some(Ended { claim: index, result, tile }) = self.end_with(pe.at, operator)? else { return Ok(0..0) };
         let bytes = tile.len() * size_of::<f32>();
         let start = usize::try_from(result).unwrap_or(usize::MAX / 2);
         let Some(memory) = pe.memory.get_mut(start..start + bytes) else {
@@ -170,7 +192,7 @@ impl<'a> Twins<'a> {
         match cells.zip(&tile).enumerate().find(|(_, (found, said))| found.to_bits() != said.to_bits()) {
             None => Ok(start..start + bytes),
             Some((i, (found, said))) => {
-                let name = operator.and_then(|operator| self.program.operators.get(operator));
+                let name = operator.and_then(|operator| self.program.operators.get(operator as usize));
                 let name = name.map_or_else(String::new, |operator| format!("operator `{}`: ", operator.name));
                 let address = start + i * size_of::<f32>();
                 Err(Fault(format!(
@@ -187,8 +209,8 @@ impl<'a> Twins<'a> {
 }
 
 /// A PE's column and row in a claim's region.
-fn place(claim: &Claim, pe: &Pe) -> [usize; 2] {
-    [pe.at.0.x - claim.region.x, pe.at.0.y - claim.region.y].map(usize::from)
+fn place(claim: &Claim, Place(at): Place) -> [usize; 2] {
+    [at.x - claim.region.x, at.y - claim.region.y].map(usize::from)
 }
 
 /// The fault of a run that needs a number that a claim has left out.

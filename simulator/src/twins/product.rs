@@ -2,6 +2,7 @@
 
 use super::multiply::{Sizes, multiply};
 use super::tiles::Tile;
+use crate::machine::planes::Memory;
 use waferloom_fabric::{Claim, ClaimOperand, Dtype};
 
 /// PEs that share operands: along a row where the left one is split, along a column where the right one is.
@@ -56,7 +57,7 @@ impl Group {
     }
 
     /// Takes the tiles of a PE at a place of the group; `None` when they do not lie in memory.
-    pub(super) fn begin(&mut self, claim: &Claim, [x, y]: [usize; 2], memory: &[u8], at: [i64; 3]) -> Option<()> {
+    pub(super) fn begin(&mut self, claim: &Claim, [x, y]: [usize; 2], memory: Memory<'_>, at: [i64; 3]) -> Option<()> {
         let [rows, columns] = [claim.rows, claim.columns].map(|size| size as usize);
         let (inner, pitch) = (claim.inner as usize, self.width * columns);
         let [left, right] = [(claim.left, at[0]), (claim.right, at[1])].map(|(shape, at)| Tile {

@@ -3,6 +3,7 @@
 use super::multiply::{Sizes, multiply};
 use super::tiles::Tile;
 use crate::machine::numerics;
+use crate::machine::planes::Memory;
 use rayon::prelude::*;
 use waferloom_fabric::Claim;
 
@@ -22,7 +23,7 @@ impl Column {
     }
 
     /// Takes the tiles of the PE in a row; `None` when they do not lie in memory.
-    pub(super) fn begin(&mut self, claim: &Claim, y: usize, memory: &[u8], at: [i64; 2]) -> Option<()> {
+    pub(super) fn begin(&mut self, claim: &Claim, y: usize, memory: Memory<'_>, at: [i64; 2]) -> Option<()> {
         let [rows, columns, inner, block] = [claim.rows, claim.columns, claim.inner, claim.block].map(|n| n as usize);
         let depth = inner.saturating_sub(y * block).min(block);
         let (mut left, mut right) = (vec![0.0; rows * depth], vec![0.0; depth * columns]);

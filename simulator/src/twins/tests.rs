@@ -3,6 +3,7 @@
 use super::product::Group;
 use super::{place_in_group, sums::Column};
 use crate::machine::numerics::{Element, multiply_add, sum};
+use crate::machine::planes::Memory;
 use proptest::prelude::*;
 use waferloom_fabric::{Claim, ClaimBatch, ClaimKind, ClaimOperand, Dtype, Region};
 
@@ -134,7 +135,7 @@ proptest! {
         let mut open: Vec<usize> = Vec::new();
         for (turn, &pe) in begin.iter().enumerate() {
             let (group, at) = place_in_group(&claim, place(pe));
-            groups[group].begin(&claim, at, &memories[pe], addresses(&claim)).expect("the tiles lie in memory");
+            groups[group].begin(&claim, at, Memory::Pe(&memories[pe]), addresses(&claim)).expect("the tiles lie in memory");
             open.push(pe);
             if order[turn] % 3 == 0 || turn + 1 == pes {
                 open.retain(|&pe| {
@@ -172,7 +173,7 @@ proptest! {
             };
             for y in 0..height {
                 prop_assert!(column.end(&claim, false).is_none());
-                column.begin(&claim, y as usize, &memory(y), at).expect("the tiles lie in memory");
+                column.begin(&claim, y as usize, Memory::Pe(&memory(y)), at).expect("the tiles lie in memory");
             }
             let own = |y: u32, i: u32, j: u32| {
                 let memory = memory(y);

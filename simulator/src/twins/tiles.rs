@@ -1,13 +1,13 @@
 //! Tiles in the memory of a PE as matrices of f32.
 
 use crate::machine::bulk::Place;
-use crate::machine::floats;
+use crate::machine::planes::Memory;
 use waferloom_fabric::{ClaimOperand, Dtype};
 
 /// An operand's tile.
 #[derive(Clone, Copy)]
 pub(super) struct Tile<'a> {
-    pub(super) memory: &'a [u8],
+    pub(super) memory: Memory<'a>,
     /// Its address in bytes.
     pub(super) at: i64,
     pub(super) dtype: Dtype,
@@ -25,7 +25,7 @@ impl Tile<'_> {
         let place = Place { at, step: i64::from(step) * bytes, dtype: self.dtype };
         let last = at + place.step * (out.len() as i64 - 1);
         let inside = at >= 0 && last + bytes <= self.memory.len() as i64 && at % bytes == 0;
-        inside.then(|| floats::widen(self.memory, place, out))
+        inside.then(|| self.memory.widen(place, out))
     }
 
     fn first(&self, matrix: u32, slot: u32) -> u64 {

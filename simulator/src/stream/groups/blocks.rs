@@ -55,6 +55,7 @@ impl Groups<'_> {
         // In a claim nothing is computed, nor in a run for the time alone.
         worth.get(group.step as usize) == Some(&true)
             && !self.shared.without_numbers
+            && self.planes.is_none()
             && group.members.count() > BLOCK
             && group.members.first().is_some_and(|pe| !self.band.pes[pe as usize].unknown.operand)
     }

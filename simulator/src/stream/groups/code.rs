@@ -83,9 +83,7 @@ impl Groups<'_> {
                 group.step += 1;
                 return Ok(Some(group));
             }
-            Step::SendControl { queue, control, .. } => {
-                return self.send_control(group, *queue, *control);
-            }
+            Step::SendControl { queue, control, .. } => return self.send_control(group, *queue, *control),
             Step::Vector(vector) => return self.vector(group, vector),
             Step::End => {
                 self.settle(&mut group);
@@ -198,7 +196,11 @@ impl Groups<'_> {
         for pe in group.members.pes() {
             let address = i64::from(self.value(group, pe, base)) + i64::from(offset);
             let state = &self.band.pes[pe as usize];
-            let bits = state.read(address, dtype.bytes()).ok_or(Stop::Unfit)?;
+            let bits = match &self.planes {
+                Some(planes) => planes.read(pe, address, dtype.bytes()),
+                None => state.read(address, dtype.bytes()),
+            };
+            let bits = bits.ok_or(Stop::Unfit)?;
             if self.shared.without_numbers {
                 let (start, bytes) = (address as usize, dtype.bytes() as usize);
                 unknown |= !self.all_know(group.class, start, bytes) && state.unknown.any(start, bytes);
@@ -285,6 +287,10 @@ impl Groups<'_> {
         for pe in group.members.pes() {
             let address = i64::from(self.value(group, pe, base)) + i64::from(offset);
             let bits = self.value(group, pe, src) as u32;
+            if let Some(planes) = &mut self.planes {
+                planes.write(pe, address, dtype.bytes(), bits).ok_or(Stop::Unfit)?;
+                continue;
+            }
             let state = &mut self.band.pes[pe as usize];
             state.write(address, dtype.bytes(), bits).ok_or(Stop::Unfit)?;
             if self.shared.without_numbers {
@@ -302,22 +308,39 @@ impl Groups<'_> {
         for pe in group.members.pes() {
             let address = |&(base, offset): &(Number, i32)| i64::from(self.value(group, pe, base)) + i64::from(offset);
             let tiles = [&tiles[0], &tiles[1], &tiles[2]].map(address);
-            if let Some(twins) = &mut self.twins {
-                twins.begin(&mut self.band.pes[pe as usize], claim, tiles).map_err(|_| Stop::Unfit)?;
-            }
+            let Some(twins) = &mut self.twins else { continue };
+            let state = &mut self.band.pes[pe as usize];
+            let begun = match &self.planes {
+                Some(planes) => {
+                    state.unknown.operand = true;
+                    twins.begin_with(state.at, planes.memory(pe), claim, tiles)
+                }
+                None => twins.begin(state, claim, tiles),
+            };
+            begun.map_err(|_| Stop::Unfit)?;
         }
         Ok(())
     }
 
     fn end_claim(&mut self, group: &Group) -> Result<(), Stop> {
         for pe in group.members.pes() {
-            if let Some(twins) = &mut self.twins {
-                let state = &mut self.band.pes[pe as usize];
-                state.operator = self.clocks.operator(pe);
+            let Some(twins) = &mut self.twins else { continue };
+            let state = &mut self.band.pes[pe as usize];
+            let operator = self.clocks.operator(pe);
+            let written = if let Some(planes) = &mut self.planes {
+                state.unknown.operand = false;
+                let ended =
+                    twins.end_with(state.at, operator.map(|inside| inside.operator)).map_err(|_| Stop::Unfit)?;
+                ended
+                    .map_or(Some(0..0), |ended| planes.write_floats(pe, ended.result, &ended.tile))
+                    .ok_or(Stop::Unfit)?
+            } else {
+                state.operator = operator;
                 let written = twins.end(state).map_err(|_| Stop::Unfit)?;
-                self.tables.overwrite(group.class, written.start as i64..written.end as i64);
                 state.operator = None;
-            }
+                written
+            };
+            self.tables.overwrite(group.class, written.start as i64..written.end as i64);
         }
         Ok(())
     }

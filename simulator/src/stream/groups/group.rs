@@ -35,6 +35,8 @@ pub(super) struct Group {
     pub(super) worked: u64,
     /// Cycles that it waited for memory in that time.
     pub(super) waited: u64,
+    /// The number of the waiting group that its members have been taken from, or [`NOWHERE`].
+    pub(super) home: u32,
 }
 
 impl Group {
@@ -63,6 +65,12 @@ impl Group {
             && !self.slots.iter().zip(&other.slots).enumerate().any(differs)
     }
 
+    /// Whether another group is the same one, but for its members.
+    fn is_alike(&self, other: &Group) -> bool {
+        let rest = |group: &Group| (group.class, group.step, group.varies, group.unknown);
+        rest(self) == rest(other) && self.loops == other.loops && self.slots == other.slots && self.drift == other.drift
+    }
+
     /// Takes in another group at the same place.
     fn join(&mut self, other: &Group) {
         self.members.append(&other.members);
@@ -82,8 +90,10 @@ pub(super) struct Schedule {
     unused: Vec<u32>,
     /// Of each waiting group: members that can go on, and how many still wait.
     woken: Vec<(Members, usize)>,
-    /// Places of waiting groups with members that can go on.
+    /// Places of waiting groups with members that can go on, but for the one at hand.
     stirred: BTreeSet<((u16, Place), u32)>,
+    /// The waiting group whose members are being looked at, or [`NOWHERE`].
+    at_hand: u32,
     /// By PE: the group in which it waits.
     pub(super) waits_in: Strip<WaitsIn>,
 }
@@ -95,7 +105,7 @@ pub(super) struct WaitsIn(u32);
 along_if_equal!(WaitsIn);
 
 /// A PE that waits in no group.
-const NOWHERE: u32 = u32::MAX;
+pub(super) const NOWHERE: u32 = u32::MAX;
 
 impl Schedule {
     pub(super) fn new(pes: usize, width: u32) -> Self {
@@ -105,6 +115,7 @@ impl Schedule {
             unused: Vec::new(),
             woken: Vec::new(),
             stirred: BTreeSet::new(),
+            at_hand: NOWHERE,
             waits_in: Strip::uniform(WaitsIn(NOWHERE), pes, width),
         }
     }
@@ -128,8 +139,16 @@ impl Schedule {
         }
     }
 
-    /// Prepares for members of a group to wait where it is; gives the number with which they do.
+    /// Prepares for members of the group at hand to wait where it is; gives the number with which they do.
     pub(super) fn open(&mut self, group: &Group) -> u32 {
+        let home = self.waiting.get(group.home as usize).and_then(Option::as_ref);
+        if let Some(home) = home.filter(|home| home.is_alike(group)) {
+            if !self.woken[group.home as usize].0.is_empty() {
+                self.stirred.remove(&(home.place(), group.home));
+            }
+            self.at_hand = group.home;
+            return group.home;
+        }
         let index = self.unused.pop().unwrap_or_else(|| {
             self.waiting.push(None);
             self.woken.push((Members::default(), 0));
@@ -137,6 +156,7 @@ impl Schedule {
         });
         self.woken[index as usize] = (Members::default(), 0);
         self.waiting[index as usize] = Some(group.with(Members::default()));
+        self.at_hand = index;
         index
     }
 
@@ -146,16 +166,15 @@ impl Schedule {
         self.woken[index as usize].1 += n as usize;
     }
 
-    /// Members that have been woken in the meantime, out of those that wait.
-    pub(super) fn take_woken(&mut self, index: u32) -> Members {
-        if let Some(group) = &self.waiting[index as usize] {
-            self.stirred.remove(&(group.place(), index));
-        }
-        std::mem::take(&mut self.woken[index as usize].0)
+    /// Puts members of the group at hand that have been woken in the meantime in the place of others.
+    pub(super) fn take_woken(&mut self, index: u32, members: &mut Members) {
+        members.clear();
+        std::mem::swap(&mut self.woken[index as usize].0, members);
     }
 
-    /// Nobody waits there any more.
-    pub(super) fn close_if_empty(&mut self, index: u32) {
+    /// The group is not at hand any more; there is no waiting one if nobody waits.
+    pub(super) fn close(&mut self, index: u32) {
+        self.at_hand = NOWHERE;
         if self.woken[index as usize].1 == 0 && self.waiting[index as usize].take().is_some() {
             self.unused.push(index);
         }
@@ -178,6 +197,7 @@ impl Schedule {
     fn wake_in(&mut self, index: u32, pe: u32, n: u32) {
         let (woken, left) = &mut self.woken[index as usize];
         if woken.is_empty()
+            && index != self.at_hand
             && let Some(group) = &self.waiting[index as usize]
         {
             self.stirred.insert((group.place(), index));
@@ -214,7 +234,7 @@ impl Schedule {
         let (woken, left) = &mut self.woken[index as usize];
         let members = std::mem::take(woken);
         if *left > 0 {
-            return self.waiting[index as usize].as_ref().map(|group| group.with(members));
+            return self.waiting[index as usize].as_ref().map(|group| Group { home: index, ..group.with(members) });
         }
         self.unused.push(index);
         let group = self.waiting[index as usize].take()?;
@@ -274,7 +294,7 @@ impl Groups<'_> {
     /// Brings the members' clocks up to date.
     pub(super) fn settle(&mut self, group: &mut Group) {
         let (worked, waited) = (std::mem::take(&mut group.worked), std::mem::take(&mut group.waited));
-        if worked + waited == 0 {
+        if worked + waited == 0 || self.planes.is_some() {
             return;
         }
         for (pe, n) in group.members.in_rows(self.lanes.width) {
@@ -295,5 +315,50 @@ impl Groups<'_> {
         group.unknown &= live;
         group.drift.keep(live);
         self.schedule.add(group, live, &mut self.registers);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group(members: Members) -> Group {
+        let (loops, slots) = (vec![[1, 0, 3]], vec![0, 7]);
+        let drift = Drift::default();
+        let (varies, unknown, worked, waited) = (0, 0, 0, 0);
+        Group { class: 0, members, step: 2, loops, slots, varies, unknown, drift, worked, waited, home: NOWHERE }
+    }
+
+    fn taken(schedule: &mut Schedule, index: u32) -> Vec<u32> {
+        let mut members = Members::default();
+        schedule.take_woken(index, &mut members);
+        members.pes().collect()
+    }
+
+    #[test]
+    fn who_has_to_wait_again_goes_back_to_the_others() {
+        let mut schedule = Schedule::new(8, 8);
+        let all = group((0..4).collect());
+        let first = schedule.open(&all);
+        schedule.wait(first, 0, 4);
+        // Who is woken while the group is at hand is taken at once, and never comes as a group of its own.
+        schedule.wake(3, 1);
+        assert_eq!(taken(&mut schedule, first), [3]);
+        schedule.close(first);
+        assert!(schedule.next().is_none());
+        // PE 1 comes alone; PE 2 is woken before PE 1 waits again, and goes on with it.
+        schedule.wake(1, 1);
+        let one = schedule.next().expect("one is woken");
+        assert_eq!(one.members.pes().collect::<Vec<_>>(), [1]);
+        schedule.wake(2, 1);
+        assert_eq!(schedule.open(&one), first);
+        schedule.wait(first, 1, 1);
+        assert_eq!(taken(&mut schedule, first), [2]);
+        schedule.close(first);
+        assert!(schedule.next().is_none() && schedule.is_stuck());
+        // At another step it waits by itself.
+        schedule.wake(0, 1);
+        let other = schedule.next().expect("one is woken");
+        assert_ne!(schedule.open(&Group { step: 3, ..other }), first);
     }
 }

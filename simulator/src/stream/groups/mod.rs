@@ -24,6 +24,8 @@
 //! - [`send`]: what members do one after another, and what they send
 //! - [`memory`]: those over memory alone
 //! - [`blocks`]: several of them in few PEs at a time
+//! - [`apart`]: time and numbers, each alone
+//! - [`numbers`]: vector instructions where there is no time
 //! - [`marks`]: what is known in a run for the time alone
 //! - [`clocks`]: what each PE's time is
 //! - [`way`]: ways of wavelets
@@ -36,6 +38,7 @@
 //! Whatever does not go well (a fault, a deadlock, a need for a number that nobody computed) ends all this without a result, and
 //! the program is run event by event, which knows what to say.
 
+mod apart;
 mod blocks;
 mod clocks;
 mod code;
@@ -50,6 +53,7 @@ mod liveness;
 mod marks;
 mod members;
 mod memory;
+mod numbers;
 mod queue;
 mod registers;
 mod repeat;
@@ -66,15 +70,17 @@ use super::queues::PeQueues;
 use crate::machine::band::Band;
 use crate::machine::collect::collect;
 use crate::machine::conflicts::Conflicts;
+use crate::machine::lockstep::Workbench;
 use crate::machine::pe::{Activity, VectorWork};
+use crate::machine::planes::Planes;
 use crate::machine::setup::{Fabric, link_room};
 use crate::machine::steps::Shared;
 use crate::twins::Twins;
-use crate::{Claims, Options, Progress, SimulateError};
+use crate::{Claims, Inputs, Method, Options, Progress, SimulateError};
 use clocks::Clocks;
 use drift::Drift;
 use flight::{Flights, Landing};
-use group::{Group, Schedule};
+use group::{Group, NOWHERE, Schedule};
 use lanes::Lanes;
 use line::Line;
 use link::Links;
@@ -86,7 +92,7 @@ use registers::Registers;
 use repeat::Repeats;
 use send::Results;
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use strip::Strip;
 use tables::Tables;
 use vector::Stage;
@@ -127,6 +133,12 @@ struct Groups<'a> {
     landings: Vec<Landing>,
     /// PEs that wait for a switch, by its lane: the first one and how many.
     wait_for_switch: BTreeMap<u32, Vec<(u32, u32)>>,
+    /// In a run for the numbers alone: all memories.
+    planes: Option<Planes>,
+    /// The same: where instructions are computed.
+    bench: Workbench,
+    /// The same: parts of a way that have still to be gone.
+    posts: Vec<numbers::Post>,
     /// In a run for the time alone: nothing that the host sends need be known.
     floats_come_in: bool,
     /// The ways that have been found last.
@@ -152,6 +164,10 @@ enum Stop {
     Unfit,
     Cancelled(u64),
     Limit(u64),
+    /// Nobody needs the result any more.
+    Unneeded,
+    /// The program cannot be loaded.
+    Invalid(SimulateError),
 }
 
 /// What is computed in an attempt at a program.
@@ -165,6 +181,8 @@ enum Way {
     Claimed,
     /// Everything, in the PEs.
     Computed,
+    /// What no claim covers, what claims say, and no time.
+    Numbers,
 }
 
 impl Way {
@@ -175,45 +193,82 @@ impl Way {
             Way::TimeByPe => "the time alone by PEs",
             Way::Claimed => "with claims",
             Way::Computed => "all computed by PEs",
+            Way::Numbers => "the numbers alone",
         }
     }
 }
 
 /// Runs a program by groups; `None` where only events will do.
 ///
-/// The faster way is tried first. It may need a float of which the other one knows that it is known; or a PE may end a claim
+/// The faster way is tried first. It may need a float of which another one knows that it is known; or a PE may end a claim
 /// before others that belong to it begin, which they may in this order. What claims say is held against what PEs compute on
-/// the first way only: what is wrong there the events have to say.
+/// one way only: what is wrong there the events have to say.
 pub(super) fn run(
     program: &Program,
+    inputs: &Inputs<'_>,
     fabric: &Fabric<'_>,
     options: &Options<'_>,
 ) -> Result<Option<crate::Run>, SimulateError> {
-    if !eligible::is_sequential(&fabric.shared()) {
+    let checks = fabric.heeds_claims && options.claims == Claims::Check;
+    let is_apart = !fabric.without_numbers && !checks && apart::is_wanted(program, options.method);
+    let is_sequential = eligible::is_sequential(&fabric.shared());
+    if is_apart
+        && is_sequential
+        && let Some(run) = apart::run(program, inputs, fabric, options)?
+    {
+        return Ok(Some(run));
+    }
+    if is_apart && options.method == Method::Apart {
+        return Err(SimulateError::Inseparable);
+    }
+    if !is_sequential {
         return Ok(None);
     }
-    let ways: &[Way] = match (fabric.without_numbers, fabric.heeds_claims, options.claims) {
-        (true, ..) => &[Way::TimeByClass, Way::TimeByPe],
-        (false, true, Claims::Check) => &[Way::Claimed],
-        (false, true, _) => &[Way::Claimed, Way::Computed],
-        (false, false, _) => &[Way::Computed],
+    let ways: &[Way] = match (fabric.without_numbers, fabric.heeds_claims) {
+        (true, _) => &[Way::TimeByClass, Way::TimeByPe],
+        (false, true) if checks => &[Way::Claimed],
+        (false, true) => &[Way::Claimed, Way::Computed],
+        (false, false) => &[Way::Computed],
     };
     for &way in ways {
-        let mut store = fabric.store()?;
-        let Some(mut band) = fabric.bands(&mut store, 1)?.pop() else { return Ok(None) };
-        if way == Way::TimeByPe {
-            fabric.mark_constants(&mut band);
-        }
-        let Some(mut groups) = Groups::new(fabric.shared(), band) else { return Ok(None) };
-        groups.prepare_way(way, program, options);
-        match groups.run(options) {
-            Ok(()) => return Ok(Some(groups.finish(program, fabric))),
-            Err(Stop::Unfit) => tracing::info!("simulation in groups, {}: ended without a result", way.name()),
-            Err(Stop::Cancelled(cycle)) => return Err(SimulateError::Cancelled { cycle }),
-            Err(Stop::Limit(cycles)) => return Err(SimulateError::CycleLimit { cycles }),
+        if let Some(run) = result(way, attempt(program, fabric, options, way, None))? {
+            return Ok(Some(run));
         }
     }
     Ok(None)
+}
+
+/// Runs a program in one way; `is_over` says when nobody needs the result any more.
+fn attempt(
+    program: &Program,
+    fabric: &Fabric<'_>,
+    options: &Options<'_>,
+    way: Way,
+    is_over: Option<&AtomicBool>,
+) -> Result<crate::Run, Stop> {
+    let mut store = fabric.store().map_err(Stop::Invalid)?;
+    let mut band = fabric.bands(&mut store, 1).map_err(Stop::Invalid)?.pop().ok_or(Stop::Unfit)?;
+    if way == Way::TimeByPe {
+        fabric.mark_constants(&mut band);
+    }
+    let mut groups = Groups::new(fabric.shared(), band).ok_or(Stop::Unfit)?;
+    groups.prepare_way(way, program, options);
+    groups.run(options, is_over)?;
+    Ok(groups.finish(program, fabric))
+}
+
+/// What becomes of an attempt: nothing when it has to be done in another way.
+fn result(way: Way, attempt: Result<crate::Run, Stop>) -> Result<Option<crate::Run>, SimulateError> {
+    match attempt {
+        Ok(run) => Ok(Some(run)),
+        Err(Stop::Unfit | Stop::Unneeded) => {
+            tracing::info!("simulation in groups, {}: ended without a result", way.name());
+            Ok(None)
+        }
+        Err(Stop::Cancelled(cycle)) => Err(SimulateError::Cancelled { cycle }),
+        Err(Stop::Limit(cycles)) => Err(SimulateError::CycleLimit { cycles }),
+        Err(Stop::Invalid(error)) => Err(error),
+    }
 }
 
 impl<'a> Groups<'a> {
@@ -249,6 +304,9 @@ impl<'a> Groups<'a> {
             marks: Vec::new(),
             landings: Vec::new(),
             wait_for_switch: BTreeMap::new(),
+            planes: None,
+            bench: Workbench::default(),
+            posts: Vec::new(),
             floats_come_in: false,
             ways: Ways::default(),
             results: Results::default(),
@@ -271,13 +329,16 @@ impl<'a> Groups<'a> {
             self.repeats = Repeats::new(self.shared.classes);
             self.floats_come_in = inputs.all(|port| port.dtype.is_float());
         }
-        if way == Way::Claimed {
+        if way == Way::Numbers {
+            self.planes = Some(self.turned_over(program));
+        }
+        if matches!(way, Way::Claimed | Way::Numbers) {
             self.twins = Some(Twins::new(program, options.claims == Claims::Check, options.threads != 1));
         }
     }
 
     /// Lets all groups go on until there is nothing left to do.
-    fn run(&mut self, options: &Options<'_>) -> Result<(), Stop> {
+    fn run(&mut self, options: &Options<'_>, is_over: Option<&AtomicBool>) -> Result<(), Stop> {
         self.feed()?;
         self.start();
         let limit = options.max_cycles.unwrap_or(u64::MAX);
@@ -298,6 +359,9 @@ impl<'a> Groups<'a> {
             }
             if options.cancel.is_some_and(|c| c.load(Ordering::Relaxed)) {
                 return Err(Stop::Cancelled(time));
+            }
+            if is_over.is_some_and(|over| over.load(Ordering::Relaxed)) {
+                return Err(Stop::Unneeded);
             }
         }
         let complete = self.band.sinks.iter().all(|s| s.data.len() >= s.expected);
@@ -329,6 +393,7 @@ impl<'a> Groups<'a> {
                 drift: Drift::default(),
                 worked,
                 waited: 0,
+                home: NOWHERE,
             });
         }
     }
@@ -342,6 +407,7 @@ impl<'a> Groups<'a> {
             self.clocks.change(row, width, |_| None, |operator, span| spans[operator as usize].join(&span));
         }
         self.lanes.count(&mut self.band.routers);
+        self.read_back(program);
         for (index, counters) in self.clocks.counters().enumerate() {
             let (time, pe) = (self.clocks.time(index as u32) as u64, &mut self.band.pes[index]);
             pe.counters = counters;

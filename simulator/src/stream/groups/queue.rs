@@ -10,12 +10,49 @@ use super::strip::{Along, Strip};
 use crate::machine::pe::Pe;
 use std::collections::VecDeque;
 
+/// The words of runs in queues side by side.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Words {
+    pub(super) payload: Payload,
+    /// The first word in the payload.
+    pub(super) start: u32,
+    /// How much further on it is in the queue beside.
+    pub(super) step: u32,
+    /// From a word of a run to its next one.
+    pub(super) pitch: u32,
+}
+
+impl Words {
+    /// The same words in all queues, from one of a payload on.
+    pub(super) fn same(payload: Payload, start: u32) -> Self {
+        Self { payload, start, step: 0, pitch: 1 }
+    }
+
+    /// Those of the queues from one on.
+    pub(super) fn along(&self, i: u32) -> Self {
+        Self { start: self.start.wrapping_add(self.step.wrapping_mul(i)), ..*self }
+    }
+
+    /// Those behind the first few of each run.
+    pub(super) fn behind(&self, count: u32) -> Self {
+        Self { start: self.start + self.pitch * count, ..*self }
+    }
+
+    /// What tells those of `n` queues and of `m` behind them.
+    fn joined(&self, n: u32, next: &Self, m: u32) -> Option<Self> {
+        if (self.payload, self.pitch) != (next.payload, next.pitch) {
+            return None;
+        }
+        let step = if n > 1 { self.step } else { next.start.wrapping_sub(self.start) };
+        let both = Self { step, ..*self };
+        (both.along(n).start == next.start && (m == 1 || next.step == step)).then_some(both)
+    }
+}
+
 /// A run in an input queue; or one in each of queues side by side.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Incoming {
-    pub(super) payload: Payload,
-    /// Its first word in the payload.
-    start: u32,
+    pub(super) words: Words,
     /// Wavelets.
     pub(super) count: u32,
     /// The flight that it belongs to, which may end later than the run says, and where it comes from.
@@ -31,8 +68,7 @@ pub(super) struct Incoming {
 impl Incoming {
     /// Nothing.
     const NONE: Self = Self {
-        payload: Payload::UNKNOWN,
-        start: 0,
+        words: Words { payload: Payload::UNKNOWN, start: 0, step: 0, pitch: 1 },
         count: 0,
         flight: LANDED,
         origin: Origin { sender: 0, step: 0 },
@@ -41,16 +77,20 @@ impl Incoming {
         hindered: Line { at: 0, slope: 0 },
     };
 
-    /// `count` words of a payload from `start` on that have come, `unhindered` being when the last would be there if nothing but the
-    /// sender held it up.
+    /// `count` words that have come, `unhindered` being when the last would be there if nothing but the sender held it up.
     pub(super) fn new(
-        (payload, start, count): (Payload, u32, u32),
+        (words, count): (Words, u32),
         (first, last): (Line, Line),
         (flight, origin): (u32, Origin),
         unhindered: Line,
     ) -> Self {
         let origin = if flight == LANDED { Origin::default() } else { origin };
-        Self { payload, start, count, flight, origin, first, last, hindered: last - unhindered }
+        Self { words, count, flight, origin, first, last, hindered: last - unhindered }
+    }
+
+    /// The same where there is no time.
+    pub(super) fn untimed(words: Words, count: u32) -> Self {
+        Self { words, count, ..Self::NONE }
     }
 
     /// Its flight has landed so many cycles late.
@@ -61,14 +101,14 @@ impl Incoming {
     }
 
     pub(super) fn is_unknown(&self) -> bool {
-        self.payload == Payload::UNKNOWN
+        self.words.payload == Payload::UNKNOWN
     }
 
     /// That of the first queue, as it would be if it came from a queue of the other kind.
     pub(super) fn run(&self) -> Run {
         let times = (self.first.at as u64, self.last.at as u64);
-        let run = Run::new(self.payload, self.count as usize, times, 0, Sender::Pe(0));
-        Run { start: self.start, ..run }
+        let run = Run::new(self.words.payload, self.count as usize, times, 0, Sender::Pe(0));
+        Run { start: self.words.start, ..run }
     }
 
     /// The first `count` wavelets, which are fewer than all, and the others, of a single queue.
@@ -76,15 +116,15 @@ impl Incoming {
         let span = self.last.at - self.first.at;
         let after = |wavelets: u32| self.first.at + span * i64::from(wavelets) / i64::from(self.count - 1);
         let part = Self { count, last: Line::flat(after(count - 1)), ..*self };
-        let (start, left) = (self.start + count, self.count - count);
-        (part, Self { start, count: left, first: Line::flat(after(count)), ..*self })
+        let (words, left) = (self.words.behind(count), self.count - count);
+        (part, Self { words, count: left, first: Line::flat(after(count)), ..*self })
     }
 }
 
 impl Along for Incoming {
     fn along(&self, i: u32) -> Self {
         let [first, last, hindered] = [self.first, self.last, self.hindered].map(|line| line.from(i));
-        Self { origin: self.origin.from(i), first, last, hindered, ..*self }
+        Self { words: self.words.along(i), origin: self.origin.from(i), first, last, hindered, ..*self }
     }
 
     fn back(&self) -> Self {
@@ -93,11 +133,11 @@ impl Along for Incoming {
     }
 
     fn joined(&self, n: u32, next: &Self, m: u32) -> Option<Self> {
-        let same = |run: &Self| (run.payload, run.start, run.count, run.flight);
-        if same(self) != same(next) {
+        if (self.count, self.flight) != (next.count, next.flight) {
             return None;
         }
         Some(Self {
+            words: self.words.joined(n, &next.words, m)?,
             origin: self.origin.joined(n, next.origin, m)?,
             first: self.first.joined(n, next.first, m)?,
             last: self.last.joined(n, next.last, m)?,
@@ -305,6 +345,11 @@ impl Queues {
         if rest.runs.is_empty() && rest.rooms.is_empty() {
             self.unused.push(std::mem::replace(&mut queue.rest, NONE));
         }
+    }
+
+    /// Wavelets that have come to a queue, and to those beside that are alike, and have not been taken.
+    pub(super) fn available(&mut self, input: u32, n: &mut u32) -> u64 {
+        self.list.piece(input, n).wavelets.into()
     }
 
     /// The run at the head of a queue, and of those beside that have one as well.

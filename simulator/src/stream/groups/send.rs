@@ -5,6 +5,7 @@ use super::flight::{LANDED, Landing, Origin};
 use super::group::Group;
 use super::line::Line;
 use super::members::Members;
+use super::queue::Words;
 use super::vector::Stage;
 use super::way::Sending;
 use super::{Groups, Stop};
@@ -56,11 +57,14 @@ impl Groups<'_> {
                     self.let_wait(&group, &mut waits);
                 }
             }
-            todo = waits.map_or_else(Members::default, |waits| self.schedule.take_woken(waits));
+            match waits {
+                Some(waits) => self.schedule.take_woken(waits, &mut todo),
+                None => todo.clear(),
+            }
             todo.sort();
         }
         if let Some(waits) = waits {
-            self.schedule.close_if_empty(waits);
+            self.schedule.close(waits);
         }
         done.sort();
         group.step += 1;
@@ -114,10 +118,11 @@ impl Groups<'_> {
                 (run.payload, run.start, run.count as i64)
             }
         };
+        let words = Words::same(payload, start);
         let flight = self.flights.begin(pe, n, *part);
         let (first, last) = (part.began.plus(delay), part.end().plus(delay - 1));
         let room = self.lanes.ramp_room(lane);
-        self.bring(&Sending { lane, n, room, payload, start, count, first, last, control: 0, flight, moves: 0 })?;
+        self.bring(&Sending { lane, n, room, words, count, first, last, control: 0, flight, moves: 0 })?;
         self.payloads.release(payload);
         Ok(self.sent(pe, n, flight, ends))
     }
@@ -130,6 +135,9 @@ impl Groups<'_> {
             [commands @ .., SwitchCommand::Nop] => commands.len() as u16,
             _ => u16::MAX,
         };
+        if self.planes.is_some() {
+            return self.send_control_now(group, queue, control, moves);
+        }
         self.each_member(group, |groups, _, pe, mut n| {
             let lane = groups.lanes.out(pe, queue, &mut n).ok_or(Stop::Unfit)?;
             if !groups.can_send(pe, lane, true, &mut n) {
@@ -138,22 +146,10 @@ impl Groups<'_> {
             let ready = groups.clocks.times(pe, &mut n).plus(1 + i64::from(machine.ramp_cycles));
             groups.clocks.work(pe, n, machine.scalar_cycles.into(), 0);
             let room = groups.lanes.ramp_room(lane);
-            let (payload, control) = (Payload::UNKNOWN, control + 1);
+            let (words, control) = (Words::same(Payload::UNKNOWN, 0), control + 1);
             let (first, last) = (ready, ready);
             let flight = LANDED;
-            groups.bring(&Sending {
-                lane,
-                n,
-                room,
-                payload,
-                start: 0,
-                count: 1,
-                first,
-                last,
-                control,
-                flight,
-                moves,
-            })?;
+            groups.bring(&Sending { lane, n, room, words, count: 1, first, last, control, flight, moves })?;
             Ok((n, Outcome::Done))
         })
     }

@@ -5,6 +5,7 @@ use super::flight::LANDED;
 use super::line::Line;
 use super::queue::Incoming;
 use super::send::Outcome;
+use super::strip::Along;
 use super::vector::{Silence, Stage, Work};
 use super::{Groups, Stop};
 use crate::machine::operand::Port;
@@ -168,7 +169,7 @@ impl Groups<'_> {
             Outcome::Done
         };
         for run in taken.iter().flatten() {
-            self.payloads.release_from(run.payload, n);
+            self.payloads.release_from(run.words.payload, n);
         }
         Ok(outcome)
     }
@@ -190,10 +191,11 @@ impl Groups<'_> {
         }
         let mut own = self.unused.pop().unwrap_or_default();
         let mut waits = None;
-        for pe in pe..pe + n {
+        for i in 0..n {
             own.as_mut().clone_from(work.get());
+            let taken = taken.map(|run| run.map(|run| run.along(i)));
             // The same operands wait for memory as long in all of them.
-            let (_, stall) = self.numbers(pe, &mut own, taken, count)?;
+            let (_, stall) = self.numbers(pe + i, &mut own, &taken, count)?;
             if *waits.get_or_insert(stall) != stall {
                 return Err(Stop::Unfit);
             }
@@ -299,7 +301,7 @@ impl Groups<'_> {
     fn take(&mut self, input: u32, n: u32, count: u64) -> Option<Incoming> {
         let (taken, is_part) = self.queues.take(input, n, count as i64)?;
         if is_part {
-            self.payloads.share_among(taken.payload, n);
+            self.payloads.share_among(taken.words.payload, n);
         } else {
             self.flights.release(taken.flight, n);
         }

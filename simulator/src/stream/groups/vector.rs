@@ -56,9 +56,9 @@ impl Work<'_> {
 }
 
 /// An instruction as it is in some members of a group.
-struct Template {
-    members: Range<u32>,
-    work: Box<VectorWork>,
+pub(super) struct Template {
+    pub(super) members: Range<u32>,
+    pub(super) work: Box<VectorWork>,
     silence: Silence,
 }
 
@@ -74,6 +74,9 @@ pub(super) enum Silence {
 impl Groups<'_> {
     /// Runs an instruction; gives the group of those that are done with it, if any are at once.
     pub(super) fn vector(&mut self, mut group: Group, vector: &Vector) -> Result<Option<Group>, Stop> {
+        if self.planes.is_some() {
+            return self.compute_vector(group, vector);
+        }
         let operands = || vector.srcs.iter().chain([&vector.dst]);
         let varying = operands().fold(0, |set, access| set | accessed(access)) & group.varies;
         if !operands().any(|access| matches!(access, Access::FabIn { .. } | Access::FabOut { .. })) {
@@ -100,13 +103,7 @@ impl Groups<'_> {
                 let is_shared = |pe: &&Pe<'_>| pe.main.is_none();
                 n = groups.band.pes[members][..n as usize].iter().take_while(is_shared).count() as u32;
             }
-            let known = match template.take() {
-                Some(known) if known.members.contains(&pe) => known,
-                other => {
-                    groups.unused.extend(other.map(|template| template.work));
-                    groups.template(group, vector, varying, (pe, n))?
-                }
-            };
+            let known = groups.template_for(template.take(), group, vector, varying, (pe, n))?;
             n = n.min(known.members.end - pe);
             let mut work = Work::Shared(&known.work);
             let outcome = groups.attempt((pe, &mut n), stage, &mut work, known.silence)?;
@@ -116,6 +113,24 @@ impl Groups<'_> {
         });
         self.unused.extend(template.map(|template| template.work));
         rest
+    }
+
+    /// The instruction as it is in some members: as it is known already, if they are among those for whom it is.
+    pub(super) fn template_for(
+        &mut self,
+        known: Option<Template>,
+        group: &Group,
+        vector: &Vector,
+        varying: u128,
+        (pe, n): (u32, u32),
+    ) -> Result<Template, Stop> {
+        match known {
+            Some(known) if known.members.contains(&pe) => Ok(known),
+            other => {
+                self.unused.extend(other.map(|template| template.work));
+                self.template(group, vector, varying, (pe, n))
+            }
+        }
     }
 
     /// The instruction as it is in some members, from a PE on, in whose registers `varying` PEs may differ.

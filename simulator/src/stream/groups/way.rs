@@ -6,7 +6,7 @@ use super::super::run::{Run, Sender};
 use super::flight::{LANDED, Origin};
 use super::lanes::{ALONG_ROWS, Ports, first_of};
 use super::line::Line;
-use super::queue::{Fits, Incoming, Room, Sends};
+use super::queue::{Fits, Incoming, Room, Sends, Words};
 use super::strip::Along;
 use super::{Groups, Stop};
 use crate::machine::router::each_port;
@@ -47,9 +47,7 @@ pub(super) struct Sending {
     pub(super) n: u32,
     /// Wavelets that the queue there holds.
     pub(super) room: i64,
-    pub(super) payload: Payload,
-    /// The first word in the payload.
-    pub(super) start: u32,
+    pub(super) words: Words,
     /// Wavelets of each, and when the first and the last one may leave the ramp.
     pub(super) count: i64,
     pub(super) first: Line,
@@ -157,12 +155,12 @@ impl Groups<'_> {
             self.hold_up(head, sending);
         }
         if sending.control != 0 && head.hops < sending.moves {
-            (0..n).for_each(|i| self.obey(head, i, sending.control));
+            (0..n).for_each(|i| self.obey((lane + i, router + i), head.hops, sending.control));
         }
         for out in each_port(ports.to_host()) {
             let times = ((first.at + hop) as u64, (last.at + hop) as u64);
-            let run = Run::new(sending.payload, sending.count as usize, times, sending.control, Sender::Pe(0));
-            self.send_to_host(head, out as u8, &Run { start: sending.start, ..run });
+            let run = Run::new(sending.words.payload, sending.count as usize, times, sending.control, Sender::Pe(0));
+            self.send_to_host(head, out as u8, &Run { start: sending.words.start, ..run });
         }
         head.hops += 1;
         let others = Head {
@@ -245,15 +243,14 @@ impl Groups<'_> {
     }
 
     /// Lets a switch obey a control wavelet that passes it, and PEs look again that wait for it.
-    fn obey(&mut self, head: &Head, i: u32, control: u16) {
+    pub(super) fn obey(&mut self, (lane, router): (u32, u32), hops: u16, control: u16) {
         let commands = &self.shared.controls[control as usize - 1].commands;
-        let command = commands.get(usize::from(head.hops)).or(commands.last()).copied();
+        let command = commands.get(usize::from(hops)).or(commands.last()).copied();
         let Some(command) = command.filter(|&command| command != SwitchCommand::Nop) else { return };
-        let (router, at) = (&mut self.band.routers[(head.router + i) as usize], head.lane + i);
-        let lane = &mut router.lanes[self.lanes.number(at)];
-        lane.obey(command, self.shared.routes);
-        self.lanes.switch(at, lane.ports());
-        for (pe, n) in self.wait_for_switch.remove(&at).unwrap_or_default() {
+        let switch = &mut self.band.routers[router as usize].lanes[self.lanes.number(lane)];
+        switch.obey(command, self.shared.routes);
+        self.lanes.switch(lane, switch.ports());
+        for (pe, n) in self.wait_for_switch.remove(&lane).unwrap_or_default() {
             self.schedule.wake(pe, n);
         }
     }
@@ -280,13 +277,12 @@ impl Groups<'_> {
                 }
                 self.flights.share(flight, n);
             }
-            self.payloads.share_among(sending.payload, n);
+            self.payloads.share_among(sending.words.payload, n);
             let sent = sending.last.from(origin.sender);
             let sent = if origin.step == 0 { Line::flat(sent.at) } else { sent };
             let unhindered = (sent + Line { at: hops.at * hop, slope: hops.slope * hop }).plus(ramp);
             let times = (passage.first.from(done).plus(ramp), passage.last.from(done).plus(ramp));
-            let words = (sending.payload, sending.start, count as u32);
-            let incoming = Incoming::new(words, times, (flight, origin), unhindered);
+            let incoming = Incoming::new((sending.words, count as u32), times, (flight, origin), unhindered);
             self.push(input, passage.router + done, n, &incoming)?;
             done += n;
         }
@@ -294,7 +290,7 @@ impl Groups<'_> {
     }
 
     /// Puts runs into queues side by side, and wakes the PEs that wait for them.
-    fn push(&mut self, input: u32, pe: u32, n: u32, incoming: &Incoming) -> Result<(), Stop> {
+    pub(super) fn push(&mut self, input: u32, pe: u32, n: u32, incoming: &Incoming) -> Result<(), Stop> {
         let mut done = 0;
         while done < n {
             let mut here = n - done;
@@ -333,6 +329,9 @@ impl Groups<'_> {
 
     /// Sends what the host has to send, at its own pace: it waits in the queues at the edge until it is taken.
     pub(super) fn feed(&mut self) -> Result<(), Stop> {
+        if self.planes.is_some() {
+            return self.feed_now();
+        }
         for index in 0..self.band.sources.len() {
             let source = &mut self.band.sources[index];
             let (router, lane, port, interval) = (source.local, source.lane, source.direction, source.interval);
@@ -366,8 +365,7 @@ impl Groups<'_> {
                 lane,
                 n: 1,
                 room: self.link_room as i64,
-                payload,
-                start: 0,
+                words: Words::same(payload, 0),
                 count: count as i64,
                 first: Line::flat(1),
                 last: Line::flat(last as i64),

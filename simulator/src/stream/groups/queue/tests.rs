@@ -11,7 +11,7 @@ fn queues() -> Queues {
 
 /// Runs that nothing but their senders have held up.
 fn run(count: u32, first: Line, last: Line) -> Incoming {
-    Incoming::new((Payload::UNKNOWN, 0, count), (first, last), (LANDED, Origin::default()), last)
+    Incoming::new((Words::same(Payload::UNKNOWN, 0), count), (first, last), (LANDED, Origin::default()), last)
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn a_flight_that_lands_late_delays_what_nothing_else_has_delayed() {
     // The last wavelets come in cycles 30, 31 and 32, 4 cycles later than if nothing but their senders had held them up.
     let line = |at| Line { at, slope: 1 };
     let origin = Origin { sender: 0, step: 1 };
-    let sent = Incoming::new((Payload::UNKNOWN, 0, 3), (line(20), line(30)), (0, origin), line(26));
+    let sent = Incoming::new((Words::same(Payload::UNKNOWN, 0), 3), (line(20), line(30)), (0, origin), line(26));
     // The senders were 3 cycles late: they would have come in cycles 29, 30 and 31.
     let mut incoming = sent;
     incoming.land(Line::flat(3), &mut 3);
@@ -105,6 +105,24 @@ fn a_flight_that_lands_late_delays_what_nothing_else_has_delayed() {
     let (mut incoming, mut n) = (sent, 3);
     incoming.land(Line { at: 5, slope: -2 }, &mut n);
     assert_eq!((incoming.last.at, n), (31, 1));
+}
+
+#[test]
+fn runs_of_one_payload_join_where_their_words_go_on() {
+    // Of PEs side by side that send three words each, the first words together, then the second ones: 0, 1, 2 and 3, then 4 to 7.
+    let mut queues = queues();
+    let words = |start| Words { payload: Payload::UNKNOWN, start, step: 1, pitch: 4 };
+    for (input, n, start) in [(0, 1, 0), (1, 2, 1), (3, 1, 3)] {
+        let run = Incoming { words: words(start), ..run(3, Line::flat(0), Line::flat(0)) };
+        queues.push(input, &mut { n }, &run).ok().expect("few wavelets");
+    }
+    let mut n = 4;
+    let head = queues.head(0, &mut n).expect("there is a run");
+    assert_eq!((n, [0, 1, 3].map(|i| head.along(i).words.start)), (4, [0, 1, 3]));
+    // Of the third PE the words behind the first one are 6 and 10.
+    let (taken, is_part) = queues.take(0, 4, 1).expect("there is a run");
+    let left = queues.head(0, &mut n).expect("two are left");
+    assert_eq!((taken.count, is_part, n, left.along(2).words.start), (1, true, 4, 6));
 }
 
 #[test]

@@ -17,7 +17,7 @@ fn run(program: &Program, passes_over: bool) -> Option<(Run, u32)> {
     if !passes_over {
         groups.repeats = Repeats::default();
     }
-    groups.run(&options).ok()?;
+    groups.run(&options, None).ok()?;
     let turns = groups.repeats.passed_over;
     Some((groups.finish(program, &fabric), turns))
 }

@@ -1,0 +1,209 @@
+//! The memories of PEs, turned over: what PEs side by side have at one address lies side by side. An instruction that they do
+//! together goes through the host's memory from one end to the other, and through its caches line by line, where memories one
+//! behind the other would have to be fetched a line for each PE.
+
+use super::bulk::Place;
+use super::formats::Format;
+use super::numerics::Element;
+use super::pe::Pe;
+use std::ops::Range;
+use waferloom_fabric::Dtype;
+
+/// PEs whose words are moved at once between the two forms.
+const BLOCK: usize = 16;
+
+/// The memories of all PEs of a mesh.
+pub(crate) struct Planes {
+    /// By row of the mesh: its words, `[address / 4][column]`.
+    rows: Vec<Vec<u32>>,
+    width: usize,
+    /// By PE: bytes of its memory.
+    bytes: Vec<u32>,
+}
+
+/// PEs side by side in a row, and the memory of the whole row.
+pub(crate) struct Lanes<'a> {
+    pub(crate) words: &'a mut [u32],
+    /// Columns of the mesh: as many words further on is the next address.
+    pub(crate) width: usize,
+    /// The first of the PEs, and how many they are.
+    pub(crate) first: usize,
+    pub(crate) count: usize,
+}
+
+impl Planes {
+    /// Zeros, as many as PEs in rows of `width` have.
+    pub(crate) fn new(pes: &[Pe<'_>], width: usize) -> Self {
+        let words = |row: &[Pe<'_>]| row.iter().map(|pe| pe.memory.len().div_ceil(4)).max().unwrap_or(0);
+        Self {
+            rows: pes.chunks(width).map(|row| vec![0; words(row) * width]).collect(),
+            width,
+            bytes: pes.iter().map(|pe| pe.memory.len() as u32).collect(),
+        }
+    }
+
+    /// Some PEs side by side.
+    pub(crate) fn lanes(&mut self, pe: u32, count: u32) -> Lanes<'_> {
+        let (row, first) = (pe as usize / self.width, pe as usize % self.width);
+        Lanes { words: &mut self.rows[row], width: self.width, first, count: count as usize }
+    }
+
+    /// The memory of a PE.
+    pub(crate) fn memory(&self, pe: u32) -> Memory<'_> {
+        let (row, column) = (pe as usize / self.width, pe as usize % self.width);
+        Memory::Plane { words: &self.rows[row], width: self.width, column, bytes: self.bytes[pe as usize] as usize }
+    }
+
+    /// Where a value of `bytes` (2 or 4) at an address of a PE is: its word in the row's list, and the bits by which it is shifted
+    /// there; `None` outside of the memory, or unaligned.
+    fn place(&self, pe: u32, address: i64, bytes: u32) -> Option<(usize, u32)> {
+        let start = usize::try_from(address).ok().filter(|start| start.is_multiple_of(bytes as usize))?;
+        let inside = start.checked_add(bytes as usize)? <= self.bytes[pe as usize] as usize;
+        inside.then_some((start / 4 * self.width + pe as usize % self.width, start as u32 % 4 * 8))
+    }
+
+    /// As [`Pe::read`].
+    pub(crate) fn read(&self, pe: u32, address: i64, bytes: u32) -> Option<u32> {
+        let (word, shift) = self.place(pe, address, bytes)?;
+        let bits = self.rows[pe as usize / self.width].get(word)? >> shift;
+        Some(if bytes == 4 { bits } else { bits & 0xFFFF })
+    }
+
+    /// As [`Pe::write`].
+    pub(crate) fn write(&mut self, pe: u32, address: i64, bytes: u32, bits: u32) -> Option<()> {
+        let (word, shift) = self.place(pe, address, bytes)?;
+        let word = self.rows[pe as usize / self.width].get_mut(word)?;
+        let mask = if bytes == 4 { u32::MAX } else { 0xFFFF << shift };
+        *word = *word & !mask | bits << shift & mask;
+        Some(())
+    }
+
+    /// Writes singles side by side to a PE's memory; gives where, or `None` when they do not fit there.
+    pub(crate) fn write_floats(&mut self, pe: u32, address: i64, numbers: &[f32]) -> Option<Range<usize>> {
+        let (first, _) = self.place(pe, address, 4)?;
+        let range = address as usize..address as usize + size_of_val(numbers);
+        if range.end > self.bytes[pe as usize] as usize {
+            return None;
+        }
+        let words = self.rows[pe as usize / self.width].get_mut(first..).unwrap_or_default();
+        for (word, number) in words.iter_mut().step_by(self.width).zip(numbers) {
+            *word = number.to_bits();
+        }
+        Some(range)
+    }
+
+    /// Takes over what PEs side by side have in a range of bytes, and in the rest of its first and last words.
+    pub(crate) fn fill(&mut self, pe: u32, pes: &[Pe<'_>], range: &Range<usize>) {
+        let (row, mut column) = (&mut self.rows[pe as usize / self.width], pe as usize % self.width);
+        for pes in pes.chunks(BLOCK) {
+            for word in range.start / 4..range.end.div_ceil(4) {
+                let slots = row.get_mut(word * self.width + column..).unwrap_or_default();
+                for (slot, pe) in slots.iter_mut().zip(pes) {
+                    *slot = word_at(pe.memory, word);
+                }
+            }
+            column += pes.len();
+        }
+    }
+
+    /// Gives a range of bytes back to a PE.
+    pub(crate) fn give_back(&self, pe: u32, memory: &mut [u8], range: &Range<usize>) {
+        let (row, column) = (&self.rows[pe as usize / self.width], pe as usize % self.width);
+        for at in range.clone() {
+            if let (Some(byte), Some(word)) = (memory.get_mut(at), row.get(at / 4 * self.width + column)) {
+                *byte = word.to_le_bytes()[at % 4];
+            }
+        }
+    }
+}
+
+/// A word of memory; what lies behind its end is 0.
+fn word_at(memory: &[u8], word: usize) -> u32 {
+    if let Some(&[a, b, c, d]) = memory.get(word * 4..word * 4 + 4) {
+        return u32::from_le_bytes([a, b, c, d]);
+    }
+    let byte = |i: usize| u32::from(memory.get(word * 4 + i).copied().unwrap_or(0)) << (8 * i);
+    byte(0) | byte(1) | byte(2) | byte(3)
+}
+
+/// The memory of a PE, in either form.
+#[derive(Clone, Copy)]
+pub(crate) enum Memory<'a> {
+    Pe(&'a [u8]),
+    Plane {
+        /// The words of its row.
+        words: &'a [u32],
+        width: usize,
+        column: usize,
+        bytes: usize,
+    },
+}
+
+impl Memory<'_> {
+    /// How many bytes it has.
+    pub(crate) fn len(self) -> usize {
+        match self {
+            Memory::Pe(memory) => memory.len(),
+            Memory::Plane { bytes, .. } => bytes,
+        }
+    }
+
+    /// Elements that lie inside of it, as floats.
+    pub(crate) fn widen(self, place: Place, values: &mut [f32]) {
+        match self {
+            Memory::Pe(memory) => super::floats::widen(memory, place, values),
+            Memory::Plane { words, width, column, .. } => {
+                let word = |at: usize| words.get(at / 4 * width + column).copied().unwrap_or(0);
+                let places = (0..).map(|i| place.nth(i));
+                match Format::of(place.dtype) {
+                    _ if place.dtype == Dtype::F32 => {
+                        values.iter_mut().zip(places).for_each(|(value, at)| *value = f32::from_bits(word(at)));
+                    }
+                    Some(format) => values.iter_mut().zip(places).for_each(|(value, at)| {
+                        *value = format.widen((word(at) >> (at % 4 * 8)) as u16);
+                    }),
+                    None => values.iter_mut().zip(places).for_each(|(value, at)| {
+                        let bits = if place.dtype.bytes() == 4 { word(at) } else { word(at) >> (at % 4 * 8) & 0xFFFF };
+                        *value = Element::from_bits(bits, place.dtype).float();
+                    }),
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn planes_hold_what_memories_do() {
+        // Two rows of two PEs, with 8, 6, 8 and 0 bytes.
+        let mut memories: [Vec<u8>; 4] = [(1..9).collect(), (11..17).collect(), (21..29).collect(), Vec::new()];
+        let mut planes = {
+            let pes = memories.each_mut().map(|memory| Pe { memory, ..Pe::default() });
+            let mut planes = Planes::new(&pes, 2);
+            planes.fill(0, &pes[..2], &(2..8));
+            planes.fill(2, &pes[2..], &(4..6));
+            planes
+        };
+        // Words of which a byte was asked for are there as a whole.
+        assert_eq!(planes.read(0, 0, 4), Some(0x0403_0201));
+        assert_eq!(
+            (planes.read(0, 6, 2), planes.read(1, 4, 2), planes.read(2, 0, 4)),
+            (Some(0x0807), Some(0x100F), Some(0))
+        );
+        // Beyond the memory, at an odd address, where nothing is.
+        assert_eq!([(1, 4, 4), (1, 6, 2), (0, 5, 2), (3, 0, 2)].map(|(pe, at, n)| planes.read(pe, at, n)), [None; 4]);
+        assert_eq!(planes.write(0, 4, 2, 0xFFFF_ABCD), Some(()));
+        assert_eq!((planes.read(0, 4, 4), planes.write(1, 6, 2, 0)), (Some(0x0807_ABCD), None));
+        planes.give_back(0, &mut memories[0], &(4..7));
+        assert_eq!(memories[0], [1, 2, 3, 4, 0xCD, 0xAB, 7, 8]);
+        let mut values = [0.0; 2];
+        assert_eq!((planes.write_floats(1, 4, &[1.0]), planes.write_floats(2, 0, &[0.5, 2.0])), (None, Some(0..8)));
+        assert_eq!((planes.read(2, 0, 4), planes.read(2, 4, 4)), (Some(0x3F00_0000), Some(0x4000_0000)));
+        planes.write(1, 0, 4, 0x4000_3C00);
+        planes.memory(1).widen(Place { at: 0, step: 2, dtype: Dtype::F16 }, &mut values);
+        assert_eq!((values, planes.memory(1).len()), ([1.0, 2.0], 6));
+    }
+}
