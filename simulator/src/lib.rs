@@ -251,6 +251,8 @@ pub enum SimulateError {
 
 /// Runs a program on the engine of the options, after the verifier has found no error in it.
 ///
+/// Up to 64 MiB of the PEs' memories are kept for the next run of the process.
+///
 /// # Errors
 /// See [`SimulateError`]. No program makes this panic.
 pub fn simulate<'a>(

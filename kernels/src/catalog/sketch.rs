@@ -152,11 +152,13 @@ impl Sketch {
         address: u32,
         values: &[f32],
     ) {
-        let bytes = values.iter().flat_map(|&v| match dtype {
-            Dtype::F16 | Dtype::Bf16 | Dtype::Cb16 => dtype.narrow(v).unwrap_or_default().to_le_bytes()[..2].to_vec(),
-            _ => v.to_le_bytes().to_vec(),
-        });
-        self.bytes(name, dtype, distribution, address, bytes.collect());
+        let size = if matches!(dtype, Dtype::F16 | Dtype::Bf16 | Dtype::Cb16) { 2 } else { 4 };
+        let mut bytes = Vec::with_capacity(values.len() * size);
+        for &value in values {
+            let bits = dtype.narrow(value).unwrap_or_else(|| value.to_bits());
+            bytes.extend_from_slice(&bits.to_le_bytes()[..size]);
+        }
+        self.bytes(name, dtype, distribution, address, bytes);
     }
 
     /// Numbers of any type that lie in SRAM before the first cycle.

@@ -7,6 +7,7 @@ use super::pe::{InputQueue, OutputQueue, VectorWork};
 use super::router::Lane;
 use crate::SimulateError;
 use memmap2::MmapMut;
+use std::sync::Mutex;
 use waferloom_fabric::{Class, Program};
 
 /// Lanes whose queues, one per port, fit a bit mask.
@@ -45,17 +46,45 @@ enum Memory {
     Pages(MmapMut),
 }
 
+/// The memories of a fabric that is no more, for the next one: to clear them takes a fraction of what the system takes to give pages
+/// for the first time, and small fabrics are simulated again and again, by sweeps and tuners.
+static SPARE: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+/// Bytes that are kept at most.
+const MOST_SPARE: usize = 1 << 26;
+
 impl Memory {
-    /// What is not touched costs nothing when it is `sparse`; else a part that has been used before is cheaper, though it is cleared.
+    /// What is not touched costs nothing when it is `sparse`.
     fn new(bytes: usize, sparse: bool) -> Self {
-        let pages = if sparse { MmapMut::map_anon(bytes).ok() } else { None };
-        pages.map_or_else(|| Self::List(vec![0; bytes]), Self::Pages)
+        if sparse && let Ok(pages) = MmapMut::map_anon(bytes) {
+            return Self::Pages(pages);
+        }
+        let spare = SPARE.lock().map(|mut spare| std::mem::take(&mut *spare)).unwrap_or_default();
+        if spare.capacity() < bytes {
+            return Self::List(vec![0; bytes]);
+        }
+        let mut list = spare;
+        list.clear();
+        list.resize(bytes, 0);
+        Self::List(list)
     }
 
     fn bytes(&mut self) -> &mut [u8] {
         match self {
             Self::List(bytes) => bytes,
             Self::Pages(bytes) => bytes,
+        }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        if let Self::List(list) = self
+            && list.capacity() <= MOST_SPARE
+            && let Ok(mut spare) = SPARE.lock()
+            && spare.capacity() < list.capacity()
+        {
+            *spare = std::mem::take(list);
         }
     }
 }
@@ -214,6 +243,18 @@ fn lanes(program: &Program, counts: &[u8]) -> Vec<Lane> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memories_are_zeros_whoever_had_them_before() {
+        for (bytes, sparse) in
+            [(300, false), (200, false), (300, false), (300, true), (MOST_SPARE + 1, false), (0, false)]
+        {
+            let mut memory = Memory::new(bytes, sparse);
+            assert_eq!((memory.bytes().len(), memory.bytes().iter().all(|&byte| byte == 0)), (bytes, true));
+            memory.bytes().fill(7);
+        }
+        assert!(SPARE.lock().is_ok_and(|spare| spare.capacity() <= MOST_SPARE));
+    }
 
     #[test]
     fn each_pe_gets_what_its_class_needs() {

@@ -25,8 +25,9 @@ pub(crate) fn speeds(bench: &Bench, rows: &mut Vec<Row>) {
 
 /// Wavelets over links and ramps in a second of the host's time, with an engine and other arguments.
 fn speed(bench: &Bench, row: &mut Row, engine: &str) -> Result<f64, String> {
+    let elements = ["4096"; 9].join(",");
     let arguments = Arguments::new("kernel reduce --set p=256 --set algorithm=chain --threads 1")
-        .with(&format!("--engine {engine} --sweep elements={}", repeated(4096, 9)));
+        .with(&format!("--engine {engine} --sweep elements={elements}"));
     let run = fastest(&bench.waferloom.json(row, arguments)?, row)?;
     let (links, ramps) = ("/report/links/wavelet_hops", "/report/links/ramp_wavelets");
     let hops = number(&run, links)? + number(&run, ramps)?;
@@ -35,24 +36,36 @@ fn speed(bench: &Bench, row: &mut Row, engine: &str) -> Result<f64, String> {
 
 /// Time at the same work in each PE, on more and more PEs.
 pub(crate) fn growth(bench: &Bench, rows: &mut Vec<Row>) {
+    let gemv = |side: u32| {
+        let size = 16 * side;
+        (format!("gemv --set p={side} --set q={side} --set m={size} --set algorithm=chain"), format!("k={size}"))
+    };
+    let gelu =
+        |side: u32| (format!("gelu --set p={side} --set rows={side} --set m={}", 8 * side), format!("n={}", 8 * side));
     for engine in ENGINES {
-        let mut smallest = None;
-        for side in [32u32, 64, 128, 256, 512] {
-            let what = format!("gemv, a tile of 16x16 in each of {side}x{side} PEs, {engine}");
-            bench.row(rows, "growth", what, |row| {
-                let size = 16 * side;
-                let arguments = Arguments::new(&format!(
-                    "kernel gemv --set p={side} --set q={side} --set m={size} --set algorithm=chain --threads 1"
-                ))
-                .with(&format!("--engine {engine} --sweep k={}", repeated(size, if side < 256 { 5 } else { 2 })));
-                fastest(&bench.waferloom.json(row, arguments)?, row)?;
-                let per_pe = row.seconds.unwrap_or_default() / f64::from(side * side);
-                row.figure(per_pe * 1e6, "µs/PE", None);
-                let first = *smallest.get_or_insert(per_pe);
-                row.figure(per_pe / first, "times that of the first", Some(Target::AtMost(1.2)));
-                Ok(())
-            });
-        }
+        grows(bench, rows, "gemv, a tile of 16x16", engine, gemv);
+    }
+    // More work in as much memory, and nothing that PEs tell each other.
+    grows(bench, rows, "gelu, a tile of 8x8", "stream", gelu);
+}
+
+/// Time a PE of a kernel: `of` gives its settings on a square of PEs, and the one that is swept over the same value again and again.
+fn grows(bench: &Bench, rows: &mut Vec<Row>, what: &str, engine: &str, of: impl Fn(u32) -> (String, String)) {
+    let mut smallest = None;
+    for side in [32u32, 64, 128, 256, 512] {
+        bench.row(rows, "growth", format!("{what} in each of {side}x{side} PEs, {engine}"), |row| {
+            let (kernel, swept) = of(side);
+            let (name, value) = swept.split_once('=').unwrap_or_default();
+            let values = vec![value; if side < 256 { 5 } else { 2 }].join(",");
+            let arguments =
+                Arguments::new(&format!("kernel {kernel} --threads 1 --engine {engine} --sweep {name}={values}"));
+            fastest(&bench.waferloom.json(row, arguments)?, row)?;
+            let per_pe = row.seconds.unwrap_or_default() / f64::from(side * side);
+            row.figure(per_pe * 1e6, "µs/PE", None);
+            let first = *smallest.get_or_insert(per_pe);
+            row.figure(per_pe / first, "times that of the first", Some(Target::AtMost(1.2)));
+            Ok(())
+        });
     }
 }
 
@@ -120,8 +133,4 @@ fn fastest(sweep: &Value, row: &mut Row) -> Result<Value, String> {
     row.seconds = Some(best.0);
     row.cycles = Some(number(best.1, "/cycles")? as u64);
     Ok(best.1.clone())
-}
-
-fn repeated(value: u32, times: usize) -> String {
-    vec![value.to_string(); times].join(",")
 }

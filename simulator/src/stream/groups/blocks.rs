@@ -15,6 +15,9 @@ use crate::machine::operand::Access;
 /// their numbers.
 const BLOCK: usize = 256;
 
+/// The same in a run for the numbers alone, in which PEs side by side take little more time than one.
+const BLOCK_IN_PLANES: usize = 1024;
+
 /// By step of a task: whether at least two instructions over memory are done from there on, itself included, before others have to
 /// be waited for.
 pub(super) fn worth(steps: &[Step]) -> Vec<bool> {
@@ -55,16 +58,20 @@ impl Groups<'_> {
         // In a claim nothing is computed, nor in a run for the time alone.
         worth.get(group.step as usize) == Some(&true)
             && !self.shared.without_numbers
-            && self.planes.is_none()
-            && group.members.count() > BLOCK
+            && group.members.count() > self.block()
             && group.members.first().is_some_and(|pe| !self.band.pes[pe as usize].unknown.operand)
+    }
+
+    /// How many go on together.
+    fn block(&self) -> usize {
+        if self.planes.is_some() { BLOCK_IN_PLANES } else { BLOCK }
     }
 
     /// Lets members go on, some at a time, as far as they need no others.
     pub(super) fn go_in_blocks(&mut self, group: &Group) -> Result<(), Stop> {
         let classes = self.shared.classes;
         let steps = &classes[usize::from(group.class)].tasks[0].steps;
-        for members in group.members.blocks(BLOCK) {
+        for members in group.members.blocks(self.block()) {
             let mut part = Some(group.with(members));
             for _ in 0..MOST_STEPS {
                 let Some(group) = part.take_if(|part| !self.has_to_wait(part, steps)) else { break };
