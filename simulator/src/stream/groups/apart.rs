@@ -15,9 +15,11 @@ use waferloom_fabric::Program;
 const WORTH_PES: usize = 1024;
 
 /// Whether a program is to be run so, if it can be.
-pub(super) fn is_wanted(program: &Program, method: Method) -> bool {
-    match method {
-        Method::Choose => program.grid.pes() >= WORTH_PES,
+pub(super) fn is_wanted(program: &Program, options: &Options<'_>) -> bool {
+    // On one thread a second fabric is more than what a single operator gains.
+    let is_worth = options.threads != 1 || program.operators.len() > 1;
+    match options.method {
+        Method::Choose => is_worth && program.grid.pes() >= WORTH_PES,
         Method::Apart => true,
         Method::Together | Method::Events => false,
     }

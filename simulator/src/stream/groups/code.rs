@@ -4,9 +4,11 @@ use super::group::Group;
 use super::line::Line;
 use super::liveness::bit;
 use super::members::Members;
+use super::tables::{self, Entry};
 use super::{Groups, Stop};
 use crate::machine::decode::Step;
 use crate::machine::operand::Number;
+use crate::machine::pe::Pe;
 use crate::machine::steps;
 use crate::twins::Twins;
 use std::collections::BTreeMap;
@@ -184,10 +186,13 @@ impl Groups<'_> {
     }
 
     fn load(&mut self, group: &mut Group, dst: u32, dtype: Dtype, base: Number, offset: i32) -> Result<(), Stop> {
-        if let Some([base, _]) = same(group, [base; 2])
-            && self.load_from_table(group, dst, dtype.bytes(), i64::from(base) + i64::from(offset))
-        {
-            return Ok(());
+        if let Some([base, _]) = same(group, [base; 2]) {
+            let (address, bytes) = (i64::from(base) + i64::from(offset), dtype.bytes());
+            let entry =
+                self.table_entry(group.class, address, bytes).or_else(|| self.known_entry(group, address, bytes));
+            if entry.is_some_and(|entry| self.load_entry(group, dst, &entry)) {
+                return Ok(());
+            }
         }
         let mut all = None;
         let (mut differ, mut unknown) = (false, false);
@@ -223,16 +228,32 @@ impl Groups<'_> {
         Ok(())
     }
 
-    /// Loads what has been looked up once for all PEs of the class; says whether it could.
-    fn load_from_table(&mut self, group: &mut Group, dst: u32, bytes: u32, address: i64) -> bool {
-        if self.shared.without_numbers
-            && !usize::try_from(address).is_ok_and(|start| self.all_know(group.class, start, bytes as usize))
-        {
-            return false;
+    /// What all PEs of a class have at an address of a table, if they know it.
+    fn table_entry(&mut self, class: u16, address: i64, bytes: u32) -> Option<Entry> {
+        let start = usize::try_from(address).ok()?;
+        if self.shared.without_numbers && !self.all_know(class, start, bytes as usize) {
+            return None;
         }
-        let Some(entry) = self.tables.entry(group.class, address, bytes, (&self.band.pes, self.lanes.width)) else {
-            return false;
-        };
+        self.tables.entry(class, address, bytes, (&self.band.pes, self.lanes.width))
+    }
+
+    /// In a run for the time alone: what they have elsewhere, if they know it; when most of them load it, others may as well.
+    fn known_entry(&mut self, group: &Group, address: i64, bytes: u32) -> Option<Entry> {
+        let (class, start) = (group.class, usize::try_from(address).ok()?);
+        if !self.shared.without_numbers {
+            return None;
+        }
+        let (pes, width, written) = (&self.band.pes, self.lanes.width, self.repeats.written);
+        let are_most = 2 * group.members.count() > self.class_sizes[usize::from(class)];
+        self.tables.other_entry((class, address, bytes), written, || {
+            let knows = |pe: &Pe| pe.class != Some(class) || !pe.unknown.any(start, bytes as usize);
+            let all_know = are_most && pes.iter().all(knows);
+            all_know.then(|| tables::look_up(class, &[start], bytes, (pes, width)).pop().flatten()).flatten()
+        })
+    }
+
+    /// Loads what has been looked up for all PEs of the class; says whether it could.
+    fn load_entry(&mut self, group: &mut Group, dst: u32, entry: &Entry) -> bool {
         let mut found = std::mem::take(&mut self.found);
         found.clear();
         for (first, count) in group.members.in_rows(self.lanes.width) {

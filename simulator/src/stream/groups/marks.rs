@@ -16,7 +16,41 @@ pub(super) struct Marks {
     known: Unknown,
     /// Half-words that some PE may not know.
     doubtful: Unknown,
+    /// Where some PEs are known to know nothing any more, the latest last.
+    forgotten: Vec<Forgotten>,
+    /// PEs of the class.
+    pes: usize,
 }
+
+/// Bytes that PEs have overwritten with what they do not know, and nobody with anything else since.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Forgotten {
+    start: usize,
+    bytes: usize,
+    /// By PE, a bit each: whether it has.
+    by: Vec<u64>,
+    /// PEs of the class that have not.
+    left: usize,
+}
+
+impl Forgotten {
+    /// PEs side by side have overwritten it; says whether all of them had before.
+    fn add(&mut self, pe: u32, n: u32) -> bool {
+        let before = self.left;
+        for pe in pe as usize..(pe + n) as usize {
+            if self.by.len() <= pe / 64 {
+                self.by.resize(pe / 64 + 1, 0);
+            }
+            let (word, bit) = (&mut self.by[pe / 64], 1 << (pe % 64));
+            self.left -= usize::from(*word & bit == 0);
+            *word |= bit;
+        }
+        self.left == before
+    }
+}
+
+/// Parts of memory of which it is remembered who has overwritten them.
+const MOST_FORGOTTEN: usize = 8;
 
 impl Marks {
     /// Of each class: only tables of whole numbers are known before the first cycle. Sets the PEs' own marks as well.
@@ -27,8 +61,14 @@ impl Marks {
             bytes[usize::from(class)] = pe.memory.len();
             pe.unknown.set(0, pe.memory.len(), true);
         }
-        let new = |&bytes: &usize| Self { known: Unknown::new(bytes), doubtful: Unknown::new(bytes) };
-        let mut marks: Vec<Self> = bytes.iter().map(new).collect();
+        let pes = |class: usize| band.pes.iter().filter(|pe| pe.class.map(usize::from) == Some(class)).count();
+        let new = |(class, &bytes): (usize, &usize)| Self {
+            known: Unknown::new(bytes),
+            doubtful: Unknown::new(bytes),
+            forgotten: Vec::new(),
+            pes: pes(class),
+        };
+        let mut marks: Vec<Self> = bytes.iter().enumerate().map(new).collect();
         for (marks, bytes) in marks.iter_mut().zip(&bytes) {
             marks.doubtful.set(0, *bytes, true);
         }
@@ -69,10 +109,7 @@ impl Marks {
     /// PEs have written there, each as its own marks say.
     pub(super) fn doubt(&mut self, port: &Port, count: u64) {
         if let Port::Memory(cursor) = port {
-            for (start, bytes) in unknown::rows(cursor, count) {
-                self.known.set(start, bytes, true);
-                self.doubtful.set(start, bytes, true);
-            }
+            unknown::rows(cursor, count).for_each(|(start, bytes)| self.doubt_word(start, bytes));
         }
     }
 
@@ -88,9 +125,82 @@ impl Marks {
         }
     }
 
+    /// PEs side by side have written there what they do not know; says whether none of them knew anything there before.
+    pub(super) fn forget_in(&mut self, port: &Port, count: u64, (pe, n): (u32, u32)) -> bool {
+        self.forget(port, count, false);
+        let Port::Memory(cursor) = port else { return false };
+        let mut rows = unknown::rows(cursor, count);
+        let (Some((start, bytes)), None) = (rows.next(), rows.next()) else { return false };
+        let at = self.forgotten.iter().position(|known| (known.start, known.bytes) == (start, bytes));
+        let at = at.unwrap_or_else(|| {
+            if self.forgotten.len() == MOST_FORGOTTEN {
+                self.forgotten.remove(0);
+            }
+            self.forgotten.push(Forgotten { start, bytes, by: Vec::new(), left: self.pes });
+            self.forgotten.len() - 1
+        });
+        let had = self.forgotten[at].add(pe, n);
+        if self.forgotten[at].left == 0 {
+            self.known.set(start, bytes, false);
+            self.forgotten.remove(at);
+        }
+        had
+    }
+
     /// PEs have written a word, each as its own marks say.
     pub(super) fn doubt_word(&mut self, start: usize, bytes: usize) {
         self.known.set(start, bytes, true);
         self.doubtful.set(start, bytes, true);
+        self.forgotten.retain(|known| known.start + known.bytes <= start || start + bytes <= known.start);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::operand::Slots;
+    use waferloom_fabric::code::{Dim, MemDsd, Operand};
+    use waferloom_fabric::{Dtype, Value};
+
+    /// A class of 100 PEs with 64 bytes, all of which some may know.
+    fn marks() -> Marks {
+        let (mut known, doubtful) = (Unknown::new(64), Unknown::new(64));
+        known.set(0, 64, true);
+        Marks { known, doubtful, forgotten: Vec::new(), pes: 100 }
+    }
+
+    /// So many words in a row.
+    fn vector(offset: i32, words: i32) -> Port {
+        let dims = vec![Dim { len: Value::Imm(words), stride: Value::Imm(1) }];
+        let operand = Operand::Mem(MemDsd { base: Value::Imm(0), offset, dtype: Dtype::I32, dims });
+        let mut port = Port::Null;
+        port.resolve(&Slots { registers: 0, params: 0 }.access(&operand), &[0]);
+        port
+    }
+
+    #[test]
+    fn what_all_pes_have_forgotten_none_knows() {
+        let mut marks = marks();
+        let target = vector(8, 4);
+        // Some do so twice; then PE 99 is left.
+        assert!(!marks.forget_in(&target, 4, (0, 70)));
+        assert!(marks.forget_in(&target, 4, (10, 60)));
+        assert!(!marks.forget_in(&target, 4, (60, 39)));
+        let none_knows = |marks: &Marks, start, bytes| !marks.known.any(start, bytes);
+        assert!(!none_knows(&marks, 8, 16));
+        assert!(!marks.forget_in(&target, 4, (99, 1)));
+        assert!(none_knows(&marks, 8, 16) && !none_knows(&marks, 4, 4) && !none_knows(&marks, 24, 4));
+    }
+
+    #[test]
+    fn who_writes_something_else_knows_again() {
+        let mut marks = marks();
+        marks.forget_in(&vector(8, 4), 4, (0, 99));
+        // A word behind it does no harm, its last one does.
+        marks.doubt_word(24, 4);
+        assert!(marks.forget_in(&vector(8, 4), 4, (0, 99)));
+        marks.doubt_word(20, 4);
+        assert!(!marks.forget_in(&vector(8, 4), 4, (99, 1)));
+        assert!(marks.known.any(8, 16));
     }
 }

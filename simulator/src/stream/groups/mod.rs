@@ -215,7 +215,7 @@ pub(super) fn run(
     options: &Options<'_>,
 ) -> Result<Option<crate::Run>, SimulateError> {
     let checks = fabric.heeds_claims && options.claims == Claims::Check;
-    let is_apart = !fabric.without_numbers && !checks && apart::is_wanted(program, options.method);
+    let is_apart = !fabric.without_numbers && !checks && apart::is_wanted(program, options);
     let is_sequential = eligible::is_sequential(&fabric.shared());
     if is_apart
         && is_sequential

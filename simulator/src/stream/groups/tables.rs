@@ -8,8 +8,8 @@ use std::ops::Range;
 use std::rc::Rc;
 use waferloom_fabric::Program;
 
-/// Bytes that the host reads from memory at once.
-const CACHE_LINE_BYTES: usize = 64;
+/// Bytes of a table that are looked up at once: to get to a PE takes the host longer than to read from it.
+const BYTES_AT_ONCE: usize = 512;
 
 /// What stands at an address of the PEs of a class: the first PE of a stretch within a row, how many, and the numbers there.
 pub(super) type Entry = Rc<[(u32, u32, Line)]>;
@@ -23,6 +23,8 @@ pub(super) struct Tables {
     pub(super) places: Places,
     /// By class, address and bytes.
     entries: BTreeMap<(u16, usize, u32), Option<Entry>>,
+    /// What was read last outside of tables: by class, address and bytes, and how often memories had been written to by then.
+    other: Option<((u16, i64, u32), u64, Entry)>,
 }
 
 impl Tables {
@@ -47,7 +49,7 @@ impl Tables {
                 }
             }
         }
-        Self { places, entries: BTreeMap::new() }
+        Self { places, ..Self::default() }
     }
 
     /// What those of some PEs, in rows of `width`, have at an address that are of a class; `None` if it is not in a table.
@@ -67,14 +69,28 @@ impl Tables {
         if let Some(entry) = self.entries.get(&(class, start, bytes)) {
             return entry.clone();
         }
-        // What stands beside it is in the host's cache then, and is asked for soon.
+        // What stands behind it is asked for soon.
         let size = bytes as usize;
-        let others = start..place.end.min(start + CACHE_LINE_BYTES);
+        let others = start..place.end.min(start + BYTES_AT_ONCE);
         let places: Vec<usize> = others.step_by(size).filter(|at| at + size <= place.end).collect();
         for (at, entry) in places.iter().zip(look_up(class, &places, bytes, (pes, width))) {
             self.entries.entry((class, *at, bytes)).or_insert(entry);
         }
         self.entries.get(&(class, start, bytes)).cloned().flatten()
+    }
+
+    /// What PEs have at an address outside of tables, as long as memories have not been `written` to again; `read` says for all of the class.
+    pub(super) fn other_entry(
+        &mut self,
+        place: (u16, i64, u32),
+        written: u64,
+        read: impl FnOnce() -> Option<Entry>,
+    ) -> Option<Entry> {
+        let is_known = |(known, since, _): &(_, u64, Entry)| (*known, *since) == (place, written);
+        if !self.other.as_ref().is_some_and(is_known) {
+            self.other = Some((place, written, read()?));
+        }
+        self.other.as_ref().map(|(.., entry)| entry.clone())
     }
 
     /// PEs of a class may have written somewhere: what overlaps it is no table any more.
@@ -97,25 +113,49 @@ impl Tables {
     }
 }
 
-/// Reads what all PEs of a class have at some addresses.
-fn look_up(class: u16, addresses: &[usize], bytes: u32, (pes, width): (&[Pe<'_>], u32)) -> Vec<Option<Entry>> {
+/// Reads what all PEs of a class have at some addresses, which follow each other.
+pub(super) fn look_up(
+    class: u16,
+    addresses: &[usize],
+    bytes: u32,
+    (pes, width): (&[Pe<'_>], u32),
+) -> Vec<Option<Entry>> {
     let mut entries: Vec<Option<Vec<(u32, u32, Line)>>> = vec![Some(Vec::new()); addresses.len()];
-    for (index, pe) in (0..).zip(pes).filter(|(_, pe)| pe.class == Some(class)) {
-        for (&address, found) in addresses.iter().zip(&mut entries) {
-            let (Some(bits), Some(entry)) = (pe.read(address as i64, bytes), found.as_mut()) else {
-                *found = None;
-                continue;
-            };
-            let number = Line::flat(i64::from(bits as i32));
-            let is_beside = |&&mut (first, n, _): &&mut (u32, u32, Line)| first + n == index;
-            match entry.last_mut().filter(is_beside) {
-                // Only what is the same: whoever uses the number has more from that than from a line.
-                Some((_, n, before)) if *before == number && !index.is_multiple_of(width) => *n += 1,
-                _ => entry.push((index, 1, number)),
+    let start = addresses.first().copied().unwrap_or(0);
+    let all = start..start + addresses.len() * bytes as usize;
+    let has_same =
+        |a: &Pe, b: &Pe| a.memory.get(all.clone()).is_some_and(|bytes| b.memory.get(all.clone()) == Some(bytes));
+    let mut index = 0;
+    while let Some(pe) = pes.get(index as usize) {
+        // As a rule PEs side by side have the same everywhere there.
+        let row = &pes[index as usize..pes.len().min((index - index % width + width) as usize)];
+        let is_like = |other: &&Pe<'_>| other.class == Some(class) && has_same(pe, other);
+        let n = 1 + row.iter().skip(1).take_while(is_like).count() as u32;
+        if pe.class == Some(class) {
+            for (&address, found) in addresses.iter().zip(&mut entries) {
+                let (Some(bits), Some(entry)) = (pe.read(address as i64, bytes), found.as_mut()) else {
+                    *found = None;
+                    continue;
+                };
+                add(entry, (index, n, Line::flat(i64::from(bits as i32))), width);
             }
         }
+        index += n;
     }
     entries.into_iter().map(|entry| entry.map(Entry::from)).collect()
+}
+
+/// Adds a stretch that begins behind the others.
+fn add(entry: &mut Vec<(u32, u32, Line)>, (first, n, number): (u32, u32, Line), width: u32) {
+    match entry.last_mut() {
+        // Only what is the same: whoever uses the number has more from that than from a line.
+        Some((start, count, before))
+            if *start + *count == first && *before == number && !first.is_multiple_of(width) =>
+        {
+            *count += n;
+        }
+        _ => entry.push((first, n, number)),
+    }
 }
 
 #[cfg(test)]
@@ -128,7 +168,7 @@ mod tests {
         let table = |a: u8, b: u8| [0, 0, a, 0, b, 0];
         let mut memories = [table(7, 1), table(7, 1), table(7, 2), table(7, 2), table(5, 2), table(5, 2)];
         let pes = memories.each_mut().map(|memory| Pe { memory, class: Some(0), ..Pe::default() });
-        let mut tables = Tables { places: vec![vec![2..6, 8..10]], entries: BTreeMap::new() };
+        let mut tables = Tables { places: vec![vec![2..6, 8..10]], ..Tables::default() };
         let entry = |tables: &mut Tables, address| {
             let entry = tables.entry(0, address, 2, (&pes, 3))?;
             Some(entry.iter().map(|&(first, n, number)| (first, n, number.at)).collect::<Vec<_>>())
@@ -141,5 +181,18 @@ mod tests {
         assert!(entry(&mut tables, 2).is_some());
         tables.overwrite(0, 5..6);
         assert_eq!((entry(&mut tables, 2), tables.entries.len()), (None, 1));
+    }
+
+    #[test]
+    fn what_lies_elsewhere_is_read_anew_when_something_has_been_written() {
+        let mut tables = Tables::default();
+        let mut read = |place, written, number: Option<i64>| {
+            let entry = number.map(|number| Entry::from([(0, 3, Line::flat(number))]));
+            tables.other_entry(place, written, || entry).map(|entry| entry[0].2.at)
+        };
+        let place = (0, 4, 2);
+        assert_eq!([read(place, 7, Some(1)), read(place, 7, Some(2))], [Some(1), Some(1)]);
+        assert_eq!([read(place, 8, Some(3)), read((0, 6, 2), 8, Some(4))], [Some(3), Some(4)]);
+        assert_eq!([read(place, 8, None), read((0, 6, 2), 8, None)], [None, Some(4)]);
     }
 }

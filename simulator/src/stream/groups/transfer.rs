@@ -10,6 +10,7 @@ use super::vector::{Silence, Stage, Work};
 use super::{Groups, Stop};
 use crate::machine::operand::Port;
 use crate::machine::pe::VectorWork;
+use crate::machine::unknown;
 use crate::stream::chunk::MOST_AT_ONCE;
 use crate::stream::run::Run;
 use crate::stream::values::{Sent, values, values_left_out, values_timed};
@@ -185,6 +186,9 @@ impl Groups<'_> {
             let own = work.own(|| self.unused.pop().unwrap_or_default())?;
             return self.numbers(pe, own, taken, count);
         }
+        if let Some(waits) = self.forget((pe, n), work.get(), taken, count) {
+            return Ok((Sent::Nothing, waits));
+        }
         let mut own = self.unused.pop().unwrap_or_default();
         let mut waits = None;
         for i in 0..n {
@@ -198,6 +202,34 @@ impl Groups<'_> {
         }
         self.unused.push(own);
         Ok((Sent::Nothing, waits.unwrap_or(0)))
+    }
+
+    /// In a run for the time alone: PEs side by side put what they do not know into memory; gives the waits for memory of each. `None`, with
+    /// nothing done, where it may be something else.
+    fn forget(
+        &mut self,
+        (pe, n): (u32, u32),
+        work: &VectorWork,
+        taken: &[Option<Incoming>; 3],
+        count: u64,
+    ) -> Option<u64> {
+        let class = self.band.pes[pe as usize].class?;
+        let marks = self.marks.get_mut(usize::from(class))?;
+        if !matches!(work.dst, Port::Memory(_)) || !taken.iter().flatten().any(Incoming::is_unknown) {
+            return None;
+        }
+        let mut own = self.unused.pop().unwrap_or_default();
+        own.as_mut().clone_from(work);
+        let waits = unknown::pass(&self.band.pes[pe as usize], &mut own, self.shared.machine, count);
+        self.unused.push(own);
+        let waits = waits?;
+        self.repeats.written += 1;
+        if !marks.forget_in(&work.dst, count, (pe, n)) {
+            for pe in &mut self.band.pes[pe as usize..(pe + n) as usize] {
+                unknown::mark(pe, &work.dst, count, true);
+            }
+        }
+        Some(waits)
     }
 
     /// The numbers of elements in a PE.
@@ -215,7 +247,11 @@ impl Groups<'_> {
         let done = if self.shared.without_numbers {
             let is_unknown = taken.iter().flatten().any(Run::is_unknown);
             if let Some(marks) = state.class.and_then(|class| self.marks.get_mut(usize::from(class))) {
-                if is_unknown { marks.forget(&work.dst, count, false) } else { marks.doubt(&work.dst, count) }
+                if is_unknown {
+                    marks.forget_in(&work.dst, count, (pe, 1));
+                } else {
+                    marks.doubt(&work.dst, count);
+                }
             }
             values_timed(state, work, machine, taken, count, &mut self.payloads)
         } else if work.unknown {
