@@ -323,7 +323,7 @@ pub(crate) struct EngineArgs {
     /// same outputs and nearly the same cycles, in less time
     #[arg(long, value_enum, default_value_t = Engine::Stream, hide_possible_values = true)]
     pub(crate) engine: Engine,
-    /// Host threads of the wavelet engine; 0 lets it choose. Results are the same at any number
+    /// Host threads; 0 lets the engine choose. Results are the same at any number
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) threads: usize,
     /// Only the time: no outputs, everything else is the same. The stream engine then leaves out what depends on weights, and

@@ -138,7 +138,7 @@ class Program:
         ``inputs``: arrays by name, float32 or int64; other types are converted, these are not even copied. Do not write to
         them meanwhile. With several items they are stacked on a new axis 0; a single item is repeated.
         ``engine``: wavelet, the reference, or stream, with the same outputs and nearly the same cycles.
-        ``threads``: host threads of the wavelet engine; 0 lets it choose.
+        ``threads``: host threads; 0 lets the engine choose.
         ``timing_only``: no outputs, everything else is the same.
         ``max_cycles``: stop with an error after so many.
         ``progress``: True for a bar of tqdm's, or a function that takes the cycle at hand.

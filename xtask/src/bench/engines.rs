@@ -7,6 +7,9 @@ use serde_json::Value;
 
 const ENGINES: [&str; 2] = ["wavelet", "stream"];
 
+/// Runs in one process: the first ones get their memory from the system, page by page.
+const RUNS: usize = 45;
+
 /// Wavelets over links and ramps in a second of the host's time, in one chain of PEs that add vectors.
 pub(crate) fn speeds(bench: &Bench, rows: &mut Vec<Row>) {
     for (engine, least) in ENGINES.into_iter().zip([100e6, 10e9]) {
@@ -25,7 +28,7 @@ pub(crate) fn speeds(bench: &Bench, rows: &mut Vec<Row>) {
 
 /// Wavelets over links and ramps in a second of the host's time, with an engine and other arguments.
 fn speed(bench: &Bench, row: &mut Row, engine: &str) -> Result<f64, String> {
-    let elements = ["4096"; 9].join(",");
+    let elements = ["4096"; RUNS].join(",");
     let arguments = Arguments::new("kernel reduce --set p=256 --set algorithm=chain --threads 1")
         .with(&format!("--engine {engine} --sweep elements={elements}"));
     let run = fastest(&bench.waferloom.json(row, arguments)?, row)?;
