@@ -206,7 +206,9 @@ impl Groups<'_> {
             let bits = bits.ok_or(Stop::Unfit)?;
             if self.shared.without_numbers {
                 let (start, bytes) = (address as usize, dtype.bytes() as usize);
-                unknown |= !self.all_know(group.class, start, bytes) && state.unknown.any(start, bytes);
+                unknown |= !self.all_know(group.class, start, bytes)
+                    && state.unknown.any(start, bytes)
+                    && !self.marks.get(usize::from(group.class)).is_some_and(|marks| marks.is_untouched(start, bytes));
             }
             let number = bits as i32;
             differ |= *all.get_or_insert(number) != number;

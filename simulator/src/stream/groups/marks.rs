@@ -16,6 +16,9 @@ pub(super) struct Marks {
     known: Unknown,
     /// Half-words that some PE may not know.
     doubtful: Unknown,
+    /// Half-words in which some PE may have had something unknown from the beginning, or written it: all others that its own marks call
+    /// unknown still hold the 0 with which memory begins.
+    touched: Unknown,
     /// Where some PEs are known to know nothing any more, the latest last.
     forgotten: Vec<Forgotten>,
     /// PEs of the class.
@@ -65,6 +68,7 @@ impl Marks {
         let new = |(class, &bytes): (usize, &usize)| Self {
             known: Unknown::new(bytes),
             doubtful: Unknown::new(bytes),
+            touched: Unknown::new(bytes),
             forgotten: Vec::new(),
             pes: pes(class),
         };
@@ -72,8 +76,14 @@ impl Marks {
         for (marks, bytes) in marks.iter_mut().zip(&bytes) {
             marks.doubtful.set(0, *bytes, true);
         }
-        for constant in program.constants.iter().filter(|constant| !constant.dtype.is_float()) {
+        for constant in &program.constants {
             let size = constant.distribution.tile_elements() * constant.dtype.bytes() as usize;
+            if constant.dtype.is_float() {
+                for marks in &mut marks {
+                    marks.touched.set(constant.address as usize, size, true);
+                }
+                continue;
+            }
             let (tiles, start) = (constant.distribution.grid, constant.address as usize);
             for (x, y) in (0..tiles.height).flat_map(|y| (0..tiles.width).map(move |x| (x, y))) {
                 let at = Coord { x: constant.origin.x + x, y: constant.origin.y + y };
@@ -101,6 +111,29 @@ impl Marks {
         !self.doubtful.any(start, bytes)
     }
 
+    /// Whether what lies there in a PE that has not written it is what memory holds in the beginning.
+    pub(super) fn is_untouched(&self, start: usize, bytes: usize) -> bool {
+        !self.touched.any(start, bytes)
+    }
+
+    /// PEs may write what they do not know.
+    pub(super) fn touch(&mut self, port: &Port) {
+        if let Port::Memory(cursor) = port {
+            let bounds = cursor.bounds();
+            let [start, end] = [bounds.start, bounds.end].map(|at| usize::try_from(at).unwrap_or(0));
+            self.touched.set(start, end.saturating_sub(start), true);
+        }
+    }
+
+    /// A PE has written what it may not know, as its own marks say.
+    pub(super) fn touch_if_unknown(&mut self, port: &Port, unknown: &Unknown) {
+        if let Port::Memory(cursor) = port
+            && unknown.any(cursor.bounds().start.max(0) as usize, cursor.bounds().count())
+        {
+            self.touch(port);
+        }
+    }
+
     /// Whether no PE knows any of the elements of a vector.
     pub(super) fn none_knows(&self, cursor: &Cursor, count: u64) -> bool {
         unknown::rows(cursor, count).all(|(start, bytes)| !self.known.any(start, bytes))
@@ -115,6 +148,7 @@ impl Marks {
 
     /// PEs have written there what they do not know; `all` of the class, or some.
     pub(super) fn forget(&mut self, port: &Port, count: u64, all: bool) {
+        self.touch(port);
         if let Port::Memory(cursor) = port {
             for (start, bytes) in unknown::rows(cursor, count) {
                 if all {
@@ -166,7 +200,7 @@ mod tests {
     fn marks() -> Marks {
         let (mut known, doubtful) = (Unknown::new(64), Unknown::new(64));
         known.set(0, 64, true);
-        Marks { known, doubtful, forgotten: Vec::new(), pes: 100 }
+        Marks { known, doubtful, touched: Unknown::new(64), forgotten: Vec::new(), pes: 100 }
     }
 
     /// So many words in a row.

@@ -25,6 +25,7 @@ impl Groups<'_> {
             group.worked += u64::from(self.shared.machine.scalar_cycles);
             return Ok(());
         }
+        self.touch(group.class, &template, self.silence(group.class, &template));
         let (busy, stall) = match self.nested(group, first, vector, &template) {
             Some(cycles) => cycles,
             None => self.one_after_another(group, &template)?,
@@ -93,10 +94,13 @@ impl Groups<'_> {
         }
         let state = &mut self.band.pes[pe as usize];
         let done = if self.shared.without_numbers {
+            let (target, count) = (work.dst.clone(), work.remaining);
+            let done = unknown::in_memory(state, work, &self.conflicts);
             if let Some(marks) = self.marks.get_mut(class) {
-                marks.doubt(&work.dst, work.remaining);
+                marks.doubt(&target, count);
+                marks.touch_if_unknown(&target, &state.unknown);
             }
-            unknown::in_memory(state, work, &self.conflicts)
+            done
         } else {
             bulk::run(state.memory, work, &self.conflicts)
         };
@@ -110,6 +114,7 @@ impl Groups<'_> {
         if work.remaining == 0 {
             return Ok(());
         }
+        self.touch(group.class, &work, self.silence(group.class, &work));
         let state = &mut self.band.pes[pe as usize];
         let nested = match &vector.nest {
             Some(nest) if !self.shared.without_numbers && !work.unknown => {
@@ -139,6 +144,15 @@ impl Groups<'_> {
             return Some((work.remaining.div_ceil(u64::from(work.lanes).max(1)), 0));
         }
         bulk::pass(bytes, work, &self.conflicts)
+    }
+
+    /// In a run for the time alone: an instruction may write what nobody computes.
+    pub(super) fn touch(&mut self, class: u16, work: &VectorWork, silence: Silence) {
+        if silence == Silence::Always
+            && let Some(marks) = self.marks.get_mut(usize::from(class))
+        {
+            marks.touch(&work.dst);
+        }
     }
 
     /// Whether it is known beforehand that nothing of an instruction need be computed: it is in a claim, or, in a run for the time alone,

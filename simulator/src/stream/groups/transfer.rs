@@ -139,6 +139,9 @@ impl Groups<'_> {
             Silence::Always => true,
             Silence::AsReceived => taken.iter().flatten().any(Incoming::is_unknown),
         };
+        if is_silent && let Some(class) = self.band.pes[pe as usize].class {
+            self.touch(class, work.get(), Silence::Always);
+        }
         let is_whole = count == ports.remaining;
         let (data, stall) = match (is_silent && is_whole, way) {
             (true, None) => (Sent::Nothing, 0),
@@ -253,7 +256,12 @@ impl Groups<'_> {
                     marks.doubt(&work.dst, count);
                 }
             }
-            values_timed(state, work, machine, taken, count, &mut self.payloads)
+            let target = work.dst.clone();
+            let done = values_timed(state, work, machine, taken, count, &mut self.payloads);
+            if let Some(marks) = state.class.and_then(|class| self.marks.get_mut(usize::from(class))) {
+                marks.touch_if_unknown(&target, &state.unknown);
+            }
+            done
         } else if work.unknown {
             values_left_out(state, work, machine, taken, count, &mut self.payloads)
         } else if taken.iter().flatten().any(Run::is_unknown) {

@@ -159,6 +159,7 @@ impl Groups<'_> {
         self.slots = slots;
         self.tables.overwrite_by(group.class, &work.dst);
         let silence = self.silence(group.class, &work);
+        self.touch(group.class, &work, silence);
         Ok(Template { members, work, silence })
     }
 

@@ -172,3 +172,23 @@ proptest! {
         prop_assert!(passed_over > 10, "{passed_over}");
     }
 }
+
+#[test]
+fn memory_that_nobody_has_written_is_known_to_be_0() {
+    // The first of two PEs sends 5 to the second, which keeps it where the first has never written; both branch on it, the first one on 0.
+    // Behind that both have overwritten it with a product of what nobody knows.
+    let text = |more: &str| {
+        format!(
+            "program p machine bench16 grid 2x1
+route c0 at 0,0 {{ pos RAMP -> EAST }} route c0 at 1,0 {{ pos WEST -> RAMP }} param first = columns [1, 0]
+class c {{ in q0 = c0 out q1 = c0 buffer all at 0 bytes 64 scratch task 8 main local activated {{
+  r3 = add $first, 0 if r3 == 1 {{ mov out q1 i32[1] <- i32 5 }} else {{ mov [8 : i32 ; 1] <- in q0 i32[1] }}
+  {more} r1 = load i32 [8] if r1 < 3 {{ r2 = add r2, 1 }} else {{ }} }} }}
+place c at 0,0 size 2x1
+const w : f32[1] at 32 origin 0,0 on 2x1 = [0.5]"
+        )
+    };
+    let is_known = |text: &str| run(&parse(text).unwrap_or_else(|e| panic!("{e}\n{text}")), true).is_some();
+    assert!(is_known(&text("")));
+    assert!(!is_known(&text("mul [8 : f32 ; 1] <- [32 : f32 ; 1], f32 2.0")));
+}
