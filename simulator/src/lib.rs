@@ -68,8 +68,8 @@ pub enum Method {
 pub struct Options<'a> {
     /// What moves the wavelets.
     pub engine: Engine,
-    /// Host threads of the wavelet engine; 0 lets it choose. The stream engine runs on one if this is 1; else time and numbers are worked
-    /// out on two, where they are apart ([`Method`]), and large products of claims on all.
+    /// Host threads; 0 lets the engine choose. The stream engine runs on one if this is 1; else it works time and numbers out on two,
+    /// where they are apart ([`Method`]), and large products of claims on all.
     pub threads: usize,
     /// Only the time counts: the run has no outputs, all else is the same. The stream engine then leaves out all
     /// that depends on floating-point constants, and refuses programs whose time does; the wavelet engine leaves out nothing.
