@@ -143,12 +143,12 @@ pub(crate) fn scale(bench: &Bench, rows: &mut Vec<Row>) {
             Ok(())
         });
     }
-    for case in CASES.iter().filter(|c| c.name.starts_with("nucleotide_v2_")) {
-        let whole = "750x994";
-        bench.row(rows, "scale", format!("{}, f32 on a whole wse2, stream", case.what), |row| {
+    let transformers = CASES.iter().filter(|c| c.name.starts_with("nucleotide_v2_"));
+    for (case, dtype) in transformers.flat_map(|case| ["f32", "f16"].map(|dtype| (case, dtype))) {
+        bench.row(rows, "scale", format!("{}, {dtype} on a whole wse2, stream", case.what), |row| {
             let folder = case.folder(bench)?;
             let arguments = Arguments::new("run").file(&folder.join("model.onnx")).with("--inputs");
-            let arguments = arguments.file(&folder.join("inputs.npz")).with(&format!("--grid {whole}"));
+            let arguments = arguments.file(&folder.join("inputs.npz")).with(&format!("--grid 750x994 --dtype {dtype}"));
             let said = bench.waferloom.json(row, arguments.with("--engine stream"))?;
             row.cycles = Some(number(&said, "/cycles")? as u64);
             held(row, number(&said, "/host_seconds/simulate")?, case.has_targets.then_some((60.0, 12.0)));
