@@ -38,12 +38,11 @@ result y : f32[{elements}] at 0 origin {last},0 on 1x1",
 #[test]
 fn a_longer_instruction_than_anybody_waits_for_is_stopped() {
     let text = broadcast(3, "mov out q2 f32[2000000000] <- f32 1.5", "mov null <- in q0 f32[2000000000]");
-    let end = simulate(
-        &program(&text),
-        &BTreeMap::new(),
-        &Options { engine: Engine::Stream, max_cycles: Some(100_000), ..Options::default() },
-    );
-    assert!(matches!(end, Err(SimulateError::CycleLimit { .. })), "{end:?}");
+    for method in [Method::Choose, Method::Apart] {
+        let options = Options { engine: Engine::Stream, max_cycles: Some(100_000), method, ..Options::default() };
+        let end = simulate(&program(&text), &BTreeMap::new(), &options);
+        assert!(matches!(end, Err(SimulateError::CycleLimit { .. })), "{end:?}");
+    }
 }
 
 /// A single group, a single PE: no other has to be looked at in between.

@@ -24,6 +24,8 @@ pub(super) struct Payloads {
     unused: Vec<u32>,
     /// Lists to be filled again.
     spare: Vec<Vec<u32>>,
+    /// Words in all buffers.
+    held: usize,
 }
 
 impl Payloads {
@@ -45,8 +47,14 @@ impl Payloads {
             self.buffers.push(Buffer::default());
             self.buffers.len() as u32 - 1
         });
+        self.held += words.len();
         self.buffers[index as usize] = Buffer { words, users: 1 };
         Payload(index)
+    }
+
+    /// How many words are kept.
+    pub(super) fn held(&self) -> usize {
+        self.held
     }
 
     /// The words; none when they are unknown.
@@ -84,6 +92,7 @@ impl Payloads {
         buffer.users -= runs;
         (buffer.users == 0).then(|| {
             self.unused.push(payload.0);
+            self.held -= buffer.words.len();
             std::mem::take(&mut buffer.words)
         })
     }
@@ -99,12 +108,12 @@ mod tests {
         let first = payloads.keep(vec![1, 2]);
         payloads.share(first);
         payloads.release(first);
-        assert_eq!(payloads.words(first), [1, 2]);
+        assert_eq!((payloads.words(first), payloads.held()), (&[1, 2][..], 2));
         assert_eq!(payloads.take_from(first, 1), Some(vec![1, 2]));
         // Its place is used again.
         let second = payloads.keep(vec![3]);
         assert_eq!((second, payloads.words(second)), (first, &[3][..]));
         payloads.release(second);
-        assert!(payloads.empty().is_empty());
+        assert!(payloads.empty().is_empty() && payloads.held() == 0);
     }
 }

@@ -37,7 +37,7 @@ pub(super) fn run(
     let timed = Options { timing_only: true, ..*options };
     let timed_fabric = Fabric::new(program, inputs, &timed)?;
     let is_over = AtomicBool::new(false);
-    let both = Both { program, is_over: &is_over };
+    let both = Both { program, is_over: &is_over, has_limit: options.max_cycles.is_some() };
     // By the marks of each PE the time alone takes longer than all in one go, as a rule.
     let ways: &[Way] = match options.method {
         Method::Apart => &[Way::TimeByClass, Way::TimeByPe],
@@ -57,6 +57,8 @@ struct Both<'a> {
     program: &'a Program,
     /// One of them has ended without a result: the other one's is not needed.
     is_over: &'a AtomicBool,
+    /// The time ends when there are too many cycles. Then that is the result, whichever of the two ends first.
+    has_limit: bool,
 }
 
 impl Both<'_> {
@@ -72,7 +74,7 @@ impl Both<'_> {
                 return run;
             }
         }
-        self.is_over.store(true, Ordering::Relaxed);
+        self.is_over.fetch_or(!(self.has_limit && ways.contains(&Way::Numbers)), Ordering::Relaxed);
         Ok(None)
     }
 }

@@ -24,6 +24,9 @@ use crate::machine::router::each_port;
 use crate::stream::payload::Payload;
 use waferloom_fabric::{Coord, Direction, PortSet, Program};
 
+/// Words that may be under way: 2 GiB.
+const MOST_WORDS: u64 = 1 << 29;
+
 /// Runs on their way: of senders side by side along their columns, or one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Post {
@@ -87,6 +90,11 @@ impl Groups<'_> {
             return Err(Stop::Unfit);
         }
         if lane.is_some() && !work.unknown {
+            // Nothing holds senders up here: who sends without end is simulated in another way.
+            let more = all.saturating_mul(u64::from(*n));
+            if more.saturating_add(self.payloads.held() as u64) > MOST_WORDS {
+                return Err(Stop::Unfit);
+            }
             self.bench.sent = self.payloads.empty();
         }
         while work.remaining > 0 {
