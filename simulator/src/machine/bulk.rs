@@ -85,14 +85,16 @@ fn walk(
     Some((busy, stalls.finish()))
 }
 
-fn cursor(port: &Port) -> Option<&Cursor> {
+/// The cursor of an operand in memory.
+pub(crate) fn cursor(port: &Port) -> Option<&Cursor> {
     match port {
         Port::Memory(cursor) => Some(cursor),
         _ => None,
     }
 }
 
-fn place(cursor: &Cursor) -> Place {
+/// Where the elements of its row are from the current one on.
+pub(super) fn place(cursor: &Cursor) -> Place {
     Place { at: cursor.address(), step: cursor.row_step(), dtype: cursor.dtype }
 }
 
@@ -199,7 +201,7 @@ fn any_loop(memory: &mut [u8], op: VectorOp, target: Place, sources: [Source; 3]
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::element;
     use super::super::operand::Slots;
     use super::super::pe::Pe;
@@ -212,12 +214,12 @@ mod tests {
 
     const BYTES: usize = 512;
 
-    fn dtype() -> impl Strategy<Value = Dtype> {
+    pub(in super::super) fn dtype() -> impl Strategy<Value = Dtype> {
         prop::sample::select(Dtype::ALL.to_vec())
     }
 
     /// Vectors of 24 elements in some shape, near to each other so that they overlap.
-    fn vector() -> impl Strategy<Value = Operand> {
+    pub(in super::super) fn vector() -> impl Strategy<Value = Operand> {
         let shapes = vec![vec![24], vec![4, 6], vec![3, 8], vec![2, 3, 4], vec![24, 1], vec![2, 1, 2, 6], vec![1, 24]];
         (dtype(), 0..40i32, prop::sample::select(shapes), prop::collection::vec(-1..3i32, 4)).prop_map(
             |(dtype, start, shape, strides)| {

@@ -265,7 +265,7 @@ fn scatter(memory: &mut [u8], target: Place, from: u64, values: &[f32]) {
 }
 
 /// Whether no element of a source lies where one of the target's does.
-fn is_apart(source: Source, target: Place, count: u64) -> bool {
+pub(super) fn is_apart(source: Source, target: Place, count: u64) -> bool {
     let Source::Memory(place) = source else { return true };
     let range = |place: Place| {
         let last = place.at + place.step * (count as i64 - 1);
@@ -276,7 +276,7 @@ fn is_apart(source: Source, target: Place, count: u64) -> bool {
 }
 
 /// Whether each element of the target lies where the source's has lain, and nowhere else.
-fn is_itself(source: Source, target: Place) -> bool {
+pub(super) fn is_itself(source: Source, target: Place) -> bool {
     let same = |place: Place| place.at == target.at && place.step == target.step;
     matches!(source, Source::Memory(place) if same(place) && place.step != 0 && place.dtype.bytes() == target.dtype.bytes())
 }

@@ -6,8 +6,9 @@
 
 #![allow(clippy::inline_always, reason = "what is not inlined is not compiled for the host's vector instructions")]
 
-use super::bulk::Place;
+use super::bulk::{self, Place, cursor, place};
 use super::compute::{self, HOST, Kernel, PIECE};
+use super::floats;
 use super::formats::Format;
 use super::numerics::{self, Element};
 use super::operand::{Cursor, Port};
@@ -152,14 +153,6 @@ fn kernel(work: &VectorWork) -> Option<Kernel> {
     Kernel::of(work.op, target, &types[..work.arity])
 }
 
-fn cursor(port: &Port) -> Option<&Cursor> {
-    if let Port::Memory(cursor) = port { Some(cursor) } else { None }
-}
-
-fn place(cursor: &Cursor) -> Place {
-    Place { at: cursor.address(), step: cursor.row_step(), dtype: cursor.dtype }
-}
-
 /// Some elements of an instruction.
 struct Segment<'a> {
     op: VectorOp,
@@ -237,19 +230,10 @@ impl Segment<'_> {
     /// Whether an element may read what an earlier one of the segment writes.
     fn reads_own_results(&self) -> bool {
         let Target::Memory(target) = self.target else { return false };
-        let range = |place: Place| {
-            let last = place.at + place.step * (self.count as i64 - 1);
-            (place.at.min(last), place.at.max(last) + i64::from(place.dtype.bytes()))
-        };
-        let goal = range(target);
         self.sources[..self.arity].iter().any(|source| {
             let Source::Memory(place) = *source else { return false };
-            let (start, end) = range(place);
-            let is_itself = place.at == target.at
-                && place.step == target.step
-                && place.step != 0
-                && place.dtype.bytes() == target.dtype.bytes();
-            !(end <= goal.0 || goal.1 <= start || is_itself)
+            let source = bulk::Source::Memory(place);
+            !floats::is_apart(source, target, self.count as u64) && !floats::is_itself(source, target)
         })
     }
 

@@ -2,7 +2,7 @@
 
 use super::payload::{Payload, Payloads};
 use super::run::{Run, Sender};
-use crate::machine::bulk;
+use crate::machine::bulk::{self, cursor};
 use crate::machine::conflicts::Conflicts;
 use crate::machine::element::{self, Fault};
 use crate::machine::numerics::{self, Element};
@@ -311,13 +311,6 @@ fn fast_floats(
     }
     payloads.put_back(results);
     Some(Sent::Nothing)
-}
-
-fn cursor(port: &Port) -> Option<&Cursor> {
-    match port {
-        Port::Memory(cursor) => Some(cursor),
-        _ => None,
-    }
 }
 
 fn fast_move(

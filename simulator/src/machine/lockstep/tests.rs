@@ -1,10 +1,10 @@
+use super::super::bulk::tests::{dtype, vector};
 use super::super::element;
 use super::super::operand::Slots;
 use super::super::pe::Pe;
 use super::super::planes::Planes;
 use super::*;
 use proptest::prelude::*;
-use waferloom_fabric::code::{Dim, MemDsd};
 use waferloom_fabric::{Machine, Operand, Value};
 
 const SLOTS: Slots = Slots { registers: 0, params: 0 };
@@ -12,25 +12,6 @@ const SLOTS: Slots = Slots { registers: 0, params: 0 };
 const BYTES: usize = 512;
 
 const COUNT: usize = 24;
-
-fn dtype() -> impl Strategy<Value = Dtype> {
-    prop::sample::select(Dtype::ALL.to_vec())
-}
-
-/// Vectors of 24 elements in some shape, near to each other so that they overlap.
-fn vector() -> impl Strategy<Value = Operand> {
-    let shapes = vec![vec![24], vec![4, 6], vec![3, 8], vec![2, 3, 4], vec![24, 1], vec![1, 24]];
-    (dtype(), 0..40i32, prop::sample::select(shapes), prop::collection::vec(-1..3i32, 4)).prop_map(
-        |(dtype, start, shape, strides)| {
-            let dims = shape
-                .iter()
-                .zip(strides)
-                .map(|(&len, s): (&i32, i32)| Dim { len: Value::Imm(len), stride: Value::Imm(s) });
-            let base = Value::Imm(100 + start * dtype.bytes() as i32);
-            Operand::Mem(MemDsd { base, offset: 0, dtype, dims: dims.collect() })
-        },
-    )
-}
 
 fn source() -> impl Strategy<Value = Operand> {
     let number = |bits: u32, dtype| Operand::Scalar { value: Value::Imm(bits as i32), dtype };

@@ -25,8 +25,9 @@ impl Groups<'_> {
             group.worked += u64::from(self.shared.machine.scalar_cycles);
             return Ok(());
         }
-        self.touch(group.class, &template, self.silence(group.class, &template));
-        let (busy, stall) = match self.nested(group, first, vector, &template) {
+        let silence = self.silence(group.class, &template);
+        self.touch(group.class, &template, silence);
+        let (busy, stall) = match self.nested((group, first), vector, &template, silence) {
             Some(cycles) => cycles,
             None => self.one_after_another(group, &template)?,
         };
@@ -40,12 +41,11 @@ impl Groups<'_> {
     /// numbers that it would have to compute.
     pub(super) fn nested(
         &mut self,
-        group: &Group,
-        first: u32,
+        (group, first): (&Group, u32),
         vector: &Vector,
         work: &VectorWork,
+        silence: Silence,
     ) -> Option<(u64, u64)> {
-        let silence = self.silence(group.class, work);
         if self.shared.without_numbers && silence != Silence::Always {
             return None;
         }
@@ -114,7 +114,8 @@ impl Groups<'_> {
         if work.remaining == 0 {
             return Ok(());
         }
-        self.touch(group.class, &work, self.silence(group.class, &work));
+        let silence = self.silence(group.class, &work);
+        self.touch(group.class, &work, silence);
         let state = &mut self.band.pes[pe as usize];
         let nested = match &vector.nest {
             Some(nest) if !self.shared.without_numbers && !work.unknown => {
@@ -124,9 +125,7 @@ impl Groups<'_> {
         };
         let (busy, stall) = match nested {
             Some((_, cycles)) => cycles,
-            None if self.silence(group.class, &work) == Silence::Always => {
-                self.pass(pe, &mut work).ok_or(Stop::Unfit)?
-            }
+            None if silence == Silence::Always => self.pass(pe, &mut work).ok_or(Stop::Unfit)?,
             None => self.compute(pe, &mut work)?,
         };
         self.unused.push(work);

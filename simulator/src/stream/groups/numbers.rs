@@ -11,7 +11,6 @@
 use super::group::Group;
 use super::incoming::{Incoming, Words};
 use super::lanes::{ALONG_ROWS, first_of};
-use super::liveness::accessed;
 use super::send::Outcome;
 use super::vector::Template;
 use super::{Groups, Stop};
@@ -22,7 +21,7 @@ use crate::machine::pe::VectorWork;
 use crate::machine::planes::Planes;
 use crate::machine::router::each_port;
 use crate::stream::payload::Payload;
-use waferloom_fabric::{Coord, Direction, PortSet, Program};
+use waferloom_fabric::{Coord, Direction, Program};
 
 /// Words that may be under way: 2 GiB.
 const MOST_WORDS: u64 = 1 << 29;
@@ -45,10 +44,13 @@ pub(super) struct Post {
 }
 
 impl Groups<'_> {
-    /// Runs an instruction; gives the group of those that are done with it, if any are.
-    pub(super) fn compute_vector(&mut self, group: Group, vector: &Vector) -> Result<Option<Group>, Stop> {
-        let operands = || vector.srcs.iter().chain([&vector.dst]);
-        let varying = operands().fold(0, |set, access| set | accessed(access)) & group.varies;
+    /// Runs an instruction, in whose registers `varying` PEs may differ; gives the group of those that are done with it, if any are.
+    pub(super) fn compute_vector(
+        &mut self,
+        group: Group,
+        vector: &Vector,
+        varying: u128,
+    ) -> Result<Option<Group>, Stop> {
         let mut template: Option<Template> = None;
         let rest = self.each_member(group, |groups, group, pe, mut n| {
             let known = groups.template_for(template.take(), group, vector, varying, (pe, n))?;
@@ -263,11 +265,7 @@ impl Groups<'_> {
 
     /// The host takes data; a control wavelet ends there without a trace.
     fn give_to_host(&mut self, post: &Post, i: u32, out: u8) {
-        let (router, color) = self.lanes.place(post.lane + i);
-        let Some(&sink) = self.band.sink_at.get(&(router as u32, out, color)) else { return };
-        if post.control != 0 {
-            return;
-        }
+        let Some(sink) = self.sink(post.lane + i, out).filter(|_| post.control == 0) else { return };
         let (sink, words) = (&mut self.band.sinks[sink], post.words.along(i));
         let all = self.payloads.words(words.payload);
         sink.left_out |= words.payload == Payload::UNKNOWN;
@@ -278,19 +276,12 @@ impl Groups<'_> {
     /// Sends what the host has to send.
     pub(super) fn feed_now(&mut self) -> Result<(), Stop> {
         for index in 0..self.band.sources.len() {
-            let source = &mut self.band.sources[index];
-            let (router, lane, port) = (source.local, source.lane, source.direction);
-            let words = std::mem::take(&mut source.data);
+            let words = std::mem::take(&mut self.band.sources[index].data);
             let count = words.len() as u32;
             if count == 0 {
                 continue;
             }
-            let color = self.band.routers[router].lanes[lane].color;
-            let lane = self.lanes.at(router, color).ok_or(Stop::Unfit)?;
-            self.lanes.find_ways(lane, port, false, 1).map_err(|_| Stop::Unfit)?;
-            if self.lanes.ports.get(lane).tx != PortSet::of(&[Direction::Ramp]) {
-                return Err(Stop::Unfit);
-            }
+            let lane = self.source_lane(index)?;
             let payload = self.payloads.keep(words);
             self.deliver(Post { words: Words::same(payload, 0), count, ..self.post(lane, 1) })?;
             self.payloads.release(payload);

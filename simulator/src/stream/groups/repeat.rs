@@ -353,12 +353,12 @@ impl Groups<'_> {
             let mut later = group.clone();
             later.drift.grow(&mut later.slots, turns);
             let Ok(work) = self.prepare(&later, pe, vector) else { return false };
-            let is_silent = self.silence(group.class, &work) == Silence::Always;
+            let silence = self.silence(group.class, &work);
             // Over the fabric, what is not computed does not wait.
             let in_memory = vector.nest.is_some();
-            let cycles = if in_memory { self.nested(&later, pe, vector, &work) } else { Some((0, 0)) };
+            let cycles = if in_memory { self.nested((&later, pe), vector, &work, silence) } else { Some((0, 0)) };
             self.unused.push(work);
-            is_silent && cycles.is_some() && *first.get_or_insert(cycles) == cycles
+            silence == Silence::Always && cycles.is_some() && *first.get_or_insert(cycles) == cycles
         })
     }
 }

@@ -139,7 +139,11 @@ impl Groups<'_> {
             Silence::Always => true,
             Silence::AsReceived => taken.iter().flatten().any(Incoming::is_unknown),
         };
-        if is_silent && let Some(class) = self.band.pes[pe as usize].class {
+        // What is always silent has been seen to when it was prepared.
+        if is_silent
+            && silence == Silence::AsReceived
+            && let Some(class) = self.band.pes[pe as usize].class
+        {
             self.touch(class, work.get(), Silence::Always);
         }
         let is_whole = count == ports.remaining;

@@ -74,11 +74,11 @@ pub(super) enum Silence {
 impl Groups<'_> {
     /// Runs an instruction; gives the group of those that are done with it, if any are at once.
     pub(super) fn vector(&mut self, mut group: Group, vector: &Vector) -> Result<Option<Group>, Stop> {
-        if self.planes.is_some() {
-            return self.compute_vector(group, vector);
-        }
         let operands = || vector.srcs.iter().chain([&vector.dst]);
         let varying = operands().fold(0, |set, access| set | accessed(access)) & group.varies;
+        if self.planes.is_some() {
+            return self.compute_vector(group, vector, varying);
+        }
         if !operands().any(|access| matches!(access, Access::FabIn { .. } | Access::FabOut { .. })) {
             self.in_memory(&mut group, vector, varying == 0)?;
             group.step += 1;

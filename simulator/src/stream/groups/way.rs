@@ -131,7 +131,7 @@ impl Groups<'_> {
             if 1 << out & ports.to_host().0 != 0 {
                 // One at a time: each has a sink of its own.
                 n = 1;
-                let interval = self.sink(head, out).map_or(1, |sink| self.band.sinks[sink].interval);
+                let interval = self.sink(head.lane, out).map_or(1, |sink| self.band.sinks[sink].interval);
                 let at = self.links.at_intervals(out, head.router, first.at, sending.count, interval as i64);
                 last.at = last.at.max(at);
             } else if n == 1 {
@@ -328,6 +328,16 @@ impl Groups<'_> {
         source.item_starts.push(pace.max(room));
     }
 
+    /// The lane that a source of the host sends into, which leads down the ramp there.
+    pub(super) fn source_lane(&mut self, index: usize) -> Result<u32, Stop> {
+        let source = &self.band.sources[index];
+        let color = self.band.routers[source.local].lanes[source.lane].color;
+        let lane = self.lanes.at(source.local, color).ok_or(Stop::Unfit)?;
+        self.lanes.find_ways(lane, source.direction, false, 1).map_err(|_| Stop::Unfit)?;
+        let is_for_its_pe = self.lanes.ports.get(lane).tx == PortSet::of(&[Direction::Ramp]);
+        if is_for_its_pe { Ok(lane) } else { Err(Stop::Unfit) }
+    }
+
     /// Sends what the host has to send, at its own pace: it waits in the queues at the edge until it is taken.
     pub(super) fn feed(&mut self) -> Result<(), Stop> {
         if self.planes.is_some() {
@@ -335,19 +345,14 @@ impl Groups<'_> {
         }
         for index in 0..self.band.sources.len() {
             let source = &mut self.band.sources[index];
-            let (router, lane, port, interval) = (source.local, source.lane, source.direction, source.interval);
+            let (router, interval) = (source.local, source.interval);
             let (words, item_wavelets) = (std::mem::take(&mut source.data), source.item_wavelets);
             source.next = words.len();
             let count = words.len();
             if count == 0 {
                 continue;
             }
-            let color = self.band.routers[router].lanes[lane].color;
-            let lane = self.lanes.at(router, color).ok_or(Stop::Unfit)?;
-            self.lanes.find_ways(lane, port, false, 1).map_err(|_| Stop::Unfit)?;
-            if self.lanes.ports.get(lane).tx != PortSet::of(&[Direction::Ramp]) {
-                return Err(Stop::Unfit);
-            }
+            let lane = self.source_lane(index)?;
             let input = self.queues.at(router as u32, self.lanes.ports.get(lane).input).ok_or(Stop::Unfit)?;
             let room = self.link_room + self.queues.capacity(input) as u64;
             for item in 0..count.div_ceil(item_wavelets) {
@@ -382,14 +387,14 @@ impl Groups<'_> {
 
     /// The host takes wavelets; a control wavelet ends there without a trace.
     fn send_to_host(&mut self, head: &Head, out: u8, run: &Run) {
-        if let Some(sink) = self.sink(head, out) {
+        if let Some(sink) = self.sink(head.lane, out) {
             host::receive(&mut self.band.sinks[sink], run, &self.payloads);
         }
     }
 
     /// The sink of the host behind an output.
-    fn sink(&self, head: &Head, out: u8) -> Option<usize> {
-        let (router, color) = self.lanes.place(head.lane);
+    pub(super) fn sink(&self, lane: u32, out: u8) -> Option<usize> {
+        let (router, color) = self.lanes.place(lane);
         self.band.sink_at.get(&(router as u32, out, color)).copied()
     }
 }
