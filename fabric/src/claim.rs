@@ -9,15 +9,119 @@ use crate::geometry::Region;
 use crate::tensor::Dtype;
 use serde::{Deserialize, Serialize};
 
-/// A matrix product of a rectangle of PEs, [`Instruction::Claim`](crate::Instruction::Claim) on each of them, as often and in
+/// What a rectangle of PEs computes together, [`Instruction::Claim`](crate::Instruction::Claim) on each of them, as often and in
 /// the same order.
+///
+/// A simulator may pass over the code: its wavelets stay in the region, all of them are received, and the region's switches stand behind it as
+/// they did before it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Claim {
+    /// A matrix product.
+    Product(ProductClaim),
+    /// Elements that PEs take from others.
+    Takes(TakesClaim),
+}
+
+impl From<ProductClaim> for Claim {
+    fn from(claim: ProductClaim) -> Self {
+        Claim::Product(claim)
+    }
+}
+
+impl From<TakesClaim> for Claim {
+    fn from(claim: TakesClaim) -> Self {
+        Claim::Takes(claim)
+    }
+}
+
+impl Claim {
+    /// The PEs: a rectangle without gaps.
+    pub fn region(&self) -> &Region {
+        match self {
+            Claim::Product(claim) => &claim.region,
+            Claim::Takes(claim) => &claim.region,
+        }
+    }
+
+    /// Bytes from each of the addresses of the instruction that its tiles take at least, and how these are aligned.
+    pub fn tiles(&self) -> [(u64, u32); 3] {
+        match self {
+            Claim::Product(claim) => {
+                let ([left, right], size) = (claim.operand_bytes(), claim.dtype.bytes());
+                [(left, size), (right, size), (claim.result_bytes(), Dtype::F32.bytes())]
+            }
+            Claim::Takes(claim) => {
+                let word = Dtype::I32.bytes();
+                [(u64::from(claim.words) * u64::from(word), word), (2, 2), (0, claim.dtype.bytes())]
+            }
+        }
+    }
+}
+
+/// Along rows, columns, or on its own, each PE takes elements out of tiles of some PEs of its line, the roots, whatever types they have.
+///
+/// Of the addresses of the instruction the first one is that of a root's tile, as it is when the root begins; the second one is that of the PE's list
+/// of what it takes, which nobody writes to; the third one is that to which its elements go. A list is in u16: *takes* one behind another and
+/// [`TakesClaim::END`]. A take is the place of a root in the line, the number of roots, the elements that each root's copies go farther in the
+/// target than those of the root before it, the number of copies, and the copies, which are made from each of the roots in turn. A
+/// copy is the first element in the root's tile, the first one in the target, and for each of `rank` dimensions, the outermost
+/// first, how many there are and how many elements from one to the next in the tile and in the target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakesClaim {
+    /// The PEs: a rectangle without gaps.
+    pub region: Region,
+    /// Whose tiles they take from.
+    pub line: ClaimLine,
+    /// Type of the elements; only its size matters.
+    pub dtype: Dtype,
+    /// Place in the line of the first root.
+    pub first: u16,
+    /// Place in the line behind the last root.
+    pub end: u16,
+    /// 32-bit words of a root's tile.
+    pub words: u32,
+    /// Dimensions of a copy.
+    pub rank: u8,
+}
+
+impl TakesClaim {
+    /// What a list ends with: no line has a PE at this place.
+    pub const END: u16 = u16::MAX;
+
+    /// PEs of a line.
+    pub fn line_pes(&self) -> u16 {
+        match self.line {
+            ClaimLine::Row => self.region.width,
+            ClaimLine::Column => self.region.height,
+            ClaimLine::Own => 1,
+        }
+    }
+
+    /// Numbers of a copy in a list.
+    pub fn copy_numbers(&self) -> usize {
+        2 + 3 * usize::from(self.rank)
+    }
+}
+
+/// The PEs from which a PE takes something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ClaimLine {
+    /// Those of its row in the region, the first one in the west.
+    Row,
+    /// Those of its column, the first one in the north.
+    Column,
+    /// Itself.
+    Own,
+}
+
+/// A matrix product of a rectangle of PEs.
 ///
 /// The inner dimension is cut into blocks of `block` indices, of which the last may be short. Each operand lies in tiles of
 /// slots, one slot a block: an element is at `matrix * (its matrix) + slot * (its slot) + line * (its row, or column of the right
 /// operand) + step * (its inner index in the block)`, counted in elements from the address that the instruction gives. The result
 /// lies dense and row-major: `[batch .., rows, columns]` of f32.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Claim {
+pub struct ProductClaim {
     /// In which order what is added up.
     pub kind: ClaimKind,
     /// The PEs: a rectangle without gaps.
@@ -54,7 +158,7 @@ pub enum ClaimKind {
     ColumnSums,
 }
 
-/// How an operand lies; see [`Claim`].
+/// How an operand lies; see [`ProductClaim`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClaimOperand {
     /// Whether its blocks are dealt to the PEs of a line.
@@ -95,7 +199,7 @@ impl From<u32> for Address {
     }
 }
 
-impl Claim {
+impl ProductClaim {
     /// Blocks of the inner dimension.
     pub fn blocks(&self) -> u32 {
         self.inner.div_ceil(self.block.max(1))

@@ -443,11 +443,11 @@ pub enum Instruction {
     Claim {
         /// The claim (index into [`crate::Program::claims`]).
         claim: u32,
-        /// The PE's tile of the left operand.
+        /// The PE's tile of the left operand, or of what others take.
         left: Address,
-        /// The PE's tile of the right operand.
+        /// The PE's tile of the right operand, or the list of what it takes.
         right: Address,
-        /// The PE's tile of the result. Nothing else that the body writes to memory is read behind it.
+        /// The PE's tile of the result. Nothing else that the body writes to memory is read behind it, or that it writes to registers.
         result: Address,
         /// The body.
         #[serde(deserialize_with = "nested")]

@@ -84,7 +84,7 @@ fn move_elements(rig: &mut Rig, dtype: Dtype, from: &[u32], to: &[u32], map: imp
     let result = rig.tile(&target, dtype);
     let tables = plan.tables().iter().map(|t| rig.table(&t.distribution, &t.numbers)).collect();
     let (panel, middle) = (rig.reserve(plan.panel_bytes()), rig.reserve(plan.middle_bytes(dtype)));
-    relayout::emit(&mut rig.code, &rig.mesh, &plan, result, tile, &relayout::Memory { tables, panel, middle });
+    relayout::emit(&mut rig.code, &mut rig.mesh, &plan, result, tile, &relayout::Memory { tables, panel, middle });
 }
 
 fn pick_rows(rig: &mut Rig, dtype: Dtype) {

@@ -10,7 +10,8 @@ use crate::code::{Code, Reg, Tile, float, memory};
 use crate::line::{self, Turn};
 use crate::mesh::{Axis, Mesh};
 use waferloom_fabric::{
-    Claim, ClaimBatch, ClaimKind, ClaimOperand, Compare, Distribution, Dtype, Region, ScalarOp, Split, Value, VectorOp,
+    ClaimBatch, ClaimKind, ClaimOperand, Compare, Distribution, Dtype, ProductClaim, Region, ScalarOp, Split, Value,
+    VectorOp,
 };
 
 /// A batch dimension: its size and, per operand, the matrices between two of its indices (0 repeats the same one).
@@ -82,11 +83,11 @@ impl MatMul {
     }
 
     /// What the product claims.
-    fn claim(&self, region: Region, dtype: Dtype) -> Claim {
+    fn claim(&self, region: Region, dtype: Dtype) -> ProductClaim {
         let Self { rows, columns, inner, block, left_split, right_split, .. } = *self;
         let left_row = self.left_row();
         let batch = self.batch.iter().map(|&BatchDim { size, left, right }| ClaimBatch { size, left, right });
-        Claim {
+        ProductClaim {
             kind: ClaimKind::Product,
             region,
             dtype,

@@ -203,7 +203,8 @@ impl Mesh {
     }
 
     /// The index of a claim in the program; equal ones are shared, as the same code may run again with other tiles.
-    pub fn claim(&mut self, claim: Claim) -> u32 {
+    pub fn claim(&mut self, claim: impl Into<Claim>) -> u32 {
+        let claim = claim.into();
         let index = self.claims.iter().position(|known| *known == claim).unwrap_or_else(|| {
             self.claims.push(claim);
             self.claims.len() - 1

@@ -21,7 +21,9 @@ use crate::line::{self, Turn};
 use crate::mesh::{Axis, Mesh};
 use per_pe::PerPe;
 use runs::run_numbers;
-use waferloom_fabric::{Compare, Coord, Distribution, Dtype, Extent, Machine, ScalarOp, Value, VectorOp};
+use waferloom_fabric::{
+    ClaimLine, Compare, Coord, Distribution, Dtype, Extent, Machine, Region, ScalarOp, TakesClaim, Value, VectorOp,
+};
 
 pub use plan::{is_better, plan};
 
@@ -55,9 +57,20 @@ enum Words {
 }
 
 /// Where a list of runs ends: no PE has this position, for a line is shorter.
-const NO_ROOT: u16 = u16::MAX;
+const NO_ROOT: u16 = TakesClaim::END;
 
 impl Step {
+    /// What the step does, as a whole, with tiles of a number of words.
+    fn claim(&self, region: Region, dtype: Dtype, words: u32) -> TakesClaim {
+        let line = match self.axis {
+            None => ClaimLine::Own,
+            Some(Axis::X) => ClaimLine::Row,
+            Some(Axis::Y) => ClaimLine::Column,
+        };
+        let [first, end] = [self.first, self.roots].map(|place| place as u16);
+        TakesClaim { region, line, dtype, first, end, words, rank: self.rank as u8 }
+    }
+
     /// Numbers of the list in each PE: an even number, so that tables fill whole words.
     fn list_numbers(&self) -> usize {
         self.lists.values().iter().map(Vec::len).max().unwrap_or(0).next_multiple_of(2).max(2)
@@ -232,7 +245,7 @@ pub struct Memory {
 }
 
 /// Emits the data movement. Elements of `dst` that the map leaves out keep their value.
-pub fn emit(code: &mut Code, mesh: &Mesh, relayout: &Relayout, dst: Tile, src: Tile, memory: &Memory) {
+pub fn emit(code: &mut Code, mesh: &mut Mesh, relayout: &Relayout, dst: Tile, src: Tile, memory: &Memory) {
     let count = relayout.steps.len();
     let mut tables = memory.tables.as_slice();
     for (i, step) in relayout.steps.iter().enumerate() {
@@ -240,14 +253,22 @@ pub fn emit(code: &mut Code, mesh: &Mesh, relayout: &Relayout, dst: Tile, src: T
         tables = rest;
         let from = if i == 0 { src.address } else { memory.middle };
         let to = if i + 1 == count { dst.address } else { memory.middle };
-        code.scope(|code| emit_step(code, mesh, step, src.dtype, [from, to, memory.panel], own));
+        if step.turns() == 0 {
+            continue;
+        }
+        let words = match (step.axis, i) {
+            (Some(_), _) => step.panel_words(),
+            (None, 0) => src.words(),
+            (None, _) => relayout.middle_bytes(src.dtype) / 4,
+        };
+        let claim = mesh.claim(step.claim(mesh.region(), src.dtype, words));
+        code.claim(claim, [from, own[0], to], |code| {
+            emit_step(code, mesh, step, src.dtype, [from, to, memory.panel], own);
+        });
     }
 }
 
 fn emit_step(code: &mut Code, mesh: &Mesh, step: &Step, dtype: Dtype, [from, to, panel]: [u32; 3], tables: &[u32]) {
-    if step.turns() == 0 {
-        return;
-    }
     let list = List { take: code.register(), root: code.register(), left: code.register(), shift: code.register() };
     code.set(list.take, tables[0]);
     list.begin_take(code);

@@ -12,7 +12,7 @@ use crate::code::{Code, Tile, memory};
 use crate::matmul::{self, MOST_SHIFT, MatMul, Order};
 use crate::mesh::{Axis, Mesh};
 use crate::reduce::{self, Combine};
-use waferloom_fabric::{Claim, ClaimKind, ClaimOperand, Distribution, Dtype, Operand, Region, Split};
+use waferloom_fabric::{ClaimKind, ClaimOperand, Distribution, Dtype, Operand, ProductClaim, Region, Split};
 
 /// Local sizes of a distributed product `[.., m, k] x [k, n]`.
 #[derive(Clone, Debug)]
@@ -64,10 +64,10 @@ impl Stationary {
     }
 
     /// What the product claims.
-    fn claim(&self, region: Region, dtype: Dtype) -> Claim {
+    fn claim(&self, region: Region, dtype: Dtype) -> ProductClaim {
         let Self { columns, inner, block, .. } = *self;
         let split = ClaimOperand { split: true, matrix: 0, slot: 0, line: 1, step: 1 };
-        Claim {
+        ProductClaim {
             kind: ClaimKind::ColumnSums,
             region,
             dtype,

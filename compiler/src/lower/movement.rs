@@ -57,7 +57,7 @@ impl Lowering<'_> {
                 });
             }
             let from = self.tile(source);
-            self.code.scope(|code| relayout::emit(code, &self.mesh, &relayout, target, from, &memory));
+            self.code.scope(|code| relayout::emit(code, &mut self.mesh, &relayout, target, from, &memory));
         }
         Ok(constants)
     }

@@ -4,8 +4,8 @@ use super::TextError;
 use super::lexer::{Cursor, Token};
 use super::parse_code::Scope;
 use super::parse_data;
-use super::print::claim_kind_name;
-use crate::claim::{Claim, ClaimBatch, ClaimKind, ClaimOperand};
+use super::print::{claim_kind_name, claim_line_name};
+use crate::claim::{Claim, ClaimBatch, ClaimKind, ClaimLine, ClaimOperand, ProductClaim, TakesClaim};
 use crate::geometry::{Coord, Direction, Extent, PortSet, Region};
 use crate::machine::Machine;
 use crate::program::{Color, ColorRoute, Filter, Operator, Placement, PortKind, Position, Program};
@@ -160,12 +160,36 @@ impl Parser<'_> {
         Ok(Operator { name, kind, region, flops, bytes })
     }
 
-    /// `claim product f32 at 0,0 size 2x2 rows 1 columns 1 inner 2 block 1 left … right … batch 2 by 1, 1`.
+    /// `claim product …` or `claim takes …`.
     fn claim(&mut self) -> Result<Claim, TextError> {
         self.at.expect_word("claim")?;
+        if self.at.eat_word("takes")? { self.takes().map(Claim::Takes) } else { self.product().map(Claim::Product) }
+    }
+
+    /// `row f32 at 0,0 size 2x2 first 0 end 2 words 4 rank 1`.
+    fn takes(&mut self) -> Result<TakesClaim, TextError> {
+        let lines = [ClaimLine::Row, ClaimLine::Column, ClaimLine::Own];
+        let line = lines.into_iter().find(|&line| self.at.at_word(claim_line_name(line)));
+        let line = line.ok_or_else(|| self.at.error("row, column or own"))?;
+        self.at.advance()?;
+        let dtype = parse_data::dtype(&mut self.at)?;
+        let region = region(&mut self.at)?;
+        self.at.expect_word("first")?;
+        let first = self.at.integer("the place of the first root")?;
+        self.at.expect_word("end")?;
+        let end = self.at.integer("the place behind the last root")?;
+        self.at.expect_word("words")?;
+        let words = self.at.integer("the words of a root")?;
+        self.at.expect_word("rank")?;
+        let rank = self.at.integer("the dimensions of a copy")?;
+        Ok(TakesClaim { region, line, dtype, first, end, words, rank })
+    }
+
+    /// `product f32 at 0,0 size 2x2 rows 1 columns 1 inner 2 block 1 left … right … batch 2 by 1, 1`.
+    fn product(&mut self) -> Result<ProductClaim, TextError> {
         let kinds = [ClaimKind::Product, ClaimKind::ColumnSums];
         let kind = kinds.into_iter().find(|&kind| self.at.at_word(claim_kind_name(kind)));
-        let kind = kind.ok_or_else(|| self.at.error("product or column_sums"))?;
+        let kind = kind.ok_or_else(|| self.at.error("product, column_sums or takes"))?;
         self.at.advance()?;
         let dtype = parse_data::dtype(&mut self.at)?;
         let region = region(&mut self.at)?;
@@ -179,7 +203,7 @@ impl Parser<'_> {
             self.at.expect(",")?;
             batch.push(ClaimBatch { size, left, right: self.at.integer("the right operand's stride in matrices")? });
         }
-        Ok(Claim { kind, region, dtype, rows, columns, inner, block, left, right, batch })
+        Ok(ProductClaim { kind, region, dtype, rows, columns, inner, block, left, right, batch })
     }
 
     /// `left split matrix 4 slot 4 line 2 step 1`.

@@ -2,7 +2,7 @@
 
 use super::number::element_text;
 use super::{is_plain, print_code};
-use crate::claim::{Claim, ClaimKind, ClaimOperand};
+use crate::claim::{Claim, ClaimKind, ClaimLine, ClaimOperand, ProductClaim, TakesClaim};
 use crate::geometry::{Direction, PortSet, Region};
 use crate::machine::Machine;
 use crate::program::{
@@ -220,7 +220,28 @@ impl Printer {
 }
 
 fn claim_text(claim: &Claim) -> String {
-    let Claim { kind, region: pes, dtype, rows, columns, inner, block, left, right, batch } = claim;
+    match claim {
+        Claim::Product(claim) => product_text(claim),
+        Claim::Takes(TakesClaim { region: pes, line, dtype, first, end, words, rank }) => format!(
+            "claim takes {} {} {} first {first} end {end} words {words} rank {rank}",
+            claim_line_name(*line),
+            dtype.name(),
+            region(pes)
+        ),
+    }
+}
+
+/// The keyword of the PEs from which others take.
+pub(super) fn claim_line_name(line: ClaimLine) -> &'static str {
+    match line {
+        ClaimLine::Row => "row",
+        ClaimLine::Column => "column",
+        ClaimLine::Own => "own",
+    }
+}
+
+fn product_text(claim: &ProductClaim) -> String {
+    let ProductClaim { kind, region: pes, dtype, rows, columns, inner, block, left, right, batch } = claim;
     let operand = |side: &str, operand: &ClaimOperand| {
         let ClaimOperand { split, matrix, slot, line, step } = operand;
         let split = if *split { " split" } else { "" };

@@ -2,7 +2,7 @@
 
 use super::grid::region;
 use super::{Findings, Place};
-use crate::claim::{Claim, ClaimKind};
+use crate::claim::{Claim, ClaimKind, ProductClaim, TakesClaim};
 use crate::code::{Instruction, Operand};
 use crate::geometry::{Coord, Region};
 use crate::program::{Placement, Program};
@@ -11,11 +11,14 @@ use std::collections::BTreeSet;
 /// Products of a claim: more would take a list that no tile needs.
 const MOST_PRODUCTS: u64 = 1 << 20;
 
+/// Dimensions of a copy, as a vector in memory has.
+const MOST_DIMENSIONS: u8 = 4;
+
 /// Checks the claims by themselves.
 pub(super) fn check(program: &Program, found: &mut Findings) {
     for (index, claim) in program.claims.iter().enumerate() {
         let place = || Place::item(format!("claim {index}"));
-        region(program.grid, &claim.region, place(), found);
+        region(program.grid, claim.region(), place(), found);
         if let Some((message, remedy)) = fault(claim) {
             found.error(place(), message, remedy);
         }
@@ -23,13 +26,36 @@ pub(super) fn check(program: &Program, found: &mut Findings) {
 }
 
 fn fault(claim: &Claim) -> Option<(&'static str, &'static str)> {
-    let sizes = [claim.rows, claim.columns, claim.inner, claim.block, claim.region.width.into()];
-    if sizes.contains(&0) || claim.region.height == 0 || claim.batch.iter().any(|dim| dim.size == 0) {
+    let region = claim.region();
+    let is_empty = region.width == 0 || region.height == 0;
+    let has_no_size = match claim {
+        Claim::Product(claim) => {
+            let sizes = [claim.rows, claim.columns, claim.inner, claim.block];
+            sizes.contains(&0) || claim.batch.iter().any(|dim| dim.size == 0)
+        }
+        Claim::Takes(claim) => claim.words == 0 || claim.rank == 0,
+    };
+    if is_empty || has_no_size {
         return Some(("one of its sizes is 0", "remove the claim, or give it a size"));
     }
-    if claim.region.step_x != 1 || claim.region.step_y != 1 {
+    if region.step_x != 1 || region.step_y != 1 {
         return Some(("its region has gaps", "give it the step 1x1"));
     }
+    match claim {
+        Claim::Product(claim) => product_fault(claim),
+        Claim::Takes(claim) => takes_fault(claim),
+    }
+}
+
+fn takes_fault(claim: &TakesClaim) -> Option<(&'static str, &'static str)> {
+    if claim.first >= claim.end || claim.end > claim.line_pes() {
+        return Some(("its roots are not PEs of a line", "name the first one and the end of a part of the line"));
+    }
+    (claim.rank > MOST_DIMENSIONS)
+        .then_some(("its copies have more than 4 dimensions", "use at most 4, as a vector has"))
+}
+
+fn product_fault(claim: &ProductClaim) -> Option<(&'static str, &'static str)> {
     if claim.products() > MOST_PRODUCTS {
         return Some(("it has more than a million products", "use smaller batch dimensions"));
     }
@@ -49,7 +75,7 @@ pub(super) fn check_placements(program: &Program, found: &mut Findings) {
         code.tasks.iter().for_each(|task| collect(&task.body, &mut claims));
         for index in claims {
             let Some(claim) = program.claims.get(index as usize) else { continue };
-            let inside = |placement: &Placement| corners(&placement.region).all(|at| claim.region.contains(at));
+            let inside = |placement: &Placement| corners(&placement.region).all(|at| claim.region().contains(at));
             let placements = program.placements.iter().filter(|p| p.class as usize == class);
             if !placements.into_iter().all(inside) {
                 let message = format!("it runs code of claim {index} outside of the claim's region");
@@ -85,18 +111,18 @@ fn collect(body: &[Instruction], claims: &mut BTreeSet<u32>) {
     }
 }
 
-/// What in a claim's body may depend on numbers that are not worked out there, or outlive it.
-pub(super) fn foreign(body: &[Instruction]) -> Option<&'static str> {
+/// What in a claim's body may depend on numbers that are not worked out there, or outlive it. What takes elements has its list to load.
+pub(super) fn foreign(body: &[Instruction], claim: Option<&Claim>) -> Option<&'static str> {
     let fifo = |operand: &Operand| matches!(operand, Operand::Fifo { .. });
     body.iter().find_map(|instruction| match instruction {
         Instruction::Vector { run_async: Some(_), .. } => Some("an asynchronous instruction"),
         Instruction::Vector { dst, srcs, .. } if srcs.iter().chain([dst]).any(fifo) => Some("a FIFO"),
-        Instruction::Load { .. } => Some("a load"),
+        Instruction::Load { .. } if !matches!(claim, Some(Claim::Takes(_))) => Some("a load"),
         Instruction::Store { .. } => Some("a store"),
         Instruction::Claim { .. } => Some("another claim"),
         Instruction::Activate(_) | Instruction::Block(_) | Instruction::Unblock(_) => Some("a change of tasks"),
-        Instruction::Loop { body, .. } => foreign(body),
-        Instruction::If { then, otherwise, .. } => foreign(then).or_else(|| foreign(otherwise)),
+        Instruction::Loop { body, .. } => foreign(body, claim),
+        Instruction::If { then, otherwise, .. } => foreign(then, claim).or_else(|| foreign(otherwise, claim)),
         _ => None,
     })
 }

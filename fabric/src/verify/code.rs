@@ -135,7 +135,7 @@ impl Walk<'_> {
             }
             Instruction::Claim { claim, left, right, result, body } => {
                 self.claim(*claim, [left, right, result]);
-                if let Some(what) = claims::foreign(body) {
+                if let Some(what) = claims::foreign(body, self.program.claims.get(*claim as usize)) {
                     self.error(
                         format!("{what} in the body of a claim"),
                         "move it out of the claim, or remove the claim",
@@ -159,9 +159,7 @@ impl Walk<'_> {
             let claims = self.program.claims.len();
             return self.error(format!("there is no claim #{index}, there are {claims}"), "list the claim");
         };
-        let ([left, right], size) = (claim.operand_bytes(), claim.dtype.bytes());
-        let reaches = [(left, size), (right, size), (claim.result_bytes(), Dtype::F32.bytes())];
-        for (tile, (bytes, align)) in tiles.into_iter().zip(reaches) {
+        for (tile, (bytes, align)) in tiles.into_iter().zip(claim.tiles()) {
             self.values(&[tile.base]);
             if let Some(bases) = self.registers.ends(tile.base) {
                 let starts = bases.map(|base| base + i64::from(tile.offset));

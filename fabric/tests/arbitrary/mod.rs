@@ -4,10 +4,11 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use waferloom_fabric::{
-    Address, Async, Buffer, BufferKind, Claim, ClaimBatch, ClaimKind, ClaimOperand, Class, Color, ColorRef, ColorRoute,
-    Compare, Completion, Constant, Control, Coord, Dim, Direction, Distribution, Dtype, Extent, Fifo, Filter,
-    Instruction, Machine, MemDsd, Operand, Operator, Param, ParamValues, Payload, Placement, Port, PortKind, PortSet,
-    Position, Program, QueueBinding, Readback, Region, ScalarOp, Split, SwitchCommand, Task, TaskKind, Value, VectorOp,
+    Address, Async, Buffer, BufferKind, Claim, ClaimBatch, ClaimKind, ClaimLine, ClaimOperand, Class, Color, ColorRef,
+    ColorRoute, Compare, Completion, Constant, Control, Coord, Dim, Direction, Distribution, Dtype, Extent, Fifo,
+    Filter, Instruction, Machine, MemDsd, Operand, Operator, Param, ParamValues, Payload, Placement, Port, PortKind,
+    PortSet, Position, ProductClaim, Program, QueueBinding, Readback, Region, ScalarOp, Split, SwitchCommand,
+    TakesClaim, Task, TaskKind, Value, VectorOp,
 };
 
 /// Identifiers, keywords, and strings with quotes, line ends and signs of all scripts.
@@ -139,6 +140,17 @@ fn address() -> impl Strategy<Value = Address> {
 }
 
 fn claim() -> impl Strategy<Value = Claim> {
+    prop_oneof![product_claim().prop_map(Claim::Product), takes_claim().prop_map(Claim::Takes)]
+}
+
+fn takes_claim() -> impl Strategy<Value = TakesClaim> {
+    let line = proptest::sample::select(vec![ClaimLine::Row, ClaimLine::Column, ClaimLine::Own]);
+    (region(), line, dtype(), any::<(u16, u16, u8)>(), unsigned()).prop_map(
+        |(region, line, dtype, (first, end, rank), words)| TakesClaim { region, line, dtype, first, end, words, rank },
+    )
+}
+
+fn product_claim() -> impl Strategy<Value = ProductClaim> {
     let operand = || {
         (any::<bool>(), [unsigned(), unsigned(), unsigned(), unsigned()])
             .prop_map(|(split, [matrix, slot, line, step])| ClaimOperand { split, matrix, slot, line, step })
@@ -147,7 +159,7 @@ fn claim() -> impl Strategy<Value = Claim> {
     let kind = proptest::sample::select(vec![ClaimKind::Product, ClaimKind::ColumnSums]);
     let sizes = [unsigned(), unsigned(), unsigned(), unsigned()];
     (kind, region(), dtype(), sizes, operand(), operand(), vec(batch, 0..3)).prop_map(
-        |(kind, region, dtype, [rows, columns, inner, block], left, right, batch)| Claim {
+        |(kind, region, dtype, [rows, columns, inner, block], left, right, batch)| ProductClaim {
             kind,
             region,
             dtype,

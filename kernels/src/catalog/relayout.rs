@@ -69,7 +69,7 @@ pub(super) fn moved(
         change: "m",
     })?;
     let memory = working_memory(&mut plane, &plan, dtype);
-    relayout::emit(&mut plane.code, &plane.mesh, &plan, to, from, &memory);
+    relayout::emit(&mut plane.code, &mut plane.mesh, &plan, to, from, &memory);
     plane.check()?;
 
     let values = numbers(source.elements(), 7);

@@ -17,7 +17,7 @@ fn relaid(what: &str, source: &Distribution, target: &Distribution, map: &[Optio
     let plan = relayout::plan(source, target, &places, dtype, &machine()).unwrap_or_else(|e| panic!("{what}: {e}"));
     let tables = plan.tables().iter().map(|t| rig.table(&t.distribution, &t.numbers)).collect();
     let (panel, middle) = (rig.reserve(plan.panel_bytes()), rig.reserve(plan.middle_bytes(dtype)));
-    relayout::emit(&mut rig.code, &rig.mesh, &plan, to, from, &relayout::Memory { tables, panel, middle });
+    relayout::emit(&mut rig.code, &mut rig.mesh, &plan, to, from, &relayout::Memory { tables, panel, middle });
     rig.output("t", target, to);
     let run = rig.run();
     let expected: Vec<f32> =

@@ -107,6 +107,18 @@ impl Planes {
         Some(range)
     }
 
+    /// Writes elements of a number of bytes to a PE's memory, each at its address; gives from where to where, or `None` when one does not lie
+    /// there.
+    pub(crate) fn write_elements(&mut self, pe: u32, bytes: u32, elements: &[(i64, u32)]) -> Option<Range<usize>> {
+        let mut range = usize::MAX..0;
+        for &(address, bits) in elements {
+            self.write(pe, address, bytes, bits)?;
+            let at = address as usize;
+            range = range.start.min(at)..range.end.max(at + bytes as usize);
+        }
+        Some(range)
+    }
+
     /// Takes over what PEs side by side have in a range of bytes, and in the rest of its first and last words.
     pub(crate) fn fill(&mut self, pe: u32, pes: &[Pe<'_>], range: &Range<usize>) {
         let (mut bank, mut lane) = self.bank(pe);
@@ -162,6 +174,34 @@ impl Memory<'_> {
         match self {
             Memory::Pe(memory) => memory.len(),
             Memory::Plane { bytes, .. } => bytes,
+        }
+    }
+
+    /// The words from an address on; `None` when they do not lie in it.
+    pub(crate) fn read_words(self, at: i64, into: &mut [u32]) -> Option<()> {
+        let start = usize::try_from(at).ok().filter(|start| start.is_multiple_of(4))?;
+        if start + into.len() * 4 > self.len() {
+            return None;
+        }
+        match self {
+            Memory::Pe(memory) => {
+                let cells = memory.get(start..)?.as_chunks().0;
+                into.iter_mut().zip(cells).for_each(|(word, &cell)| *word = u32::from_le_bytes(cell));
+            }
+            Memory::Plane { words, lane, .. } => {
+                let words = words.get(start / 4 * SIDE + lane..).unwrap_or_default();
+                into.iter_mut().zip(words.iter().step_by(SIDE)).for_each(|(word, &own)| *word = own);
+            }
+        }
+        Some(())
+    }
+
+    /// The half word at an even address; `None` when it does not lie in it.
+    pub(crate) fn half(self, at: i64) -> Option<u16> {
+        let start = usize::try_from(at).ok().filter(|&start| start.is_multiple_of(2) && start + 2 <= self.len())?;
+        match self {
+            Memory::Pe(memory) => Some(u16::from_le_bytes([*memory.get(start)?, *memory.get(start + 1)?])),
+            Memory::Plane { words, lane, .. } => Some((words.get(start / 4 * SIDE + lane)? >> (start % 4 * 8)) as u16),
         }
     }
 

@@ -1,17 +1,22 @@
 //! Host twins: the numbers of whole distributed kernels, worked out at once from what their claims say.
 //!
-//! While a PE is in a claim its instructions take their time and compute nothing: results are marked as left out, and whoever
+//! While a PE is in a claim of a product its instructions take their time and compute nothing: results are marked as left out, and whoever
 //! would need one outside of a claim ends the run. When a PE begins, its tiles are taken; when the first one ends, all have begun
 //! on which its tile of the result depends (it has received from them), and the numbers of as many PEs as possible are worked
-//! out in one host product. Each PE's tile is written when it ends, not before.
+//! out in one host product. Each PE's tile is written when it ends, not before. Claims of what PEs take from each other are not looked at there: to
+//! move words is what the simulation does.
+//!
+//! Where there is no time, PEs go from the beginning of any claim to its end at once, and wait there for all others of their group.
 //!
 //! With [`Claims::Check`](crate::Claims::Check) the PEs compute everything themselves, and their tiles are held against the
 //! claims'.
 
 pub(crate) mod check;
+mod instance;
 mod multiply;
 mod product;
 mod sums;
+mod takes;
 mod tiles;
 
 #[cfg(test)]
@@ -20,11 +25,10 @@ mod tests;
 use crate::machine::element::Fault;
 use crate::machine::pe::{Pe, Place};
 use crate::machine::planes::Memory;
-use product::Group;
+use instance::Instance;
 use std::collections::BTreeMap;
 use std::ops::Range;
-use sums::Column;
-use waferloom_fabric::{Claim, ClaimKind, Program};
+use waferloom_fabric::{Claim, Program, Region};
 
 /// The claims at work in a run.
 pub(crate) struct Twins<'a> {
@@ -38,6 +42,8 @@ pub(crate) struct Twins<'a> {
     instances: BTreeMap<(u32, u32), Instance>,
     /// By PE: the claim that it is in.
     inside: Vec<Option<Inside>>,
+    /// What the last PE has taken.
+    taken: Vec<(i64, u32)>,
     /// Operators of which numbers were worked out as claims say.
     pub(crate) operators: Vec<bool>,
 }
@@ -47,59 +53,28 @@ pub(crate) struct Twins<'a> {
 struct Inside {
     claim: u32,
     turn: u32,
-    /// Address of its tile of the result.
-    result: i64,
+    /// Addresses of its tiles.
+    at: [i64; 3],
 }
 
-/// One turn of a claim.
-struct Instance {
-    kernel: Kernel,
-    /// PEs that have not ended it.
-    left: usize,
-}
-
-enum Kernel {
-    /// By group, row by row.
-    Products(Vec<Group>),
-    /// From the west.
-    ColumnSums(Vec<Column>),
-}
-
-/// A PE's place in a claim's region: the index of its group, and its place there.
-fn place_in_group(claim: &Claim, [x, y]: [usize; 2]) -> (usize, [usize; 2]) {
-    let across = if claim.left.split { 1 } else { usize::from(claim.region.width) };
-    let (column, x) = if claim.left.split { (0, x) } else { (x, 0) };
-    let (row, y) = if claim.right.split { (0, y) } else { (y, 0) };
-    (row * across + column, [x, y])
-}
-
-impl Instance {
-    fn new(claim: &Claim) -> Self {
-        let (width, height) = (usize::from(claim.region.width), usize::from(claim.region.height));
-        let kernel = match claim.kind {
-            ClaimKind::Product => {
-                let groups = if claim.left.split { 1 } else { width } * if claim.right.split { 1 } else { height };
-                Kernel::Products((0..groups).map(|_| Group::new(claim)).collect())
-            }
-            ClaimKind::ColumnSums => Kernel::ColumnSums((0..width).map(|_| Column::new(claim)).collect()),
-        };
-        Self { kernel, left: width * height }
-    }
-}
-
-/// What a PE has that ends a claim.
-pub(crate) struct Ended {
+/// What a PE gets that ends a claim.
+pub(crate) struct Ended<'t> {
     claim: u32,
-    /// Address of its tile of the result.
-    pub(crate) result: i64,
-    /// The tile, row-major.
-    pub(crate) tile: Vec<f32>,
+    pub(crate) given: Given<'t>,
+}
+
+/// Numbers for a PE's memory.
+pub(crate) enum Given<'t> {
+    /// From an address on, row-major.
+    Tile(i64, Vec<f32>),
+    /// Elements of a number of bytes, each with its address.
+    Elements(u32, &'t [(i64, u32)]),
 }
 
 impl<'a> Twins<'a> {
     /// For a program of which the verifier has found no error.
     pub(crate) fn new(program: &'a Program, checks: bool, on_threads: bool) -> Self {
-        let pes = |claim: &Claim| vec![0; usize::from(claim.region.width) * usize::from(claim.region.height)];
+        let pes = |claim: &Claim| vec![0; usize::from(claim.region().width) * usize::from(claim.region().height)];
         Self {
             program,
             checks,
@@ -107,39 +82,42 @@ impl<'a> Twins<'a> {
             turns: program.claims.iter().map(pes).collect(),
             instances: BTreeMap::new(),
             inside: vec![None; program.grid.pes()],
+            taken: Vec::new(),
             operators: vec![false; program.operators.len()],
         }
     }
 
-    /// Whether PEs in claims need not compute anything.
-    pub(crate) fn give_numbers(&self) -> bool {
-        !self.checks
+    /// Whether PEs in a claim need not compute anything.
+    pub(crate) fn gives_numbers(&self, index: u32) -> bool {
+        !self.checks && matches!(self.program.claims[index as usize], Claim::Product(_))
     }
 
-    /// A PE begins a claim with tiles of the left operand, the right operand and the result at these addresses.
+    /// A PE begins a claim with tiles at these addresses.
     pub(crate) fn begin(&mut self, pe: &mut Pe, index: u32, at: [i64; 3]) -> Result<(), Fault> {
-        self.begin_with(pe.at, Memory::Pe(pe.memory), index, at)?;
-        pe.unknown.operand = !self.checks;
+        let gives_numbers = self.gives_numbers(index);
+        if gives_numbers || self.checks {
+            self.begin_with(pe.at, Memory::Pe(pe.memory), index, at)?;
+        }
+        pe.unknown.operand = gives_numbers;
         Ok(())
     }
 
-    /// The same of a PE at a place whose memory may lie elsewhere.
-    pub(crate) fn begin_with(&mut self, pe: Place, memory: Memory<'_>, index: u32, at: [i64; 3]) -> Result<(), Fault> {
+    /// The same of a PE at a place whose memory may lie elsewhere; says whether all of its group have begun with it.
+    pub(crate) fn begin_with(
+        &mut self,
+        pe: Place,
+        memory: Memory<'_>,
+        index: u32,
+        at: [i64; 3],
+    ) -> Result<bool, Fault> {
         let claim = &self.program.claims[index as usize];
         let [x, y] = place(claim, pe);
-        let turns = &mut self.turns[index as usize][y * usize::from(claim.region.width) + x];
+        let turns = &mut self.turns[index as usize][y * usize::from(claim.region().width) + x];
         let turn = *turns;
         *turns += 1;
-        self.inside[self.program.grid.index(pe.0)] = Some(Inside { claim: index, turn, result: at[2] });
+        self.inside[self.program.grid.index(pe.0)] = Some(Inside { claim: index, turn, at });
         let instance = self.instances.entry((index, turn)).or_insert_with(|| Instance::new(claim));
-        let inside = match &mut instance.kernel {
-            Kernel::Products(groups) => {
-                let (group, place) = place_in_group(claim, [x, y]);
-                groups[group].begin(claim, place, memory, at)
-            }
-            Kernel::ColumnSums(columns) => columns[x].begin(claim, y, memory, [at[0], at[1]]),
-        };
-        inside.ok_or_else(|| {
+        instance.begin(claim, [x, y], memory, at).ok_or_else(|| {
             Fault(format!(
                 "claim {index} names tiles at {}, {} and {} that do not lie in the {} bytes of data",
                 at[0],
@@ -150,44 +128,96 @@ impl<'a> Twins<'a> {
         })
     }
 
+    /// Whether all PEs have begun a claim of the group of one that is in it, if it is in one.
+    pub(crate) fn is_ready(&self, pe: Place) -> bool {
+        let Some(Inside { claim: index, turn, .. }) = self.inside[self.program.grid.index(pe.0)] else { return true };
+        let claim = &self.program.claims[index as usize];
+        self.instances.get(&(index, turn)).is_none_or(|instance| instance.is_ready(claim, place(claim, pe)))
+    }
+
+    /// The PEs of the group of one that is in a claim.
+    pub(crate) fn group(&self, pe: Place) -> Option<Region> {
+        let Inside { claim, .. } = self.inside[self.program.grid.index(pe.0)]?;
+        let claim = &self.program.claims[claim as usize];
+        Some(instance::group(claim, place(claim, pe)))
+    }
+
     /// A PE, at work on an operator, ends the claim that it is in, if it is in one.
-    pub(crate) fn end_with(&mut self, pe: Place, operator: Option<u32>) -> Result<Option<Ended>, Fault> {
+    pub(crate) fn end_with(
+        &mut self,
+        pe: Place,
+        memory: Memory<'_>,
+        operator: Option<u32>,
+    ) -> Result<Option<Ended<'_>>, Fault> {
         let Some(inside) = self.inside[self.program.grid.index(pe.0)].take() else { return Ok(None) };
-        let Inside { claim: index, turn, result } = inside;
+        let Inside { claim: index, turn, at } = inside;
         let claim = &self.program.claims[index as usize];
         let Some(instance) = self.instances.get_mut(&(index, turn)) else { return Ok(None) };
-        let [x, y] = place(claim, pe);
-        let tile = match &mut instance.kernel {
-            Kernel::Products(groups) => {
-                let (group, place) = place_in_group(claim, [x, y]);
-                groups[group].end(claim, place, self.on_threads)
+        let place = place(claim, pe);
+        let early =
+            || Fault(format!("claim {index} is false: a PE on whose tiles the result here depends has not begun it"));
+        let given = match claim {
+            Claim::Product(claim) => {
+                Given::Tile(at[2], instance.product(claim, place, self.on_threads).ok_or_else(early)?)
             }
-            Kernel::ColumnSums(columns) => columns[x].end(claim, self.on_threads),
+            Claim::Takes(claim) => {
+                if !instance.is_ready(&self.program.claims[index as usize], place) {
+                    return Err(early());
+                }
+                self.taken.clear();
+                instance.take(claim, place, memory, at, &mut self.taken).ok_or_else(|| {
+                    Fault(format!(
+                        "claim {index} is false: the list at {} takes what is not there, or leads out of memory",
+                        at[1]
+                    ))
+                })?;
+                Given::Elements(claim.dtype.bytes(), &self.taken)
+            }
         };
-        let tile = tile.ok_or_else(|| {
-            Fault(format!("claim {index} is false: a PE on whose tiles the result here depends has not begun it"))
-        })?;
         instance.left -= 1;
         if instance.left == 0 {
             self.instances.remove(&(index, turn));
         }
+        let operator = operator.filter(|_| matches!(claim, Claim::Product(_)));
         if let Some(claimed) = operator.and_then(|operator| self.operators.get_mut(operator as usize)) {
             *claimed = true;
         }
-        Ok(Some(Ended { claim: index, result, tile }))
+        Ok(Some(Ended { claim: index, given }))
     }
 
     /// A PE ends the claim that it is in; gives where the result has been written.
     pub(crate) fn end(&mut self, pe: &mut Pe) -> Result<Range<usize>, Fault> {
         pe.unknown.operand = false;
-        let operator = pe.operator.map(|inside| inside.operator);
-        let Some(Ended { claim: index, result, tile }) = self.end_with(pe.at, operator)? else { return Ok(0..0) };
+        let (operator, checks, program) = (pe.operator.map(|inside| inside.operator), self.checks, self.program);
+        let Some(Ended { claim, given }) = self.end_with(pe.at, Memory::Pe(pe.memory), operator)? else {
+            return Ok(0..0);
+        };
+        let differs = |address: i64, found: String, said: String| {
+            let name = operator.and_then(|operator| program.operators.get(operator as usize));
+            let name = name.map_or_else(String::new, |operator| format!("operator `{}`: ", operator.name));
+            Fault(format!(
+                "{name}claim {claim} is false: PE ({}, {}) has {found} at address {address}, the claim says {said}",
+                pe.at.0.x, pe.at.0.y
+            ))
+        };
+        let (result, tile) = match given {
+            Given::Tile(result, tile) => (result, tile),
+            // Only a check asks for these.
+            Given::Elements(bytes, elements) => {
+                for &(address, said) in elements {
+                    if let Some(found) = pe.read(address, bytes).filter(|&found| found != said) {
+                        return Err(differs(address, format!("the bits {found:08x}"), format!("{said:08x}")));
+                    }
+                }
+                return Ok(0..0);
+            }
+        };
         let bytes = tile.len() * size_of::<f32>();
         let start = usize::try_from(result).unwrap_or(usize::MAX / 2);
         let Some(memory) = pe.memory.get_mut(start..start + bytes) else {
-            return Err(Fault(format!("claim {index} names a result at {result} that does not lie in memory")));
+            return Err(Fault(format!("claim {claim} names a result at {result} that does not lie in memory")));
         };
-        if !self.checks {
+        if !checks {
             for (cell, x) in memory.as_chunks_mut().0.iter_mut().zip(&tile) {
                 *cell = x.to_le_bytes();
             }
@@ -197,17 +227,8 @@ impl<'a> Twins<'a> {
         match cells.zip(&tile).enumerate().find(|(_, (found, said))| found.to_bits() != said.to_bits()) {
             None => Ok(start..start + bytes),
             Some((i, (found, said))) => {
-                let name = operator.and_then(|operator| self.program.operators.get(operator as usize));
-                let name = name.map_or_else(String::new, |operator| format!("operator `{}`: ", operator.name));
-                let address = start + i * size_of::<f32>();
-                Err(Fault(format!(
-                    "{name}claim {index} is false: PE ({}, {}) has {found} (bits {:08x}) at address {address}, the claim says \
-                     {said} (bits {:08x})",
-                    pe.at.0.x,
-                    pe.at.0.y,
-                    found.to_bits(),
-                    said.to_bits()
-                )))
+                let with_bits = |number: f32| format!("{number} (bits {:08x})", number.to_bits());
+                Err(differs(result + (i * size_of::<f32>()) as i64, with_bits(found), with_bits(*said)))
             }
         }
     }
@@ -215,7 +236,7 @@ impl<'a> Twins<'a> {
 
 /// A PE's column and row in a claim's region.
 fn place(claim: &Claim, Place(at): Place) -> [usize; 2] {
-    [at.x - claim.region.x, at.y - claim.region.y].map(usize::from)
+    [at.x - claim.region().x, at.y - claim.region().y].map(usize::from)
 }
 
 /// The fault of a run that needs a number that a claim has left out.

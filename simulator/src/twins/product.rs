@@ -3,7 +3,7 @@
 use super::multiply::{Sizes, multiply};
 use super::tiles::Tile;
 use crate::machine::planes::Memory;
-use waferloom_fabric::{Claim, ClaimOperand, Dtype};
+use waferloom_fabric::{ClaimOperand, Dtype, ProductClaim};
 
 /// PEs that share operands: along a row where the left one is split, along a column where the right one is.
 pub(super) struct Group {
@@ -18,6 +18,8 @@ pub(super) struct Group {
     result: Vec<f32>,
     /// By PE.
     states: Vec<State>,
+    /// PEs that have not begun.
+    before: usize,
     /// By row and by column of PEs: those that hold some of the operand and have not begun.
     missing_in_row: Vec<usize>,
     missing_in_column: Vec<usize>,
@@ -34,12 +36,12 @@ enum State {
 }
 
 /// How many PEs of a line hold some of an operand.
-fn holders(claim: &Claim, operand: &ClaimOperand, pes: usize) -> usize {
+fn holders(claim: &ProductClaim, operand: &ClaimOperand, pes: usize) -> usize {
     if operand.split { pes.min(claim.blocks() as usize) } else { 1 }
 }
 
 impl Group {
-    pub(super) fn new(claim: &Claim) -> Self {
+    pub(super) fn new(claim: &ProductClaim) -> Self {
         let width = if claim.left.split { usize::from(claim.region.width) } else { 1 };
         let height = if claim.right.split { usize::from(claim.region.height) } else { 1 };
         let (rows, columns) = (height * claim.rows as usize, width * claim.columns as usize);
@@ -51,13 +53,20 @@ impl Group {
             right: vec![0.0; right as usize * inner * columns],
             result: vec![0.0; claim.products() as usize * rows * columns],
             states: vec![State::Before; width * height],
+            before: width * height,
             missing_in_row: vec![holders(claim, &claim.left, width); height],
             missing_in_column: vec![holders(claim, &claim.right, height); width],
         }
     }
 
     /// Takes the tiles of a PE at a place of the group; `None` when they do not lie in memory.
-    pub(super) fn begin(&mut self, claim: &Claim, [x, y]: [usize; 2], memory: Memory<'_>, at: [i64; 3]) -> Option<()> {
+    pub(super) fn begin(
+        &mut self,
+        claim: &ProductClaim,
+        [x, y]: [usize; 2],
+        memory: Memory<'_>,
+        at: [i64; 3],
+    ) -> Option<()> {
         let [rows, columns] = [claim.rows, claim.columns].map(|size| size as usize);
         let (inner, pitch) = (claim.inner as usize, self.width * columns);
         let [left, right] = [(claim.left, at[0]), (claim.right, at[1])].map(|(shape, at)| Tile {
@@ -87,6 +96,7 @@ impl Group {
             result.rows([product as u32, 0], [rows, columns], self.result.get_mut(start..)?, pitch)?;
         }
         self.states[y * self.width + x] = State::Begun;
+        self.before -= 1;
         if x < holders(claim, &claim.left, self.width) {
             self.missing_in_row[y] -= 1;
         }
@@ -97,7 +107,7 @@ impl Group {
     }
 
     /// A PE's tile of the result, row-major; `None` when something that it is worked out from is not known yet.
-    pub(super) fn end(&mut self, claim: &Claim, [x, y]: [usize; 2], on_threads: bool) -> Option<Vec<f32>> {
+    pub(super) fn end(&mut self, claim: &ProductClaim, [x, y]: [usize; 2], on_threads: bool) -> Option<Vec<f32>> {
         if self.states[y * self.width + x] != State::Done {
             if !self.is_ready(x, y) {
                 return None;
@@ -117,6 +127,11 @@ impl Group {
         Some(lines.map(start).flat_map(|start| &self.result[start..start + columns]).copied().collect())
     }
 
+    /// Whether all PEs have begun.
+    pub(super) fn is_complete(&self) -> bool {
+        self.before == 0
+    }
+
     /// Whether all is known from which a PE's tile is worked out, and that has not been done.
     fn is_ready(&self, x: usize, y: usize) -> bool {
         let known = self.missing_in_row[y] == 0 && self.missing_in_column[x] == 0;
@@ -124,7 +139,7 @@ impl Group {
     }
 
     /// Works out the tiles of the PEs that are ready while others have not begun, or are done.
-    fn some(&mut self, claim: &Claim, on_threads: bool) {
+    fn some(&mut self, claim: &ProductClaim, on_threads: bool) {
         let ys: Vec<usize> = (0..self.height).filter(|&y| (0..self.width).any(|x| self.is_ready(x, y))).collect();
         let xs: Vec<usize> = (0..self.width).filter(|&x| (0..self.height).any(|y| self.is_ready(x, y))).collect();
         let [rows, columns, inner] = [claim.rows, claim.columns, claim.inner].map(|size| size as usize);
@@ -155,7 +170,7 @@ impl Group {
 
 /// The blocks of an operand that a PE at a place in its line holds: slot, first inner index, number of them.
 fn blocks(
-    claim: &Claim,
+    claim: &ProductClaim,
     operand: &ClaimOperand,
     place: usize,
     pes: usize,
@@ -175,7 +190,7 @@ fn chosen(all: &[f32], count: usize, size: usize, parts: &[usize]) -> Vec<f32> {
 }
 
 fn compute(
-    claim: &Claim,
+    claim: &ProductClaim,
     left: &[f32],
     right: &[f32],
     result: &mut [f32],

@@ -5,7 +5,7 @@ use super::tiles::Tile;
 use crate::machine::numerics;
 use crate::machine::planes::Memory;
 use rayon::prelude::*;
-use waferloom_fabric::Claim;
+use waferloom_fabric::ProductClaim;
 
 /// Multiply-adds of a column that are worth more threads than one.
 const WORTH_THREADS: usize = 1 << 20;
@@ -15,15 +15,17 @@ pub(super) struct Column {
     /// The operands of each PE that has begun, from the north: `[rows, depth]` and `[depth, columns]`.
     parts: Vec<Option<[Vec<f32>; 2]>>,
     sums: Option<Vec<f32>>,
+    /// PEs that have not begun.
+    before: usize,
 }
 
 impl Column {
-    pub(super) fn new(claim: &Claim) -> Self {
-        Self { parts: vec![None; claim.region.height.into()], sums: None }
+    pub(super) fn new(claim: &ProductClaim) -> Self {
+        Self { parts: vec![None; claim.region.height.into()], sums: None, before: claim.region.height.into() }
     }
 
     /// Takes the tiles of the PE in a row; `None` when they do not lie in memory.
-    pub(super) fn begin(&mut self, claim: &Claim, y: usize, memory: Memory<'_>, at: [i64; 2]) -> Option<()> {
+    pub(super) fn begin(&mut self, claim: &ProductClaim, y: usize, memory: Memory<'_>, at: [i64; 2]) -> Option<()> {
         let [rows, columns, inner, block] = [claim.rows, claim.columns, claim.inner, claim.block].map(|n| n as usize);
         let depth = inner.saturating_sub(y * block).min(block);
         let (mut left, mut right) = (vec![0.0; rows * depth], vec![0.0; depth * columns]);
@@ -34,11 +36,17 @@ impl Column {
             tile(1).columns([0, 0], [columns, depth], &mut right, columns)?;
         }
         self.parts[y] = Some([left, right]);
+        self.before -= 1;
         Some(())
     }
 
+    /// Whether all PEs have begun.
+    pub(super) fn is_complete(&self) -> bool {
+        self.before == 0
+    }
+
     /// The column's sums, row-major; `None` when a PE has not begun.
-    pub(super) fn end(&mut self, claim: &Claim, on_threads: bool) -> Option<Vec<f32>> {
+    pub(super) fn end(&mut self, claim: &ProductClaim, on_threads: bool) -> Option<Vec<f32>> {
         if self.sums.is_none() {
             let parts = self.parts.iter().map(Option::as_ref).collect::<Option<Vec<_>>>()?;
             let [rows, columns] = [claim.rows, claim.columns].map(|n| n as usize);

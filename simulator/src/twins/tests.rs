@@ -5,13 +5,13 @@ use super::{place_in_group, sums::Column};
 use crate::machine::numerics::{Element, multiply_add, sum};
 use crate::machine::planes::Memory;
 use proptest::prelude::*;
-use waferloom_fabric::{Claim, ClaimBatch, ClaimKind, ClaimOperand, Dtype, Region};
+use waferloom_fabric::{ClaimBatch, ClaimKind, ClaimOperand, Dtype, ProductClaim, Region};
 
 /// Memory of each PE, row by row.
 type Memories = Vec<Vec<u8>>;
 
 /// Where the tiles lie: the left operand from 8 on, the right one behind it, the result behind that.
-fn addresses(claim: &Claim) -> [i64; 3] {
+fn addresses(claim: &ProductClaim) -> [i64; 3] {
     let [left, right] = claim.operand_bytes().map(|bytes| bytes.next_multiple_of(8) as i64);
     [8, 8 + left, 8 + left + right]
 }
@@ -23,14 +23,20 @@ fn operand(memory: &[u8], at: i64, dtype: Dtype, element: u32) -> f32 {
 }
 
 /// The element of an operand that a PE at `place` of a line multiplies: the memory that holds it, and where.
-fn element(shape: &ClaimOperand, claim: &Claim, [matrix, line, inner]: [u32; 3], place: u32, pes: u32) -> (u32, u32) {
+fn element(
+    shape: &ClaimOperand,
+    claim: &ProductClaim,
+    [matrix, line, inner]: [u32; 3],
+    place: u32,
+    pes: u32,
+) -> (u32, u32) {
     let (block, within) = (inner / claim.block, inner % claim.block);
     let (holder, slot) = if shape.split { (block % pes, block / pes) } else { (place, block) };
     (holder, matrix * shape.matrix + slot * shape.slot + line * shape.line + within * shape.step)
 }
 
 /// A PE's tile of the result as [`ClaimKind::Product`] defines it.
-fn product(claim: &Claim, memories: &Memories, x: u32, y: u32) -> Vec<f32> {
+fn product(claim: &ProductClaim, memories: &Memories, x: u32, y: u32) -> Vec<f32> {
     let (width, height) = (u32::from(claim.region.width), u32::from(claim.region.height));
     let at = addresses(claim);
     let mut tile = Vec::new();
@@ -51,7 +57,7 @@ fn product(claim: &Claim, memories: &Memories, x: u32, y: u32) -> Vec<f32> {
 }
 
 /// Dense operands as SUMMA has them, transposed ones as a kernel with the inner index inside has them.
-fn claim() -> impl Strategy<Value = Claim> {
+fn claim() -> impl Strategy<Value = ProductClaim> {
     let sizes = [1u32..4, 1u32..5, 1u32..9, 1u32..4];
     let batch = prop::collection::vec((1u32..3, any::<bool>(), any::<bool>()), 0..3);
     let dtype = prop::sample::select(Dtype::ALL.to_vec());
@@ -83,13 +89,13 @@ fn claim() -> impl Strategy<Value = Claim> {
                 }
             };
             let region = Region::rect(1, 2, width, height);
-            Claim { kind: ClaimKind::Product, region, dtype, rows, columns, inner, block, left, right, batch }
+            ProductClaim { kind: ClaimKind::Product, region, dtype, rows, columns, inner, block, left, right, batch }
         },
     )
 }
 
 /// Bytes for a claim's tiles in a PE: floats of all kinds but few that are not numbers.
-fn memory(claim: &Claim) -> impl Strategy<Value = Vec<u8>> + use<> {
+fn memory(claim: &ProductClaim) -> impl Strategy<Value = Vec<u8>> + use<> {
     let [start, _, result] = addresses(claim);
     let operands = (result - start) as usize / claim.dtype.bytes() as usize;
     let (dtype, results) = (claim.dtype, claim.result_bytes() as usize / 4);
@@ -111,7 +117,7 @@ fn bits(tile: &[f32]) -> Vec<u32> {
 }
 
 /// A claim, the memories of its PEs, and numbers for the order of things.
-fn case() -> impl Strategy<Value = (Claim, Memories, Vec<u32>)> {
+fn case() -> impl Strategy<Value = (ProductClaim, Memories, Vec<u32>)> {
     claim().prop_flat_map(|claim| {
         let pes = usize::from(claim.region.width) * usize::from(claim.region.height);
         let memories = prop::collection::vec(memory(&claim), pes);
@@ -155,7 +161,7 @@ proptest! {
         let (width, height) = (u32::from(claim.region.width), u32::from(claim.region.height));
         let block = claim.inner.div_ceil(height);
         let split = ClaimOperand { split: true, matrix: 0, slot: 0, line: 1, step: 1 };
-        let claim = Claim {
+        let claim = ProductClaim {
             kind: ClaimKind::ColumnSums,
             block,
             left: ClaimOperand { line: block, ..split },

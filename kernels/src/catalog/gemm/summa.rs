@@ -11,7 +11,7 @@ use crate::line::end_turn;
 use crate::mesh::{Axis, Mesh};
 use crate::mesh::{COLUMN, ROW, input, output};
 use waferloom_fabric::{
-    BufferKind, Claim, ClaimKind, ClaimOperand, ColorRef, Compare, Machine, Region, ScalarOp, Value,
+    BufferKind, ClaimKind, ClaimOperand, ColorRef, Compare, Machine, ProductClaim, Region, ScalarOp, Value,
 };
 
 /// An operand: the line along which it is broadcast, and where it lies.
@@ -64,7 +64,7 @@ pub(super) fn emit(sketch: &mut Sketch, shape: &Shape, a: &[f32], b: &[f32]) -> 
     }
     shape.clear(&mut code, c);
     let region = Region::rect(0, 0, shape.grid.width, shape.grid.height);
-    sketch.program.claims.push(claim(shape, region));
+    sketch.program.claims.push(claim(shape, region).into());
     let claim = sketch.program.claims.len() as u32 - 1;
     code.claim(claim, [own_a, own_b, c], |code| steps(code, shape, &left, &right, c));
     let queues = [(&left, ROW), (&right, COLUMN)].into_iter().filter(|(panel, _)| panel.pes > 1);
@@ -76,12 +76,12 @@ pub(super) fn emit(sketch: &mut Sketch, shape: &Shape, a: &[f32], b: &[f32]) -> 
 }
 
 /// What the steps compute. What the last block lacks is multiplied as zeros.
-fn claim(shape: &Shape, region: Region) -> Claim {
+fn claim(shape: &Shape, region: Region) -> ProductClaim {
     let operand = |side| {
         let slot = shape.lines(side) * shape.pitch;
         ClaimOperand { split: true, matrix: 0, slot, line: shape.pitch, step: 1 }
     };
-    Claim {
+    ProductClaim {
         kind: ClaimKind::Product,
         region,
         dtype: shape.dtype,

@@ -10,7 +10,6 @@ use crate::machine::decode::Step;
 use crate::machine::operand::Number;
 use crate::machine::pe::Pe;
 use crate::machine::steps;
-use crate::twins::Twins;
 use std::collections::BTreeMap;
 use waferloom_fabric::{Compare, Dtype};
 
@@ -75,17 +74,10 @@ impl Groups<'_> {
                 return Ok(Some(group));
             }
             Step::ClaimBegin { claim, tiles } => {
-                self.begin_claim(&group, *claim, tiles)?;
-                group.is_claimed = self.twins.as_ref().is_some_and(Twins::give_numbers);
-                group.step += 1;
+                self.begin_claim(&mut group, *claim, tiles)?;
                 return Ok(Some(group));
             }
-            Step::ClaimEnd => {
-                self.end_claim(&group)?;
-                group.is_claimed = false;
-                group.step += 1;
-                return Ok(Some(group));
-            }
+            Step::ClaimEnd => return self.end_claim(group),
             Step::SendControl { queue, control, .. } => return self.send_control(group, *queue, *control),
             Step::Vector(vector) => return self.vector(group, vector),
             Step::End => {
@@ -305,43 +297,6 @@ impl Groups<'_> {
                     marks.doubt_word(start, bytes);
                 }
             }
-        }
-        Ok(())
-    }
-
-    fn begin_claim(&mut self, group: &Group, claim: u32, tiles: &[(Number, i32); 3]) -> Result<(), Stop> {
-        for pe in group.members.pes() {
-            let address = |&(base, offset): &(Number, i32)| i64::from(self.value(group, pe, base)) + i64::from(offset);
-            let tiles = [&tiles[0], &tiles[1], &tiles[2]].map(address);
-            let Some(twins) = &mut self.twins else { continue };
-            let state = &mut self.band.pes[pe as usize];
-            let begun = match &self.planes {
-                Some(planes) => twins.begin_with(state.at, planes.memory(pe), claim, tiles),
-                None => twins.begin(state, claim, tiles),
-            };
-            begun.map_err(|_| Stop::Unfit)?;
-        }
-        Ok(())
-    }
-
-    fn end_claim(&mut self, group: &Group) -> Result<(), Stop> {
-        for pe in group.members.pes() {
-            let Some(twins) = &mut self.twins else { continue };
-            let state = &mut self.band.pes[pe as usize];
-            let operator = self.clocks.operator(pe);
-            let written = if let Some(planes) = &mut self.planes {
-                let ended =
-                    twins.end_with(state.at, operator.map(|inside| inside.operator)).map_err(|_| Stop::Unfit)?;
-                ended
-                    .map_or(Some(0..0), |ended| planes.write_floats(pe, ended.result, &ended.tile))
-                    .ok_or(Stop::Unfit)?
-            } else {
-                state.operator = operator;
-                let written = twins.end(state).map_err(|_| Stop::Unfit)?;
-                state.operator = None;
-                written
-            };
-            self.tables.overwrite(group.class, written.start as i64..written.end as i64);
         }
         Ok(())
     }

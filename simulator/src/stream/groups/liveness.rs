@@ -3,6 +3,7 @@
 use super::blocks;
 use crate::machine::decode::Step;
 use crate::machine::operand::{Access, Number};
+use std::collections::BTreeMap;
 
 /// What is known about a task's steps.
 #[derive(Debug)]
@@ -13,6 +14,8 @@ pub(super) struct Flow {
     pub(super) reads: Vec<u128>,
     /// By step: whether a jump leads there.
     pub(super) joins: Vec<bool>,
+    /// By step at which a claim begins: the one at which it ends, if its code may be passed over.
+    pub(super) passes: BTreeMap<u32, u32>,
     /// By step: whether some PEs at a time should go on from there, see [`blocks`].
     pub(super) worth: Vec<bool>,
 }
@@ -46,7 +49,15 @@ impl Flow {
                 live[at] = set;
             }
         }
-        Self { live, reads: steps.iter().map(|step| slots(step).0).collect(), joins, worth: blocks::worth(steps) }
+        let passes = passes(steps, &live);
+        passes.values().for_each(|&end| joins[end as usize] = true);
+        Self {
+            passes,
+            live,
+            reads: steps.iter().map(|step| slots(step).0).collect(),
+            joins,
+            worth: blocks::worth(steps),
+        }
     }
 }
 
@@ -88,6 +99,29 @@ fn slots(step: &Step) -> (u128, u128) {
         | Step::Unblock(_)
         | Step::SetPosition { .. }
         | Step::End => (0, 0),
+    }
+}
+
+/// By step at which a claim begins, the one at which it ends: if no operator is named between them, and no slot set that is read behind it.
+fn passes(steps: &[Step], live: &[u128]) -> BTreeMap<u32, u32> {
+    let begins = steps.iter().enumerate().filter(|(_, step)| matches!(step, Step::ClaimBegin { .. }));
+    let end = |begin: usize| {
+        let body = steps.get(begin + 1..)?;
+        let body = &body[..body.iter().position(|step| matches!(step, Step::ClaimEnd))?];
+        let end = begin + 1 + body.len();
+        let sets = body.iter().fold(0, |set, step| set | written(step));
+        let may = sets & live[end] == 0 && !body.iter().any(|step| matches!(step, Step::Mark { .. }));
+        may.then_some((begin as u32, end as u32))
+    };
+    begins.filter_map(|(begin, _)| end(begin)).collect()
+}
+
+/// Slots that a step may write, as bits.
+fn written(step: &Step) -> u128 {
+    match step {
+        Step::Scalar { dst, .. } | Step::Load { dst, .. } | Step::ReadClock { dst } => bit(*dst),
+        Step::LoopEnter { counter, .. } | Step::LoopNext { counter, .. } => bit(*counter),
+        _ => 0,
     }
 }
 

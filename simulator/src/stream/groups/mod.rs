@@ -40,6 +40,7 @@
 
 mod apart;
 mod blocks;
+mod claims;
 mod clocks;
 mod code;
 mod drift;

@@ -1,0 +1,100 @@
+//! Claims. In a run for the numbers alone PEs go from the beginning of one to its end at once, and wait there for the others of their group, when the
+//! code between leaves nothing in registers that is read behind it.
+
+use super::group::Group;
+use super::liveness::Flow;
+use super::send::Outcome;
+use super::{Groups, Stop};
+use crate::machine::operand::Number;
+use crate::twins::Given;
+
+impl Groups<'_> {
+    /// All members begin a claim.
+    pub(super) fn begin_claim(
+        &mut self,
+        group: &mut Group,
+        claim: u32,
+        tiles: &[(Number, i32); 3],
+    ) -> Result<(), Stop> {
+        let end = self.planes.is_some().then(|| self.end_of_claim(group)).flatten();
+        for pe in group.members.pes() {
+            let address = |&(base, offset): &(Number, i32)| i64::from(self.value(group, pe, base)) + i64::from(offset);
+            let tiles = [&tiles[0], &tiles[1], &tiles[2]].map(address);
+            let Some(twins) = &mut self.twins else { continue };
+            let state = &mut self.band.pes[pe as usize];
+            let Some(planes) = &self.planes else {
+                twins.begin(state, claim, tiles).map_err(|_| Stop::Unfit)?;
+                continue;
+            };
+            if end.is_none() && !twins.gives_numbers(claim) {
+                continue;
+            }
+            let (at, memory) = (state.at, planes.memory(pe));
+            if twins.begin_with(at, memory, claim, tiles).map_err(|_| Stop::Unfit)? {
+                self.wake_group(pe);
+            }
+        }
+        group.is_claimed = end.is_none() && self.twins.as_ref().is_some_and(|twins| twins.gives_numbers(claim));
+        group.step = end.unwrap_or(group.step + 1);
+        Ok(())
+    }
+
+    /// Where the claim ends that begins at a group's step, if its code may be passed over.
+    fn end_of_claim(&self, group: &Group) -> Option<u32> {
+        let flow: &Flow = &self.flows[usize::from(group.class)];
+        flow.passes.get(&group.step).copied()
+    }
+
+    /// The last one of a group has begun a claim: those go on that wait at its end.
+    fn wake_group(&mut self, pe: u32) {
+        let at = self.band.pes[pe as usize].at;
+        let Some(group) = self.twins.as_ref().and_then(|twins| twins.group(at)) else { return };
+        let width = self.lanes.width;
+        for y in group.y..group.y + group.height {
+            self.schedule.wake(u32::from(y) * width + u32::from(group.x), group.width.into());
+        }
+    }
+
+    /// All members end a claim; without time each one as soon as its group has begun it.
+    pub(super) fn end_claim(&mut self, mut group: Group) -> Result<Option<Group>, Stop> {
+        group.is_claimed = false;
+        if self.planes.is_some() {
+            return self.each_member(group, |groups, group, pe, n| groups.end_claim_together(group, pe, n));
+        }
+        for pe in group.members.pes() {
+            let Some(twins) = &mut self.twins else { continue };
+            let state = &mut self.band.pes[pe as usize];
+            state.operator = self.clocks.operator(pe);
+            let written = twins.end(state).map_err(|_| Stop::Unfit)?;
+            state.operator = None;
+            self.tables.overwrite(group.class, written.start as i64..written.end as i64);
+        }
+        group.step += 1;
+        Ok(Some(group))
+    }
+
+    /// Ends a claim in PEs side by side, as many as are alike in that they can or have to wait.
+    fn end_claim_together(&mut self, group: &Group, pe: u32, n: u32) -> Result<(u32, Outcome), Stop> {
+        let (Some(twins), Some(planes)) = (&mut self.twins, &mut self.planes) else {
+            return Ok((n, Outcome::Done));
+        };
+        let pes = &self.band.pes[pe as usize..(pe + n) as usize];
+        let is_ready = twins.is_ready(pes[0].at);
+        let alike = pes.iter().take_while(|other| twins.is_ready(other.at) == is_ready).count() as u32;
+        if !is_ready {
+            return Ok((alike, Outcome::Waits));
+        }
+        for pe in pe..pe + alike {
+            let operator = self.clocks.operator(pe).map(|inside| inside.operator);
+            let (at, memory) = (self.band.pes[pe as usize].at, planes.memory(pe));
+            let Some(ended) = twins.end_with(at, memory, operator).map_err(|_| Stop::Unfit)? else { continue };
+            let written = match ended.given {
+                Given::Tile(address, tile) => planes.write_floats(pe, address, &tile),
+                Given::Elements(bytes, elements) => planes.write_elements(pe, bytes, elements),
+            };
+            let written = written.ok_or(Stop::Unfit)?;
+            self.tables.overwrite(group.class, written.start as i64..written.end as i64);
+        }
+        Ok((alike, Outcome::Done))
+    }
+}

@@ -1,0 +1,133 @@
+//! One turn of a claim: what the PEs that have begun it gave, and what those get that end it.
+
+use super::product::Group;
+use super::sums::Column;
+use super::takes::Line;
+use crate::machine::planes::Memory;
+use waferloom_fabric::{Claim, ClaimKind, ClaimLine, ProductClaim, Region, TakesClaim};
+
+/// One turn of a claim.
+pub(super) struct Instance {
+    kernel: Kernel,
+    /// PEs that have not ended it.
+    pub(super) left: usize,
+}
+
+enum Kernel {
+    /// By group, row by row.
+    Products(Vec<Group>),
+    /// From the west.
+    ColumnSums(Vec<Column>),
+    /// By line, from the north-west.
+    Takes(Vec<Line>),
+}
+
+/// A PE's place in a product's region: the index of its group, and its place there.
+pub(super) fn place_in_group(claim: &ProductClaim, [x, y]: [usize; 2]) -> (usize, [usize; 2]) {
+    let across = if claim.left.split { 1 } else { usize::from(claim.region.width) };
+    let (column, x) = if claim.left.split { (0, x) } else { (x, 0) };
+    let (row, y) = if claim.right.split { (0, y) } else { (y, 0) };
+    (row * across + column, [x, y])
+}
+
+impl Instance {
+    pub(super) fn new(claim: &Claim) -> Self {
+        let (width, height) = (usize::from(claim.region().width), usize::from(claim.region().height));
+        let kernel = match claim {
+            Claim::Product(claim) if claim.kind == ClaimKind::Product => {
+                let groups = if claim.left.split { 1 } else { width } * if claim.right.split { 1 } else { height };
+                Kernel::Products((0..groups).map(|_| Group::new(claim)).collect())
+            }
+            Claim::Product(claim) => Kernel::ColumnSums((0..width).map(|_| Column::new(claim)).collect()),
+            Claim::Takes(claim) => {
+                let lines = width * height / usize::from(claim.line_pes()).max(1);
+                Kernel::Takes((0..lines).map(|_| Line::new(claim)).collect())
+            }
+        };
+        Self { kernel, left: width * height }
+    }
+
+    /// A PE begins with tiles at these addresses; says whether all of its group have begun with it. `None` when the tiles do not lie in
+    /// memory.
+    pub(super) fn begin(
+        &mut self,
+        claim: &Claim,
+        at_place: [usize; 2],
+        memory: Memory<'_>,
+        at: [i64; 3],
+    ) -> Option<bool> {
+        match (claim, &mut self.kernel) {
+            (Claim::Product(claim), Kernel::Products(groups)) => {
+                let (group, place) = place_in_group(claim, at_place);
+                groups[group].begin(claim, place, memory, at)?;
+            }
+            (Claim::Product(claim), Kernel::ColumnSums(columns)) => {
+                let [x, y] = at_place;
+                columns[x].begin(claim, y, memory, [at[0], at[1]])?;
+            }
+            (Claim::Takes(claim), Kernel::Takes(lines)) => {
+                let (line, place) = place_in_line(claim, at_place);
+                lines[line].begin(claim, place, memory, at[0])?;
+            }
+            _ => return None,
+        }
+        Some(self.is_ready(claim, at_place))
+    }
+
+    /// Whether all have begun of the group of the PE at a place.
+    pub(super) fn is_ready(&self, claim: &Claim, [x, y]: [usize; 2]) -> bool {
+        match (claim, &self.kernel) {
+            (Claim::Product(claim), Kernel::Products(groups)) => groups[place_in_group(claim, [x, y]).0].is_complete(),
+            (_, Kernel::ColumnSums(columns)) => columns[x].is_complete(),
+            (Claim::Takes(claim), Kernel::Takes(lines)) => lines[place_in_line(claim, [x, y]).0].is_complete(),
+            _ => false,
+        }
+    }
+
+    /// The tile of the result of the PE at a place, row-major; `None` when a PE on which it depends has not begun.
+    pub(super) fn product(&mut self, claim: &ProductClaim, at_place: [usize; 2], on_threads: bool) -> Option<Vec<f32>> {
+        match &mut self.kernel {
+            Kernel::Products(groups) => {
+                let (group, place) = place_in_group(claim, at_place);
+                groups[group].end(claim, place, on_threads)
+            }
+            Kernel::ColumnSums(columns) => columns[at_place[0]].end(claim, on_threads),
+            Kernel::Takes(_) => None,
+        }
+    }
+
+    /// Adds what the PE at a place takes, when all of its line have begun; `None` when its list is wrong.
+    pub(super) fn take(
+        &self,
+        claim: &TakesClaim,
+        at_place: [usize; 2],
+        memory: Memory<'_>,
+        at: [i64; 3],
+        taken: &mut Vec<(i64, u32)>,
+    ) -> Option<()> {
+        let Kernel::Takes(lines) = &self.kernel else { return None };
+        lines[place_in_line(claim, at_place).0].take(claim, memory, [at[1], at[2]], taken)
+    }
+}
+
+/// The PEs of a claim that wait for each other where its code is passed over, by the place of one of them.
+pub(super) fn group(claim: &Claim, [x, y]: [usize; 2]) -> Region {
+    let region = claim.region();
+    let (is_wide, is_high) = match claim {
+        Claim::Product(claim) if claim.kind == ClaimKind::ColumnSums => (false, true),
+        Claim::Product(claim) => (claim.left.split, claim.right.split),
+        Claim::Takes(claim) => (claim.line == ClaimLine::Row, claim.line == ClaimLine::Column),
+    };
+    let (x, width) = if is_wide { (region.x, region.width) } else { (region.x + x as u16, 1) };
+    let (y, height) = if is_high { (region.y, region.height) } else { (region.y + y as u16, 1) };
+    Region::rect(x, y, width, height)
+}
+
+/// The line of a PE, and its place there.
+fn place_in_line(claim: &TakesClaim, [x, y]: [usize; 2]) -> (usize, usize) {
+    match claim.line {
+        ClaimLine::Row => (y, x),
+        ClaimLine::Column => (x, y),
+        ClaimLine::Own => (y * usize::from(claim.region.width) + x, 0),
+    }
+}

@@ -1,0 +1,126 @@
+//! What PEs take out of the tiles of others ([`TakesClaim`]): the words of the roots of a line, and the copies that a PE's list names.
+
+use crate::machine::planes::Memory;
+use waferloom_fabric::TakesClaim;
+
+/// The roots of a line.
+pub(super) struct Line {
+    /// Their tiles, one behind another, as they were when the roots began.
+    words: Vec<u32>,
+    /// Roots that have not begun.
+    missing: usize,
+}
+
+/// A dimension of a copy: how many elements, and from one to the next in the tile and in the target.
+type Dim = [i64; 3];
+
+impl Line {
+    pub(super) fn new(claim: &TakesClaim) -> Self {
+        let roots = usize::from(claim.end - claim.first);
+        Self { words: vec![0; roots * claim.words as usize], missing: roots }
+    }
+
+    /// A PE begins at a place of the line, with a tile at an address; `None` when that does not lie in memory.
+    pub(super) fn begin(&mut self, claim: &TakesClaim, place: usize, memory: Memory<'_>, tile: i64) -> Option<()> {
+        let size = claim.words as usize;
+        let root = place.checked_sub(claim.first.into()).filter(|_| place < claim.end.into());
+        if let Some(root) = root {
+            memory.read_words(tile, self.words.get_mut(root * size..)?.get_mut(..size)?)?;
+            self.missing -= 1;
+        }
+        Some(())
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        self.missing == 0
+    }
+
+    /// Adds what the list at an address of a PE's memory takes, to be written from another address on: each element with its address. `None`
+    /// when the list leads out of memory or of the roots' tiles.
+    pub(super) fn take(
+        &self,
+        claim: &TakesClaim,
+        memory: Memory<'_>,
+        [list, target]: [i64; 2],
+        taken: &mut Vec<(i64, u32)>,
+    ) -> Option<()> {
+        let mut at = list;
+        loop {
+            let root = memory.half(at)?;
+            if root == TakesClaim::END {
+                return Some(());
+            }
+            let [roots, advance, copies] = numbers(memory, at + 2)?;
+            at += 8;
+            let behind = at + copies * claim.copy_numbers() as i64 * 2;
+            for i in 0..roots {
+                let tile = self.tile(claim, i64::from(root) + i)?;
+                for copy in (at..behind).step_by(claim.copy_numbers() * 2) {
+                    copied(tile, claim, memory, copy, target + i * advance * i64::from(claim.dtype.bytes()), taken)?;
+                }
+            }
+            at = behind;
+        }
+    }
+
+    /// The tile of a root.
+    fn tile(&self, claim: &TakesClaim, root: i64) -> Option<&[u32]> {
+        let size = claim.words as usize;
+        let start = usize::try_from(root - i64::from(claim.first)).ok()?.checked_mul(size)?;
+        self.words.get(start..start + size)
+    }
+}
+
+/// Adds the elements of a copy, whose numbers lie at an address.
+fn copied(
+    tile: &[u32],
+    claim: &TakesClaim,
+    memory: Memory<'_>,
+    at: i64,
+    target: i64,
+    taken: &mut Vec<(i64, u32)>,
+) -> Option<()> {
+    let bytes = i64::from(claim.dtype.bytes());
+    let [source, first] = numbers(memory, at)?;
+    let mut dims = [[1, 0, 0]; MOST_DIMENSIONS];
+    let outer = MOST_DIMENSIONS.checked_sub(claim.rank.into())?;
+    for (i, dim) in dims.iter_mut().skip(outer).enumerate() {
+        *dim = numbers(memory, at + 4 + 6 * i as i64)?;
+    }
+    let start = (source, target + first * bytes);
+    each(&dims, start, bytes, &mut |element, address| {
+        let bits = if bytes == 4 {
+            *tile.get(element as usize)?
+        } else {
+            tile.get(element as usize / 2)? >> (element % 2 * 16) & 0xFFFF
+        };
+        taken.push((address, bits));
+        Some(())
+    })
+}
+
+/// Dimensions of a copy at most.
+const MOST_DIMENSIONS: usize = 4;
+
+/// Visits the elements of a copy, from the first one's place in the tile and its address on.
+fn each(
+    dims: &[Dim],
+    (source, target): (i64, i64),
+    bytes: i64,
+    visit: &mut impl FnMut(i64, i64) -> Option<()>,
+) -> Option<()> {
+    let Some((&[count, source_step, target_step], inner)) = dims.split_first() else { return visit(source, target) };
+    for i in 0..count {
+        each(inner, (source + i * source_step, target + i * target_step * bytes), bytes, visit)?;
+    }
+    Some(())
+}
+
+/// Numbers of a list that lie at an address.
+fn numbers<const N: usize>(memory: Memory<'_>, at: i64) -> Option<[i64; N]> {
+    let mut numbers = [0; N];
+    for (i, number) in numbers.iter_mut().enumerate() {
+        *number = memory.half(at + 2 * i as i64)?.into();
+    }
+    Some(numbers)
+}
