@@ -40,9 +40,17 @@ impl Flow {
         while changed {
             changed = false;
             for at in (0..steps.len()).rev() {
-                let follows = falls_through(&steps[at]).then_some(at as u32 + 1);
-                let behind = jumps(&steps[at]).into_iter().chain(follows);
-                let after = behind.fold(0, |set, next| set | live.get(next as usize).copied().unwrap_or(0));
+                let behind = |next: u32| live.get(next as usize).copied().unwrap_or(0);
+                let next = at as u32 + 1;
+                let after = match steps[at] {
+                    // Whoever goes into a turn has the counter set.
+                    Step::LoopEnter { counter, exit, .. } => behind(next) & !bit(counter) | behind(exit),
+                    Step::LoopNext { counter, body } => behind(body) & !bit(counter) | behind(next),
+                    ref step => {
+                        let follows = falls_through(step).then_some(next);
+                        jumps(step).into_iter().chain(follows).fold(0, |set, next| set | behind(next))
+                    }
+                };
                 let (reads, writes) = slots(&steps[at]);
                 let set = after & !writes | reads;
                 changed |= set != live[at];
