@@ -62,7 +62,7 @@ fn mixture(rig: &mut Rig, dtype: Dtype) {
     let turned = rig.tile(&target, dtype);
     let tables = plan.tables().iter().map(|t| rig.table(&t.distribution, &t.numbers)).collect();
     let (panel, middle) = (rig.reserve(plan.panel_bytes()), rig.reserve(plan.middle_bytes(dtype)));
-    relayout::emit(&mut rig.code, &rig.mesh, &plan, turned, result, &relayout::Memory { tables, panel, middle });
+    relayout::emit(&mut rig.code, &mut rig.mesh, &plan, turned, result, &relayout::Memory { tables, panel, middle });
     rig.output("y", &target, turned);
 }
 

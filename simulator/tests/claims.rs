@@ -192,3 +192,64 @@ fn runs_for_the_time_alone_and_the_wavelet_engine_do_not_look() {
     simulate(&program(&text), &BTreeMap::new(), &timed).unwrap();
     run(&text, Claims::Check).expect_err("the claim is false");
 }
+
+/// Two PEs of a row: the first one has [1 2] at 0 and sends it; both take from it what their lists at 16 name, to 8. The second one's code takes
+/// both elements the other way round.
+fn taking(list: &str, behind: &str) -> String {
+    format!(
+        "program p machine bench16 grid 2x1
+claim takes row f32 at 0,0 size 2x1 first 0 end 1 words 2 rank 1
+route c0 at 0,0 {{ pos RAMP -> EAST }}
+route c0 at 1,0 {{ pos WEST -> RAMP }}
+class first {{ out q0 = c0 buffer all at 0 bytes 64 scratch task 8 main local activated {{
+  claim #0 [0], [16] -> [8] {{ mov out q0 f32[2] <- [0 : f32 ; 2] mov [8 : f32 ; 1] <- [4 : f32 ; 1] }} }} }}
+class second {{ in q0 = c0 buffer all at 0 bytes 64 scratch task 8 main local activated {{
+  claim #0 [0], [16] -> [8] {{
+    r1 = load u16 [16]
+    mov [48 : f32 ; 2] <- in q0 f32[2]
+    mov [8 : f32 ; 1] <- [52 : f32 ; 1]
+    mov [12 : f32 ; 1] <- [48 : f32 ; 1]
+  }} {behind} }} }}
+place first at 0,0
+place second at 1,0
+const x : f32[2] at 0 origin 0,0 on 1x1 = [1.0, 2.0]
+const y : f32[4] at 8 origin 0,0 on 2x1 x dim 0 by 2 = [8.0, 9.0, 8.0, 9.0]
+const a : u16[10] at 16 origin 0,0 on 1x1 = [0, 1, 0, 1, 1, 0, 1, 0, 0, 65535]
+const b : u16[{}] at 16 origin 1,0 on 1x1 = [{list}]
+result z : f32[4] at 8 origin 0,0 on 2x1 x dim 0 by 2",
+        list.split(',').count()
+    )
+}
+
+/// From root 0: element 0 to place 1, element 1 to place 0.
+const SWAPPED: &str = "0, 1, 0, 2, 0, 1, 1, 0, 0, 1, 0, 1, 0, 0, 65535, 0";
+/// From root 0: two elements from 0 on to places from 0 on.
+const STRAIGHT: &str = "0, 1, 0, 1, 0, 0, 2, 1, 1, 65535";
+
+#[test]
+fn elements_are_taken_as_lists_say() {
+    // What a list does not name stays: the second element of the first PE.
+    assert_eq!(floats(&same(&taking(SWAPPED, "")), "z"), [2.0, 9.0, 2.0, 1.0]);
+}
+
+#[test]
+fn a_false_list_is_found() {
+    let text = taking(STRAIGHT, "");
+    let error = run(&text, Claims::Check).expect_err("the claim is false").to_string();
+    assert!(error.contains("PE (1, 0) has the bits 40000000 at address 8, the claim says 3f800000"), "{error}");
+    assert_eq!(floats(&run(&text, Claims::Use).unwrap(), "z"), [2.0, 9.0, 2.0, 1.0]);
+    // Root 1 sends nothing, and there are two words.
+    for list in ["1, 1, 0, 1, 0, 0, 1, 0, 0, 65535", "0, 1, 0, 1, 0, 0, 3, 1, 1, 65535"] {
+        let error = run(&taking(list, ""), Claims::Check).expect_err("the claim is false").to_string();
+        assert!(error.contains("the list at 16 takes what is not there"), "{error}");
+    }
+}
+
+#[test]
+fn without_time_code_is_passed_over_unless_its_registers_are_read_behind() {
+    let apart = |text: &str| floats(&run_in(text, Claims::Use, Method::Apart).unwrap(), "z");
+    // A list that is not true shows who has looked at it.
+    assert_eq!(apart(&taking(STRAIGHT, "")), [2.0, 9.0, 1.0, 2.0]);
+    // Register 1 holds the first number of the list, 0: what lies at 48, 1, goes to 12. Then the first PE has to send as well.
+    assert_eq!(apart(&taking(STRAIGHT, "mov [12 : f32 ; 1] <- [r1 + 48 : f32 ; 1]")), [2.0, 9.0, 2.0, 1.0]);
+}

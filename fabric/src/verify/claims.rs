@@ -190,6 +190,34 @@ place c at 0,0 size 2x1"
         refused("claim #0", "claim #1", "there is no claim #1");
     }
 
+    /// Two PEs that take a word from the first one.
+    fn taken(from: &str, to: &str) -> Findings {
+        let text = "program p machine bench16 grid 2x1
+claim takes row f32 at 0,0 size 2x1 first 0 end 1 words 1 rank 1
+class c { buffer all at 0 bytes 16 scratch task 8 main local activated { claim #0 [0], [4] -> [8] { r1 = load u16 [4] } } }
+place c at 0,0 size 2x1";
+        assert!(text.contains(from), "nothing to replace: {from}");
+        verify(&parse(&text.replacen(from, to, 1)).unwrap_or_else(|e| panic!("{e}")))
+    }
+
+    #[test]
+    fn what_is_taken_comes_from_a_line_and_is_named_by_a_list_in_memory() {
+        assert!(!taken("", "").has_errors(), "{}", taken("", ""));
+        for (from, to, why) in [
+            ("words 1", "words 0", "one of its sizes is 0"),
+            ("rank 1", "rank 5", "more than 4 dimensions"),
+            ("first 0 end 1", "first 1 end 1", "not PEs of a line"),
+            ("first 0 end 1", "first 0 end 3", "not PEs of a line"),
+            ("words 1", "words 5", "reaches the bytes 0 to 20"),
+            ("[4] -> [8]", "[16] -> [8]", "reaches the bytes 16 to 18"),
+            ("[0], [4]", "[2], [4]", "not a multiple of 4"),
+            ("r1 = load u16 [4]", "store 0 -> i32 [4]", "a store in the body of a claim"),
+        ] {
+            let found = taken(from, to);
+            assert!(found.has_errors() && found.to_string().contains(why), "expected {why:?}, got:\n{found}");
+        }
+    }
+
     #[test]
     fn its_body_depends_on_no_numbers_and_leaves_nothing_behind() {
         for (code, what) in [

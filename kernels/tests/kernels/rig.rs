@@ -7,7 +7,7 @@ use waferloom_fabric::{
 };
 use waferloom_kernels::mesh::{CHAIN, EDGE};
 use waferloom_kernels::{Code, Mesh, Tile, edge};
-use waferloom_simulator::{Claims, Engine, Options, Run, simulate};
+use waferloom_simulator::{Claims, Engine, Method, Options, Run, simulate};
 
 /// The machine of all tests.
 pub(crate) fn machine() -> Machine {
@@ -173,6 +173,11 @@ fn with_claims(program: &Program, inputs: &BTreeMap<String, HostTensor>, wavelet
     for name in wavelet.outputs.keys() {
         assert_same(&floats(&ignored, name), &floats(wavelet, name), name);
         assert_same(&floats(&checked, name), &floats(wavelet, name), name);
+    }
+    let options = Options { engine: Engine::Stream, method: Method::Apart, ..Options::default() };
+    let apart = simulate(program, inputs, &options).unwrap_or_else(|e| panic!("apart: {e}"));
+    for name in wavelet.outputs.keys() {
+        assert_same(&floats(&apart, name), &floats(wavelet, name), name);
     }
     assert_eq!((&ignored.pes, &ignored.links, ignored.cycles), (&checked.pes, &checked.links, checked.cycles));
 }

@@ -110,13 +110,13 @@ impl Planes {
     /// Writes elements of a number of bytes to a PE's memory, each at its address; gives from where to where, or `None` when one does not lie
     /// there.
     pub(crate) fn write_elements(&mut self, pe: u32, bytes: u32, elements: &[(i64, u32)]) -> Option<Range<usize>> {
-        let mut range = usize::MAX..0;
+        let (mut first, mut end) = (usize::MAX, 0);
         for &(address, bits) in elements {
             self.write(pe, address, bytes, bits)?;
             let at = address as usize;
-            range = range.start.min(at)..range.end.max(at + bytes as usize);
+            (first, end) = (first.min(at), end.max(at + bytes as usize));
         }
-        Some(range)
+        Some(first.min(end)..end)
     }
 
     /// Takes over what PEs side by side have in a range of bytes, and in the rest of its first and last words.

@@ -96,7 +96,7 @@ impl Instance {
         }
     }
 
-    /// Adds what the PE at a place takes, when all of its line have begun; `None` when its list is wrong.
+    /// Adds what the PE at a place takes; `None` when its list is wrong, or names a PE that has not begun.
     pub(super) fn take(
         &self,
         claim: &TakesClaim,

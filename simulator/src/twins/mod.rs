@@ -161,13 +161,10 @@ impl<'a> Twins<'a> {
                 Given::Tile(at[2], instance.product(claim, place, self.on_threads).ok_or_else(early)?)
             }
             Claim::Takes(claim) => {
-                if !instance.is_ready(&self.program.claims[index as usize], place) {
-                    return Err(early());
-                }
                 self.taken.clear();
                 instance.take(claim, place, memory, at, &mut self.taken).ok_or_else(|| {
                     Fault(format!(
-                        "claim {index} is false: the list at {} takes what is not there, or leads out of memory",
+                        "claim {index} is false: the list at {} takes what is not there, from a PE that has not begun the claim, or leads out of memory",
                         at[1]
                     ))
                 })?;

@@ -4,9 +4,10 @@ use crate::machine::planes::Memory;
 use waferloom_fabric::TakesClaim;
 
 /// The roots of a line.
+#[derive(Debug)]
 pub(super) struct Line {
-    /// Their tiles, one behind another, as they were when the roots began.
-    words: Vec<u32>,
+    /// The tile of each that has begun, as it was then. Who takes nothing from a root need not wait for it.
+    tiles: Vec<Option<Box<[u32]>>>,
     /// Roots that have not begun.
     missing: usize,
 }
@@ -17,15 +18,16 @@ type Dim = [i64; 3];
 impl Line {
     pub(super) fn new(claim: &TakesClaim) -> Self {
         let roots = usize::from(claim.end - claim.first);
-        Self { words: vec![0; roots * claim.words as usize], missing: roots }
+        Self { tiles: vec![None; roots], missing: roots }
     }
 
     /// A PE begins at a place of the line, with a tile at an address; `None` when that does not lie in memory.
     pub(super) fn begin(&mut self, claim: &TakesClaim, place: usize, memory: Memory<'_>, tile: i64) -> Option<()> {
-        let size = claim.words as usize;
-        let root = place.checked_sub(claim.first.into()).filter(|_| place < claim.end.into());
-        if let Some(root) = root {
-            memory.read_words(tile, self.words.get_mut(root * size..)?.get_mut(..size)?)?;
+        let root = place.checked_sub(claim.first.into());
+        if let Some(own) = root.and_then(|root| self.tiles.get_mut(root)) {
+            let mut words = vec![0; claim.words as usize].into_boxed_slice();
+            memory.read_words(tile, &mut words)?;
+            *own = Some(words);
             self.missing -= 1;
         }
         Some(())
@@ -36,7 +38,7 @@ impl Line {
     }
 
     /// Adds what the list at an address of a PE's memory takes, to be written from another address on: each element with its address. `None`
-    /// when the list leads out of memory or of the roots' tiles.
+    /// when the list leads out of memory or of the roots' tiles, or names a root that has not begun.
     pub(super) fn take(
         &self,
         claim: &TakesClaim,
@@ -65,9 +67,8 @@ impl Line {
 
     /// The tile of a root.
     fn tile(&self, claim: &TakesClaim, root: i64) -> Option<&[u32]> {
-        let size = claim.words as usize;
-        let start = usize::try_from(root - i64::from(claim.first)).ok()?.checked_mul(size)?;
-        self.words.get(start..start + size)
+        let root = usize::try_from(root - i64::from(claim.first)).ok()?;
+        self.tiles.get(root)?.as_deref()
     }
 }
 

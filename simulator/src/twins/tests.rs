@@ -1,7 +1,8 @@
 //! What claims give against their definition, element by element, whatever the order in which PEs begin and end.
 
+use super::instance::place_in_group;
 use super::product::Group;
-use super::{place_in_group, sums::Column};
+use super::sums::Column;
 use crate::machine::numerics::{Element, multiply_add, sum};
 use crate::machine::planes::Memory;
 use proptest::prelude::*;

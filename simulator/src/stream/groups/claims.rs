@@ -2,11 +2,12 @@
 //! code between leaves nothing in registers that is read behind it.
 
 use super::group::Group;
-use super::liveness::Flow;
 use super::send::Outcome;
 use super::{Groups, Stop};
+use crate::machine::decode::Step;
 use crate::machine::operand::Number;
 use crate::twins::Given;
+use std::collections::BTreeSet;
 
 impl Groups<'_> {
     /// All members begin a claim.
@@ -16,7 +17,7 @@ impl Groups<'_> {
         claim: u32,
         tiles: &[(Number, i32); 3],
     ) -> Result<(), Stop> {
-        let end = self.planes.is_some().then(|| self.end_of_claim(group)).flatten();
+        let end = self.end_of_claim(group, claim);
         for pe in group.members.pes() {
             let address = |&(base, offset): &(Number, i32)| i64::from(self.value(group, pe, base)) + i64::from(offset);
             let tiles = [&tiles[0], &tiles[1], &tiles[2]].map(address);
@@ -39,10 +40,25 @@ impl Groups<'_> {
         Ok(())
     }
 
-    /// Where the claim ends that begins at a group's step, if its code may be passed over.
-    fn end_of_claim(&self, group: &Group) -> Option<u32> {
-        let flow: &Flow = &self.flows[usize::from(group.class)];
-        flow.passes.get(&group.step).copied()
+    /// Where the claim ends that begins at a group's step, if its code may be passed over: by all PEs, since those that do send nothing.
+    fn end_of_claim(&self, group: &Group, claim: u32) -> Option<u32> {
+        let may = self.planes.is_some() && !self.run_claims.contains(&claim);
+        may.then(|| self.flows[usize::from(group.class)].passes.get(&group.step).copied()).flatten()
+    }
+
+    /// The claims of which some code may not be passed over.
+    pub(super) fn claims_to_run(&self) -> BTreeSet<u32> {
+        let mut claims = BTreeSet::new();
+        for (class, flow) in self.shared.classes.iter().zip(&self.flows) {
+            for (at, step) in (0..).zip(&class.tasks[0].steps) {
+                if let Step::ClaimBegin { claim, .. } = step
+                    && !flow.passes.contains_key(&at)
+                {
+                    claims.insert(*claim);
+                }
+            }
+        }
+        claims
     }
 
     /// The last one of a group has begun a claim: those go on that wait at its end.
@@ -59,7 +75,7 @@ impl Groups<'_> {
     pub(super) fn end_claim(&mut self, mut group: Group) -> Result<Option<Group>, Stop> {
         group.is_claimed = false;
         if self.planes.is_some() {
-            return self.each_member(group, |groups, group, pe, n| groups.end_claim_together(group, pe, n));
+            return self.each_member(group, Self::end_claim_together);
         }
         for pe in group.members.pes() {
             let Some(twins) = &mut self.twins else { continue };

@@ -58,7 +58,9 @@ impl Flow {
             }
         }
         let passes = passes(steps, &live);
-        passes.values().for_each(|&end| joins[end as usize] = true);
+        for &end in passes.values() {
+            joins[end as usize] = true;
+        }
         Self {
             passes,
             live,

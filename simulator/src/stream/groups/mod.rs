@@ -93,7 +93,7 @@ use queue::Queues;
 use registers::Registers;
 use repeat::Repeats;
 use send::Results;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use strip::Strip;
 use tables::Tables;
@@ -137,6 +137,8 @@ struct Groups<'a> {
     wait_for_switch: BTreeMap<u32, Vec<(u32, u32)>>,
     /// In a run for the numbers alone: all memories.
     planes: Option<Planes>,
+    /// The same: claims whose code is not passed over.
+    run_claims: BTreeSet<u32>,
     /// The same: of how many senders side by side the ways run together.
     open: Vec<u32>,
     /// The same: where instructions are computed.
@@ -311,6 +313,7 @@ impl<'a> Groups<'a> {
             landings: Vec::new(),
             wait_for_switch: BTreeMap::new(),
             planes: None,
+            run_claims: BTreeSet::new(),
             open: Vec::new(),
             bench: Workbench::default(),
             posts: Vec::new(),
@@ -339,6 +342,7 @@ impl<'a> Groups<'a> {
         }
         if way == Way::Numbers {
             self.planes = Some(self.turned_over(program));
+            self.run_claims = self.claims_to_run();
         }
         if matches!(way, Way::Claimed | Way::Numbers) {
             self.twins = Some(Twins::new(program, options.claims == Claims::Check, options.threads != 1));
