@@ -29,6 +29,7 @@ mod payload;
 mod pe;
 mod queues;
 mod room;
+mod rows;
 mod run;
 mod straight;
 mod turns;
