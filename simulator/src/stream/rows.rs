@@ -27,7 +27,7 @@ fn floats_of<'a>(pe: &'a Pe, port: &Port, run: Option<&Run>, count: u64, payload
     match (port, run) {
         (Port::Scalar(Element::Float(number)), _) => Some(Floats::Number(*number)),
         (Port::FabIn { dtype: Dtype::F32, .. }, Some(run)) => Some(Floats::Words(run.words(payloads))),
-        (Port::Memory(cursor), _) => Some(Floats::Row(pe.memory.get(row(cursor, count)?)?.as_chunks().0)),
+        (Port::Memory(cursor), _) => Some(Floats::Row(pe.row(row(cursor, count)?)?.as_chunks().0)),
         _ => None,
     }
 }
@@ -41,7 +41,7 @@ fn row(cursor: &Cursor, count: u64) -> Option<Range<usize>> {
 
 /// The next singles of a vector in memory, as words in an empty list.
 fn row_of(pe: &Pe, port: &Port, count: u64, mut words: Vec<u32>) -> Option<Vec<u32>> {
-    let singles = pe.memory.get(row(cursor(port)?, count)?)?.as_chunks().0;
+    let singles = pe.row(row(cursor(port)?, count)?)?.as_chunks().0;
     words.extend(singles.iter().map(|&bytes| u32::from_le_bytes(bytes)));
     Some(words)
 }
@@ -91,7 +91,7 @@ pub(super) fn floats(
     operation: impl Fn(f32, f32) -> f32 + Copy,
 ) -> Option<Sent> {
     let target = match &work.dst {
-        Port::Memory(cursor) => Some(row(cursor, count).filter(|range| range.end <= pe.memory.len())?),
+        Port::Memory(cursor) => Some(row(cursor, count).filter(|range| range.end <= pe.bytes())?),
         Port::FabOut { dtype: Dtype::F32, .. } => None,
         _ => return None,
     };
@@ -106,6 +106,10 @@ pub(super) fn floats(
         if read != *target && read.start < target.end && target.start < read.end {
             return None;
         }
+    }
+    let is_there = |range| pe.row(range).is_some();
+    if target.is_some() || !read.and_then(|read| row(read, count)).is_none_or(is_there) {
+        pe.lay_out();
     }
     let source = |i: usize, payloads| floats_of(pe, &work.srcs[i], taken[i].as_ref(), count, payloads);
     // The source that holds the results: one that was received, if there is any.

@@ -178,6 +178,7 @@ pub(super) fn values(
         work.remaining -= count;
         return Ok((sent, 0));
     }
+    pe.lay_out();
     let mut sent = payloads.empty();
     let mut stall = 0;
     for element in 0..count as usize {
@@ -239,6 +240,7 @@ fn fast_move(
             if *dtype == cursor.dtype && cursor.row_step() == 4 && cursor.row_rest() >= count =>
         {
             let start = usize::try_from(cursor.address()).ok().filter(|at| at.is_multiple_of(4))?;
+            pe.lay_out();
             let slots = pe.memory.get_mut(start..start.checked_add(bytes)?)?;
             for (slot, word) in slots.as_chunks_mut().0.iter_mut().zip(run.words(payloads)) {
                 *slot = word.to_le_bytes();
@@ -250,7 +252,11 @@ fn fast_move(
             if *dtype == cursor.dtype && cursor.row_step() == 4 && cursor.row_rest() >= count =>
         {
             let start = usize::try_from(cursor.address()).ok().filter(|at| at.is_multiple_of(4))?;
-            let slots = pe.memory.get(start..start.checked_add(bytes)?)?;
+            let range = start..start.checked_add(bytes)?;
+            if pe.row(range.clone()).is_none() {
+                pe.lay_out();
+            }
+            let slots = pe.row(range)?;
             let mut words = payloads.empty();
             words.extend(slots.as_chunks().0.iter().map(|&bytes| u32::from_le_bytes(bytes)));
             cursor.advance_in_row(count);

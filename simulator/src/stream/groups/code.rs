@@ -186,6 +186,11 @@ impl Groups<'_> {
     }
 
     fn load(&mut self, group: &mut Group, dst: u32, dtype: Dtype, base: Number, offset: i32) -> Result<(), Stop> {
+        if self.is_lent {
+            // What is loaded is looked up in all PEs of a class.
+            self.band.pes.iter_mut().for_each(Pe::lay_out);
+            self.is_lent = false;
+        }
         if let Some([base, _]) = same(group, [base; 2]) {
             let (address, bytes) = (i64::from(base) + i64::from(offset), dtype.bytes());
             let entry =
@@ -297,6 +302,7 @@ impl Groups<'_> {
                 continue;
             }
             let state = &mut self.band.pes[pe as usize];
+            state.lay_out();
             state.write(address, dtype.bytes(), bits).ok_or(Stop::Unfit)?;
             if self.shared.without_numbers {
                 let (start, bytes) = (address as usize, dtype.bytes() as usize);
@@ -315,6 +321,7 @@ impl Groups<'_> {
             let tiles = [&tiles[0], &tiles[1], &tiles[2]].map(address);
             let Some(twins) = &mut self.twins else { continue };
             let state = &mut self.band.pes[pe as usize];
+            state.lay_out();
             let begun = match &self.planes {
                 Some(planes) => twins.begin_with(state.at, planes.memory(pe), claim, tiles),
                 None => twins.begin(state, claim, tiles),
@@ -336,6 +343,7 @@ impl Groups<'_> {
                     .map_or(Some(0..0), |ended| planes.write_floats(pe, ended.result, &ended.tile))
                     .ok_or(Stop::Unfit)?
             } else {
+                state.lay_out();
                 state.operator = operator;
                 let written = twins.end(state).map_err(|_| Stop::Unfit)?;
                 state.operator = None;

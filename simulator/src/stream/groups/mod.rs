@@ -136,7 +136,9 @@ struct Groups<'a> {
     wait_for_switch: BTreeMap<u32, Vec<(u32, u32)>>,
     /// In a run for the numbers alone: all memories.
     planes: Option<Planes>,
-    /// The same: of how many senders side by side the ways run together.
+    /// The memories of some PEs may not have been laid out.
+    is_lent: bool,
+    /// In a run for the numbers alone: of how many senders side by side the ways run together.
     open: Vec<u32>,
     /// The same: where instructions are computed.
     bench: Workbench,
@@ -251,12 +253,16 @@ fn attempt(
     way: Way,
     is_over: Option<&AtomicBool>,
 ) -> Result<crate::Run, Stop> {
-    let mut store = fabric.store().map_err(Stop::Invalid)?;
-    let mut band = fabric.bands(&mut store, 1).map_err(Stop::Invalid)?.pop().ok_or(Stop::Unfit)?;
+    // Where numbers are computed PE by PE; what nobody computes has no constants, and memories that are turned over are read as a whole.
+    let lends = matches!(way, Way::Claimed | Way::Computed);
+    let constants = if lends { Some(fabric.constants().map_err(Stop::Invalid)?) } else { None };
+    let mut store = fabric.store(lends).map_err(Stop::Invalid)?;
+    let mut band = fabric.bands(&mut store, constants.as_ref(), 1).map_err(Stop::Invalid)?.pop().ok_or(Stop::Unfit)?;
     if way == Way::TimeByPe {
         fabric.mark_constants(&mut band);
     }
     let mut groups = Groups::new(fabric.shared(), band).ok_or(Stop::Unfit)?;
+    groups.is_lent = lends;
     groups.prepare_way(way, program, options);
     groups.run(options, is_over)?;
     Ok(groups.finish(program, fabric))
@@ -310,6 +316,7 @@ impl<'a> Groups<'a> {
             landings: Vec::new(),
             wait_for_switch: BTreeMap::new(),
             planes: None,
+            is_lent: false,
             open: Vec::new(),
             bench: Workbench::default(),
             posts: Vec::new(),
