@@ -18,6 +18,8 @@ pub(crate) struct Constants<'a>(pub(super) Vec<Loaded<'a>>);
 #[derive(Debug)]
 pub(super) struct Loaded<'a> {
     pub(super) constant: &'a Constant,
+    /// Where a tile ends in memory.
+    end: usize,
     bytes: Cow<'a, [u8]>,
     tiles: Tiles,
 }
@@ -30,7 +32,9 @@ impl<'a> Constants<'a> {
             let expected = constant.distribution.elements() as u64 * u64::from(constant.dtype.bytes());
             let bytes = constant.payload.load(base_dir, expected);
             let bytes = bytes.map_err(|e| invalid(format!("constant `{}`: {e}", constant.name)))?;
-            Ok(Loaded { constant, bytes, tiles: constant.distribution.tiles() })
+            let tile = constant.distribution.tile_elements() * constant.dtype.bytes() as usize;
+            let end = constant.address as usize + tile;
+            Ok(Loaded { constant, end, bytes, tiles: constant.distribution.tiles() })
         };
         needed.map(load).collect::<Result<_, _>>().map(Self)
     }
@@ -48,9 +52,9 @@ impl<'a> Constants<'a> {
     fn read(&self, at: Coord, range: &Range<usize>) -> Option<&[u8]> {
         // Of constants that overlap the last one counts.
         self.0.iter().rev().find_map(|loaded| {
-            let (tile, start) = (loaded.tile(at)?, loaded.constant.address as usize);
-            let end = start + loaded.constant.distribution.tile_elements() * loaded.constant.dtype.bytes() as usize;
-            (start < range.end && range.start < end).then(|| loaded.read(tile, range))
+            let tile = loaded.tile(at)?;
+            let start = loaded.constant.address as usize;
+            (start < range.end && range.start < loaded.end).then(|| loaded.read(tile, range))
         })?
     }
 }

@@ -65,7 +65,9 @@ const MOST_SPARE: usize = 1 << 26;
 
 impl Memory {
     fn new(bytes: usize, start: Start) -> Self {
-        if start == Start::Sparse && let Ok(pages) = MmapMut::map_anon(bytes) {
+        if start == Start::Sparse
+            && let Ok(pages) = MmapMut::map_anon(bytes)
+        {
             return Self::Pages(pages);
         }
         let spare = SPARE.lock().map(|mut spare| std::mem::take(&mut *spare)).unwrap_or_default();

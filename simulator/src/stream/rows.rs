@@ -22,12 +22,12 @@ enum Floats<'a> {
     Row(&'a [[u8; 4]]),
 }
 
-/// The next singles of a source whose elements lie side by side.
-fn floats_of<'a>(pe: &'a Pe, port: &Port, run: Option<&Run>, count: u64, payloads: &'a Payloads) -> Option<Floats<'a>> {
+/// The next singles of a source; `row` is what the one in memory has.
+fn floats_of<'a>(port: &Port, run: Option<&Run>, row: &'a [u8], payloads: &'a Payloads) -> Option<Floats<'a>> {
     match (port, run) {
         (Port::Scalar(Element::Float(number)), _) => Some(Floats::Number(*number)),
         (Port::FabIn { dtype: Dtype::F32, .. }, Some(run)) => Some(Floats::Words(run.words(payloads))),
-        (Port::Memory(cursor), _) => Some(Floats::Row(pe.row(row(cursor, count)?)?.as_chunks().0)),
+        (Port::Memory(_), _) => Some(Floats::Row(row.as_chunks().0)),
         _ => None,
     }
 }
@@ -37,13 +37,6 @@ fn row(cursor: &Cursor, count: u64) -> Option<Range<usize>> {
     let start = usize::try_from(cursor.address()).ok().filter(|at| at.is_multiple_of(4))?;
     let side_by_side = cursor.dtype == Dtype::F32 && cursor.row_step() == 4 && cursor.row_rest() >= count;
     side_by_side.then_some(start..start.checked_add(count as usize * 4)?)
-}
-
-/// The next singles of a vector in memory, as words in an empty list.
-fn row_of(pe: &Pe, port: &Port, count: u64, mut words: Vec<u32>) -> Option<Vec<u32>> {
-    let singles = pe.row(row(cursor(port)?, count)?)?.as_chunks().0;
-    words.extend(singles.iter().map(|&bytes| u32::from_le_bytes(bytes)));
-    Some(words)
 }
 
 /// The words of a run, taken out of the payload if nobody else needs them, else copied.
@@ -100,18 +93,23 @@ pub(super) fn floats(
     if another.is_some() {
         return None;
     }
-    if let (Some(target), Some(read)) = (&target, read) {
-        // An element may read what an earlier one wrote, but not when each reads only what it writes itself.
-        let read = row(read, count)?;
-        if read != *target && read.start < target.end && target.start < read.end {
-            return None;
-        }
+    let read = match read {
+        Some(cursor) => Some(row(cursor, count)?),
+        None => None,
+    };
+    // An element may read what an earlier one wrote, but not when each reads only what it writes itself.
+    let overlap = |a: &Range<usize>, b: &Range<usize>| a != b && a.start < b.end && b.start < a.end;
+    if target.as_ref().zip(read.as_ref()).is_some_and(|(target, read)| overlap(target, read)) {
+        return None;
     }
-    let is_there = |range| pe.row(range).is_some();
-    if target.is_some() || !read.and_then(|read| row(read, count)).is_none_or(is_there) {
+    if target.is_some() || read.as_ref().is_some_and(|read| pe.row(read.clone()).is_none()) {
         pe.lay_out();
     }
-    let source = |i: usize, payloads| floats_of(pe, &work.srcs[i], taken[i].as_ref(), count, payloads);
+    let row = match read {
+        Some(read) => pe.row(read)?,
+        None => &[],
+    };
+    let source = |i: usize, payloads| floats_of(&work.srcs[i], taken[i].as_ref(), row, payloads);
     // The source that holds the results: one that was received, if there is any.
     let held = match (source(0, payloads)?, source(1, payloads)?) {
         (Floats::Number(_), Floats::Number(_)) => return None,
@@ -120,9 +118,13 @@ pub(super) fn floats(
     };
     let mut results = match &taken[held] {
         Some(run) => words_of(run, payloads),
-        None => row_of(pe, &work.srcs[held], count, payloads.empty())?,
+        None => {
+            let mut words = payloads.empty();
+            words.extend(row.as_chunks().0.iter().map(|&bytes| u32::from_le_bytes(bytes)));
+            words
+        }
     };
-    let other = floats_of(pe, &work.srcs[1 - held], taken[1 - held].as_ref(), count, payloads)?;
+    let other = floats_of(&work.srcs[1 - held], taken[1 - held].as_ref(), row, payloads)?;
     if held == 0 {
         combine(&mut results, other, operation);
     } else {
