@@ -142,3 +142,35 @@ pub(super) fn floats(
     payloads.put_back(results);
     Some(Sent::Nothing)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::numerics;
+    use crate::stream::run::Sender;
+
+    #[test]
+    fn results_stand_where_one_source_did() {
+        let bits = |values: [f32; 2]| values.map(f32::to_bits);
+        let mut values = bits([5.0, 1.0]);
+        combine(&mut values, Floats::Words(&bits([2.0, f32::NAN])), |value, other| numerics::difference(other, value));
+        assert_eq!(values, bits([-3.0, f32::NAN]));
+        combine(&mut values, Floats::Number(4.0), numerics::sum);
+        assert_eq!(values, bits([1.0, f32::NAN]));
+        combine(&mut values, Floats::Row(&[1.5f32, 7.0].map(f32::to_le_bytes)), numerics::product);
+        assert_eq!(values, bits([1.5, f32::NAN]));
+    }
+
+    #[test]
+    fn words_that_somebody_else_needs_stay() {
+        let mut payloads = Payloads::default();
+        let payload = payloads.keep(vec![1, 2, 3]);
+        let run = Run::new(payload, 3, (0, 2), 0, Sender::Pe(0));
+        payloads.share(payload);
+        assert_eq!((words_of(&run, &mut payloads), payloads.words(payload)), (vec![1, 2, 3], &[1, 2, 3][..]));
+        payloads.release(payload);
+        let first = run.head(2);
+        assert_eq!((words_of(&first, &mut payloads), payloads.words(payload)), (vec![1, 2], &[1, 2, 3][..]));
+        assert_eq!((words_of(&run, &mut payloads), payloads.words(payload)), (vec![1, 2, 3], &[][..]));
+    }
+}
