@@ -105,10 +105,7 @@ pub(super) fn floats(
     if target.is_some() || read.as_ref().is_some_and(|read| pe.row(read.clone()).is_none()) {
         pe.lay_out();
     }
-    let row = match read {
-        Some(read) => pe.row(read)?,
-        None => &[],
-    };
+    let row = if let Some(read) = read { pe.row(read)? } else { &[] };
     let source = |i: usize, payloads| floats_of(&work.srcs[i], taken[i].as_ref(), row, payloads);
     // The source that holds the results: one that was received, if there is any.
     let held = match (source(0, payloads)?, source(1, payloads)?) {
@@ -116,13 +113,12 @@ pub(super) fn floats(
         (Floats::Words(_), _) | (Floats::Row(_), Floats::Number(_)) => 0,
         (Floats::Number(_) | Floats::Row(_), _) => 1,
     };
-    let mut results = match &taken[held] {
-        Some(run) => words_of(run, payloads),
-        None => {
-            let mut words = payloads.empty();
-            words.extend(row.as_chunks().0.iter().map(|&bytes| u32::from_le_bytes(bytes)));
-            words
-        }
+    let mut results = if let Some(run) = &taken[held] {
+        words_of(run, payloads)
+    } else {
+        let mut words = payloads.empty();
+        words.extend(row.as_chunks().0.iter().map(|&bytes| u32::from_le_bytes(bytes)));
+        words
     };
     let other = floats_of(&work.srcs[1 - held], taken[1 - held].as_ref(), row, payloads)?;
     if held == 0 {
