@@ -7,6 +7,7 @@ use half::{bf16, f16};
 impl Dtype {
     /// The number that bits stand for (16-bit types use the low half), exactly; `None` for integers. A NaN of 16 bits
     /// becomes quiet.
+    #[inline]
     pub fn widen(self, bits: u32) -> Option<f32> {
         Some(match self {
             Dtype::F32 => f32::from_bits(bits),

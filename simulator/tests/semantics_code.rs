@@ -322,3 +322,25 @@ fn a_very_long_instruction_can_be_stopped() {
         .expect_err("long");
     assert!(matches!(error, SimulateError::CycleLimit { .. }), "{error}");
 }
+
+#[test]
+fn what_a_pe_writes_shows_in_what_it_only_read_before() {
+    // The right PE sends its constant, changes an element and sends it again; the left one takes its own from the first and the
+    // second from its own, over which it writes the result.
+    let text = "program two machine bench16 grid 2x1
+route c0 at 1,0 { pos RAMP -> WEST } route c0 at 0,0 { pos EAST -> RAMP }
+class left { in q0 = c0 buffer all at 0 bytes 32 scratch task 8 main local activated {
+sub [16 : f32 ; 4] <- in q0 f32[4], [0 : f32 ; 4]
+sub [0 : f32 ; 4] <- [0 : f32 ; 4], in q0 f32[4] } }
+class right { out q1 = c0 buffer all at 0 bytes 32 scratch task 8 main local activated {
+mov out q1 f32[4] <- [0 : f32 ; 4] mov [4 : f32 ; 1] <- f32 9.0 mov out q1 f32[4] <- [0 : f32 ; 4] } }
+place left at 0,0 place right at 1,0
+const v : f32[8] at 0 origin 0,0 on 2x1 x dim 0 by 4 = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
+result first : f32[4] at 16 origin 0,0 on 1x1
+result second : f32[4] at 0 origin 0,0 on 1x1
+result right : f32[4] at 0 origin 1,0 on 1x1";
+    let run = run(text);
+    assert_eq!(floats(&run, "first"), [4.0; 4]);
+    assert_eq!(floats(&run, "second"), [-4.0, -7.0, -4.0, -4.0]);
+    assert_eq!(floats(&run, "right"), [5.0, 9.0, 7.0, 8.0]);
+}

@@ -92,6 +92,14 @@ fn outputs(program: &Program, fabric: &setup::Fabric<'_>, bands: &mut [Band]) ->
         tensors.insert(port.name.clone(), host::host_tensor(port.dtype, shape, bits));
     }
     for readback in &program.readbacks {
+        let (from, grid) = (readback.origin, readback.distribution.grid);
+        let holders = (0..grid.height).flat_map(|y| (0..grid.width).map(move |x| (x, y)));
+        for (x, y) in holders {
+            let index = program.grid.index(Coord { x: from.x + x, y: from.y + y });
+            if let Some(band) = bands.iter_mut().find(|b| (b.first..b.first + b.pes.len()).contains(&index)) {
+                band.pes[index - band.first].lay_out();
+            }
+        }
         let memory = |pe: Coord| {
             let index = program.grid.index(pe);
             let band = bands.iter().find(|b| (b.first..b.first + b.pes.len()).contains(&index))?;

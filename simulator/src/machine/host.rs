@@ -199,12 +199,12 @@ pub(crate) fn read_back<'m>(readback: &Readback, memory: impl Fn(Coord) -> Optio
         tiles.for_each_run(x, y, |index, length| {
             let end = start + length * size;
             if let (Some(index), Some(run)) = (index, memory.get(start..end)) {
-                for (bits, element) in bits[index..].iter_mut().zip(run.chunks_exact(size)) {
-                    *bits = match *element {
-                        [a, b, c, d] => u32::from_le_bytes([a, b, c, d]),
-                        [a, b] => u16::from_le_bytes([a, b]).into(),
-                        _ => 0,
-                    };
+                if size == 4 {
+                    let words = run.as_chunks().0.iter().map(|&word| u32::from_le_bytes(word));
+                    bits[index..].iter_mut().zip(words).for_each(|(bits, word)| *bits = word);
+                } else {
+                    let halves = run.as_chunks().0.iter().map(|&half| u16::from_le_bytes(half).into());
+                    bits[index..].iter_mut().zip(halves).for_each(|(bits, half)| *bits = half);
                 }
             }
             start = end;
@@ -218,6 +218,7 @@ pub(crate) fn host_tensor(dtype: Dtype, shape: Vec<usize>, bits: Vec<u32>) -> Ho
     let data = match dtype {
         Dtype::I32 => HostData::I64(bits.into_iter().map(|b| i64::from(b as i32)).collect()),
         Dtype::U16 => HostData::I64(bits.into_iter().map(i64::from).collect()),
+        Dtype::F32 => HostData::F32(bits.into_iter().map(f32::from_bits).collect()),
         // A float's bits all stand for a number.
         _ => HostData::F32(bits.into_iter().map(|b| dtype.widen(b).unwrap_or(f32::NAN)).collect()),
     };

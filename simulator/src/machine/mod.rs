@@ -3,6 +3,7 @@
 //!
 //! - [`setup`]: from a program to the state of the fabric
 //! - [`store`]: what all PEs and routers hold, side by side
+//! - [`lent`]: memories that nobody has written to yet
 //! - [`band`]: that state, of some rows
 //! - [`pe`], [`router`], [`host`]: its parts
 //! - [`decode`], [`steps`]: code
@@ -25,6 +26,7 @@ pub(crate) mod element;
 pub(crate) mod floats;
 mod formats;
 pub(crate) mod host;
+pub(crate) mod lent;
 pub(crate) mod lockstep;
 pub(crate) mod nest;
 pub(crate) mod numerics;

@@ -1,8 +1,10 @@
 //! The state of a compute element: memory, registers, queues, tasks and threads.
 
+use super::lent::Lent;
 use super::operand::Port;
 use super::unknown::Unknown;
 use std::collections::VecDeque;
+use std::ops::Range;
 use waferloom_fabric::{Completion, Coord, VectorOp};
 
 /// A vector instruction at work.
@@ -109,7 +111,10 @@ pub(crate) struct Pe<'s> {
     pub(crate) at: Place,
     /// Index of the class; `None` runs nothing.
     pub(crate) class: Option<u16>,
+    /// Empty as long as it is [`Pe::lent`].
     pub(crate) memory: &'s mut [u8],
+    /// Its memory, as long as nobody has asked for all of it.
+    pub(crate) lent: Option<Lent<'s>>,
     /// What of it holds nothing, in a run for the time alone.
     pub(crate) unknown: Unknown,
     /// 0, the registers, then the parameters: see [`super::operand::Number`].
@@ -167,6 +172,29 @@ impl Default for Place {
 }
 
 impl Pe<'_> {
+    /// Bytes of its memory.
+    #[inline]
+    pub(crate) fn bytes(&self) -> usize {
+        self.lent.as_ref().map_or(self.memory.len(), Lent::len)
+    }
+
+    /// Sees to it that its memory is there.
+    #[inline]
+    pub(crate) fn lay_out(&mut self) {
+        if let Some(lent) = self.lent.take() {
+            self.memory = lent.lay_out(self.at.0);
+        }
+    }
+
+    /// A range of its memory; `None` outside of it, and where it has to be laid out first.
+    #[inline]
+    pub(crate) fn row(&self, range: Range<usize>) -> Option<&[u8]> {
+        match &self.lent {
+            None => self.memory.get(range),
+            Some(lent) => lent.read(self.at.0, &range),
+        }
+    }
+
     /// Books the cycles up to `now` on what the PE was doing.
     #[inline]
     pub(crate) fn account(&mut self, now: u64) {

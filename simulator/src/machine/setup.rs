@@ -3,11 +3,12 @@
 use super::band::{Band, Link, Span};
 use super::decode::{ClassCode, Decoder};
 use super::host::{self, Sink, Source};
+use super::lent::{Constants, Lent};
 use super::operand::Slots;
 use super::pe::{FifoState, InputQueue, OutputQueue, Pe, Place};
 use super::router::{Lane, Router};
 use super::steps::Shared;
-use super::store::{Parts, Store};
+use super::store::{Parts, Start, Store};
 use super::unknown::{self, Unknown};
 use crate::{Claims, Engine, Inputs, Options, SimulateError};
 use std::collections::BTreeMap;
@@ -36,7 +37,7 @@ pub(crate) struct Fabric<'a> {
     pub(crate) gives_outputs: bool,
 }
 
-fn invalid(message: String) -> SimulateError {
+pub(super) fn invalid(message: String) -> SimulateError {
     SimulateError::Invalid { findings: message }
 }
 
@@ -102,14 +103,29 @@ impl<'a> Fabric<'a> {
         (self.program.grid.index(at) as u32, port.edge as u8, port.color.0)
     }
 
-    /// What the fabric is made of.
-    pub(crate) fn store(&self) -> Result<Store, SimulateError> {
-        Store::new(self.program, &self.classes, self.without_numbers)
+    /// What the fabric is made of; `lends` when memories are to be laid out only when they are needed.
+    pub(crate) fn store(&self, lends: bool) -> Result<Store, SimulateError> {
+        let start = match (self.without_numbers, lends) {
+            (true, _) => Start::Sparse,
+            (false, true) => Start::Anything,
+            (false, false) => Start::Zeros,
+        };
+        Store::new(self.program, &self.classes, start)
     }
 
-    /// The fabric cut into `count` bands of rows, before the first cycle. The store has not been used before. Nothing is marked as
-    /// unknown.
-    pub(crate) fn bands<'s>(&self, store: &'s mut Store, count: usize) -> Result<Vec<Band<'s>>, SimulateError> {
+    /// The constants that a run needs.
+    pub(crate) fn constants(&self) -> Result<Constants<'a>, SimulateError> {
+        Constants::load(self.program, self.base_dir, self.without_numbers)
+    }
+
+    /// The fabric cut into `count` bands of rows, before the first cycle. The store has not been used before; `lent` are the constants
+    /// if it lends. Nothing is marked as unknown.
+    pub(crate) fn bands<'s>(
+        &self,
+        store: &'s mut Store,
+        lent: Option<&'s Constants<'s>>,
+        count: usize,
+    ) -> Result<Vec<Band<'s>>, SimulateError> {
         let grid = self.program.grid;
         let colors = std::mem::take(&mut store.colors);
         let mut parts = store.deal().enumerate();
@@ -140,7 +156,13 @@ impl<'a> Fabric<'a> {
                 spans: vec![Span::default(); self.program.operators.len()],
             });
         }
-        self.load_constants(&mut bands)?;
+        match lent {
+            Some(constants) => {
+                let lend = |pe: &mut Pe<'s>| pe.lent = Some(Lent::new(std::mem::take(&mut pe.memory), constants));
+                bands.iter_mut().flat_map(|band| &mut band.pes).for_each(lend);
+            }
+            None => self.lay_out(&self.constants()?, &mut bands),
+        }
         self.attach_ports(&mut bands)?;
         Ok(bands)
     }
@@ -196,28 +218,11 @@ impl<'a> Fabric<'a> {
         pe
     }
 
-    fn load_constants(&self, bands: &mut [Band<'_>]) -> Result<(), SimulateError> {
-        for constant in &self.program.constants {
-            let size = constant.dtype.bytes() as usize;
-            if self.without_numbers && constant.dtype.is_float() {
-                continue;
-            }
-            let expected = (constant.distribution.elements() * size) as u64;
-            let bytes = constant.payload.load(self.base_dir, expected);
-            let bytes = bytes.map_err(|e| invalid(format!("constant `{}`: {e}", constant.name)))?;
-            let tiles = constant.distribution.tiles();
-            self.each_holder(bands, constant, |pe, tile| {
-                let mut start = constant.address as usize;
-                tiles.for_each_run(tile.x, tile.y, |index, length| {
-                    let end = start + length * size;
-                    if let Some(index) = index {
-                        pe.memory[start..end].copy_from_slice(&bytes[index * size..(index + length) * size]);
-                    }
-                    start = end;
-                });
-            });
+    /// Puts all constants into memory, one after the other.
+    fn lay_out(&self, constants: &Constants<'_>, bands: &mut [Band<'_>]) {
+        for loaded in &constants.0 {
+            self.each_holder(bands, loaded.constant, |pe, tile| loaded.lay_out(tile, pe.memory));
         }
-        Ok(())
     }
 
     /// In a run for the time alone: marks in each PE's memory what floating-point constants would have been there.

@@ -38,7 +38,17 @@ pub(crate) struct Store {
     lanes: Vec<Lane>,
 }
 
-/// The memories of all PEs, zeros at first.
+/// What the memories of a fabric hold at first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    Zeros,
+    /// Zeros, most of which will not be touched.
+    Sparse,
+    /// Anything: each is laid out when it is needed.
+    Anything,
+}
+
+/// The memories of all PEs.
 #[derive(Debug)]
 enum Memory {
     List(Vec<u8>),
@@ -54,9 +64,10 @@ static SPARE: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 const MOST_SPARE: usize = 1 << 26;
 
 impl Memory {
-    /// What is not touched costs nothing when it is `sparse`.
-    fn new(bytes: usize, sparse: bool) -> Self {
-        if sparse && let Ok(pages) = MmapMut::map_anon(bytes) {
+    fn new(bytes: usize, start: Start) -> Self {
+        if start == Start::Sparse
+            && let Ok(pages) = MmapMut::map_anon(bytes)
+        {
             return Self::Pages(pages);
         }
         let spare = SPARE.lock().map(|mut spare| std::mem::take(&mut *spare)).unwrap_or_default();
@@ -64,7 +75,9 @@ impl Memory {
             return Self::List(vec![0; bytes]);
         }
         let mut list = spare;
-        list.clear();
+        if start != Start::Anything {
+            list.clear();
+        }
         list.resize(bytes, 0);
         Self::List(list)
     }
@@ -129,9 +142,8 @@ pub(super) struct Parts<'s> {
 }
 
 impl Store {
-    /// Empty memories, and lanes as they stand in the first cycle but for their surroundings. `sparse` when most of the memories
-    /// will not be touched.
-    pub(super) fn new(program: &Program, code: &[ClassCode], sparse: bool) -> Result<Self, SimulateError> {
+    /// Memories, and lanes as they stand in the first cycle but for their surroundings. `start` says what memories hold.
+    pub(super) fn new(program: &Program, code: &[ClassCode], start: Start) -> Result<Self, SimulateError> {
         let mut classes = vec![NONE; program.grid.pes()];
         for placement in &program.placements {
             placement.region.coords().for_each(|at| classes[program.grid.index(at)] = placement.class);
@@ -145,7 +157,7 @@ impl Store {
             lanes: lanes(program, &lane_counts),
             lane_counts,
             colors,
-            memory: Memory::new(all_bytes + LINE, sparse),
+            memory: Memory::new(all_bytes + LINE, start),
             slots: vec![0; pes * sizes.slots],
             inputs: vec![None; pes * sizes.inputs],
             outputs: vec![None; pes * sizes.outputs],
@@ -246,10 +258,14 @@ mod tests {
 
     #[test]
     fn memories_are_zeros_whoever_had_them_before() {
-        for (bytes, sparse) in
-            [(300, false), (200, false), (300, false), (300, true), (MOST_SPARE + 1, false), (0, false)]
-        {
-            let mut memory = Memory::new(bytes, sparse);
+        use Start::{Anything, Sparse, Zeros};
+        let starts = [(300, Zeros), (200, Zeros), (300, Anything), (300, Zeros), (300, Sparse)];
+        for (bytes, start) in starts.into_iter().chain([(MOST_SPARE + 1, Zeros), (0, Zeros)]) {
+            let mut memory = Memory::new(bytes, start);
+            assert_eq!(memory.bytes().len(), bytes);
+            if start == Anything {
+                continue;
+            }
             assert_eq!((memory.bytes().len(), memory.bytes().iter().all(|&byte| byte == 0)), (bytes, true));
             memory.bytes().fill(7);
         }
@@ -266,7 +282,7 @@ class b { buffer all at 0 bytes 8 scratch task 8 main local activated { } }
 place a at 0,0 place b at 1,0";
         let program = waferloom_fabric::text::parse(text).expect("valid");
         let code = Vec::new();
-        let mut store = Store::new(&program, &code, false).expect("few lanes");
+        let mut store = Store::new(&program, &code, Start::Zeros).expect("few lanes");
         assert_eq!(store.colors, [0, 0b11, 0b10]);
         let parts: Vec<Parts<'_>> = store.deal().collect();
         assert_eq!(parts.iter().map(|part| part.class).collect::<Vec<_>>(), [Some(0), Some(1), None]);

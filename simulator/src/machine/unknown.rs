@@ -259,7 +259,7 @@ pub(crate) fn rows(cursor: &Cursor, count: u64) -> impl Iterator<Item = (usize, 
 /// Passes over elements whose results are unknown: the cursors move, nothing is computed. Gives the waits for memory.
 /// `None`, with nothing done, where only the element by element way knows what happens.
 pub(crate) fn pass(pe: &Pe, work: &mut VectorWork, machine: &Machine, count: u64) -> Option<u64> {
-    let memory = pe.memory.len();
+    let memory = pe.bytes();
     let inside = |cursor: &Cursor| {
         let size = cursor.dtype.bytes() as usize;
         rows(cursor, count).all(|(start, bytes)| start.is_multiple_of(size) && start + bytes <= memory)

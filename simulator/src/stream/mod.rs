@@ -29,6 +29,7 @@ mod payload;
 mod pe;
 mod queues;
 mod room;
+mod rows;
 mod run;
 mod straight;
 mod turns;
@@ -109,8 +110,8 @@ pub(crate) fn run(program: &Program, inputs: &Inputs<'_>, options: &Options<'_>)
     {
         return Ok(run);
     }
-    let mut store = fabric.store()?;
-    let Some(mut band) = fabric.bands(&mut store, 1)?.pop() else {
+    let mut store = fabric.store(false)?;
+    let Some(mut band) = fabric.bands(&mut store, None, 1)?.pop() else {
         return Err(SimulateError::Invalid { findings: "the program has no PEs".into() });
     };
     if fabric.without_numbers {

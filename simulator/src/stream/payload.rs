@@ -81,9 +81,22 @@ impl Payloads {
 
     /// So many runs do not need them any more.
     pub(super) fn release_from(&mut self, payload: Payload, runs: u32) {
-        if let Some(words) = self.take_from(payload, runs) {
+        // What has been taken out has left a list without memory.
+        if let Some(words) = self.take_from(payload, runs)
+            && words.capacity() > 0
+        {
             self.spare.push(words);
         }
+    }
+
+    /// Takes all words out of a payload, if there are so many and one run alone still needs it. It is to be released all the same.
+    pub(super) fn take_out(&mut self, payload: Payload, count: usize) -> Option<Vec<u32>> {
+        let buffer = self.buffers.get_mut(payload.0 as usize)?;
+        if buffer.users != 1 || buffer.words.len() != count {
+            return None;
+        }
+        self.held -= count;
+        Some(std::mem::take(&mut buffer.words))
     }
 
     /// As [`Payloads::release_from`]; gives the words when nobody needs them any more.
@@ -115,5 +128,13 @@ mod tests {
         assert_eq!((second, payloads.words(second)), (first, &[3][..]));
         payloads.release(second);
         assert!(payloads.empty().is_empty() && payloads.held() == 0);
+        // All words of one user can be taken out, and nothing else.
+        let third = payloads.keep(vec![4, 5]);
+        payloads.share(third);
+        assert_eq!(payloads.take_out(third, 2), None);
+        payloads.release(third);
+        assert_eq!((payloads.take_out(third, 1), payloads.take_out(third, 2)), (None, Some(vec![4, 5])));
+        payloads.release(third);
+        assert_eq!((payloads.held(), payloads.take_out(Payload::UNKNOWN, 0)), (0, None));
     }
 }

@@ -1,17 +1,17 @@
 //! The numbers of some elements of an instruction at once.
 
 use super::payload::{Payload, Payloads};
+use super::rows;
 use super::run::{Run, Sender};
-use crate::machine::bulk::{self, cursor};
+use crate::machine::bulk;
 use crate::machine::conflicts::Conflicts;
 use crate::machine::element::{self, Fault};
-use crate::machine::numerics::{self, Element};
-use crate::machine::operand::{Cursor, Port};
+use crate::machine::numerics;
+use crate::machine::operand::Port;
 use crate::machine::pe::{Pe, VectorWork};
 use crate::machine::steps::Shared;
 use crate::machine::unknown;
-use std::ops::Range;
-use waferloom_fabric::{Dtype, Machine, VectorOp};
+use waferloom_fabric::{Machine, VectorOp};
 
 /// What of an instruction's numbers is computed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -178,6 +178,7 @@ pub(super) fn values(
         work.remaining -= count;
         return Ok((sent, 0));
     }
+    pe.lay_out();
     let mut sent = payloads.empty();
     let mut stall = 0;
     for element in 0..count as usize {
@@ -216,101 +217,13 @@ fn fast(
     }
     match work.op {
         VectorOp::Mov => fast_move(pe, work, taken, count, payloads),
-        VectorOp::Add => fast_floats(pe, work, taken, count, payloads, numerics::sum),
-        VectorOp::Sub => fast_floats(pe, work, taken, count, payloads, numerics::difference),
-        VectorOp::Mul => fast_floats(pe, work, taken, count, payloads, numerics::product),
-        VectorOp::Max => fast_floats(pe, work, taken, count, payloads, numerics::largest),
-        VectorOp::Min => fast_floats(pe, work, taken, count, payloads, numerics::smallest),
+        VectorOp::Add => rows::floats(pe, work, taken, count, payloads, numerics::sum),
+        VectorOp::Sub => rows::floats(pe, work, taken, count, payloads, numerics::difference),
+        VectorOp::Mul => rows::floats(pe, work, taken, count, payloads, numerics::product),
+        VectorOp::Max => rows::floats(pe, work, taken, count, payloads, numerics::largest),
+        VectorOp::Min => rows::floats(pe, work, taken, count, payloads, numerics::smallest),
         _ => None,
     }
-}
-
-/// The singles of a source.
-enum Floats<'a> {
-    Number(f32),
-    Words(&'a [u32]),
-    Row(&'a [[u8; 4]]),
-}
-
-/// The next singles of a source whose elements lie side by side.
-fn floats<'a>(pe: &'a Pe, port: &Port, run: Option<&Run>, count: u64, payloads: &'a Payloads) -> Option<Floats<'a>> {
-    match (port, run) {
-        (Port::Scalar(Element::Float(number)), _) => Some(Floats::Number(*number)),
-        (Port::FabIn { dtype: Dtype::F32, .. }, Some(run)) => Some(Floats::Words(run.words(payloads))),
-        (Port::Memory(cursor), _) => Some(Floats::Row(pe.memory.get(row(cursor, count)?)?.as_chunks().0)),
-        _ => None,
-    }
-}
-
-/// Adds the results of an operation to a list; says whether the sources are such that it can.
-fn combine(results: &mut Vec<u32>, [a, b]: [Floats<'_>; 2], operation: impl Fn(f32, f32) -> f32 + Copy) -> bool {
-    use Floats::{Number, Row, Words};
-    let word = |&bits: &u32| f32::from_bits(bits);
-    let cell = |&bytes: &[u8; 4]| f32::from_le_bytes(bytes);
-    let bits = |(a, b): (f32, f32)| operation(a, b).to_bits();
-    match (a, b) {
-        (Words(a), Row(b)) => results.extend(a.iter().map(word).zip(b.iter().map(cell)).map(bits)),
-        (Row(a), Words(b)) => results.extend(a.iter().map(cell).zip(b.iter().map(word)).map(bits)),
-        (Words(a), Words(b)) => results.extend(a.iter().map(word).zip(b.iter().map(word)).map(bits)),
-        (Words(a), Number(b)) => results.extend(a.iter().map(word).map(|a| bits((a, b)))),
-        (Number(a), Words(b)) => results.extend(b.iter().map(word).map(|b| bits((a, b)))),
-        (Row(a), Number(b)) => results.extend(a.iter().map(cell).map(|a| bits((a, b)))),
-        (Number(a), Row(b)) => results.extend(b.iter().map(cell).map(|b| bits((a, b)))),
-        (Number(_), Number(_)) | (Row(_), Row(_)) => return false,
-    }
-    true
-}
-
-/// Where the next elements of a vector of singles lie, if they do so side by side.
-fn row(cursor: &Cursor, count: u64) -> Option<Range<usize>> {
-    let start = usize::try_from(cursor.address()).ok().filter(|at| at.is_multiple_of(4))?;
-    let side_by_side = cursor.dtype == Dtype::F32 && cursor.row_step() == 4 && cursor.row_rest() >= count;
-    side_by_side.then_some(start..start.checked_add(count as usize * 4)?)
-}
-
-/// An operation on two vectors of singles of which at most one lies in memory, so that no read waits.
-fn fast_floats(
-    pe: &mut Pe,
-    work: &mut VectorWork,
-    taken: &[Option<Run>; 3],
-    count: u64,
-    payloads: &mut Payloads,
-    operation: impl Fn(f32, f32) -> f32 + Copy,
-) -> Option<Sent> {
-    let target = match &work.dst {
-        Port::Memory(cursor) => Some(row(cursor, count).filter(|range| range.end <= pe.memory.len())?),
-        Port::FabOut { dtype: Dtype::F32, .. } => None,
-        _ => return None,
-    };
-    let mut in_memory = work.srcs[..2].iter().filter_map(cursor);
-    let (source, another) = (in_memory.next(), in_memory.next());
-    if another.is_some() {
-        return None;
-    }
-    if let (Some(target), Some(source)) = (&target, source) {
-        // An element may read what an earlier one wrote, but not when each reads only what it writes itself.
-        let source = row(source, count)?;
-        if source != *target && source.start < target.end && target.start < source.end {
-            return None;
-        }
-    }
-    let mut results = payloads.empty();
-    let source = |i: usize| floats(pe, &work.srcs[i], taken[i].as_ref(), count, payloads);
-    if !source(0).zip(source(1)).is_some_and(|(a, b)| combine(&mut results, [a, b], operation)) {
-        payloads.put_back(results);
-        return None;
-    }
-    for port in work.srcs.iter_mut().chain([&mut work.dst]) {
-        if let Port::Memory(cursor) = port {
-            cursor.advance_in_row(count);
-        }
-    }
-    let Some(target) = target else { return Some(Sent::New(results)) };
-    for (slot, bits) in pe.memory[target].as_chunks_mut().0.iter_mut().zip(&results) {
-        *slot = bits.to_le_bytes();
-    }
-    payloads.put_back(results);
-    Some(Sent::Nothing)
 }
 
 fn fast_move(
@@ -327,6 +240,7 @@ fn fast_move(
             if *dtype == cursor.dtype && cursor.row_step() == 4 && cursor.row_rest() >= count =>
         {
             let start = usize::try_from(cursor.address()).ok().filter(|at| at.is_multiple_of(4))?;
+            pe.lay_out();
             let slots = pe.memory.get_mut(start..start.checked_add(bytes)?)?;
             for (slot, word) in slots.as_chunks_mut().0.iter_mut().zip(run.words(payloads)) {
                 *slot = word.to_le_bytes();
@@ -338,7 +252,11 @@ fn fast_move(
             if *dtype == cursor.dtype && cursor.row_step() == 4 && cursor.row_rest() >= count =>
         {
             let start = usize::try_from(cursor.address()).ok().filter(|at| at.is_multiple_of(4))?;
-            let slots = pe.memory.get(start..start.checked_add(bytes)?)?;
+            let range = start..start.checked_add(bytes)?;
+            if pe.row(range.clone()).is_none() {
+                pe.lay_out();
+            }
+            let slots = pe.row(range)?;
             let mut words = payloads.empty();
             words.extend(slots.as_chunks().0.iter().map(|&bytes| u32::from_le_bytes(bytes)));
             cursor.advance_in_row(count);

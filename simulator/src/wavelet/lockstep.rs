@@ -29,7 +29,7 @@ pub(super) fn run<'s>(
     };
     let shared = fabric.shared();
     let mut parts: Vec<Part<'s>> =
-        fabric.bands(store, threads)?.into_iter().map(|band| Part::new(band, &shared)).collect();
+        fabric.bands(store, None, threads)?.into_iter().map(|band| Part::new(band, &shared)).collect();
     let meeting = Meeting::new(threads, options);
     if threads == 1 {
         part_loop(&shared, &meeting, &mut parts[0], 0);

@@ -24,6 +24,7 @@ impl Groups<'_> {
             let Some(twins) = &mut self.twins else { continue };
             let state = &mut self.band.pes[pe as usize];
             let Some(planes) = &self.planes else {
+                state.lay_out();
                 twins.begin(state, claim, tiles).map_err(|_| Stop::Unfit)?;
                 continue;
             };
@@ -80,6 +81,7 @@ impl Groups<'_> {
         for pe in group.members.pes() {
             let Some(twins) = &mut self.twins else { continue };
             let state = &mut self.band.pes[pe as usize];
+            state.lay_out();
             state.operator = self.clocks.operator(pe);
             let written = twins.end(state).map_err(|_| Stop::Unfit)?;
             state.operator = None;

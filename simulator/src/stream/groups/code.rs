@@ -178,6 +178,11 @@ impl Groups<'_> {
     }
 
     fn load(&mut self, group: &mut Group, dst: u32, dtype: Dtype, base: Number, offset: i32) -> Result<(), Stop> {
+        if self.is_lent {
+            // What is loaded is looked up in all PEs of a class.
+            self.band.pes.iter_mut().for_each(Pe::lay_out);
+            self.is_lent = false;
+        }
         if let Some([base, _]) = same(group, [base; 2]) {
             let (address, bytes) = (i64::from(base) + i64::from(offset), dtype.bytes());
             let entry =
@@ -289,6 +294,7 @@ impl Groups<'_> {
                 continue;
             }
             let state = &mut self.band.pes[pe as usize];
+            state.lay_out();
             state.write(address, dtype.bytes(), bits).ok_or(Stop::Unfit)?;
             if self.shared.without_numbers {
                 let (start, bytes) = (address as usize, dtype.bytes() as usize);

@@ -49,7 +49,7 @@ impl Groups<'_> {
         if self.shared.without_numbers && silence != Silence::Always {
             return None;
         }
-        let bytes = self.band.pes[first as usize].memory.len();
+        let bytes = self.band.pes[first as usize].bytes();
         let mut shape = None;
         let placed = vector.nest.as_ref().and_then(|nest| nest.place(&group.slots, bytes, u64::MAX, &mut shape));
         let Some(placed) = placed else {
@@ -60,7 +60,9 @@ impl Groups<'_> {
         };
         if silence != Silence::Always {
             for pe in group.members.pes() {
-                placed.compute(self.band.pes[pe as usize].memory);
+                let state = &mut self.band.pes[pe as usize];
+                state.lay_out();
+                placed.compute(state.memory);
             }
         }
         Some(placed.cycles(&mut self.conflicts))
@@ -102,6 +104,7 @@ impl Groups<'_> {
             }
             done
         } else {
+            state.lay_out();
             bulk::run(state.memory, work, &self.conflicts)
         };
         done.ok_or(Stop::Unfit)
@@ -119,6 +122,7 @@ impl Groups<'_> {
         let state = &mut self.band.pes[pe as usize];
         let nested = match &vector.nest {
             Some(nest) if !self.shared.without_numbers && !work.unknown => {
+                state.lay_out();
                 steps::nest(state, nest, &mut self.conflicts, u64::MAX)
             }
             _ => None,
@@ -135,7 +139,7 @@ impl Groups<'_> {
 
     /// The time of an instruction of which nothing is computed.
     fn pass(&self, pe: u32, work: &mut VectorWork) -> Option<(u64, u64)> {
-        let bytes = self.band.pes[pe as usize].memory.len();
+        let bytes = self.band.pes[pe as usize].bytes();
         let cursor = |port: &Port| if let Port::Memory(cursor) = port { Some(cursor.fits(bytes)) } else { None };
         let reads = work.srcs[..work.arity].iter().filter_map(cursor);
         // One read a cycle never waits.

@@ -135,6 +135,8 @@ struct Groups<'a> {
     landings: Vec<Landing>,
     /// PEs that wait for a switch, by its lane: the first one and how many.
     wait_for_switch: BTreeMap<u32, Vec<(u32, u32)>>,
+    /// The memories of some PEs may not have been laid out.
+    is_lent: bool,
     /// In a run for the numbers alone: all memories.
     planes: Option<Planes>,
     /// The same: claims whose code is not passed over.
@@ -254,12 +256,16 @@ fn attempt(
     way: Way,
     is_over: Option<&AtomicBool>,
 ) -> Result<crate::Run, Stop> {
-    let mut store = fabric.store().map_err(Stop::Invalid)?;
-    let mut band = fabric.bands(&mut store, 1).map_err(Stop::Invalid)?.pop().ok_or(Stop::Unfit)?;
+    // Where numbers are computed PE by PE; what nobody computes has no constants, and memories that are turned over are read as a whole.
+    let lends = matches!(way, Way::Claimed | Way::Computed);
+    let constants = if lends { Some(fabric.constants().map_err(Stop::Invalid)?) } else { None };
+    let mut store = fabric.store(lends).map_err(Stop::Invalid)?;
+    let mut band = fabric.bands(&mut store, constants.as_ref(), 1).map_err(Stop::Invalid)?.pop().ok_or(Stop::Unfit)?;
     if way == Way::TimeByPe {
         fabric.mark_constants(&mut band);
     }
     let mut groups = Groups::new(fabric.shared(), band).ok_or(Stop::Unfit)?;
+    groups.is_lent = lends;
     groups.prepare_way(way, program, options);
     groups.run(options, is_over)?;
     Ok(groups.finish(program, fabric))
@@ -314,6 +320,7 @@ impl<'a> Groups<'a> {
             wait_for_switch: BTreeMap::new(),
             planes: None,
             run_claims: BTreeSet::new(),
+            is_lent: false,
             open: Vec::new(),
             bench: Workbench::default(),
             posts: Vec::new(),

@@ -1,0 +1,162 @@
+//! Memories of PEs that nobody has written to yet: their constants stay where the program has them.
+//!
+//! What is only read, and lies there as it would in SRAM, is never copied; all else is laid out when it is asked for, PE by PE,
+//! so that it is still in the host's caches when it is used.
+
+use super::setup::invalid;
+use crate::SimulateError;
+use std::borrow::Cow;
+use std::ops::Range;
+use std::path::Path;
+use waferloom_fabric::{Constant, Coord, Program, Tiles};
+
+/// A program's constants.
+#[derive(Debug)]
+pub(crate) struct Constants<'a>(pub(super) Vec<Loaded<'a>>);
+
+/// One of them, and its bytes.
+#[derive(Debug)]
+pub(super) struct Loaded<'a> {
+    pub(super) constant: &'a Constant,
+    /// Where a tile ends in memory.
+    end: usize,
+    bytes: Cow<'a, [u8]>,
+    tiles: Tiles,
+}
+
+impl<'a> Constants<'a> {
+    /// Those of a program that a run needs; paths are relative to `base_dir`.
+    pub(super) fn load(program: &'a Program, base_dir: &Path, without_floats: bool) -> Result<Self, SimulateError> {
+        let needed = program.constants.iter().filter(|constant| !(without_floats && constant.dtype.is_float()));
+        let load = |constant: &'a Constant| {
+            let expected = constant.distribution.elements() as u64 * u64::from(constant.dtype.bytes());
+            let bytes = constant.payload.load(base_dir, expected);
+            let bytes = bytes.map_err(|e| invalid(format!("constant `{}`: {e}", constant.name)))?;
+            let tile = constant.distribution.tile_elements() * constant.dtype.bytes() as usize;
+            let end = constant.address as usize + tile;
+            Ok(Loaded { constant, end, bytes, tiles: constant.distribution.tiles() })
+        };
+        needed.map(load).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Puts what a PE has of them into its memory.
+    fn lay_out(&self, at: Coord, memory: &mut [u8]) {
+        for loaded in &self.0 {
+            if let Some(tile) = loaded.tile(at) {
+                loaded.lay_out(tile, memory);
+            }
+        }
+    }
+
+    /// A range of a PE's memory, if it lies in one piece in a constant.
+    fn read(&self, at: Coord, range: &Range<usize>) -> Option<&[u8]> {
+        // Of constants that overlap the last one counts.
+        self.0.iter().rev().find_map(|loaded| {
+            let tile = loaded.tile(at)?;
+            let start = loaded.constant.address as usize;
+            (start < range.end && range.start < loaded.end).then(|| loaded.read(tile, range))
+        })?
+    }
+}
+
+impl Loaded<'_> {
+    /// The tile that a PE has.
+    fn tile(&self, at: Coord) -> Option<Coord> {
+        let (x, y) = (at.x.checked_sub(self.constant.origin.x)?, at.y.checked_sub(self.constant.origin.y)?);
+        let grid = self.constant.distribution.grid;
+        (x < grid.width && y < grid.height).then_some(Coord { x, y })
+    }
+
+    /// Puts a tile into memory.
+    pub(super) fn lay_out(&self, tile: Coord, memory: &mut [u8]) {
+        let (mut start, size) = (self.constant.address as usize, self.constant.dtype.bytes() as usize);
+        self.tiles.for_each_run(tile.x, tile.y, |index, length| {
+            let end = start + length * size;
+            if let Some(index) = index {
+                memory[start..end].copy_from_slice(&self.bytes[index * size..(index + length) * size]);
+            }
+            start = end;
+        });
+    }
+
+    /// A range of memory, if it lies in one run of a tile.
+    fn read(&self, tile: Coord, range: &Range<usize>) -> Option<&[u8]> {
+        let (mut start, size) = (self.constant.address as usize, self.constant.dtype.bytes() as usize);
+        let mut found = None;
+        self.tiles.for_each_run(tile.x, tile.y, |index, length| {
+            let end = start + length * size;
+            if start <= range.start && range.end <= end {
+                found = index.map(|index| index * size + range.start - start);
+            }
+            start = end;
+        });
+        self.bytes.get(found?..found? + range.len())
+    }
+}
+
+/// The memory of a PE that has not been laid out.
+#[derive(Debug)]
+pub(crate) struct Lent<'s> {
+    /// Where it will be; what it holds now does not count.
+    memory: &'s mut [u8],
+    constants: &'s Constants<'s>,
+}
+
+impl<'s> Lent<'s> {
+    pub(super) fn new(memory: &'s mut [u8], constants: &'s Constants<'s>) -> Self {
+        Self { memory, constants }
+    }
+
+    /// Bytes that it has.
+    pub(super) fn len(&self) -> usize {
+        self.memory.len()
+    }
+
+    /// The memory of the PE at a place, laid out.
+    pub(super) fn lay_out(self, at: Coord) -> &'s mut [u8] {
+        self.memory.fill(0);
+        self.constants.lay_out(at, self.memory);
+        self.memory
+    }
+
+    /// A range of the memory of the PE at a place, if it can be read without that.
+    pub(super) fn read(&self, at: Coord, range: &Range<usize>) -> Option<&[u8]> {
+        self.constants.read(at, range)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::pe::{Pe, Place};
+
+    /// A 2x3 tensor of half-words, dealt to two PEs by columns in blocks of 2 with padding; and two that overlap in the second PE.
+    const TEXT: &str = "program p machine bench16 grid 2x1
+class c { buffer all at 0 bytes 16 scratch task 8 main local activated { } }
+place c at 0,0 size 2x1
+const a : u16[2, 3] at 4 origin 0,0 on 2x1 x dim 1 by 2 = [1, 2, 3, 4, 5, 6]
+const b : u16[2] at 10 origin 1,0 on 1x1 = [8, 9]";
+
+    #[test]
+    fn what_is_lent_is_what_would_be_laid_out() {
+        let program = waferloom_fabric::text::parse(TEXT).expect("valid");
+        let constants = Constants::load(&program, Path::new("."), false).expect("inline");
+        for x in 0..2 {
+            let mut memory = [7; 16];
+            let mut lent = Pe { at: Place(Coord { x, y: 0 }), ..Pe::default() };
+            lent.lent = Some(Lent::new(&mut memory, &constants));
+            assert_eq!((lent.bytes(), lent.memory.len()), (16, 0));
+            let ranges = || (0..16).flat_map(|start| (start..=16).map(move |end| start..end));
+            let before: Vec<_> = ranges().map(|range| lent.row(range).map(<[u8]>::to_vec)).collect();
+            lent.lay_out();
+            let half = |n: usize| u16::from_le_bytes([lent.memory[2 * n], lent.memory[2 * n + 1]]);
+            let halves: Vec<u16> = (0..8).map(half).collect();
+            // Row by row 1 2 and 4 5 in the first PE, 3 and 6 with padding behind each in the second, over the last of which and behind
+            // which 8 and 9 have been laid.
+            assert_eq!(halves, if x == 0 { [0, 0, 1, 2, 4, 5, 0, 0] } else { [0, 0, 3, 0, 6, 8, 9, 0] });
+            for (range, before) in ranges().zip(before) {
+                assert!(before.is_none_or(|bytes| lent.row(range.clone()) == Some(&bytes)), "{range:?}");
+            }
+        }
+    }
+}
