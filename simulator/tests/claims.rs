@@ -238,8 +238,16 @@ fn a_false_list_is_found() {
     let error = run(&text, Claims::Check).expect_err("the claim is false").to_string();
     assert!(error.contains("PE (1, 0) has the bits 40000000 at address 8, the claim says 3f800000"), "{error}");
     assert_eq!(floats(&run(&text, Claims::Use).unwrap(), "z"), [2.0, 9.0, 2.0, 1.0]);
+    let error = run(&taking("0, 1, 0, 1, 0, 100, 1, 0, 0, 65535", ""), Claims::Check).expect_err("no such place");
+    assert!(error.to_string().contains("has no memory at address 408"), "{error}");
     // Root 1 sends nothing, and there are two words.
-    for list in ["1, 1, 0, 1, 0, 0, 1, 0, 0, 65535", "0, 1, 0, 1, 0, 0, 3, 1, 1, 65535"] {
+    for list in [
+        "1, 1, 0, 1, 0, 0, 1, 0, 0, 65535",
+        "0, 1, 0, 1, 0, 0, 3, 1, 1, 65535",
+        // More than there is memory, and a list without end.
+        "0, 1, 0, 1, 0, 0, 65535, 0, 0, 65535",
+        "0, 1, 0, 65535, 0, 0, 0, 0, 0, 0",
+    ] {
         let error = run(&taking(list, ""), Claims::Check).expect_err("the claim is false").to_string();
         assert!(error.contains("the list at 16 takes what is not there"), "{error}");
     }

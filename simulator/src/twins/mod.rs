@@ -202,8 +202,12 @@ impl<'a> Twins<'a> {
             // Only a check asks for these.
             Given::Elements(bytes, elements) => {
                 for &(address, said) in elements {
-                    if let Some(found) = pe.read(address, bytes).filter(|&found| found != said) {
-                        return Err(differs(address, format!("the bits {found:08x}"), format!("{said:08x}")));
+                    match pe.read(address, bytes) {
+                        Some(found) if found == said => {}
+                        Some(found) => {
+                            return Err(differs(address, format!("the bits {found:08x}"), format!("{said:08x}")));
+                        }
+                        None => return Err(differs(address, "no memory".into(), format!("{said:08x}"))),
                     }
                 }
                 return Ok(0..0);

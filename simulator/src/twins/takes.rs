@@ -88,6 +88,14 @@ fn copied(
     for (i, dim) in dims.iter_mut().skip(outer).enumerate() {
         *dim = numbers(memory, at + 4 + 6 * i as i64)?;
     }
+    // Nobody takes more elements than there are bytes, so that a wrong list ends at once.
+    let count = dims.iter().fold(1i64, |count, dim| count.saturating_mul(dim[0]));
+    if count == 0 {
+        return Some(());
+    }
+    if count.saturating_add(taken.len() as i64) > memory.len() as i64 {
+        return None;
+    }
     let start = (source, target + first * bytes);
     each(&dims, start, bytes, &mut |element, address| {
         let bits = if bytes == 4 {
