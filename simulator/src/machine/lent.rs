@@ -12,7 +12,7 @@ use waferloom_fabric::{Constant, Coord, Program, Tiles};
 
 /// A program's constants.
 #[derive(Debug)]
-pub(crate) struct Constants<'a>(pub(super) Vec<Loaded<'a>>);
+pub(crate) struct Constants<'a>(Vec<Loaded<'a>>);
 
 /// One of them, and its bytes.
 #[derive(Debug)]
@@ -27,16 +27,24 @@ pub(super) struct Loaded<'a> {
 impl<'a> Constants<'a> {
     /// Those of a program that a run needs; paths are relative to `base_dir`.
     pub(super) fn load(program: &'a Program, base_dir: &Path, without_floats: bool) -> Result<Self, SimulateError> {
-        let needed = program.constants.iter().filter(|constant| !(without_floats && constant.dtype.is_float()));
-        let load = |constant: &'a Constant| {
+        Self::each(program, base_dir, without_floats).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// The same one after another: those that lie in files are in the host's memory only as long as they are at hand.
+    pub(super) fn each(
+        program: &'a Program,
+        base_dir: &Path,
+        without_floats: bool,
+    ) -> impl Iterator<Item = Result<Loaded<'a>, SimulateError>> {
+        let needed = program.constants.iter().filter(move |constant| !(without_floats && constant.dtype.is_float()));
+        needed.map(move |constant| {
             let expected = constant.distribution.elements() as u64 * u64::from(constant.dtype.bytes());
             let bytes = constant.payload.load(base_dir, expected);
             let bytes = bytes.map_err(|e| invalid(format!("constant `{}`: {e}", constant.name)))?;
             let tile = constant.distribution.tile_elements() * constant.dtype.bytes() as usize;
             let end = constant.address as usize + tile;
             Ok(Loaded { constant, end, bytes, tiles: constant.distribution.tiles() })
-        };
-        needed.map(load).collect::<Result<_, _>>().map(Self)
+        })
     }
 
     /// Puts what a PE has of them into its memory.

@@ -161,7 +161,7 @@ impl<'a> Fabric<'a> {
                 let lend = |pe: &mut Pe<'s>| pe.lent = Some(Lent::new(std::mem::take(&mut pe.memory), constants));
                 bands.iter_mut().flat_map(|band| &mut band.pes).for_each(lend);
             }
-            None => self.lay_out(&self.constants()?, &mut bands),
+            None => self.lay_out(&mut bands)?,
         }
         self.attach_ports(&mut bands)?;
         Ok(bands)
@@ -219,10 +219,12 @@ impl<'a> Fabric<'a> {
     }
 
     /// Puts all constants into memory, one after the other.
-    fn lay_out(&self, constants: &Constants<'_>, bands: &mut [Band<'_>]) {
-        for loaded in &constants.0 {
+    fn lay_out(&self, bands: &mut [Band<'_>]) -> Result<(), SimulateError> {
+        for loaded in Constants::each(self.program, self.base_dir, self.without_numbers) {
+            let loaded = loaded?;
             self.each_holder(bands, loaded.constant, |pe, tile| loaded.lay_out(tile, pe.memory));
         }
+        Ok(())
     }
 
     /// In a run for the time alone: marks in each PE's memory what floating-point constants would have been there.
