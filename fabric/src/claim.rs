@@ -97,9 +97,9 @@ impl TakesClaim {
         }
     }
 
-    /// Numbers of a copy in a list.
-    pub fn copy_numbers(&self) -> usize {
-        2 + 3 * usize::from(self.rank)
+    /// Numbers of a copy of so many dimensions in a list.
+    pub fn copy_numbers(rank: usize) -> usize {
+        2 + 3 * rank
     }
 }
 

@@ -84,8 +84,13 @@ pub struct MemDsd {
     pub offset: i32,
     /// Type of the elements.
     pub dtype: Dtype,
-    /// One to four dimensions.
+    /// One to [`MemDsd::MOST_DIMS`] dimensions.
     pub dims: Vec<Dim>,
+}
+
+impl MemDsd {
+    /// Dimensions of a vector at most.
+    pub const MOST_DIMS: usize = 4;
 }
 
 /// A source or the destination of a vector instruction.

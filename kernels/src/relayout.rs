@@ -20,7 +20,6 @@ use crate::code::{Code, Reg, Tile, memory};
 use crate::line::{self, Turn};
 use crate::mesh::{Axis, Mesh};
 use per_pe::PerPe;
-use runs::run_numbers;
 use waferloom_fabric::{
     ClaimLine, Compare, Coord, Distribution, Dtype, Extent, Machine, Region, ScalarOp, TakesClaim, Value, VectorOp,
 };
@@ -91,7 +90,7 @@ impl Step {
 
     /// What a list says.
     fn takes<'a>(&self, list: &'a [u16]) -> impl Iterator<Item = Take<'a>> + use<'a> {
-        let numbers = run_numbers(self.rank);
+        let numbers = TakesClaim::copy_numbers(self.rank);
         let mut rest = list;
         std::iter::from_fn(move || {
             let &[root, roots, _, count, ref behind @ ..] = rest else { return None };
@@ -340,7 +339,7 @@ impl List {
         code.load_u16(count, self.take, 6);
         code.scalar(ScalarOp::Add, at, self.take, 8);
         code.repeat_value(count.into(), |code, _| {
-            let numbers: Vec<Reg> = (0..run_numbers(rank))
+            let numbers: Vec<Reg> = (0..TakesClaim::copy_numbers(rank))
                 .map(|i| {
                     let register = code.register();
                     code.load_u16(register, at, i as i32 * 2);
@@ -357,7 +356,7 @@ impl List {
             };
             let from = memory(source, 0, element, &dims(1));
             code.vector(VectorOp::Mov, memory(target, to as i32, element, &dims(2)), &[from]);
-            code.scalar(ScalarOp::Add, at, at, run_numbers(rank) as i32 * 2);
+            code.scalar(ScalarOp::Add, at, at, TakesClaim::copy_numbers(rank) as i32 * 2);
         });
         code.scalar(ScalarOp::Sub, self.left, self.left, 1);
         let next_take = |code: &mut Code| {

@@ -258,6 +258,9 @@ fn without_time_code_is_passed_over_unless_its_registers_are_read_behind() {
     let apart = |text: &str| floats(&run_in(text, Claims::Use, Method::Apart).unwrap(), "z");
     // A list that is not true shows who has looked at it.
     assert_eq!(apart(&taking(STRAIGHT, "")), [2.0, 9.0, 1.0, 2.0]);
+    // The counter of a loop behind it is set before it is read: register 1 of the body is not what it reads.
+    let looped = "loop r1 in 2 { r2 = mul r1, 4 mov [r2 + 56 : f32 ; 1] <- [r2 + 8 : f32 ; 1] }";
+    assert_eq!(apart(&taking(STRAIGHT, looped)), [2.0, 9.0, 1.0, 2.0]);
     // Register 1 holds the first number of the list, 0: what lies at 48, 1, goes to 12. Then the first PE has to send as well.
     assert_eq!(apart(&taking(STRAIGHT, "mov [12 : f32 ; 1] <- [r1 + 48 : f32 ; 1]")), [2.0, 9.0, 2.0, 1.0]);
 }

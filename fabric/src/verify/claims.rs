@@ -3,16 +3,13 @@
 use super::grid::region;
 use super::{Findings, Place};
 use crate::claim::{Claim, ClaimKind, ProductClaim, TakesClaim};
-use crate::code::{Instruction, Operand};
+use crate::code::{Instruction, MemDsd, Operand};
 use crate::geometry::{Coord, Region};
 use crate::program::{Placement, Program};
 use std::collections::BTreeSet;
 
 /// Products of a claim: more would take a list that no tile needs.
 const MOST_PRODUCTS: u64 = 1 << 20;
-
-/// Dimensions of a copy, as a vector in memory has.
-const MOST_DIMENSIONS: u8 = 4;
 
 /// Checks the claims by themselves.
 pub(super) fn check(program: &Program, found: &mut Findings) {
@@ -51,7 +48,7 @@ fn takes_fault(claim: &TakesClaim) -> Option<(&'static str, &'static str)> {
     if claim.first >= claim.end || claim.end > claim.line_pes() {
         return Some(("its roots are not PEs of a line", "name the first one and the end of a part of the line"));
     }
-    (claim.rank > MOST_DIMENSIONS)
+    (usize::from(claim.rank) > MemDsd::MOST_DIMS)
         .then_some(("its copies have more than 4 dimensions", "use at most 4, as a vector has"))
 }
 

@@ -12,9 +12,6 @@ use crate::tensor::Dtype;
 
 /// Commands of a control wavelet.
 const MOST_COMMANDS: usize = 8;
-/// Dimensions of a memory descriptor.
-const MOST_DIMS: usize = 4;
-
 /// Refuses code that lies too deep for others to walk over; nothing else may look at it then.
 pub(super) fn too_deep(class: &Class, found: &mut Findings) -> bool {
     for task in &class.tasks {
@@ -304,7 +301,7 @@ impl Walk<'_> {
 
     fn memory(&mut self, dsd: &MemDsd) {
         let dims = dsd.dims.len();
-        if !(1..=MOST_DIMS).contains(&dims) {
+        if !(1..=MemDsd::MOST_DIMS).contains(&dims) {
             self.error(format!("a memory operand of {dims} dimensions"), "give it 1 to 4");
         }
         self.values(&[dsd.base]);

@@ -40,11 +40,6 @@ fn run_overhead(rank: usize) -> usize {
     14 + 3 * rank
 }
 
-/// Numbers of a run in a table.
-pub(super) fn run_numbers(rank: usize) -> usize {
-    2 + 3 * rank
-}
-
 impl Run {
     /// A run of one element.
     pub(super) fn single(root: u32, source: u32, target: u32) -> Self {

@@ -2,6 +2,7 @@
 
 use super::lent::Lent;
 use super::operand::Port;
+use super::planes::Memory;
 use super::unknown::Unknown;
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -222,16 +223,7 @@ impl Pe<'_> {
     /// Reads `bytes` (2 or 4) from memory; `None` outside of it or unaligned.
     #[inline]
     pub(crate) fn read(&self, address: i64, bytes: u32) -> Option<u32> {
-        let start = usize::try_from(address).ok()?;
-        if !start.is_multiple_of(bytes as usize) {
-            return None;
-        }
-        let slice = self.memory.get(start..start.checked_add(bytes as usize)?)?;
-        Some(match *slice {
-            [a, b, c, d] => u32::from_le_bytes([a, b, c, d]),
-            [a, b] => u32::from(u16::from_le_bytes([a, b])),
-            _ => return None,
-        })
+        Memory::Pe(self.memory).read(address, bytes)
     }
 
     /// Writes the low `bytes` (2 or 4) of a word to memory; `None` outside of it or unaligned.

@@ -79,9 +79,7 @@ impl Planes {
 
     /// As [`Pe::read`].
     pub(crate) fn read(&self, pe: u32, address: i64, bytes: u32) -> Option<u32> {
-        let (bank, word, shift) = self.place(pe, address, bytes)?;
-        let bits = self.banks[bank].get(word)? >> shift;
-        Some(if bytes == 4 { bits } else { bits & 0xFFFF })
+        self.memory(pe).read(address, bytes)
     }
 
     /// As [`Pe::write`].
@@ -196,12 +194,21 @@ impl Memory<'_> {
         Some(())
     }
 
-    /// The half word at an even address; `None` when it does not lie in it.
-    pub(crate) fn half(self, at: i64) -> Option<u16> {
-        let start = usize::try_from(at).ok().filter(|&start| start.is_multiple_of(2) && start + 2 <= self.len())?;
+    /// Reads `bytes` (2 or 4) at an address; `None` outside of it or unaligned.
+    #[inline]
+    pub(crate) fn read(self, address: i64, bytes: u32) -> Option<u32> {
+        let start = usize::try_from(address).ok().filter(|start| start.is_multiple_of(bytes as usize))?;
+        let end = start.checked_add(bytes as usize)?;
         match self {
-            Memory::Pe(memory) => Some(u16::from_le_bytes([*memory.get(start)?, *memory.get(start + 1)?])),
-            Memory::Plane { words, lane, .. } => Some((words.get(start / 4 * SIDE + lane)? >> (start % 4 * 8)) as u16),
+            Memory::Pe(memory) => Some(match *memory.get(start..end)? {
+                [a, b, c, d] => u32::from_le_bytes([a, b, c, d]),
+                [a, b] => u32::from(u16::from_le_bytes([a, b])),
+                _ => return None,
+            }),
+            Memory::Plane { words, lane, bytes: all } => {
+                let word = words.get(start / 4 * SIDE + lane).filter(|_| end <= all)? >> (start % 4 * 8);
+                Some(if bytes == 4 { word } else { word & 0xFFFF })
+            }
         }
     }
 

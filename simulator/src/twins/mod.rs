@@ -164,7 +164,8 @@ impl<'a> Twins<'a> {
                 self.taken.clear();
                 instance.take(claim, place, memory, at, &mut self.taken).ok_or_else(|| {
                     Fault(format!(
-                        "claim {index} is false: the list at {} takes what is not there, from a PE that has not begun the claim, or leads out of memory",
+                        "claim {index} is false: the list at {} takes what is not there, from a PE that has not begun the claim, \
+                         or leads out of memory",
                         at[1]
                     ))
                 })?;

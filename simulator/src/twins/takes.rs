@@ -1,7 +1,7 @@
 //! What PEs take out of the tiles of others ([`TakesClaim`]): the words of the roots of a line, and the copies that a PE's list names.
 
 use crate::machine::planes::Memory;
-use waferloom_fabric::TakesClaim;
+use waferloom_fabric::{MemDsd, TakesClaim};
 
 /// The roots of a line.
 #[derive(Debug)]
@@ -48,16 +48,17 @@ impl Line {
     ) -> Option<()> {
         let mut at = list;
         loop {
-            let root = memory.half(at)?;
-            if root == TakesClaim::END {
+            let [root] = numbers(memory, at)?;
+            if root == i64::from(TakesClaim::END) {
                 return Some(());
             }
             let [roots, advance, copies] = numbers(memory, at + 2)?;
             at += 8;
-            let behind = at + copies * claim.copy_numbers() as i64 * 2;
+            let bytes = TakesClaim::copy_numbers(claim.rank.into()) * 2;
+            let behind = at + copies * bytes as i64;
             for i in 0..roots {
-                let tile = self.tile(claim, i64::from(root) + i)?;
-                for copy in (at..behind).step_by(claim.copy_numbers() * 2) {
+                let tile = self.tile(claim, root + i)?;
+                for copy in (at..behind).step_by(bytes) {
                     copied(tile, claim, memory, copy, target + i * advance * i64::from(claim.dtype.bytes()), taken)?;
                 }
             }
@@ -83,8 +84,8 @@ fn copied(
 ) -> Option<()> {
     let bytes = i64::from(claim.dtype.bytes());
     let [source, first] = numbers(memory, at)?;
-    let mut dims = [[1, 0, 0]; MOST_DIMENSIONS];
-    let outer = MOST_DIMENSIONS.checked_sub(claim.rank.into())?;
+    let mut dims = [[1, 0, 0]; MemDsd::MOST_DIMS];
+    let outer = MemDsd::MOST_DIMS.checked_sub(claim.rank.into())?;
     for (i, dim) in dims.iter_mut().skip(outer).enumerate() {
         *dim = numbers(memory, at + 4 + 6 * i as i64)?;
     }
@@ -108,9 +109,6 @@ fn copied(
     })
 }
 
-/// Dimensions of a copy at most.
-const MOST_DIMENSIONS: usize = 4;
-
 /// Visits the elements of a copy, from the first one's place in the tile and its address on.
 fn each(
     dims: &[Dim],
@@ -129,7 +127,7 @@ fn each(
 fn numbers<const N: usize>(memory: Memory<'_>, at: i64) -> Option<[i64; N]> {
     let mut numbers = [0; N];
     for (i, number) in numbers.iter_mut().enumerate() {
-        *number = memory.half(at + 2 * i as i64)?.into();
+        *number = memory.read(at + 2 * i as i64, 2)?.into();
     }
     Some(numbers)
 }
