@@ -242,11 +242,14 @@ impl Groups<'_> {
         if !self.shared.without_numbers {
             return None;
         }
+        let size = bytes as usize;
+        let marked = self.all_know(class, start, size)
+            || self.marks.get(usize::from(class)).is_some_and(|marks| marks.is_untouched(start, size));
         let (pes, width, written) = (&self.band.pes, self.lanes.width, self.repeats.written);
         let are_most = 2 * group.members.count() > self.class_sizes[usize::from(class)];
         self.tables.other_entry((class, address, bytes), written, || {
-            let knows = |pe: &Pe| pe.class != Some(class) || !pe.unknown.any(start, bytes as usize);
-            let all_know = are_most && pes.iter().all(knows);
+            let knows = |pe: &Pe| pe.class != Some(class) || !pe.unknown.any(start, size);
+            let all_know = are_most && (marked || pes.iter().all(knows));
             all_know.then(|| tables::look_up(class, &[start], bytes, (pes, width)).pop().flatten()).flatten()
         })
     }
