@@ -220,8 +220,10 @@ impl Memory<'_> {
                 let word = |at: usize| words.get(at / 4 * SIDE + lane).copied().unwrap_or(0);
                 let places = (0..).map(|i| place.nth(i));
                 match Format::of(place.dtype) {
-                    _ if place.dtype == Dtype::F32 => {
-                        values.iter_mut().zip(places).for_each(|(value, at)| *value = f32::from_bits(word(at)));
+                    _ if place.dtype == Dtype::F32 && place.step > 0 => {
+                        let words = words.get(place.nth(0) / 4 * SIDE + lane..).unwrap_or_default();
+                        let words = words.iter().step_by(place.step as usize / 4 * SIDE);
+                        values.iter_mut().zip(words).for_each(|(value, &word)| *value = f32::from_bits(word));
                     }
                     Some(format) => values.iter_mut().zip(places).for_each(|(value, at)| {
                         *value = format.widen((word(at) >> (at % 4 * 8)) as u16);

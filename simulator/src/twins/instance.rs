@@ -1,5 +1,6 @@
 //! One turn of a claim: what the PEs that have begun it gave, and what those get that end it.
 
+use super::buffers::Buffers;
 use super::product::Group;
 use super::sums::Column;
 use super::takes::Line;
@@ -31,12 +32,12 @@ pub(super) fn place_in_group(claim: &ProductClaim, [x, y]: [usize; 2]) -> (usize
 }
 
 impl Instance {
-    pub(super) fn new(claim: &Claim) -> Self {
+    pub(super) fn new(claim: &Claim, buffers: &mut Buffers) -> Self {
         let (width, height) = (usize::from(claim.region().width), usize::from(claim.region().height));
         let kernel = match claim {
             Claim::Product(claim) if claim.kind == ClaimKind::Product => {
                 let groups = if claim.left.split { 1 } else { width } * if claim.right.split { 1 } else { height };
-                Kernel::Products((0..groups).map(|_| Group::new(claim)).collect())
+                Kernel::Products((0..groups).map(|_| Group::new(claim, buffers)).collect())
             }
             Claim::Product(claim) => Kernel::ColumnSums((0..width).map(|_| Column::new(claim)).collect()),
             Claim::Takes(claim) => {
@@ -84,15 +85,28 @@ impl Instance {
         }
     }
 
-    /// The tile of the result of the PE at a place, row-major; `None` when a PE on which it depends has not begun.
-    pub(super) fn product(&mut self, claim: &ProductClaim, at_place: [usize; 2], on_threads: bool) -> Option<Vec<f32>> {
+    /// Adds the tile of the result of the PE at a place, row-major, to `tile`; `None` when a PE on which it depends has not begun.
+    pub(super) fn product(
+        &mut self,
+        claim: &ProductClaim,
+        at_place: [usize; 2],
+        on_threads: bool,
+        tile: &mut Vec<f32>,
+    ) -> Option<()> {
         match &mut self.kernel {
             Kernel::Products(groups) => {
                 let (group, place) = place_in_group(claim, at_place);
-                groups[group].end(claim, place, on_threads)
+                groups[group].end(claim, place, on_threads, tile)
             }
-            Kernel::ColumnSums(columns) => columns[at_place[0]].end(claim, on_threads),
+            Kernel::ColumnSums(columns) => columns[at_place[0]].end(claim, on_threads, tile),
             Kernel::Takes(_) => None,
+        }
+    }
+
+    /// Gives the host's matrices back.
+    pub(super) fn give_back(self, buffers: &mut Buffers) {
+        if let Kernel::Products(groups) = self.kernel {
+            groups.into_iter().for_each(|group| group.give_back(buffers));
         }
     }
 

@@ -11,6 +11,7 @@
 //! With [`Claims::Check`](crate::Claims::Check) the PEs compute everything themselves, and their tiles are held against the
 //! claims'.
 
+mod buffers;
 pub(crate) mod check;
 mod instance;
 mod multiply;
@@ -25,6 +26,7 @@ mod tests;
 use crate::machine::element::Fault;
 use crate::machine::pe::{Pe, Place};
 use crate::machine::planes::Memory;
+use buffers::Buffers;
 use instance::Instance;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -42,8 +44,10 @@ pub(crate) struct Twins<'a> {
     instances: BTreeMap<(u32, u32), Instance>,
     /// By PE: the claim that it is in.
     inside: Vec<Option<Inside>>,
-    /// What the last PE has taken.
+    /// What the last PE has taken, or its tile.
     taken: Vec<(i64, u32)>,
+    tile: Vec<f32>,
+    buffers: Buffers,
     /// Operators of which numbers were worked out as claims say.
     pub(crate) operators: Vec<bool>,
 }
@@ -66,7 +70,7 @@ pub(crate) struct Ended<'t> {
 /// Numbers for a PE's memory.
 pub(crate) enum Given<'t> {
     /// From an address on, row-major.
-    Tile(i64, Vec<f32>),
+    Tile(i64, &'t [f32]),
     /// Elements of a number of bytes, each with its address.
     Elements(u32, &'t [(i64, u32)]),
 }
@@ -83,6 +87,8 @@ impl<'a> Twins<'a> {
             instances: BTreeMap::new(),
             inside: vec![None; program.grid.pes()],
             taken: Vec::new(),
+            tile: Vec::new(),
+            buffers: Buffers::default(),
             operators: vec![false; program.operators.len()],
         }
     }
@@ -116,7 +122,7 @@ impl<'a> Twins<'a> {
         let turn = *turns;
         *turns += 1;
         self.inside[self.program.grid.index(pe.0)] = Some(Inside { claim: index, turn, at });
-        let instance = self.instances.entry((index, turn)).or_insert_with(|| Instance::new(claim));
+        let instance = self.instances.entry((index, turn)).or_insert_with(|| Instance::new(claim, &mut self.buffers));
         instance.begin(claim, [x, y], memory, at).ok_or_else(|| {
             Fault(format!(
                 "claim {index} names tiles at {}, {} and {} that do not lie in the {} bytes of data",
@@ -158,7 +164,9 @@ impl<'a> Twins<'a> {
             || Fault(format!("claim {index} is false: a PE on whose tiles the result here depends has not begun it"));
         let given = match claim {
             Claim::Product(claim) => {
-                Given::Tile(at[2], instance.product(claim, place, self.on_threads).ok_or_else(early)?)
+                self.tile.clear();
+                instance.product(claim, place, self.on_threads, &mut self.tile).ok_or_else(early)?;
+                Given::Tile(at[2], &self.tile)
             }
             Claim::Takes(claim) => {
                 self.taken.clear();
@@ -173,8 +181,10 @@ impl<'a> Twins<'a> {
             }
         };
         instance.left -= 1;
-        if instance.left == 0 {
-            self.instances.remove(&(index, turn));
+        if instance.left == 0
+            && let Some(instance) = self.instances.remove(&(index, turn))
+        {
+            instance.give_back(&mut self.buffers);
         }
         let operator = operator.filter(|_| matches!(claim, Claim::Product(_)));
         if let Some(claimed) = operator.and_then(|operator| self.operators.get_mut(operator as usize)) {
@@ -214,19 +224,19 @@ impl<'a> Twins<'a> {
                 return Ok(0..0);
             }
         };
-        let bytes = tile.len() * size_of::<f32>();
+        let bytes = size_of_val(tile);
         let start = usize::try_from(result).unwrap_or(usize::MAX / 2);
         let Some(memory) = pe.memory.get_mut(start..start + bytes) else {
             return Err(Fault(format!("claim {claim} names a result at {result} that does not lie in memory")));
         };
         if !checks {
-            for (cell, x) in memory.as_chunks_mut().0.iter_mut().zip(&tile) {
+            for (cell, x) in memory.as_chunks_mut().0.iter_mut().zip(tile) {
                 *cell = x.to_le_bytes();
             }
             return Ok(start..start + bytes);
         }
         let cells = memory.as_chunks().0.iter().map(|&cell| f32::from_le_bytes(cell));
-        match cells.zip(&tile).enumerate().find(|(_, (found, said))| found.to_bits() != said.to_bits()) {
+        match cells.zip(tile).enumerate().find(|(_, (found, said))| found.to_bits() != said.to_bits()) {
             None => Ok(start..start + bytes),
             Some((i, (found, said))) => {
                 let with_bits = |number: f32| format!("{number} (bits {:08x})", number.to_bits());

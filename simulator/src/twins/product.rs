@@ -1,5 +1,6 @@
 //! The products of [`ClaimKind::Product`](waferloom_fabric::ClaimKind::Product): a host product for all PEs that share operands.
 
+use super::buffers::Buffers;
 use super::multiply::{Sizes, multiply};
 use super::tiles::Tile;
 use crate::machine::planes::Memory;
@@ -41,7 +42,8 @@ fn holders(claim: &ProductClaim, operand: &ClaimOperand, pes: usize) -> usize {
 }
 
 impl Group {
-    pub(super) fn new(claim: &ProductClaim) -> Self {
+    /// Before any PE has begun; what is in the matrices then is overwritten by those that begin.
+    pub(super) fn new(claim: &ProductClaim, buffers: &mut Buffers) -> Self {
         let width = if claim.left.split { usize::from(claim.region.width) } else { 1 };
         let height = if claim.right.split { usize::from(claim.region.height) } else { 1 };
         let (rows, columns) = (height * claim.rows as usize, width * claim.columns as usize);
@@ -49,9 +51,9 @@ impl Group {
         Self {
             width,
             height,
-            left: vec![0.0; left as usize * rows * inner],
-            right: vec![0.0; right as usize * inner * columns],
-            result: vec![0.0; claim.products() as usize * rows * columns],
+            left: buffers.take(left as usize * rows * inner),
+            right: buffers.take(right as usize * inner * columns),
+            result: buffers.take(claim.products() as usize * rows * columns),
             states: vec![State::Before; width * height],
             before: width * height,
             missing_in_row: vec![holders(claim, &claim.left, width); height],
@@ -106,8 +108,14 @@ impl Group {
         Some(())
     }
 
-    /// A PE's tile of the result, row-major; `None` when something that it is worked out from is not known yet.
-    pub(super) fn end(&mut self, claim: &ProductClaim, [x, y]: [usize; 2], on_threads: bool) -> Option<Vec<f32>> {
+    /// Adds a PE's tile of the result, row-major, to `tile`; `None` when something that it is worked out from is not known yet.
+    pub(super) fn end(
+        &mut self,
+        claim: &ProductClaim,
+        [x, y]: [usize; 2],
+        on_threads: bool,
+        tile: &mut Vec<f32>,
+    ) -> Option<()> {
         if self.states[y * self.width + x] != State::Done {
             if !self.is_ready(x, y) {
                 return None;
@@ -122,9 +130,16 @@ impl Group {
         }
         let [rows, columns] = [claim.rows, claim.columns].map(|size| size as usize);
         let pitch = self.width * columns;
-        let lines = (0..claim.products() as usize).flat_map(|product| (0..rows).map(move |row| (product, row)));
-        let start = |(product, row): (usize, usize)| ((product * self.height + y) * rows + row) * pitch + x * columns;
-        Some(lines.map(start).flat_map(|start| &self.result[start..start + columns]).copied().collect())
+        for product in 0..claim.products() as usize {
+            let lines = self.result.get((product * self.height + y) * rows * pitch..)?.chunks(pitch.max(1)).take(rows);
+            lines.for_each(|line| tile.extend_from_slice(&line[x * columns..(x + 1) * columns]));
+        }
+        Some(())
+    }
+
+    /// Gives the matrices back.
+    pub(super) fn give_back(self, buffers: &mut Buffers) {
+        [self.left, self.right, self.result].into_iter().for_each(|buffer| buffers.give(buffer));
     }
 
     /// Whether all PEs have begun.

@@ -45,8 +45,8 @@ impl Column {
         self.before == 0
     }
 
-    /// The column's sums, row-major; `None` when a PE has not begun.
-    pub(super) fn end(&mut self, claim: &ProductClaim, on_threads: bool) -> Option<Vec<f32>> {
+    /// Adds the column's sums, row-major, to `tile`; `None` when a PE has not begun.
+    pub(super) fn end(&mut self, claim: &ProductClaim, on_threads: bool, tile: &mut Vec<f32>) -> Option<()> {
         if self.sums.is_none() {
             let parts = self.parts.iter().map(Option::as_ref).collect::<Option<Vec<_>>>()?;
             let [rows, columns] = [claim.rows, claim.columns].map(|n| n as usize);
@@ -66,6 +66,7 @@ impl Column {
                 .reduce(|sums, own| sums.iter().zip(&own).map(|(&sum, &own)| numerics::sum(sum, own)).collect());
             self.parts.clear();
         }
-        self.sums.clone()
+        tile.extend_from_slice(self.sums.as_ref()?);
+        Some(())
     }
 }

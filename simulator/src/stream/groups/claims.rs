@@ -107,7 +107,7 @@ impl Groups<'_> {
             let (at, memory) = (self.band.pes[pe as usize].at, planes.memory(pe));
             let Some(ended) = twins.end_with(at, memory, operator).map_err(|_| Stop::Unfit)? else { continue };
             let written = match ended.given {
-                Given::Tile(address, tile) => planes.write_floats(pe, address, &tile),
+                Given::Tile(address, tile) => planes.write_floats(pe, address, tile),
                 Given::Elements(bytes, elements) => planes.write_elements(pe, bytes, elements),
             };
             let written = written.ok_or(Stop::Unfit)?;
