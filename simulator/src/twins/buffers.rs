@@ -1,28 +1,30 @@
-//! The host's matrices, used again: to get new pages from the system takes longer than to fill them.
+//! What claims are worked out in, used again: to get new pages from the system takes longer than to fill them.
 
 use std::collections::BTreeMap;
 
 /// Elements that are kept at most: 256 MiB.
 const MOST_KEPT: usize = 1 << 26;
 
-/// Matrices that nobody uses now.
+/// Buffers that nobody uses now.
 #[derive(Debug, Default)]
-pub(super) struct Buffers {
+pub(super) struct Buffers<T> {
     /// By how many elements they have room for.
-    unused: BTreeMap<usize, Vec<Vec<f32>>>,
+    unused: BTreeMap<usize, Vec<Vec<T>>>,
     kept: usize,
 }
 
-impl Buffers {
+impl<T: Copy + Default> Buffers<T> {
     /// A buffer of some elements, of which nobody knows what they are.
-    pub(super) fn take(&mut self, elements: usize) -> Vec<f32> {
+    pub(super) fn take(&mut self, elements: usize) -> Vec<T> {
         let size = self.unused.range(elements..=elements.saturating_mul(2)).next().map(|(&size, _)| size);
-        let Some(mut buffer) = size.and_then(|size| self.take_one_of(size)) else { return vec![0.0; elements] };
-        buffer.resize(elements, 0.0);
+        let Some(mut buffer) = size.and_then(|size| self.take_one_of(size)) else {
+            return vec![T::default(); elements];
+        };
+        buffer.resize(elements, T::default());
         buffer
     }
 
-    fn take_one_of(&mut self, size: usize) -> Option<Vec<f32>> {
+    fn take_one_of(&mut self, size: usize) -> Option<Vec<T>> {
         let some = self.unused.get_mut(&size)?;
         let buffer = some.pop();
         if some.is_empty() {
@@ -33,7 +35,7 @@ impl Buffers {
     }
 
     /// Takes a buffer back.
-    pub(super) fn give(&mut self, buffer: Vec<f32>) {
+    pub(super) fn give(&mut self, buffer: Vec<T>) {
         let size = buffer.capacity();
         if size > 0 && self.kept + size <= MOST_KEPT {
             self.kept += size;
@@ -48,7 +50,7 @@ mod tests {
 
     #[test]
     fn a_buffer_is_used_again_for_as_many_elements_or_down_to_half_as_many() {
-        let mut buffers = Buffers::default();
+        let mut buffers = Buffers::<f32>::default();
         let first = buffers.take(100);
         assert_eq!(first, [0.0; 100]);
         let place = first.as_ptr();

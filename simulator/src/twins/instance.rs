@@ -1,6 +1,6 @@
 //! One turn of a claim: what the PEs that have begun it gave, and what those get that end it.
 
-use super::buffers::Buffers;
+use super::Unused;
 use super::product::Group;
 use super::sums::Column;
 use super::takes::Line;
@@ -32,17 +32,17 @@ pub(super) fn place_in_group(claim: &ProductClaim, [x, y]: [usize; 2]) -> (usize
 }
 
 impl Instance {
-    pub(super) fn new(claim: &Claim, buffers: &mut Buffers) -> Self {
+    pub(super) fn new(claim: &Claim, unused: &mut Unused) -> Self {
         let (width, height) = (usize::from(claim.region().width), usize::from(claim.region().height));
         let kernel = match claim {
             Claim::Product(claim) if claim.kind == ClaimKind::Product => {
                 let groups = if claim.left.split { 1 } else { width } * if claim.right.split { 1 } else { height };
-                Kernel::Products((0..groups).map(|_| Group::new(claim, buffers)).collect())
+                Kernel::Products((0..groups).map(|_| Group::new(claim, &mut unused.matrices)).collect())
             }
             Claim::Product(claim) => Kernel::ColumnSums((0..width).map(|_| Column::new(claim)).collect()),
             Claim::Takes(claim) => {
                 let lines = width * height / usize::from(claim.line_pes()).max(1);
-                Kernel::Takes((0..lines).map(|_| Line::new(claim)).collect())
+                Kernel::Takes((0..lines).map(|_| Line::new(claim, &mut unused.words)).collect())
             }
         };
         Self { kernel, left: width * height }
@@ -103,10 +103,12 @@ impl Instance {
         }
     }
 
-    /// Gives the host's matrices back.
-    pub(super) fn give_back(self, buffers: &mut Buffers) {
-        if let Kernel::Products(groups) = self.kernel {
-            groups.into_iter().for_each(|group| group.give_back(buffers));
+    /// Gives back what it has been worked out in.
+    pub(super) fn give_back(self, unused: &mut Unused) {
+        match self.kernel {
+            Kernel::Products(groups) => groups.into_iter().for_each(|group| group.give_back(&mut unused.matrices)),
+            Kernel::Takes(lines) => lines.into_iter().for_each(|line| line.give_back(&mut unused.words)),
+            Kernel::ColumnSums(_) => {}
         }
     }
 

@@ -47,9 +47,16 @@ pub(crate) struct Twins<'a> {
     /// What the last PE has taken, or its tile.
     taken: Vec<(i64, u32)>,
     tile: Vec<f32>,
-    buffers: Buffers,
+    unused: Unused,
     /// Operators of which numbers were worked out as claims say.
     pub(crate) operators: Vec<bool>,
+}
+
+/// What claims have been worked out in.
+#[derive(Default)]
+struct Unused {
+    matrices: Buffers<f32>,
+    words: Buffers<u32>,
 }
 
 /// A claim that a PE is in.
@@ -88,7 +95,7 @@ impl<'a> Twins<'a> {
             inside: vec![None; program.grid.pes()],
             taken: Vec::new(),
             tile: Vec::new(),
-            buffers: Buffers::default(),
+            unused: Unused::default(),
             operators: vec![false; program.operators.len()],
         }
     }
@@ -122,7 +129,7 @@ impl<'a> Twins<'a> {
         let turn = *turns;
         *turns += 1;
         self.inside[self.program.grid.index(pe.0)] = Some(Inside { claim: index, turn, at });
-        let instance = self.instances.entry((index, turn)).or_insert_with(|| Instance::new(claim, &mut self.buffers));
+        let instance = self.instances.entry((index, turn)).or_insert_with(|| Instance::new(claim, &mut self.unused));
         instance.begin(claim, [x, y], memory, at).ok_or_else(|| {
             Fault(format!(
                 "claim {index} names tiles at {}, {} and {} that do not lie in the {} bytes of data",
@@ -184,7 +191,7 @@ impl<'a> Twins<'a> {
         if instance.left == 0
             && let Some(instance) = self.instances.remove(&(index, turn))
         {
-            instance.give_back(&mut self.buffers);
+            instance.give_back(&mut self.unused);
         }
         let operator = operator.filter(|_| matches!(claim, Claim::Product(_)));
         if let Some(claimed) = operator.and_then(|operator| self.operators.get_mut(operator as usize)) {

@@ -43,7 +43,7 @@ fn holders(claim: &ProductClaim, operand: &ClaimOperand, pes: usize) -> usize {
 
 impl Group {
     /// Before any PE has begun; what is in the matrices then is overwritten by those that begin.
-    pub(super) fn new(claim: &ProductClaim, buffers: &mut Buffers) -> Self {
+    pub(super) fn new(claim: &ProductClaim, buffers: &mut Buffers<f32>) -> Self {
         let width = if claim.left.split { usize::from(claim.region.width) } else { 1 };
         let height = if claim.right.split { usize::from(claim.region.height) } else { 1 };
         let (rows, columns) = (height * claim.rows as usize, width * claim.columns as usize);
@@ -138,7 +138,7 @@ impl Group {
     }
 
     /// Gives the matrices back.
-    pub(super) fn give_back(self, buffers: &mut Buffers) {
+    pub(super) fn give_back(self, buffers: &mut Buffers<f32>) {
         [self.left, self.right, self.result].into_iter().for_each(|buffer| buffers.give(buffer));
     }
 
