@@ -26,15 +26,18 @@ impl Groups<'_> {
                 return self.go_in_blocks(&group);
             }
             let Some(step) = steps.get(group.step as usize) else { return Err(Stop::Unfit) };
+            if !self.put_off.is_empty() && !Self::can_wait_behind(&group, step) {
+                self.catch_up(&group);
+            }
             let Some(rest) = self.step(group, step)? else { return Ok(()) };
             group = rest;
             let joins = &self.flows[usize::from(group.class)].joins;
             let meets = joins.get(group.step as usize) == Some(&true) && self.schedule.has_before(&group.place());
             if meets || self.repeats.gathers_at(group.class, group.step) {
-                self.go_on(group);
-                return Ok(());
+                break;
             }
         }
+        self.catch_up(&group);
         self.go_on(group);
         Ok(())
     }
