@@ -2,7 +2,7 @@
 
 use super::buffers::Buffers;
 use super::multiply::{Sizes, multiply};
-use super::tiles::Tile;
+use super::tiles::Tiles;
 use crate::machine::planes::Memory;
 use waferloom_fabric::{ClaimOperand, Dtype, ProductClaim};
 
@@ -61,27 +61,35 @@ impl Group {
         }
     }
 
-    /// Takes the tiles of a PE at a place of the group; `None` when they do not lie in memory.
+    /// Takes the tiles of PEs side by side, the first one at a place of the group; `None` when they do not lie in memory.
     pub(super) fn begin(
         &mut self,
         claim: &ProductClaim,
-        [x, y]: [usize; 2],
+        ([x, y], pes): ([usize; 2], usize),
         memory: Memory<'_>,
         at: [i64; 3],
     ) -> Option<()> {
         let [rows, columns] = [claim.rows, claim.columns].map(|size| size as usize);
         let (inner, pitch) = (claim.inner as usize, self.width * columns);
-        let [left, right] = [(claim.left, at[0]), (claim.right, at[1])].map(|(shape, at)| Tile {
+        let [left, right] = [(claim.left, at[0]), (claim.right, at[1])].map(|(shape, at)| Tiles {
             memory,
+            pes,
             at,
             dtype: claim.dtype,
             shape,
         });
         let [left_matrices, right_matrices] = claim.operand_matrices();
         for (slot, first, depth) in blocks(claim, &claim.left, x, self.width) {
+            // Blocks of PEs side by side follow each other; the last one of all may be a part of one.
+            let whole = pes.min((inner - first) / claim.block as usize);
+            let part = Tiles { memory: memory.beside(whole), pes: 1, ..left };
+            let rest = if whole < pes { (inner - first).min(whole * depth + depth) - whole * depth } else { 0 };
             for matrix in 0..left_matrices {
                 let start = (matrix as usize * self.height + y) * rows * inner + first;
-                left.rows([matrix as u32, slot], [rows, depth], self.left.get_mut(start..)?, inner)?;
+                let own = Tiles { pes: whole, ..left };
+                own.rows([matrix as u32, slot], [rows, depth], self.left.get_mut(start..)?, inner)?;
+                let start = start + whole * depth;
+                part.rows([matrix as u32, slot], [rows, rest], self.left.get_mut(start..)?, inner)?;
             }
         }
         for (slot, first, depth) in blocks(claim, &claim.right, y, self.height) {
@@ -92,32 +100,32 @@ impl Group {
         }
         let shape =
             ClaimOperand { split: false, matrix: claim.rows * claim.columns, slot: 0, line: claim.columns, step: 1 };
-        let result = Tile { memory, at: at[2], dtype: Dtype::F32, shape };
+        let result = Tiles { memory, pes, at: at[2], dtype: Dtype::F32, shape };
         for product in 0..claim.products() {
             let start = (product as usize * self.height + y) * rows * pitch + x * columns;
             result.rows([product as u32, 0], [rows, columns], self.result.get_mut(start..)?, pitch)?;
         }
-        self.states[y * self.width + x] = State::Begun;
-        self.before -= 1;
-        if x < holders(claim, &claim.left, self.width) {
-            self.missing_in_row[y] -= 1;
-        }
+        self.states[y * self.width + x..][..pes].fill(State::Begun);
+        self.before -= pes;
+        self.missing_in_row[y] -= holders(claim, &claim.left, self.width).saturating_sub(x).min(pes);
         if y < holders(claim, &claim.right, self.height) {
-            self.missing_in_column[x] -= 1;
+            self.missing_in_column[x..x + pes].iter_mut().for_each(|missing| *missing -= 1);
         }
         Some(())
     }
 
-    /// Adds a PE's tile of the result, row-major, to `tile`; `None` when something that it is worked out from is not known yet.
+    /// Adds the tiles of PEs side by side to `tile`, the first row of each, then the next one; `None` when something that one is worked out
+    /// from is not known yet.
     pub(super) fn end(
         &mut self,
         claim: &ProductClaim,
-        [x, y]: [usize; 2],
+        ([x, y], pes): ([usize; 2], usize),
         on_threads: bool,
         tile: &mut Vec<f32>,
     ) -> Option<()> {
-        if self.states[y * self.width + x] != State::Done {
-            if !self.is_ready(x, y) {
+        let is_done = |group: &Self, x: usize| group.states[y * group.width + x] == State::Done;
+        if !(x..x + pes).all(|x| is_done(self, x)) {
+            if !(x..x + pes).all(|x| is_done(self, x) || self.is_ready(x, y)) {
                 return None;
             }
             if self.states.iter().all(|&state| state == State::Begun) {
@@ -132,7 +140,7 @@ impl Group {
         let pitch = self.width * columns;
         for product in 0..claim.products() as usize {
             let lines = self.result.get((product * self.height + y) * rows * pitch..)?.chunks(pitch.max(1)).take(rows);
-            lines.for_each(|line| tile.extend_from_slice(&line[x * columns..(x + 1) * columns]));
+            lines.for_each(|line| tile.extend_from_slice(&line[x * columns..(x + pes) * columns]));
         }
         Some(())
     }

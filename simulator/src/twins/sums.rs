@@ -1,7 +1,7 @@
 //! The products of [`ClaimKind::ColumnSums`](waferloom_fabric::ClaimKind::ColumnSums): each PE's own, added up along columns.
 
 use super::multiply::{Sizes, multiply};
-use super::tiles::Tile;
+use super::tiles::Tiles;
 use crate::machine::numerics;
 use crate::machine::planes::Memory;
 use rayon::prelude::*;
@@ -30,8 +30,10 @@ impl Column {
         let depth = inner.saturating_sub(y * block).min(block);
         let (mut left, mut right) = (vec![0.0; rows * depth], vec![0.0; depth * columns]);
         if depth > 0 {
-            let tile =
-                |side: usize| Tile { memory, at: at[side], dtype: claim.dtype, shape: [claim.left, claim.right][side] };
+            let tile = |side: usize| {
+                let shape = [claim.left, claim.right][side];
+                Tiles { memory, pes: 1, at: at[side], dtype: claim.dtype, shape }
+            };
             tile(0).rows([0, 0], [rows, depth], &mut left, depth)?;
             tile(1).columns([0, 0], [columns, depth], &mut right, columns)?;
         }
