@@ -147,7 +147,9 @@ impl Group {
 
     /// Gives the matrices back.
     pub(super) fn give_back(self, buffers: &mut Buffers<f32>) {
-        [self.left, self.right, self.result].into_iter().for_each(|buffer| buffers.give(buffer));
+        for matrix in [self.left, self.right, self.result] {
+            buffers.give(matrix);
+        }
     }
 
     /// Whether all PEs have begun.

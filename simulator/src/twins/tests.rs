@@ -154,7 +154,7 @@ proptest! {
                 open.retain(|&pe| {
                     let (group, at) = place_in_group(&claim, place(pe));
                     let mut tile = Vec::new();
-                    if groups[group].end(&claim, (at, 1), false, &mut tile).is_none() { return true };
+                    if groups[group].end(&claim, (at, 1), false, &mut tile).is_none() { return true }
                     let [x, y] = place(pe).map(|n| n as u32);
                     assert_eq!(bits(&tile), bits(&product(&claim, &memories, x, y)), "PE ({x}, {y})");
                     false
