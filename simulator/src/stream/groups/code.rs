@@ -292,9 +292,14 @@ impl Groups<'_> {
 
     fn store(&mut self, group: &Group, src: Number, dtype: Dtype, base: Number, offset: i32) -> Result<(), Stop> {
         self.repeats.written += 1;
+        let mut last = None;
         for pe in group.members.pes() {
             let address = i64::from(self.value(group, pe, base)) + i64::from(offset);
             let bits = self.value(group, pe, src) as u32;
+            if last != Some(address) {
+                self.tables.overwrite(group.class, address..address + i64::from(dtype.bytes()));
+                last = Some(address);
+            }
             if let Some(planes) = &mut self.planes {
                 planes.write(pe, address, dtype.bytes(), bits).ok_or(Stop::Unfit)?;
                 continue;
