@@ -239,20 +239,25 @@ impl Groups<'_> {
         self.tables.entry(class, address, bytes, (&self.band.pes, self.lanes.width))
     }
 
-    /// In a run for the time alone: what they have elsewhere, if they know it; when most of them load it, others may as well.
+    /// Where time and numbers are worked out apart: what PEs have elsewhere, if they know it. When most of a class load it, others may as well.
     fn known_entry(&mut self, group: &Group, address: i64, bytes: u32) -> Option<Entry> {
-        let (class, start) = (group.class, usize::try_from(address).ok()?);
-        if !self.shared.without_numbers {
+        let (class, start, size) = (group.class, usize::try_from(address).ok()?, bytes as usize);
+        if !self.shared.without_numbers && self.planes.is_none() {
             return None;
         }
-        let size = bytes as usize;
         let marked = self.all_know(class, start, size)
             || self.marks.get(usize::from(class)).is_some_and(|marks| marks.is_untouched(start, size));
-        let (pes, width, written) = (&self.band.pes, self.lanes.width, self.repeats.written);
+        let (pes, width, planes) = (&self.band.pes, self.lanes.width, &self.planes);
         let are_most = 2 * group.members.count() > self.class_sizes[usize::from(class)];
-        self.tables.other_entry((class, address, bytes), written, || {
+        self.tables.other_entry((class, start, bytes), || {
+            if !are_most {
+                return None;
+            }
+            if let Some(planes) = planes {
+                return tables::look_up_each(class, (pes, width), |pe| planes.read(pe, address, bytes));
+            }
             let knows = |pe: &Pe| pe.class != Some(class) || !pe.unknown.any(start, size);
-            let all_know = are_most && (marked || pes.iter().all(knows));
+            let all_know = marked || pes.iter().all(knows);
             all_know.then(|| tables::look_up(class, &[start], bytes, (pes, width)).pop().flatten()).flatten()
         })
     }

@@ -14,6 +14,9 @@ const BYTES_AT_ONCE: usize = 512;
 /// What stands at an address of the PEs of a class: the first PE of a stretch within a row, how many, and the numbers there.
 pub(super) type Entry = Rc<[(u32, u32, Line)]>;
 
+/// A class, an address and a number of bytes.
+pub(super) type Place = (u16, usize, u32);
+
 /// By class: where tables are, in ascending order.
 pub(super) type Places = Vec<Vec<Range<usize>>>;
 
@@ -21,12 +24,9 @@ pub(super) type Places = Vec<Vec<Range<usize>>>;
 #[derive(Debug, Default)]
 pub(super) struct Tables {
     pub(super) places: Places,
-    /// By class, address and bytes.
-    entries: BTreeMap<(u16, usize, u32), Option<Entry>>,
-    /// What was read outside of tables since memories were written to last: by class, address and bytes.
-    others: BTreeMap<(u16, i64, u32), Entry>,
-    /// How often they had been written to by then.
-    others_since: u64,
+    entries: BTreeMap<Place, Option<Entry>>,
+    /// What was read outside of tables, as long as nothing is written there.
+    others: BTreeMap<Place, Entry>,
 }
 
 impl Tables {
@@ -81,17 +81,8 @@ impl Tables {
         self.entries.get(&(class, start, bytes)).cloned().flatten()
     }
 
-    /// What PEs have at an address outside of tables, as long as memories have not been `written` to again; `read` says for all of the class.
-    pub(super) fn other_entry(
-        &mut self,
-        place: (u16, i64, u32),
-        written: u64,
-        read: impl FnOnce() -> Option<Entry>,
-    ) -> Option<Entry> {
-        if self.others_since != written {
-            self.others.clear();
-            self.others_since = written;
-        }
+    /// What the PEs of a class have at an address outside of tables, as long as nothing is written there; `read` says it for all of them.
+    pub(super) fn other_entry(&mut self, place: Place, read: impl FnOnce() -> Option<Entry>) -> Option<Entry> {
         if let Some(entry) = self.others.get(&place) {
             return Some(entry.clone());
         }
@@ -102,6 +93,12 @@ impl Tables {
 
     /// PEs of a class may have written somewhere: what overlaps it is no table any more.
     pub(super) fn overwrite(&mut self, class: u16, written: Range<i64>) {
+        let [start, end] = [written.start, written.end].map(|at| usize::try_from(at).unwrap_or(0));
+        // No entry has more than 4 bytes.
+        let near = self.others.range((class, start.saturating_sub(3), 0)..(class, end, 0));
+        let gone: Vec<Place> =
+            near.map(|(&place, _)| place).filter(|&(_, at, bytes)| at + bytes as usize > start).collect();
+        gone.iter().for_each(|place| drop(self.others.remove(place)));
         let Some(places) = self.places.get_mut(usize::from(class)) else { return };
         let ends_before = |place: &Range<usize>| place.end as i64 <= written.start;
         let first = places.partition_point(ends_before);
@@ -152,6 +149,19 @@ pub(super) fn look_up(
     entries.into_iter().map(|entry| entry.map(Entry::from)).collect()
 }
 
+/// What all PEs of a class have at one address, as `read` says of each.
+pub(super) fn look_up_each(
+    class: u16,
+    (pes, width): (&[Pe<'_>], u32),
+    read: impl Fn(u32) -> Option<u32>,
+) -> Option<Entry> {
+    let mut entry = Vec::new();
+    for (index, _) in (0..).zip(pes).filter(|(_, pe)| pe.class == Some(class)) {
+        add(&mut entry, (index, 1, Line::flat(i64::from(read(index)? as i32))), width);
+    }
+    Some(entry.into())
+}
+
 /// Adds a stretch that begins behind the others.
 fn add(entry: &mut Vec<(u32, u32, Line)>, (first, n, number): (u32, u32, Line), width: u32) {
     match entry.last_mut() {
@@ -191,16 +201,21 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_elsewhere_is_read_anew_when_something_has_been_written() {
+    fn what_lies_elsewhere_is_read_anew_when_something_has_been_written_there() {
         let mut tables = Tables::default();
-        let mut read = |place, written, number: Option<i64>| {
+        let mut read = |written: Option<Range<i64>>, place, number: Option<i64>| {
+            if let Some(written) = written {
+                tables.overwrite(0, written);
+            }
             let entry = number.map(|number| Entry::from([(0, 3, Line::flat(number))]));
-            tables.other_entry(place, written, || entry).map(|entry| entry[0].2.at)
+            tables.other_entry(place, || entry).map(|entry| entry[0].2.at)
         };
-        let (place, other) = ((0, 4, 2), (0, 6, 2));
-        assert_eq!([read(place, 7, Some(1)), read(place, 7, Some(2))], [Some(1), Some(1)]);
-        assert_eq!([read(place, 8, Some(3)), read(other, 8, Some(4))], [Some(3), Some(4)]);
-        assert_eq!([read(place, 8, None), read(other, 8, None)], [Some(3), Some(4)]);
-        assert_eq!([read(place, 9, None), read(place, 9, Some(5))], [None, Some(5)]);
+        let (place, other) = ((0, 4, 2), (0, 8, 4));
+        assert_eq!([read(None, place, Some(1)), read(None, place, Some(2))], [Some(1), Some(1)]);
+        assert_eq!(read(None, other, Some(3)), Some(3));
+        // Beside both, then the last byte of one and all of the other.
+        assert_eq!([read(Some(0..4), place, None), read(Some(6..8), other, None)], [Some(1), Some(3)]);
+        assert_eq!([read(Some(5..6), place, None), read(None, other, None)], [None, Some(3)]);
+        assert_eq!([read(Some(11..40), other, None), read(None, other, Some(4))], [None, Some(4)]);
     }
 }
