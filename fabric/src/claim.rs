@@ -4,7 +4,7 @@
 //! instead of element by element on each PE: the same numbers to the bit, since the claim names the order of accumulation.
 //! Without its claims a program gives the same bits.
 
-use crate::code::Value;
+use crate::code::{Value, VectorOp};
 use crate::geometry::Region;
 use crate::tensor::Dtype;
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,8 @@ pub enum Claim {
     Product(ProductClaim),
     /// Elements that PEs take from others.
     Takes(TakesClaim),
+    /// Vectors that lines of PEs combine.
+    AllReduce(AllReduceClaim),
 }
 
 impl From<ProductClaim> for Claim {
@@ -34,12 +36,19 @@ impl From<TakesClaim> for Claim {
     }
 }
 
+impl From<AllReduceClaim> for Claim {
+    fn from(claim: AllReduceClaim) -> Self {
+        Claim::AllReduce(claim)
+    }
+}
+
 impl Claim {
     /// The PEs: a rectangle without gaps.
     pub fn region(&self) -> &Region {
         match self {
             Claim::Product(claim) => &claim.region,
             Claim::Takes(claim) => &claim.region,
+            Claim::AllReduce(claim) => &claim.region,
         }
     }
 
@@ -53,6 +62,10 @@ impl Claim {
             Claim::Takes(claim) => {
                 let word = Dtype::I32.bytes();
                 [(u64::from(claim.words) * u64::from(word), word), (2, 2), (0, claim.dtype.bytes())]
+            }
+            Claim::AllReduce(claim) => {
+                let vector = (u64::from(claim.count) * u64::from(Dtype::F32.bytes()), Dtype::F32.bytes());
+                [vector, (0, 1), vector]
             }
         }
     }
@@ -88,22 +101,30 @@ impl TakesClaim {
     /// What a list ends with: no line has a PE at this place.
     pub const END: u16 = u16::MAX;
 
-    /// PEs of a line.
-    pub fn line_pes(&self) -> u16 {
-        match self.line {
-            ClaimLine::Row => self.region.width,
-            ClaimLine::Column => self.region.height,
-            ClaimLine::Own => 1,
-        }
-    }
-
     /// Numbers of a copy of so many dimensions in a list.
     pub fn copy_numbers(rank: usize) -> usize {
         2 + 3 * rank
     }
 }
 
-/// The PEs from which a PE takes something.
+/// Along rows or columns, PEs combine vectors of f32, and all of a line get the result: that of the last PE, combined with what the one before has,
+/// and so on to the first PE, in each step what has come so far being the first operand.
+///
+/// Of the addresses of the instruction the first one is that of a PE's vector, as it is when the PE begins, the third one that of the result; the second
+/// one says nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AllReduceClaim {
+    /// The PEs: a rectangle without gaps.
+    pub region: Region,
+    /// Who combines.
+    pub line: ClaimLine,
+    /// How: [`VectorOp::Add`], [`VectorOp::Max`] or [`VectorOp::Min`].
+    pub op: VectorOp,
+    /// Elements of a vector.
+    pub count: u32,
+}
+
+/// The PEs that a PE has to do with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ClaimLine {
     /// Those of its row in the region, the first one in the west.
@@ -112,6 +133,17 @@ pub enum ClaimLine {
     Column,
     /// Itself.
     Own,
+}
+
+impl ClaimLine {
+    /// PEs of a line in a region.
+    pub fn pes(self, region: &Region) -> u16 {
+        match self {
+            ClaimLine::Row => region.width,
+            ClaimLine::Column => region.height,
+            ClaimLine::Own => 1,
+        }
+    }
 }
 
 /// A matrix product of a rectangle of PEs.

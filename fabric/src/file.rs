@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 /// First bytes of the compact form. The first is no text, the last two tell of line ends that a transfer has mangled.
 const MAGIC: [u8; 8] = *b"\x89WLOOM\r\n";
 /// Version of the compact form that this crate writes and reads.
-const VERSION: u32 = 5;
+const VERSION: u32 = 6;
 /// Magic, version, length of the body, SHA-256 of the body.
 const HEADER_BYTES: usize = 8 + 4 + 8 + 32;
 /// Extension of the text form.

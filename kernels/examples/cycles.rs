@@ -108,7 +108,7 @@ fn main() {
         measure("sum of rows of 64 x 64", dtype, |rig| {
             let rows = rows(rig, &[64, 64], dtype);
             let result = rig.reserve(rows.rows * 4);
-            reduce::emit(&mut rig.code, &rig.mesh, Combine::Sum, &rows, true, result);
+            reduce::emit(&mut rig.code, &mut rig.mesh, Combine::Sum, &rows, true, result);
         });
         measure("softmax of 64 x 64", dtype, |rig| {
             let rows = rows(rig, &[64, 64], dtype);

@@ -52,7 +52,7 @@ fn mixture(rig: &mut Rig, dtype: Dtype) {
         let local = distribution.tile();
         let rows = Rows { tile: x, rows: local[0], stride: local[1], valid: local[1].into() };
         let scratch = rig.reserve(softmax::scratch_bytes(rows.rows, x.elements));
-        softmax::emit(&mut rig.code, &rig.mesh, result, &rows, true, scratch);
+        softmax::emit(&mut rig.code, &mut rig.mesh, result, &rows, true, scratch);
         let scratch = rig.reserve(functions::map_scratch_bytes(x.elements, Function::Gelu.scratch_vectors() + 1));
         functions::map(&mut rig.code, Function::Gelu, result, x, scratch);
     }

@@ -18,7 +18,7 @@ pub fn scratch_bytes(rows: u32, elements: u32) -> u32 {
 #[expect(clippy::too_many_arguments, reason = "each is one fact of the operator")]
 pub fn emit(
     code: &mut Code,
-    mesh: &Mesh,
+    mesh: &mut Mesh,
     dst: Tile,
     src: &Rows,
     length: u32,
@@ -55,7 +55,7 @@ pub fn rms_scratch_bytes(rows: u32, elements: u32) -> u32 {
 #[expect(clippy::too_many_arguments, reason = "each is one fact of the operator")]
 pub fn emit_rms(
     code: &mut Code,
-    mesh: &Mesh,
+    mesh: &mut Mesh,
     dst: Tile,
     src: &Rows,
     length: u32,

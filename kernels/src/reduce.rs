@@ -8,7 +8,7 @@ use crate::code::{Code, Tile, float, memory, words_at, words_out};
 use crate::line::{self, Turn};
 use crate::mesh::{Axis, Mesh, input, output};
 use serde::{Deserialize, Serialize};
-use waferloom_fabric::{Compare, Dtype, Operand, Value, VectorOp};
+use waferloom_fabric::{AllReduceClaim, ClaimLine, Compare, Dtype, Operand, Value, VectorOp};
 
 /// How elements are combined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,9 +123,11 @@ pub fn all_reduce(code: &mut Code, mesh: &Mesh, axis: Axis, combine: Combine, ad
 }
 
 /// Emits a whole reduction of `rows` into `result` (f32, one a row), the same at every PE of a row.
-pub fn emit(code: &mut Code, mesh: &Mesh, combine: Combine, rows: &Rows, spread: bool, result: u32) {
+pub fn emit(code: &mut Code, mesh: &mut Mesh, combine: Combine, rows: &Rows, spread: bool, result: u32) {
     local(code, combine, rows, result);
-    if spread {
-        all_reduce(code, mesh, Axis::X, combine, result, rows.rows);
+    if spread && mesh.size(Axis::X) > 1 {
+        let (region, op, count) = (mesh.region(), combine.op(), rows.rows);
+        let claim = mesh.claim(AllReduceClaim { region, line: ClaimLine::Row, op, count });
+        code.claim(claim, [result; 3], |code| all_reduce(code, mesh, Axis::X, combine, result, count));
     }
 }

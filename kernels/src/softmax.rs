@@ -20,7 +20,7 @@ fn work_offset(rows: u32, elements: u32) -> u32 {
 }
 
 /// Emits `dst = softmax(src)`. `spread` says whether a row is dealt to the columns of the mesh.
-pub fn emit(code: &mut Code, mesh: &Mesh, dst: Tile, src: &Rows, spread: bool, scratch: u32) {
+pub fn emit(code: &mut Code, mesh: &mut Mesh, dst: Tile, src: &Rows, spread: bool, scratch: u32) {
     let (rows, elements) = (src.rows, src.tile.elements);
     let values = Tile { address: scratch, elements, dtype: Dtype::F32 };
     let maximum = scratch + elements * 4;

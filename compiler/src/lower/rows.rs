@@ -23,14 +23,14 @@ impl Lowering<'_> {
             StepKind::Softmax { source, result } => {
                 let (rows, spread) = self.as_rows(source);
                 let result = self.tile(result);
-                self.code.scope(|code| softmax::emit(code, &self.mesh, result, &rows, spread, scratch));
+                self.code.scope(|code| softmax::emit(code, &mut self.mesh, result, &rows, spread, scratch));
             }
             StepKind::Normalize { source, result, epsilon } => {
                 let length = self.distribution(source).shape.last().copied().unwrap_or(1);
                 let (rows, spread) = self.as_rows(source);
                 let result = self.tile(result);
                 self.code.scope(|code| {
-                    normalize::emit(code, &self.mesh, result, &rows, length, epsilon, spread, scratch);
+                    normalize::emit(code, &mut self.mesh, result, &rows, length, epsilon, spread, scratch);
                 });
             }
             StepKind::Reduce { combine, source, result } => {
@@ -39,7 +39,7 @@ impl Lowering<'_> {
                 let wide = Tile { address: scratch, dtype: Dtype::F32, ..result };
                 let target = if result.dtype == Dtype::F32 { result } else { wide };
                 self.code.scope(|code| {
-                    reduce::emit(code, &self.mesh, combine, &rows, spread, target.address);
+                    reduce::emit(code, &mut self.mesh, combine, &rows, spread, target.address);
                     if target != result {
                         code.mov(result.vector(), target.vector());
                     }

@@ -5,7 +5,8 @@ use super::lexer::{Cursor, Token};
 use super::parse_code::Scope;
 use super::parse_data;
 use super::print::{claim_kind_name, claim_line_name};
-use crate::claim::{Claim, ClaimBatch, ClaimKind, ClaimLine, ClaimOperand, ProductClaim, TakesClaim};
+use crate::code::VectorOp;
+use crate::claim::{AllReduceClaim, Claim, ClaimBatch, ClaimKind, ClaimLine, ClaimOperand, ProductClaim, TakesClaim};
 use crate::geometry::{Coord, Direction, Extent, PortSet, Region};
 use crate::machine::Machine;
 use crate::program::{Color, ColorRoute, Filter, Operator, Placement, PortKind, Position, Program};
@@ -160,18 +161,40 @@ impl Parser<'_> {
         Ok(Operator { name, kind, region, flops, bytes })
     }
 
-    /// `claim product …` or `claim takes …`.
+    /// `claim product …`, `claim takes …` or `claim all_reduce …`.
     fn claim(&mut self) -> Result<Claim, TextError> {
         self.at.expect_word("claim")?;
-        if self.at.eat_word("takes")? { self.takes().map(Claim::Takes) } else { self.product().map(Claim::Product) }
+        if self.at.eat_word("takes")? {
+            self.takes().map(Claim::Takes)
+        } else if self.at.eat_word("all_reduce")? {
+            self.all_reduce().map(Claim::AllReduce)
+        } else {
+            self.product().map(Claim::Product)
+        }
     }
 
-    /// `row f32 at 0,0 size 2x2 first 0 end 2 words 4 rank 1`.
-    fn takes(&mut self) -> Result<TakesClaim, TextError> {
+    fn claim_line(&mut self) -> Result<ClaimLine, TextError> {
         let lines = [ClaimLine::Row, ClaimLine::Column, ClaimLine::Own];
         let line = lines.into_iter().find(|&line| self.at.at_word(claim_line_name(line)));
         let line = line.ok_or_else(|| self.at.error("row, column or own"))?;
         self.at.advance()?;
+        Ok(line)
+    }
+
+    /// `row add at 0,0 size 2x2 count 4`.
+    fn all_reduce(&mut self) -> Result<AllReduceClaim, TextError> {
+        let line = self.claim_line()?;
+        let op = VectorOp::ALL.into_iter().find(|(_, name)| self.at.at_word(name));
+        let (op, _) = op.ok_or_else(|| self.at.error("add, max or min"))?;
+        self.at.advance()?;
+        let region = region(&mut self.at)?;
+        self.at.expect_word("count")?;
+        Ok(AllReduceClaim { region, line, op, count: self.at.integer("the elements of a vector")? })
+    }
+
+    /// `row f32 at 0,0 size 2x2 first 0 end 2 words 4 rank 1`.
+    fn takes(&mut self) -> Result<TakesClaim, TextError> {
+        let line = self.claim_line()?;
         let dtype = parse_data::dtype(&mut self.at)?;
         let region = region(&mut self.at)?;
         self.at.expect_word("first")?;
@@ -189,7 +212,7 @@ impl Parser<'_> {
     fn product(&mut self) -> Result<ProductClaim, TextError> {
         let kinds = [ClaimKind::Product, ClaimKind::ColumnSums];
         let kind = kinds.into_iter().find(|&kind| self.at.at_word(claim_kind_name(kind)));
-        let kind = kind.ok_or_else(|| self.at.error("product, column_sums or takes"))?;
+        let kind = kind.ok_or_else(|| self.at.error("product, column_sums, takes or all_reduce"))?;
         self.at.advance()?;
         let dtype = parse_data::dtype(&mut self.at)?;
         let region = region(&mut self.at)?;

@@ -2,7 +2,8 @@
 
 use super::number::element_text;
 use super::{is_plain, print_code};
-use crate::claim::{Claim, ClaimKind, ClaimLine, ClaimOperand, ProductClaim, TakesClaim};
+use super::print_code::vector_name;
+use crate::claim::{AllReduceClaim, Claim, ClaimKind, ClaimLine, ClaimOperand, ProductClaim, TakesClaim};
 use crate::geometry::{Direction, PortSet, Region};
 use crate::machine::Machine;
 use crate::program::{
@@ -228,10 +229,13 @@ fn claim_text(claim: &Claim) -> String {
             dtype.name(),
             region(pes)
         ),
+        Claim::AllReduce(AllReduceClaim { region: pes, line, op, count }) => {
+            format!("claim all_reduce {} {} {} count {count}", claim_line_name(*line), vector_name(*op), region(pes))
+        }
     }
 }
 
-/// The keyword of the PEs from which others take.
+/// The keyword of the PEs that a PE has to do with.
 pub(super) fn claim_line_name(line: ClaimLine) -> &'static str {
     match line {
         ClaimLine::Row => "row",

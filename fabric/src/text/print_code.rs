@@ -159,7 +159,7 @@ fn memory(printer: &Printer, dsd: &MemDsd) -> String {
     format!("[{address} : {}{separator}{}]", dsd.dtype.name(), dims.join(", "))
 }
 
-fn vector_name(op: VectorOp) -> &'static str {
+pub(super) fn vector_name(op: VectorOp) -> &'static str {
     VectorOp::ALL.iter().find(|(known, _)| *known == op).map_or("", |(_, name)| name)
 }
 

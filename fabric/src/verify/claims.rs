@@ -2,8 +2,8 @@
 
 use super::grid::region;
 use super::{Findings, Place};
-use crate::claim::{Claim, ClaimKind, ProductClaim, TakesClaim};
-use crate::code::{Instruction, MemDsd, Operand};
+use crate::claim::{AllReduceClaim, Claim, ClaimKind, ProductClaim, TakesClaim};
+use crate::code::{Instruction, MemDsd, Operand, VectorOp};
 use crate::geometry::{Coord, Region};
 use crate::program::{Placement, Program};
 use std::collections::BTreeSet;
@@ -31,6 +31,7 @@ fn fault(claim: &Claim) -> Option<(&'static str, &'static str)> {
             sizes.contains(&0) || claim.batch.iter().any(|dim| dim.size == 0)
         }
         Claim::Takes(claim) => claim.words == 0 || claim.rank == 0,
+        Claim::AllReduce(claim) => claim.count == 0,
     };
     if is_empty || has_no_size {
         return Some(("one of its sizes is 0", "remove the claim, or give it a size"));
@@ -41,11 +42,13 @@ fn fault(claim: &Claim) -> Option<(&'static str, &'static str)> {
     match claim {
         Claim::Product(claim) => product_fault(claim),
         Claim::Takes(claim) => takes_fault(claim),
+        Claim::AllReduce(AllReduceClaim { op: VectorOp::Add | VectorOp::Max | VectorOp::Min, .. }) => None,
+        Claim::AllReduce(_) => Some(("it combines by another operation than add, max or min", "use one of these")),
     }
 }
 
 fn takes_fault(claim: &TakesClaim) -> Option<(&'static str, &'static str)> {
-    if claim.first >= claim.end || claim.end > claim.line_pes() {
+    if claim.first >= claim.end || claim.end > claim.line.pes(&claim.region) {
         return Some(("its roots are not PEs of a line", "name the first one and the end of a part of the line"));
     }
     (usize::from(claim.rank) > MemDsd::MOST_DIMS)
@@ -211,6 +214,32 @@ place c at 0,0 size 2x1";
             ("r1 = load u16 [4]", "store 0 -> i32 [4]", "a store in the body of a claim"),
         ] {
             let found = taken(from, to);
+            assert!(found.has_errors() && found.to_string().contains(why), "expected {why:?}, got:\n{found}");
+        }
+    }
+
+    #[test]
+    fn vectors_are_combined_by_operations_of_two() {
+        let found = |claim: &str, addresses: &str| {
+            let text = format!(
+                "program p machine bench16 grid 2x1
+claim all_reduce {claim}
+class c {{ buffer all at 0 bytes 16 scratch task 8 main local activated {{ claim #0 {addresses} {{ }} }} }}
+place c at 0,0 size 2x1"
+            );
+            verify(&parse(&text).unwrap_or_else(|e| panic!("{e}")))
+        };
+        for op in ["add", "max", "min"] {
+            let found = found(&format!("row {op} at 0,0 size 2x1 count 2"), "[0], [0] -> [8]");
+            assert!(!found.has_errors(), "{found}");
+        }
+        for (claim, addresses, why) in [
+            ("row mul at 0,0 size 2x1 count 2", "[0], [0] -> [8]", "another operation than add, max or min"),
+            ("row add at 0,0 size 2x1 count 0", "[0], [0] -> [8]", "one of its sizes is 0"),
+            ("row add at 0,0 size 2x1 count 3", "[0], [0] -> [8]", "reaches the bytes 8 to 20"),
+            ("row add at 0,0 size 2x1 count 1", "[2], [0] -> [8]", "not a multiple of 4"),
+        ] {
+            let found = found(claim, addresses);
             assert!(found.has_errors() && found.to_string().contains(why), "expected {why:?}, got:\n{found}");
         }
     }

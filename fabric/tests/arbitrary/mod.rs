@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use waferloom_fabric::{
-    Address, Async, Buffer, BufferKind, Claim, ClaimBatch, ClaimKind, ClaimLine, ClaimOperand, Class, Color, ColorRef,
+    Address, AllReduceClaim, Async, Buffer, BufferKind, Claim, ClaimBatch, ClaimKind, ClaimLine, ClaimOperand, Class, Color, ColorRef,
     ColorRoute, Compare, Completion, Constant, Control, Coord, Dim, Direction, Distribution, Dtype, Extent, Fifo,
     Filter, Instruction, Machine, MemDsd, Operand, Operator, Param, ParamValues, Payload, Placement, Port, PortKind,
     PortSet, Position, ProductClaim, Program, QueueBinding, Readback, Region, ScalarOp, Split, SwitchCommand,
@@ -140,12 +140,22 @@ fn address() -> impl Strategy<Value = Address> {
 }
 
 fn claim() -> impl Strategy<Value = Claim> {
-    prop_oneof![product_claim().prop_map(Claim::Product), takes_claim().prop_map(Claim::Takes)]
+    let op = proptest::sample::select(VectorOp::ALL.to_vec());
+    let all_reduce = (region(), claim_line(), op, unsigned())
+        .prop_map(|(region, line, (op, _), count)| AllReduceClaim { region, line, op, count });
+    prop_oneof![
+        product_claim().prop_map(Claim::Product),
+        takes_claim().prop_map(Claim::Takes),
+        all_reduce.prop_map(Claim::AllReduce)
+    ]
+}
+
+fn claim_line() -> impl Strategy<Value = ClaimLine> {
+    proptest::sample::select(vec![ClaimLine::Row, ClaimLine::Column, ClaimLine::Own])
 }
 
 fn takes_claim() -> impl Strategy<Value = TakesClaim> {
-    let line = proptest::sample::select(vec![ClaimLine::Row, ClaimLine::Column, ClaimLine::Own]);
-    (region(), line, dtype(), any::<(u16, u16, u8)>(), unsigned()).prop_map(
+    (region(), claim_line(), dtype(), any::<(u16, u16, u8)>(), unsigned()).prop_map(
         |(region, line, dtype, (first, end, rank), words)| TakesClaim { region, line, dtype, first, end, words, rank },
     )
 }

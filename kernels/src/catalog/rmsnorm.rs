@@ -19,7 +19,7 @@ fn build(settings: &Settings, machine: &Machine) -> Result<Instance, KernelError
     let scratch = matrix.scratch(normalize::rms_scratch_bytes(matrix.rows.rows, matrix.source.elements))?;
     let length = settings.integer("n");
     let Matrix { plane, target, rows, spread, .. } = &mut matrix;
-    normalize::emit_rms(&mut plane.code, &plane.mesh, *target, rows, length, EPSILON, *spread, scratch);
+    normalize::emit_rms(&mut plane.code, &mut plane.mesh, *target, rows, length, EPSILON, *spread, scratch);
     matrix.instance(1, 3, |values, n| {
         float_rows(values, n, |row| {
             let square = row.iter().map(|x| x * x).sum::<f64>() / row.len() as f64;

@@ -19,7 +19,7 @@ fn build(settings: &Settings, machine: &Machine) -> Result<Instance, KernelError
     let [rows, elements] = [matrix.rows.rows, matrix.source.elements];
     let scratch = matrix.scratch(softmax::scratch_bytes(rows, elements))?;
     let Matrix { plane, target, rows, spread, .. } = &mut matrix;
-    softmax::emit(&mut plane.code, &plane.mesh, *target, rows, *spread, scratch);
+    softmax::emit(&mut plane.code, &mut plane.mesh, *target, rows, *spread, scratch);
     matrix.instance(2, 5, |values, n| {
         float_rows(values, n, |row| {
             let most = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);

@@ -45,7 +45,7 @@ fn reduced(grid: (u16, u16), shape: &[u32], dtype: Dtype, values: &[f32], combin
     copies.shape[last] = grid.0.into();
     copies.x = Some(Split { dim: last as u32, block: 1 });
     let result = rig.tile(&copies, Dtype::F32);
-    reduce::emit(&mut rig.code, &rig.mesh, combine, &rows, spread, result.address);
+    reduce::emit(&mut rig.code, &mut rig.mesh, combine, &rows, spread, result.address);
     rig.output("r", &copies, result);
     let copies = floats(&rig.run(), "r");
     let rows = copies.chunks(grid.0.into());
@@ -107,7 +107,7 @@ fn softmax_of(grid: (u16, u16), shape: &[u32], dtype: Dtype, values: &[f32]) -> 
     let (rows, spread) = rows(&mut rig, &distribution, tile);
     let result = rig.tile(&distribution, dtype);
     let scratch = rig.reserve(softmax::scratch_bytes(rows.rows, tile.elements));
-    softmax::emit(&mut rig.code, &rig.mesh, result, &rows, spread, scratch);
+    softmax::emit(&mut rig.code, &mut rig.mesh, result, &rows, spread, scratch);
     rig.output("s", &distribution, result);
     floats(&rig.run(), "s")
 }
@@ -175,7 +175,7 @@ fn normalized(grid: (u16, u16), shape: &[u32], dtype: Dtype, values: &[f32], eps
     let result = rig.tile(&distribution, dtype);
     let scratch = rig.reserve(normalize::scratch_bytes(rows.rows, tile.elements));
     let length = shape[shape.len() - 1];
-    normalize::emit(&mut rig.code, &rig.mesh, result, &rows, length, epsilon, spread, scratch);
+    normalize::emit(&mut rig.code, &mut rig.mesh, result, &rows, length, epsilon, spread, scratch);
     rig.output("n", &distribution, result);
     floats(&rig.run(), "n")
 }
@@ -222,7 +222,7 @@ fn root_mean_squares() {
         let result = rig.tile(&distribution, dtype);
         let scratch = rig.reserve(normalize::rms_scratch_bytes(rows.rows, tile.elements));
         let length = shape[shape.len() - 1];
-        normalize::emit_rms(&mut rig.code, &rig.mesh, result, &rows, length, 1e-5, spread, scratch);
+        normalize::emit_rms(&mut rig.code, &mut rig.mesh, result, &rows, length, 1e-5, spread, scratch);
         rig.output("r", &distribution, result);
         let reference = |row: &[f32]| -> Vec<f64> {
             let square = row.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / row.len() as f64;

@@ -3,9 +3,10 @@
 use super::Unused;
 use super::product::Group;
 use super::sums::Column;
+use super::all_reduce;
 use super::takes::Line;
 use crate::machine::planes::Memory;
-use waferloom_fabric::{Claim, ClaimKind, ClaimLine, ProductClaim, Region, TakesClaim};
+use waferloom_fabric::{AllReduceClaim, Claim, ClaimKind, ClaimLine, ProductClaim, Region, TakesClaim};
 
 /// One turn of a claim.
 pub(super) struct Instance {
@@ -21,6 +22,8 @@ enum Kernel {
     ColumnSums(Vec<Column>),
     /// By line, from the north-west.
     Takes(Vec<Line>),
+    /// The same.
+    AllReduces(Vec<all_reduce::Line>),
 }
 
 /// A PE's place in a product's region: the index of its group, and its place there.
@@ -41,8 +44,12 @@ impl Instance {
             }
             Claim::Product(claim) => Kernel::ColumnSums((0..width).map(|_| Column::new(claim)).collect()),
             Claim::Takes(claim) => {
-                let lines = width * height / usize::from(claim.line_pes()).max(1);
+                let lines = width * height / usize::from(claim.line.pes(&claim.region)).max(1);
                 Kernel::Takes((0..lines).map(|_| Line::new(claim, &mut unused.words)).collect())
+            }
+            Claim::AllReduce(claim) => {
+                let lines = width * height / usize::from(claim.line.pes(&claim.region)).max(1);
+                Kernel::AllReduces((0..lines).map(|_| all_reduce::Line::new(claim, &mut unused.matrices)).collect())
             }
         };
         Self { kernel, left: width * height }
@@ -70,8 +77,12 @@ impl Instance {
                     columns[x + i].begin(claim, y, memory, [at[0], at[1]])?;
                 }
                 (Claim::Takes(claim), Kernel::Takes(lines)) => {
-                    let (line, place) = place_in_line(claim, place);
+                    let (line, place) = place_in_line(claim.line, &claim.region, place);
                     lines[line].begin(claim, place, memory, at[0])?;
+                }
+                (Claim::AllReduce(claim), Kernel::AllReduces(lines)) => {
+                    let (line, place) = place_in_line(claim.line, &claim.region, place);
+                    lines[line].begin(claim, (place, together), memory, at[0])?;
                 }
                 _ => return None,
             }
@@ -85,27 +96,37 @@ impl Instance {
         match (claim, &self.kernel) {
             (Claim::Product(claim), Kernel::Products(groups)) => groups[place_in_group(claim, [x, y]).0].is_complete(),
             (_, Kernel::ColumnSums(columns)) => columns[x].is_complete(),
-            (Claim::Takes(claim), Kernel::Takes(lines)) => lines[place_in_line(claim, [x, y]).0].is_complete(),
+            (Claim::Takes(claim), Kernel::Takes(lines)) => {
+                lines[place_in_line(claim.line, &claim.region, [x, y]).0].is_complete()
+            }
+            (Claim::AllReduce(claim), Kernel::AllReduces(lines)) => {
+                lines[place_in_line(claim.line, &claim.region, [x, y]).0].is_complete()
+            }
             _ => false,
         }
     }
 
     /// Adds the tiles of the result of PEs side by side, the first one at a place, to `tile`: the first row of each, then the next one. `None`
     /// when a PE on which one depends has not begun, or they end one by one ([`shares_group`]).
-    pub(super) fn product(
+    pub(super) fn result(
         &mut self,
-        claim: &ProductClaim,
+        claim: &Claim,
         (at_place, pes): ([usize; 2], usize),
         on_threads: bool,
         tile: &mut Vec<f32>,
     ) -> Option<()> {
-        match &mut self.kernel {
-            Kernel::Products(groups) => {
+        match (claim, &mut self.kernel) {
+            (Claim::Product(claim), Kernel::Products(groups)) => {
                 let (group, place) = place_in_group(claim, at_place);
                 groups[group].end(claim, (place, pes), on_threads, tile)
             }
-            Kernel::ColumnSums(columns) if pes == 1 => columns[at_place[0]].end(claim, on_threads, tile),
-            Kernel::ColumnSums(_) | Kernel::Takes(_) => None,
+            (Claim::Product(claim), Kernel::ColumnSums(columns)) if pes == 1 => {
+                columns[at_place[0]].end(claim, on_threads, tile)
+            }
+            (Claim::AllReduce(claim), Kernel::AllReduces(lines)) => {
+                lines[place_in_line(claim.line, &claim.region, at_place).0].end(claim, pes, tile)
+            }
+            _ => None,
         }
     }
 
@@ -114,6 +135,7 @@ impl Instance {
         match self.kernel {
             Kernel::Products(groups) => groups.into_iter().for_each(|group| group.give_back(&mut unused.matrices)),
             Kernel::Takes(lines) => lines.into_iter().for_each(|line| line.give_back(&mut unused.words)),
+            Kernel::AllReduces(lines) => lines.into_iter().for_each(|line| line.give_back(&mut unused.matrices)),
             Kernel::ColumnSums(_) => {}
         }
     }
@@ -128,13 +150,17 @@ impl Instance {
         taken: &mut Vec<(i64, u32)>,
     ) -> Option<()> {
         let Kernel::Takes(lines) = &self.kernel else { return None };
-        lines[place_in_line(claim, at_place).0].take(claim, memory, [at[1], at[2]], taken)
+        lines[place_in_line(claim.line, &claim.region, at_place).0].take(claim, memory, [at[1], at[2]], taken)
     }
 }
 
-/// Whether PEs side by side are of one group of a product, and can begin and end at once.
+/// Whether PEs side by side are of one group, and can begin and end at once.
 pub(super) fn shares_group(claim: &Claim) -> bool {
-    matches!(claim, Claim::Product(claim) if claim.kind == ClaimKind::Product && claim.left.split)
+    match claim {
+        Claim::Product(claim) => claim.kind == ClaimKind::Product && claim.left.split,
+        Claim::AllReduce(claim) => claim.line == ClaimLine::Row,
+        Claim::Takes(_) => false,
+    }
 }
 
 /// The PEs of a claim that wait for each other where its code is passed over, by the place of one of them.
@@ -143,7 +169,9 @@ pub(super) fn group(claim: &Claim, [x, y]: [usize; 2]) -> Region {
     let (is_wide, is_high) = match claim {
         Claim::Product(claim) if claim.kind == ClaimKind::ColumnSums => (false, true),
         Claim::Product(claim) => (claim.left.split, claim.right.split),
-        Claim::Takes(claim) => (claim.line == ClaimLine::Row, claim.line == ClaimLine::Column),
+        Claim::Takes(TakesClaim { line, .. }) | Claim::AllReduce(AllReduceClaim { line, .. }) => {
+            (*line == ClaimLine::Row, *line == ClaimLine::Column)
+        }
     };
     let (x, width) = if is_wide { (region.x, region.width) } else { (region.x + x as u16, 1) };
     let (y, height) = if is_high { (region.y, region.height) } else { (region.y + y as u16, 1) };
@@ -151,10 +179,10 @@ pub(super) fn group(claim: &Claim, [x, y]: [usize; 2]) -> Region {
 }
 
 /// The line of a PE, and its place there.
-fn place_in_line(claim: &TakesClaim, [x, y]: [usize; 2]) -> (usize, usize) {
-    match claim.line {
+fn place_in_line(line: ClaimLine, region: &Region, [x, y]: [usize; 2]) -> (usize, usize) {
+    match line {
         ClaimLine::Row => (y, x),
         ClaimLine::Column => (x, y),
-        ClaimLine::Own => (y * usize::from(claim.region.width) + x, 0),
+        ClaimLine::Own => (y * usize::from(region.width) + x, 0),
     }
 }

@@ -11,6 +11,7 @@
 //! With [`Claims::Check`](crate::Claims::Check) the PEs compute everything themselves, and their tiles are held against the
 //! claims'.
 
+mod all_reduce;
 mod buffers;
 pub(crate) mod check;
 mod instance;
@@ -30,7 +31,7 @@ use buffers::Buffers;
 use instance::Instance;
 use std::collections::BTreeMap;
 use std::ops::Range;
-use waferloom_fabric::{Claim, Program, Region};
+use waferloom_fabric::{AllReduceClaim, Claim, ProductClaim, Program, Region};
 
 /// The claims at work in a run.
 pub(crate) struct Twins<'a> {
@@ -187,10 +188,10 @@ impl<'a> Twins<'a> {
         let early =
             || Fault(format!("claim {index} is false: a PE on whose tiles the result here depends has not begun it"));
         let given = match claim {
-            Claim::Product(claim) => {
+            Claim::Product(ProductClaim { columns, .. }) | Claim::AllReduce(AllReduceClaim { count: columns, .. }) => {
                 self.tile.clear();
-                instance.product(claim, (place, pes), self.on_threads, &mut self.tile).ok_or_else(early)?;
-                Given::Tile(at[2], claim.columns as usize, &self.tile)
+                instance.result(claim, (place, pes), self.on_threads, &mut self.tile).ok_or_else(early)?;
+                Given::Tile(at[2], *columns as usize, &self.tile)
             }
             Claim::Takes(claim) => {
                 self.taken.clear();
