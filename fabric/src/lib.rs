@@ -20,7 +20,9 @@ mod tiles;
 pub mod verify;
 
 pub use cb16::Cb16;
-pub use claim::{Address, AllReduceClaim, Claim, ClaimBatch, ClaimKind, ClaimLine, ClaimOperand, ProductClaim, TakesClaim};
+pub use claim::{
+    Address, AllReduceClaim, Claim, ClaimBatch, ClaimKind, ClaimLine, ClaimOperand, ProductClaim, TakesClaim,
+};
 pub use code::{
     Async, Compare, Completion, Control, Dim, Instruction, MemDsd, Operand, ScalarOp, SwitchCommand, Task, TaskKind,
     Value, VectorOp,

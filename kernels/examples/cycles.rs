@@ -114,13 +114,13 @@ fn main() {
             let rows = rows(rig, &[64, 64], dtype);
             let scratch = rig.reserve(softmax::scratch_bytes(rows.rows, rows.tile.elements));
             let result = Tile { address: rig.reserve(rows.tile.bytes()), ..rows.tile };
-            softmax::emit(&mut rig.code, &rig.mesh, result, &rows, true, scratch);
+            softmax::emit(&mut rig.code, &mut rig.mesh, result, &rows, true, scratch);
         });
         measure("normalize 64 x 64", dtype, |rig| {
             let rows = rows(rig, &[64, 64], dtype);
             let scratch = rig.reserve(normalize::scratch_bytes(rows.rows, rows.tile.elements));
             let result = Tile { address: rig.reserve(rows.tile.bytes()), ..rows.tile };
-            normalize::emit(&mut rig.code, &rig.mesh, result, &rows, 64, 1e-5, true, scratch);
+            normalize::emit(&mut rig.code, &mut rig.mesh, result, &rows, 64, 1e-5, true, scratch);
         });
         measure("add 64 x 256", dtype, |rig| {
             let (distribution, tile) = constant(rig, &[64, 256], dtype);

@@ -253,6 +253,40 @@ fn a_false_list_is_found() {
     }
 }
 
+/// Two PEs of a row with [1 20] and [10 2] at 0, which they add up; the claim may say something else.
+fn adding(op: &str) -> String {
+    format!(
+        "program p machine bench16 grid 2x1
+claim all_reduce row {op} at 0,0 size 2x1 count 2
+route c0 at 0,0 {{ pos RAMP -> EAST }}
+route c0 at 1,0 {{ pos WEST -> RAMP }}
+route c1 at 1,0 {{ pos RAMP -> WEST }}
+route c1 at 0,0 {{ pos EAST -> RAMP }}
+class first {{ in q1 = c1 out q0 = c0 buffer all at 0 bytes 16 scratch task 8 main local activated {{
+  claim #0 [0], [0] -> [0] {{
+    add [0 : f32 ; 2] <- in q1 f32[2], [0 : f32 ; 2]
+    mov out q0 f32[2] <- [0 : f32 ; 2]
+  }} }} }}
+class second {{ in q0 = c0 out q1 = c1 buffer all at 0 bytes 16 scratch task 8 main local activated {{
+  claim #0 [0], [0] -> [0] {{ mov out q1 f32[2] <- [0 : f32 ; 2] mov [0 : f32 ; 2] <- in q0 f32[2] }} }} }}
+place first at 0,0
+place second at 1,0
+const x : f32[4] at 0 origin 0,0 on 2x1 x dim 0 by 2 = [1.0, 20.0, 10.0, 2.0]
+result z : f32[4] at 0 origin 0,0 on 2x1 x dim 0 by 2"
+    )
+}
+
+#[test]
+fn vectors_are_combined_along_a_row() {
+    assert_eq!(floats(&same(&adding("add")), "z"), [11.0, 22.0, 11.0, 22.0]);
+    // Without time the claim is taken at its word, and a check finds that it is false.
+    let text = adding("max");
+    assert_eq!(floats(&run_in(&text, Claims::Use, Method::Apart).unwrap(), "z"), [10.0, 20.0, 10.0, 20.0]);
+    assert_eq!(floats(&run_in(&text, Claims::Use, Method::Together).unwrap(), "z"), [11.0, 22.0, 11.0, 22.0]);
+    let error = run(&text, Claims::Check).expect_err("the claim is false").to_string();
+    assert!(error.contains("claim 0 is false: PE (0, 0) has 11") && error.contains("the claim says 10"), "{error}");
+}
+
 #[test]
 fn without_time_code_is_passed_over_unless_its_registers_are_read_behind() {
     let apart = |text: &str| floats(&run_in(text, Claims::Use, Method::Apart).unwrap(), "z");

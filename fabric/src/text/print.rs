@@ -1,8 +1,8 @@
 //! A program as text.
 
 use super::number::element_text;
-use super::{is_plain, print_code};
 use super::print_code::vector_name;
+use super::{is_plain, print_code};
 use crate::claim::{AllReduceClaim, Claim, ClaimKind, ClaimLine, ClaimOperand, ProductClaim, TakesClaim};
 use crate::geometry::{Direction, PortSet, Region};
 use crate::machine::Machine;

@@ -4,11 +4,11 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use waferloom_fabric::{
-    Address, AllReduceClaim, Async, Buffer, BufferKind, Claim, ClaimBatch, ClaimKind, ClaimLine, ClaimOperand, Class, Color, ColorRef,
-    ColorRoute, Compare, Completion, Constant, Control, Coord, Dim, Direction, Distribution, Dtype, Extent, Fifo,
-    Filter, Instruction, Machine, MemDsd, Operand, Operator, Param, ParamValues, Payload, Placement, Port, PortKind,
-    PortSet, Position, ProductClaim, Program, QueueBinding, Readback, Region, ScalarOp, Split, SwitchCommand,
-    TakesClaim, Task, TaskKind, Value, VectorOp,
+    Address, AllReduceClaim, Async, Buffer, BufferKind, Claim, ClaimBatch, ClaimKind, ClaimLine, ClaimOperand, Class,
+    Color, ColorRef, ColorRoute, Compare, Completion, Constant, Control, Coord, Dim, Direction, Distribution, Dtype,
+    Extent, Fifo, Filter, Instruction, Machine, MemDsd, Operand, Operator, Param, ParamValues, Payload, Placement,
+    Port, PortKind, PortSet, Position, ProductClaim, Program, QueueBinding, Readback, Region, ScalarOp, Split,
+    SwitchCommand, TakesClaim, Task, TaskKind, Value, VectorOp,
 };
 
 /// Identifiers, keywords, and strings with quotes, line ends and signs of all scripts.

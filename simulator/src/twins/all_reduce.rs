@@ -75,3 +75,19 @@ fn combined(claim: &AllReduceClaim, vectors: &[f32]) -> Vec<f32> {
     }
     result
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use waferloom_fabric::{ClaimLine, Region};
+
+    #[test]
+    fn the_last_pe_comes_first() {
+        let claim = |op| AllReduceClaim { region: Region::rect(0, 0, 3, 1), line: ClaimLine::Row, op, count: 2 };
+        // (-1e8 + 1e8) + 1 = 1, while 1e8 + 1 is 1e8 in f32; (0.5 + 2) - 4 in any order.
+        let vectors = [1.0, -4.0, 1e8, 2.0, -1e8, 0.5];
+        assert_eq!(combined(&claim(VectorOp::Add), &vectors), [1.0, -1.5]);
+        assert_eq!(combined(&claim(VectorOp::Max), &vectors), [1e8, 2.0]);
+        assert_eq!(combined(&claim(VectorOp::Min), &vectors), [-1e8, -4.0]);
+    }
+}

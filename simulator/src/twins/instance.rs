@@ -1,9 +1,9 @@
 //! One turn of a claim: what the PEs that have begun it gave, and what those get that end it.
 
 use super::Unused;
+use super::all_reduce;
 use super::product::Group;
 use super::sums::Column;
-use super::all_reduce;
 use super::takes::Line;
 use crate::machine::planes::Memory;
 use waferloom_fabric::{AllReduceClaim, Claim, ClaimKind, ClaimLine, ProductClaim, Region, TakesClaim};
