@@ -2,10 +2,10 @@
 //!
 //! - **Row and column broadcast** (one colour each): the PEs of a line take turns as the root. A root's tile goes out in
 //!   both directions at once; control wavelets hand the turn to the next PE (see [`crate::line`]).
-//! - **Chain** (two colours in a checkerboard of columns): each PE sends to its western neighbour. Reductions run along it,
-//!   and results leave the fabric at the west edge.
+//! - **Chain** (two colours in a checkerboard of columns): each PE sends to its western neighbour. Reductions run along it.
 //! - **North** (two colours in a checkerboard of rows): each PE sends to its northern neighbour. Reductions along columns.
 //! - **Edge** (two colours): each PE sends to its eastern neighbour. Inputs come in from the west edge along it.
+//! - **Out** (one colour): the PEs of a row take turns in sending over the west or the east edge (see [`crate::edge`]).
 
 use std::ops::Range;
 use waferloom_fabric::{
@@ -23,13 +23,15 @@ pub const CHAIN: [Color; 2] = [Color(2), Color(3)];
 pub const EDGE: [Color; 2] = [Color(4), Color(5)];
 /// Colours on which PEs in even and odd rows send to the north.
 pub const NORTH: [Color; 2] = [Color(6), Color(7)];
+/// Colour on which results leave the fabric.
+pub const OUT: Color = Color(8);
 
 /// Colours that the plumbing takes, from 0 on.
-pub const COLORS: u32 = 8;
+pub const COLORS: u32 = 9;
 /// Input queues that the plumbing takes, from 0 on.
 pub const INPUT_QUEUES: u32 = 5;
 /// Output queues that the plumbing takes, from 0 on.
-pub const OUTPUT_QUEUES: u32 = 5;
+pub const OUTPUT_QUEUES: u32 = 6;
 
 /// Input queues by use.
 pub mod input {
@@ -57,6 +59,8 @@ pub mod output {
     pub const COLUMN: u8 = 3;
     /// To the northern neighbour.
     pub const NORTH: u8 = 4;
+    /// Out of the fabric.
+    pub const OUT: u8 = 5;
 }
 
 /// Parameters by index: all kernels may use them.
@@ -241,6 +245,7 @@ impl Mesh {
             QueueBinding { queue: output::ROW, color: ColorRef::Fixed(self.own(ROW)) },
             QueueBinding { queue: output::COLUMN, color: ColorRef::Fixed(self.own(COLUMN)) },
             QueueBinding { queue: output::NORTH, color: ColorRef::Param(Params::NorthOut as u32) },
+            QueueBinding { queue: output::OUT, color: ColorRef::Fixed(self.own(OUT)) },
         ]
     }
 
@@ -249,19 +254,18 @@ impl Mesh {
         Color(color.0 + self.color_base)
     }
 
-    /// The routers' configuration for all of the plumbing. Only the program's first rectangle sends to the west of itself;
-    /// for what leaves to the east see [`Mesh::route_to_east`].
+    /// The routers' configuration for all of the plumbing inside of the rectangle; for what leaves to the east see
+    /// [`Mesh::route_to_east`], for what leaves the fabric [`Mesh::routes_out`].
     pub fn routes(&self) -> Vec<ColorRoute> {
         use Direction::{East, Ramp, West};
         let mut routes = self.broadcast_routes(Axis::X);
         routes.extend(self.broadcast_routes(Axis::Y));
         let (first, end) = (self.first_column, self.first_column + self.grid.width);
-        let first_to_west = if first == 0 { first } else { first + 1 };
         for parity in 0..2u16 {
             let (chain, edge) = (self.own(CHAIN[usize::from(parity)]), EDGE[usize::from(parity)]);
             let other = 1 - parity;
-            // Senders of this parity to the west; at the program's column 0 the wavelets leave the fabric.
-            routes.extend(self.columns(chain, parity, first_to_west..end, Ramp, West));
+            // Senders of this parity to the west: all but the first column.
+            routes.extend(self.columns(chain, parity, first + 1..end, Ramp, West));
             // Their receivers: columns of the other parity that have an eastern neighbour.
             routes.extend(self.columns(chain, other, first..end - 1, East, Ramp));
             // Receivers of this parity from the west; in the first column the wavelets come from the host or from the
@@ -305,6 +309,36 @@ impl Mesh {
     pub fn route_to_east(&self) -> Option<ColorRoute> {
         let end = self.first_column + self.grid.width;
         self.columns(self.color_to_east(), 1 - end % 2, end - 1..end, Direction::Ramp, Direction::East)
+    }
+
+    /// The colour on which results leave the fabric from this rectangle.
+    pub fn color_out(&self) -> Color {
+        self.own(OUT)
+    }
+
+    /// Ways from all PEs of a row over the west or the east edge of the fabric, one after another (see [`crate::edge`]): to the west
+    /// each PE first sends itself, then lets those behind it pass; to the east it first lets those behind it pass.
+    pub fn routes_out(&self, edge: Direction) -> Vec<ColorRoute> {
+        let way = |rx: Direction| Position { rx: PortSet::of(&[rx]), tx: PortSet::of(&[edge]) };
+        let (own, width) = (way(Direction::Ramp), self.grid.width);
+        let (both, end, others) = if edge == Direction::West {
+            (vec![own, way(Direction::East)], width - 1, 0)
+        } else {
+            (vec![way(Direction::West), own], 0, 1)
+        };
+        let route = |from: u16, count: u16, positions: Vec<Position>| ColorRoute {
+            color: self.color_out(),
+            region: Region::rect(self.first_column + from, 0, count, self.grid.height),
+            positions,
+            start: 0,
+            ring: false,
+            filter: None,
+        };
+        let mut routes = vec![route(end, 1, vec![own])];
+        if width > 1 {
+            routes.push(route(others, width - 1, both));
+        }
+        routes
     }
 
     /// A fixed route for the columns of a parity among `columns` of the program.

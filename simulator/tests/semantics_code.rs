@@ -47,6 +47,14 @@ fn a_data_task_runs_once_a_wavelet() {
 }
 
 #[test]
+fn a_constant_that_is_stored_to_is_not_what_it_was() {
+    let code = "r1 = load i32 [0] r2 = load i32 [4] store r2 -> i32 [0] r3 = load i32 [0]
+                mov out q1 i32[1] <- i32 r1 mov out q1 i32[1] <- i32 r3";
+    let program = single(0, 2, &main(code)) + "\nconst table : i32[2] at 0 origin 0,0 on 1x1 = [5, 6]";
+    assert_eq!(integers(&run(&program), "y"), [5, 6]);
+}
+
+#[test]
 fn a_blocked_data_task_leaves_the_wavelets_in_the_queue() {
     let code = "task 4 data data q0 blocked { mov out q1 i32[1] <- i32 r0 }
                 task 8 main local activated { loop r1 in 50 { r2 = add r2, 1 } mov out q1 i32[1] <- i32 -1 unblock 4 }";

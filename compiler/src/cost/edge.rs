@@ -18,15 +18,13 @@ pub(super) fn receive(clock: Clock<'_>, distribution: &Distribution, dtype: Dtyp
     (stream + if first { last } else { turn_over }).max(host(clock, distribution, words))
 }
 
-/// `kernels::edge::send`: the westernmost PE sends its own tile and those of the others, which come in at the pace of the
-/// stream, or, when they are short, one neighbour's way after another; behind another tensor they have come in meanwhile.
-pub(super) fn send(clock: Clock<'_>, distribution: &Distribution, dtype: Dtype, first: bool) -> u64 {
+/// `kernels::edge::send`: the tiles of a row leave one behind another, each with a control wavelet behind it; their first words wait at the
+/// switches by then.
+pub(super) fn send(clock: Clock<'_>, distribution: &Distribution, dtype: Dtype) -> u64 {
     let others = u64::from(distribution.grid.width) - 1;
     let words = words(distribution, dtype);
-    let pace = words * clock.cycles_per_word(output::CHAIN);
-    let pace = if first { pace.max(cost::neighbour(clock.machine)) } else { pace };
-    let turn_over = if others > 0 { cost::startup(clock.machine) + clock.scalars(2) } else { 0 };
-    (clock.words(words) + turn_over + others * pace).max(host(clock, distribution, words))
+    let each = words * clock.cycles_per_word(output::OUT) + 1;
+    (clock.words(words) + 1 + others * each).max(host(clock, distribution, words))
 }
 
 fn words(distribution: &Distribution, dtype: Dtype) -> u64 {

@@ -135,10 +135,7 @@ fn step_cycles(machine: &Machine, stage: &Stage, kind: &StepKind, before: Option
             let first = !matches!(before, Some(StepKind::Receive { .. }));
             edge::receive(clock, &tensor(*result).distribution, tensor(*result).dtype, first)
         }
-        StepKind::Send { source, .. } => {
-            let first = !matches!(before, Some(StepKind::Send { .. }));
-            edge::send(clock, &tensor(*source).distribution, tensor(*source).dtype, first)
-        }
+        StepKind::Send { source, .. } => edge::send(clock, &tensor(*source).distribution, tensor(*source).dtype),
         StepKind::Arrive { result: id, .. } | StepKind::Leave { source: id, .. } => {
             edge::handoff(clock, &tensor(*id).distribution, tensor(*id).dtype)
         }

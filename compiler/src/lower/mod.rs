@@ -25,8 +25,8 @@ struct Lowering<'a> {
     graph: &'a Graph,
     stage: &'a Stage,
     machine: &'a Machine,
-    /// Whether there are other stages: values then flow to the east.
-    several: bool,
+    /// Where results leave the fabric: at the far end of several stages.
+    edge_out: Direction,
     mesh: Mesh,
     code: Code,
     relayouts: &'a mut Relayouts,
@@ -81,9 +81,9 @@ fn add_stage(
 ) -> Result<Mesh, CompileError> {
     let stage = &plan.stages[index];
     let first_operator = program.operators.len();
-    let several = plan.stages.len() > 1;
+    let edge_out = if plan.stages.len() > 1 { Direction::East } else { Direction::West };
     let machine = &plan.machine;
-    let mut lowering = Lowering { graph, stage, machine, several, mesh, code: Code::new(), relayouts };
+    let mut lowering = Lowering { graph, stage, machine, edge_out, mesh, code: Code::new(), relayouts };
     let item = (plan.items > 1).then(|| lowering.code.register());
     for tensor in 0..stage.tensors.len() {
         program.constants.extend(lowering.constant(tensor)?);
@@ -114,8 +114,10 @@ fn add_stage(
     program.classes.push(class);
     program.placements.push(Placement { region: stage.region(), class: index as u32 });
     program.routes.extend(lowering.mesh.routes());
-    if plan.stages.len() > 1 {
+    if index + 1 < plan.stages.len() {
         program.routes.extend(lowering.mesh.route_to_east());
+    } else {
+        program.routes.extend(lowering.mesh.routes_out(edge_out));
     }
     program.operators.extend(stage.steps.iter().map(|step| operator(stage, step)));
     Ok(lowering.mesh)
@@ -141,11 +143,7 @@ impl Lowering<'_> {
             }
             StepKind::Send { source, .. } => {
                 let tile = self.tile(*source);
-                if self.several {
-                    edge::send_east(&mut self.code, &self.mesh, tile);
-                } else {
-                    edge::send(&mut self.code, &self.mesh, tile);
-                }
+                edge::send(&mut self.code, &self.mesh, tile, self.edge_out);
             }
             StepKind::Arrive { result, .. } => {
                 let share = self.share(*result);
@@ -193,11 +191,9 @@ impl Lowering<'_> {
         let last = self.mesh.grid.width - 1;
         let (name, kind, tensor, edge, x, color) = match &step.kind {
             StepKind::Receive { input, result } => (input, PortKind::Input, *result, Direction::West, 0, mesh::EDGE[0]),
-            StepKind::Send { output, source } if self.several => {
-                (output, PortKind::Output, *source, Direction::East, last, self.mesh.color_to_east())
-            }
             StepKind::Send { output, source } => {
-                (output, PortKind::Output, *source, Direction::West, 0, mesh::CHAIN[0])
+                let x = if self.edge_out == Direction::East { last } else { 0 };
+                (output, PortKind::Output, *source, self.edge_out, x, self.mesh.color_out())
             }
             _ => return None,
         };

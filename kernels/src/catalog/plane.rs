@@ -168,24 +168,21 @@ impl Plane {
     /// Code and data that do not fit a PE.
     pub(super) fn finish(self, name: &str) -> Result<Program, KernelError> {
         let grid = self.mesh.grid;
-        let inside = |mut route: ColorRoute| {
-            // Nothing leaves the fabric to the west: column 0 does not send along the chain.
-            if route.color == mesh::CHAIN[0] && route.region.x == 0 {
-                route.region = Region { x: 2, width: grid.width.saturating_sub(2), ..route.region };
-            }
-            (!mesh::EDGE.contains(&route.color) && route.region.coords().next().is_some()).then_some(route)
-        };
-        let routes = self.mesh.routes().into_iter().filter_map(inside).collect();
-        let bound = |bindings: Vec<QueueBinding>, edge: u8, chain: u8, row: u8| {
-            let open = move |b: &QueueBinding| match b.queue {
-                q if q == edge => false,
+        // Nothing comes in or goes out.
+        let routes = self.mesh.routes().into_iter().filter(|route| !mesh::EDGE.contains(&route.color)).collect();
+        let bound = |bindings: Vec<QueueBinding>, edges: &[u8], chain: u8, row: u8| {
+            let open = |b: &QueueBinding| match b.queue {
+                q if edges.contains(&q) => false,
                 q if q == chain || q == row => grid.width > 1,
                 _ => grid.height > 1,
             };
             bindings.into_iter().filter(open).map(|b| (b.queue, b.color)).collect::<Vec<_>>()
         };
-        let inputs = bound(self.mesh.input_queues(), mesh::input::EDGE, mesh::input::CHAIN, mesh::input::ROW);
-        let outputs = bound(self.mesh.output_queues(), mesh::output::EDGE, mesh::output::CHAIN, mesh::output::ROW);
+        let inputs = bound(self.mesh.input_queues(), &[mesh::input::EDGE], mesh::input::CHAIN, mesh::input::ROW);
+        let outputs = {
+            use mesh::output::{CHAIN, EDGE, OUT, ROW};
+            bound(self.mesh.output_queues(), &[EDGE, OUT], CHAIN, ROW)
+        };
         self.finish_wired(name, routes, &inputs, &outputs)
     }
 

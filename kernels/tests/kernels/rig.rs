@@ -5,7 +5,7 @@ use waferloom_fabric::{
     Buffer, BufferKind, Class, Constant, Coord, Direction, Distribution, Dtype, Extent, HostData, HostTensor, Machine,
     Payload, Placement, Port, PortKind, Program, Region, Split, verify,
 };
-use waferloom_kernels::mesh::{CHAIN, EDGE};
+use waferloom_kernels::mesh::EDGE;
 use waferloom_kernels::{Code, Mesh, Tile, edge};
 use waferloom_simulator::{Claims, Engine, Method, Options, Run, simulate};
 
@@ -96,7 +96,7 @@ impl Rig {
 
     /// Emits the sending of a tensor to the host.
     pub(crate) fn output(&mut self, name: &str, distribution: &Distribution, tile: Tile) {
-        edge::send(&mut self.code, &self.mesh, tile);
+        edge::send(&mut self.code, &self.mesh, tile, Direction::West);
         self.port(name, PortKind::Output, distribution, tile.dtype);
     }
 
@@ -117,7 +117,7 @@ impl Rig {
             distribution: distribution.clone(),
             edge: Direction::West,
             at: Coord { x: 0, y: 0 },
-            color: if kind == PortKind::Output { CHAIN[0] } else { EDGE[0] },
+            color: if kind == PortKind::Output { self.mesh.color_out() } else { EDGE[0] },
         });
     }
 
@@ -126,7 +126,8 @@ impl Rig {
         let grid = self.mesh.grid;
         let machine = machine();
         assert!(self.code.registers() <= machine.registers, "{} registers", self.code.registers());
-        let routes = self.mesh.routes();
+        let mut routes = self.mesh.routes();
+        routes.extend(self.mesh.routes_out(Direction::West));
         let class = Class {
             name: "pe".into(),
             input_queues: self.mesh.input_queues(),

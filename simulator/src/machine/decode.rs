@@ -20,6 +20,14 @@ pub(crate) struct Vector {
     pub(crate) nest: Option<Nest>,
 }
 
+impl Vector {
+    /// Whether it sends or receives.
+    pub(crate) fn uses_fabric(&self) -> bool {
+        let is_fabric = |access: &Access| matches!(access, Access::FabIn { .. } | Access::FabOut { .. });
+        self.srcs.iter().chain([&self.dst]).any(is_fabric)
+    }
+}
+
 /// An instruction with resolved jumps. Where a result or a counter goes is a slot of the PE.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {

@@ -302,9 +302,14 @@ impl Part<'_, '_> {
             }
             Source::Words(Received { words, start, step, pitch }, dtype) => {
                 let first = start + self.lane * step;
-                if lanes == 1 {
+                if lanes == 1 || (step == 1 && pitch == lanes) {
                     let words = words.get(first + self.from * pitch..).unwrap_or_default();
-                    return read(&mut block[..self.elements], words.iter().step_by(pitch.max(1)), 0, dtype, form);
+                    let row = &mut block[..self.elements * lanes];
+                    return if pitch == lanes {
+                        read(row, words.iter(), 0, dtype, form);
+                    } else {
+                        read(row, words.iter().step_by(pitch.max(1)), 0, dtype, form);
+                    };
                 }
                 for (element, row) in (self.from..).zip(block.chunks_mut(lanes).take(self.elements)) {
                     let words = words.get(first + element * pitch..).unwrap_or_default();
@@ -361,8 +366,11 @@ impl Part<'_, '_> {
     #[inline(always)]
     fn send(&self, block: &Block, dtype: Dtype, form: Form, sent: &mut [u32]) {
         let is_raw = form == Form::Raw || own_form(dtype) == Some(form);
-        let rows = (self.from..).zip(block.chunks(self.lanes.count).take(self.elements));
-        for (element, row) in rows {
+        let lanes = self.lanes.count;
+        // Words of all PEs for all elements follow each other when these are all that send.
+        let together = if self.all == lanes { self.elements.max(1) } else { 1 };
+        let rows = block[..self.elements * lanes].chunks(lanes * together);
+        for (element, row) in (self.from..).zip(rows) {
             let words = sent.get_mut(element * self.all + self.lane..).unwrap_or_default();
             let pairs = words.iter_mut().zip(row);
             if is_raw {
@@ -420,6 +428,9 @@ fn read<'w>(row: &mut [u32], words: impl Iterator<Item = &'w u32>, shift: u32, d
         Some(format) if form == Form::Floats => {
             pairs.for_each(|(slot, &word)| *slot = format.widen((word >> shift) as u16).to_bits());
         }
+        _ if form == Form::Floats && dtype == Dtype::I32 => {
+            pairs.for_each(|(slot, &word)| *slot = (word as i32 as f32).to_bits());
+        }
         _ => pairs.for_each(|(slot, &word)| *slot = from_bits(word >> shift & mask(dtype), dtype, form)),
     }
 }
@@ -436,6 +447,9 @@ fn write<'w>(words: impl Iterator<Item = &'w mut u32>, row: &[u32], shift: u32, 
         Some(format) if form == Form::Floats => pairs.for_each(|(word, &bits)| {
             *word = *word & !mask | u32::from(format.narrow(f32::from_bits(bits))) << shift;
         }),
+        _ if form == Form::Integers && dtype == Dtype::F32 => {
+            pairs.for_each(|(word, &bits)| *word = (bits as i32 as f32).to_bits());
+        }
         _ => pairs.for_each(|(word, &bits)| *word = *word & !mask | (to_bits(bits, form, dtype) << shift & mask)),
     }
 }

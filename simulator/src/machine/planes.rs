@@ -62,6 +62,11 @@ impl Planes {
         Lanes { words: &mut self.banks[bank], first, count: (count as usize).min(SIDE - first) }
     }
 
+    /// How many of `count` PEs side by side share the bank of the first one.
+    pub(crate) fn beside(&self, pe: u32, count: u32) -> u32 {
+        count.min((SIDE - self.bank(pe).1) as u32)
+    }
+
     /// The memory of a PE.
     pub(crate) fn memory(&self, pe: u32) -> Memory<'_> {
         let (bank, lane) = self.bank(pe);
@@ -91,16 +96,26 @@ impl Planes {
         Some(())
     }
 
-    /// Writes singles side by side to a PE's memory; gives where, or `None` when they do not fit there.
-    pub(crate) fn write_floats(&mut self, pe: u32, address: i64, numbers: &[f32]) -> Option<Range<usize>> {
+    /// Writes singles to one address of `pes` PEs side by side, which share a bank: `columns` to each, then as many behind them. Gives from
+    /// where to where in each, or `None` when they do not fit there.
+    pub(crate) fn write_floats(
+        &mut self,
+        (pe, pes): (u32, usize),
+        address: i64,
+        columns: usize,
+        numbers: &[f32],
+    ) -> Option<Range<usize>> {
         let (bank, first, _) = self.place(pe, address, 4)?;
-        let range = address as usize..address as usize + size_of_val(numbers);
+        let range = address as usize..address as usize + size_of_val(numbers) / pes.max(1);
         if range.end > self.bytes(pe) {
             return None;
         }
-        let words = self.banks[bank].get_mut(first..).unwrap_or_default();
-        for (word, number) in words.iter_mut().step_by(SIDE).zip(numbers) {
-            *word = number.to_bits();
+        let mut words = self.banks[bank].get_mut(first..).unwrap_or_default().chunks_mut(SIDE);
+        for line in numbers.chunks((pes * columns).max(1)) {
+            for (column, words) in (0..columns).zip(&mut words) {
+                let own = line.iter().skip(column).step_by(columns);
+                words.iter_mut().zip(own).for_each(|(word, number)| *word = number.to_bits());
+            }
         }
         Some(range)
     }
@@ -212,25 +227,35 @@ impl Memory<'_> {
         }
     }
 
-    /// Elements that lie inside of it, as floats.
-    pub(crate) fn widen(self, place: Place, values: &mut [f32]) {
+    /// That of a PE so many places to the east, in the same bank.
+    pub(crate) fn beside(self, pes: usize) -> Self {
         match self {
-            Memory::Pe(memory) => super::floats::widen(memory, place, values),
-            Memory::Plane { words, lane, .. } => {
-                let word = |at: usize| words.get(at / 4 * SIDE + lane).copied().unwrap_or(0);
-                let places = (0..).map(|i| place.nth(i));
-                match Format::of(place.dtype) {
-                    _ if place.dtype == Dtype::F32 => {
-                        values.iter_mut().zip(places).for_each(|(value, at)| *value = f32::from_bits(word(at)));
-                    }
-                    Some(format) => values.iter_mut().zip(places).for_each(|(value, at)| {
-                        *value = format.widen((word(at) >> (at % 4 * 8)) as u16);
-                    }),
-                    None => values.iter_mut().zip(places).for_each(|(value, at)| {
-                        let bits = if place.dtype.bytes() == 4 { word(at) } else { word(at) >> (at % 4 * 8) & 0xFFFF };
-                        *value = Element::from_bits(bits, place.dtype).float();
-                    }),
-                }
+            Memory::Plane { words, lane, bytes } => Memory::Plane { words, lane: lane + pes, bytes },
+            own @ Memory::Pe(_) => own,
+        }
+    }
+
+    /// Elements that lie inside of it, as floats: as many of this PE as there are `values` for each of `pes`, then those of the PEs to the
+    /// east in the same bank.
+    pub(crate) fn widen(self, place: Place, pes: usize, values: &mut [f32]) {
+        let (words, lane) = match self {
+            Memory::Pe(memory) => return super::floats::widen(memory, place, values),
+            Memory::Plane { words, lane, .. } => (words, lane),
+        };
+        let each = values.len() / pes.max(1);
+        for element in 0..each {
+            let at = place.nth(element as u64);
+            let first = at / 4 * SIDE + lane;
+            let pairs =
+                values[element..].iter_mut().step_by(each).zip(words.get(first..first + pes).unwrap_or_default());
+            let shift = at % 4 * 8;
+            match Format::of(place.dtype) {
+                _ if place.dtype == Dtype::F32 => pairs.for_each(|(value, &word)| *value = f32::from_bits(word)),
+                Some(format) => pairs.for_each(|(value, &word)| *value = format.widen((word >> shift) as u16)),
+                None => pairs.for_each(|(value, &word)| {
+                    let bits = if place.dtype.bytes() == 4 { word } else { word >> shift & 0xFFFF };
+                    *value = Element::from_bits(bits, place.dtype).float();
+                }),
             }
         }
     }
@@ -264,10 +289,32 @@ mod tests {
         planes.give_back(0, &mut memories[0], &(4..7));
         assert_eq!(memories[0], [1, 2, 3, 4, 0xCD, 0xAB, 7, 8]);
         let mut values = [0.0; 2];
-        assert_eq!((planes.write_floats(1, 4, &[1.0]), planes.write_floats(2, 0, &[0.5, 2.0])), (None, Some(0..8)));
+        let floats = [0.5, 2.0];
+        assert_eq!(
+            (planes.write_floats((1, 1), 4, 1, &[1.0]), planes.write_floats((2, 1), 0, 1, &floats)),
+            (None, Some(0..8))
+        );
         assert_eq!((planes.read(2, 0, 4), planes.read(2, 4, 4)), (Some(0x3F00_0000), Some(0x4000_0000)));
         planes.write(1, 0, 4, 0x4000_3C00);
-        planes.memory(1).widen(Place { at: 0, step: 2, dtype: Dtype::F16 }, &mut values);
+        planes.memory(1).widen(Place { at: 0, step: 2, dtype: Dtype::F16 }, 1, &mut values);
         assert_eq!((values, planes.memory(1).len()), ([1.0, 2.0], 6));
+    }
+
+    #[test]
+    fn pes_side_by_side_are_read_and_written_at_once() {
+        let mut memories: [Vec<u8>; 3] = std::array::from_fn(|_| vec![0; 16]);
+        let pes = memories.each_mut().map(|memory| Pe { memory, ..Pe::default() });
+        let mut planes = Planes::new(&pes, 3);
+        // Two columns of each of two PEs in a line, two lines: PE 1 gets 1, 2, 5, 6, PE 2 gets 3, 4, 7, 8.
+        let lines = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
+        assert_eq!(planes.write_floats((1, 2), 0, 2, &lines), Some(0..16));
+        let mut values = [0.0; 4];
+        planes.memory(1).widen(Place { at: 0, step: 4, dtype: Dtype::F32 }, 1, &mut values);
+        assert_eq!(values, [1.0, 2.0, 5.0, 6.0]);
+        // Of each the first and the third, PE by PE.
+        planes.memory(1).widen(Place { at: 0, step: 8, dtype: Dtype::F32 }, 2, &mut values);
+        assert_eq!(values, [1.0, 5.0, 3.0, 7.0]);
+        planes.memory(1).beside(1).widen(Place { at: 12, step: 4, dtype: Dtype::F32 }, 1, &mut values[..1]);
+        assert_eq!((values[0], planes.read(0, 0, 4)), (8.0, Some(0)));
     }
 }

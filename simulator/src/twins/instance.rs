@@ -1,5 +1,6 @@
 //! One turn of a claim: what the PEs that have begun it gave, and what those get that end it.
 
+use super::Unused;
 use super::product::Group;
 use super::sums::Column;
 use super::takes::Line;
@@ -31,47 +32,52 @@ pub(super) fn place_in_group(claim: &ProductClaim, [x, y]: [usize; 2]) -> (usize
 }
 
 impl Instance {
-    pub(super) fn new(claim: &Claim) -> Self {
+    pub(super) fn new(claim: &Claim, unused: &mut Unused) -> Self {
         let (width, height) = (usize::from(claim.region().width), usize::from(claim.region().height));
         let kernel = match claim {
             Claim::Product(claim) if claim.kind == ClaimKind::Product => {
                 let groups = if claim.left.split { 1 } else { width } * if claim.right.split { 1 } else { height };
-                Kernel::Products((0..groups).map(|_| Group::new(claim)).collect())
+                Kernel::Products((0..groups).map(|_| Group::new(claim, &mut unused.matrices)).collect())
             }
             Claim::Product(claim) => Kernel::ColumnSums((0..width).map(|_| Column::new(claim)).collect()),
             Claim::Takes(claim) => {
                 let lines = width * height / usize::from(claim.line_pes()).max(1);
-                Kernel::Takes((0..lines).map(|_| Line::new(claim)).collect())
+                Kernel::Takes((0..lines).map(|_| Line::new(claim, &mut unused.words)).collect())
             }
         };
         Self { kernel, left: width * height }
     }
 
-    /// A PE begins with tiles at these addresses; says whether all of its group have begun with it. `None` when the tiles do not lie in
-    /// memory.
+    /// PEs side by side begin, the first one at a place, with tiles at the same addresses; says whether all of the group of one of them have
+    /// begun with it. `None` when the tiles do not lie in memory.
     pub(super) fn begin(
         &mut self,
         claim: &Claim,
-        at_place: [usize; 2],
+        ([x, y], pes): ([usize; 2], usize),
         memory: Memory<'_>,
         at: [i64; 3],
     ) -> Option<bool> {
-        match (claim, &mut self.kernel) {
-            (Claim::Product(claim), Kernel::Products(groups)) => {
-                let (group, place) = place_in_group(claim, at_place);
-                groups[group].begin(claim, place, memory, at)?;
+        let together = if shares_group(claim) { pes } else { 1 };
+        let mut is_ready = false;
+        for i in (0..pes).step_by(together.max(1)) {
+            let (place, memory) = ([x + i, y], memory.beside(i));
+            match (claim, &mut self.kernel) {
+                (Claim::Product(claim), Kernel::Products(groups)) => {
+                    let (group, place) = place_in_group(claim, place);
+                    groups[group].begin(claim, (place, together), memory, at)?;
+                }
+                (Claim::Product(claim), Kernel::ColumnSums(columns)) => {
+                    columns[x + i].begin(claim, y, memory, [at[0], at[1]])?;
+                }
+                (Claim::Takes(claim), Kernel::Takes(lines)) => {
+                    let (line, place) = place_in_line(claim, place);
+                    lines[line].begin(claim, place, memory, at[0])?;
+                }
+                _ => return None,
             }
-            (Claim::Product(claim), Kernel::ColumnSums(columns)) => {
-                let [x, y] = at_place;
-                columns[x].begin(claim, y, memory, [at[0], at[1]])?;
-            }
-            (Claim::Takes(claim), Kernel::Takes(lines)) => {
-                let (line, place) = place_in_line(claim, at_place);
-                lines[line].begin(claim, place, memory, at[0])?;
-            }
-            _ => return None,
+            is_ready |= self.is_ready(claim, place);
         }
-        Some(self.is_ready(claim, at_place))
+        Some(is_ready)
     }
 
     /// Whether all have begun of the group of the PE at a place.
@@ -84,15 +90,31 @@ impl Instance {
         }
     }
 
-    /// The tile of the result of the PE at a place, row-major; `None` when a PE on which it depends has not begun.
-    pub(super) fn product(&mut self, claim: &ProductClaim, at_place: [usize; 2], on_threads: bool) -> Option<Vec<f32>> {
+    /// Adds the tiles of the result of PEs side by side, the first one at a place, to `tile`: the first row of each, then the next one. `None`
+    /// when a PE on which one depends has not begun, or they end one by one ([`shares_group`]).
+    pub(super) fn product(
+        &mut self,
+        claim: &ProductClaim,
+        (at_place, pes): ([usize; 2], usize),
+        on_threads: bool,
+        tile: &mut Vec<f32>,
+    ) -> Option<()> {
         match &mut self.kernel {
             Kernel::Products(groups) => {
                 let (group, place) = place_in_group(claim, at_place);
-                groups[group].end(claim, place, on_threads)
+                groups[group].end(claim, (place, pes), on_threads, tile)
             }
-            Kernel::ColumnSums(columns) => columns[at_place[0]].end(claim, on_threads),
-            Kernel::Takes(_) => None,
+            Kernel::ColumnSums(columns) if pes == 1 => columns[at_place[0]].end(claim, on_threads, tile),
+            Kernel::ColumnSums(_) | Kernel::Takes(_) => None,
+        }
+    }
+
+    /// Gives back what it has been worked out in.
+    pub(super) fn give_back(self, unused: &mut Unused) {
+        match self.kernel {
+            Kernel::Products(groups) => groups.into_iter().for_each(|group| group.give_back(&mut unused.matrices)),
+            Kernel::Takes(lines) => lines.into_iter().for_each(|line| line.give_back(&mut unused.words)),
+            Kernel::ColumnSums(_) => {}
         }
     }
 
@@ -108,6 +130,11 @@ impl Instance {
         let Kernel::Takes(lines) = &self.kernel else { return None };
         lines[place_in_line(claim, at_place).0].take(claim, memory, [at[1], at[2]], taken)
     }
+}
+
+/// Whether PEs side by side are of one group of a product, and can begin and end at once.
+pub(super) fn shares_group(claim: &Claim) -> bool {
+    matches!(claim, Claim::Product(claim) if claim.kind == ClaimKind::Product && claim.left.split)
 }
 
 /// The PEs of a claim that wait for each other where its code is passed over, by the place of one of them.

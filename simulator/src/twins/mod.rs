@@ -11,6 +11,7 @@
 //! With [`Claims::Check`](crate::Claims::Check) the PEs compute everything themselves, and their tiles are held against the
 //! claims'.
 
+mod buffers;
 pub(crate) mod check;
 mod instance;
 mod multiply;
@@ -25,6 +26,7 @@ mod tests;
 use crate::machine::element::Fault;
 use crate::machine::pe::{Pe, Place};
 use crate::machine::planes::Memory;
+use buffers::Buffers;
 use instance::Instance;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -42,14 +44,23 @@ pub(crate) struct Twins<'a> {
     instances: BTreeMap<(u32, u32), Instance>,
     /// By PE: the claim that it is in.
     inside: Vec<Option<Inside>>,
-    /// What the last PE has taken.
+    /// What the last PE has taken, or its tile.
     taken: Vec<(i64, u32)>,
+    tile: Vec<f32>,
+    unused: Unused,
     /// Operators of which numbers were worked out as claims say.
     pub(crate) operators: Vec<bool>,
 }
 
+/// What claims have been worked out in.
+#[derive(Default)]
+struct Unused {
+    matrices: Buffers<f32>,
+    words: Buffers<u32>,
+}
+
 /// A claim that a PE is in.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Inside {
     claim: u32,
     turn: u32,
@@ -57,7 +68,7 @@ struct Inside {
     at: [i64; 3],
 }
 
-/// What a PE gets that ends a claim.
+/// What PEs get that end a claim.
 pub(crate) struct Ended<'t> {
     claim: u32,
     pub(crate) given: Given<'t>,
@@ -65,8 +76,8 @@ pub(crate) struct Ended<'t> {
 
 /// Numbers for a PE's memory.
 pub(crate) enum Given<'t> {
-    /// From an address on, row-major.
-    Tile(i64, Vec<f32>),
+    /// From an address on: rows of a number of columns, the first one of each PE, then the next one.
+    Tile(i64, usize, &'t [f32]),
     /// Elements of a number of bytes, each with its address.
     Elements(u32, &'t [(i64, u32)]),
 }
@@ -83,6 +94,8 @@ impl<'a> Twins<'a> {
             instances: BTreeMap::new(),
             inside: vec![None; program.grid.pes()],
             taken: Vec::new(),
+            tile: Vec::new(),
+            unused: Unused::default(),
             operators: vec![false; program.operators.len()],
         }
     }
@@ -96,28 +109,30 @@ impl<'a> Twins<'a> {
     pub(crate) fn begin(&mut self, pe: &mut Pe, index: u32, at: [i64; 3]) -> Result<(), Fault> {
         let gives_numbers = self.gives_numbers(index);
         if gives_numbers || self.checks {
-            self.begin_with(pe.at, Memory::Pe(pe.memory), index, at)?;
+            self.begin_with((pe.at, 1), Memory::Pe(pe.memory), index, at)?;
         }
         pe.unknown.operand = gives_numbers;
         Ok(())
     }
 
-    /// The same of a PE at a place whose memory may lie elsewhere; says whether all of its group have begun with it.
+    /// The same of PEs side by side, the first one at a place, whose memories may lie elsewhere, in one bank. Says how many have begun at once,
+    /// and whether all of the group of one of them have.
     pub(crate) fn begin_with(
         &mut self,
-        pe: Place,
+        (pe, pes): (Place, usize),
         memory: Memory<'_>,
         index: u32,
         at: [i64; 3],
-    ) -> Result<bool, Fault> {
+    ) -> Result<(usize, bool), Fault> {
         let claim = &self.program.claims[index as usize];
         let [x, y] = place(claim, pe);
-        let turns = &mut self.turns[index as usize][y * usize::from(claim.region().width) + x];
-        let turn = *turns;
-        *turns += 1;
-        self.inside[self.program.grid.index(pe.0)] = Some(Inside { claim: index, turn, at });
-        let instance = self.instances.entry((index, turn)).or_insert_with(|| Instance::new(claim));
-        instance.begin(claim, [x, y], memory, at).ok_or_else(|| {
+        let turns = &mut self.turns[index as usize][y * usize::from(claim.region().width) + x..][..pes];
+        let turn = turns[0];
+        let pes = turns.iter().take_while(|&&other| other == turn).count();
+        turns[..pes].fill(turn + 1);
+        self.inside[self.program.grid.index(pe.0)..][..pes].fill(Some(Inside { claim: index, turn, at }));
+        let instance = self.instances.entry((index, turn)).or_insert_with(|| Instance::new(claim, &mut self.unused));
+        let is_ready = instance.begin(claim, ([x, y], pes), memory, at).ok_or_else(|| {
             Fault(format!(
                 "claim {index} names tiles at {}, {} and {} that do not lie in the {} bytes of data",
                 at[0],
@@ -125,7 +140,8 @@ impl<'a> Twins<'a> {
                 at[2],
                 memory.len()
             ))
-        })
+        })?;
+        Ok((pes, is_ready))
     }
 
     /// Whether all PEs have begun a claim of the group of one that is in it, if it is in one.
@@ -135,6 +151,18 @@ impl<'a> Twins<'a> {
         self.instances.get(&(index, turn)).is_none_or(|instance| instance.is_ready(claim, place(claim, pe)))
     }
 
+    /// Of PEs side by side, the first one at a place, how many are in the same turn of the same claim with tiles at the same addresses, and can
+    /// end it at once if they are ready.
+    pub(crate) fn alike(&self, pe: Place, pes: usize) -> usize {
+        let inside = &self.inside[self.program.grid.index(pe.0)..][..pes];
+        let claim = inside[0].map(|inside| &self.program.claims[inside.claim as usize]);
+        if claim.is_some_and(instance::shares_group) {
+            inside.iter().take_while(|&&other| other == inside[0]).count()
+        } else {
+            1
+        }
+    }
+
     /// The PEs of the group of one that is in a claim.
     pub(crate) fn group(&self, pe: Place) -> Option<Region> {
         let Inside { claim, .. } = self.inside[self.program.grid.index(pe.0)]?;
@@ -142,15 +170,17 @@ impl<'a> Twins<'a> {
         Some(instance::group(claim, place(claim, pe)))
     }
 
-    /// A PE, at work on an operator, ends the claim that it is in, if it is in one.
+    /// PEs side by side that are [alike](Self::alike), the first one at a place, at work on an operator, end the claim that they are in, if
+    /// they are in one.
     pub(crate) fn end_with(
         &mut self,
-        pe: Place,
+        (pe, pes): (Place, usize),
         memory: Memory<'_>,
         operator: Option<u32>,
     ) -> Result<Option<Ended<'_>>, Fault> {
-        let Some(inside) = self.inside[self.program.grid.index(pe.0)].take() else { return Ok(None) };
-        let Inside { claim: index, turn, at } = inside;
+        let inside = &mut self.inside[self.program.grid.index(pe.0)..][..pes];
+        let Some(Inside { claim: index, turn, at }) = inside[0] else { return Ok(None) };
+        inside.fill(None);
         let claim = &self.program.claims[index as usize];
         let Some(instance) = self.instances.get_mut(&(index, turn)) else { return Ok(None) };
         let place = place(claim, pe);
@@ -158,7 +188,9 @@ impl<'a> Twins<'a> {
             || Fault(format!("claim {index} is false: a PE on whose tiles the result here depends has not begun it"));
         let given = match claim {
             Claim::Product(claim) => {
-                Given::Tile(at[2], instance.product(claim, place, self.on_threads).ok_or_else(early)?)
+                self.tile.clear();
+                instance.product(claim, (place, pes), self.on_threads, &mut self.tile).ok_or_else(early)?;
+                Given::Tile(at[2], claim.columns as usize, &self.tile)
             }
             Claim::Takes(claim) => {
                 self.taken.clear();
@@ -172,9 +204,11 @@ impl<'a> Twins<'a> {
                 Given::Elements(claim.dtype.bytes(), &self.taken)
             }
         };
-        instance.left -= 1;
-        if instance.left == 0 {
-            self.instances.remove(&(index, turn));
+        instance.left -= pes;
+        if instance.left == 0
+            && let Some(instance) = self.instances.remove(&(index, turn))
+        {
+            instance.give_back(&mut self.unused);
         }
         let operator = operator.filter(|_| matches!(claim, Claim::Product(_)));
         if let Some(claimed) = operator.and_then(|operator| self.operators.get_mut(operator as usize)) {
@@ -187,7 +221,7 @@ impl<'a> Twins<'a> {
     pub(crate) fn end(&mut self, pe: &mut Pe) -> Result<Range<usize>, Fault> {
         pe.unknown.operand = false;
         let (operator, checks, program) = (pe.operator.map(|inside| inside.operator), self.checks, self.program);
-        let Some(Ended { claim, given }) = self.end_with(pe.at, Memory::Pe(pe.memory), operator)? else {
+        let Some(Ended { claim, given }) = self.end_with((pe.at, 1), Memory::Pe(pe.memory), operator)? else {
             return Ok(0..0);
         };
         let differs = |address: i64, found: String, said: String| {
@@ -199,7 +233,7 @@ impl<'a> Twins<'a> {
             ))
         };
         let (result, tile) = match given {
-            Given::Tile(result, tile) => (result, tile),
+            Given::Tile(result, _, tile) => (result, tile),
             // Only a check asks for these.
             Given::Elements(bytes, elements) => {
                 for &(address, said) in elements {
@@ -214,19 +248,19 @@ impl<'a> Twins<'a> {
                 return Ok(0..0);
             }
         };
-        let bytes = tile.len() * size_of::<f32>();
+        let bytes = size_of_val(tile);
         let start = usize::try_from(result).unwrap_or(usize::MAX / 2);
         let Some(memory) = pe.memory.get_mut(start..start + bytes) else {
             return Err(Fault(format!("claim {claim} names a result at {result} that does not lie in memory")));
         };
         if !checks {
-            for (cell, x) in memory.as_chunks_mut().0.iter_mut().zip(&tile) {
+            for (cell, x) in memory.as_chunks_mut().0.iter_mut().zip(tile) {
                 *cell = x.to_le_bytes();
             }
             return Ok(start..start + bytes);
         }
         let cells = memory.as_chunks().0.iter().map(|&cell| f32::from_le_bytes(cell));
-        match cells.zip(&tile).enumerate().find(|(_, (found, said))| found.to_bits() != said.to_bits()) {
+        match cells.zip(tile).enumerate().find(|(_, (found, said))| found.to_bits() != said.to_bits()) {
             None => Ok(start..start + bytes),
             Some((i, (found, said))) => {
                 let with_bits = |number: f32| format!("{number} (bits {:08x})", number.to_bits());

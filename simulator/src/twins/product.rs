@@ -1,7 +1,8 @@
 //! The products of [`ClaimKind::Product`](waferloom_fabric::ClaimKind::Product): a host product for all PEs that share operands.
 
+use super::buffers::Buffers;
 use super::multiply::{Sizes, multiply};
-use super::tiles::Tile;
+use super::tiles::Tiles;
 use crate::machine::planes::Memory;
 use waferloom_fabric::{ClaimOperand, Dtype, ProductClaim};
 
@@ -41,7 +42,8 @@ fn holders(claim: &ProductClaim, operand: &ClaimOperand, pes: usize) -> usize {
 }
 
 impl Group {
-    pub(super) fn new(claim: &ProductClaim) -> Self {
+    /// Before any PE has begun; what is in the matrices then is overwritten by those that begin.
+    pub(super) fn new(claim: &ProductClaim, buffers: &mut Buffers<f32>) -> Self {
         let width = if claim.left.split { usize::from(claim.region.width) } else { 1 };
         let height = if claim.right.split { usize::from(claim.region.height) } else { 1 };
         let (rows, columns) = (height * claim.rows as usize, width * claim.columns as usize);
@@ -49,9 +51,9 @@ impl Group {
         Self {
             width,
             height,
-            left: vec![0.0; left as usize * rows * inner],
-            right: vec![0.0; right as usize * inner * columns],
-            result: vec![0.0; claim.products() as usize * rows * columns],
+            left: buffers.take(left as usize * rows * inner),
+            right: buffers.take(right as usize * inner * columns),
+            result: buffers.take(claim.products() as usize * rows * columns),
             states: vec![State::Before; width * height],
             before: width * height,
             missing_in_row: vec![holders(claim, &claim.left, width); height],
@@ -59,27 +61,35 @@ impl Group {
         }
     }
 
-    /// Takes the tiles of a PE at a place of the group; `None` when they do not lie in memory.
+    /// Takes the tiles of PEs side by side, the first one at a place of the group; `None` when they do not lie in memory.
     pub(super) fn begin(
         &mut self,
         claim: &ProductClaim,
-        [x, y]: [usize; 2],
+        ([x, y], pes): ([usize; 2], usize),
         memory: Memory<'_>,
         at: [i64; 3],
     ) -> Option<()> {
         let [rows, columns] = [claim.rows, claim.columns].map(|size| size as usize);
         let (inner, pitch) = (claim.inner as usize, self.width * columns);
-        let [left, right] = [(claim.left, at[0]), (claim.right, at[1])].map(|(shape, at)| Tile {
+        let [left, right] = [(claim.left, at[0]), (claim.right, at[1])].map(|(shape, at)| Tiles {
             memory,
+            pes,
             at,
             dtype: claim.dtype,
             shape,
         });
         let [left_matrices, right_matrices] = claim.operand_matrices();
         for (slot, first, depth) in blocks(claim, &claim.left, x, self.width) {
+            // Blocks of PEs side by side follow each other; the last one of all may be a part of one.
+            let whole = pes.min((inner - first) / claim.block as usize);
+            let part = Tiles { memory: memory.beside(whole), pes: 1, ..left };
+            let rest = if whole < pes { (inner - first).min(whole * depth + depth) - whole * depth } else { 0 };
             for matrix in 0..left_matrices {
                 let start = (matrix as usize * self.height + y) * rows * inner + first;
-                left.rows([matrix as u32, slot], [rows, depth], self.left.get_mut(start..)?, inner)?;
+                let own = Tiles { pes: whole, ..left };
+                own.rows([matrix as u32, slot], [rows, depth], self.left.get_mut(start..)?, inner)?;
+                let start = start + whole * depth;
+                part.rows([matrix as u32, slot], [rows, rest], self.left.get_mut(start..)?, inner)?;
             }
         }
         for (slot, first, depth) in blocks(claim, &claim.right, y, self.height) {
@@ -90,26 +100,32 @@ impl Group {
         }
         let shape =
             ClaimOperand { split: false, matrix: claim.rows * claim.columns, slot: 0, line: claim.columns, step: 1 };
-        let result = Tile { memory, at: at[2], dtype: Dtype::F32, shape };
+        let result = Tiles { memory, pes, at: at[2], dtype: Dtype::F32, shape };
         for product in 0..claim.products() {
             let start = (product as usize * self.height + y) * rows * pitch + x * columns;
             result.rows([product as u32, 0], [rows, columns], self.result.get_mut(start..)?, pitch)?;
         }
-        self.states[y * self.width + x] = State::Begun;
-        self.before -= 1;
-        if x < holders(claim, &claim.left, self.width) {
-            self.missing_in_row[y] -= 1;
-        }
+        self.states[y * self.width + x..][..pes].fill(State::Begun);
+        self.before -= pes;
+        self.missing_in_row[y] -= holders(claim, &claim.left, self.width).saturating_sub(x).min(pes);
         if y < holders(claim, &claim.right, self.height) {
-            self.missing_in_column[x] -= 1;
+            self.missing_in_column[x..x + pes].iter_mut().for_each(|missing| *missing -= 1);
         }
         Some(())
     }
 
-    /// A PE's tile of the result, row-major; `None` when something that it is worked out from is not known yet.
-    pub(super) fn end(&mut self, claim: &ProductClaim, [x, y]: [usize; 2], on_threads: bool) -> Option<Vec<f32>> {
-        if self.states[y * self.width + x] != State::Done {
-            if !self.is_ready(x, y) {
+    /// Adds the tiles of PEs side by side to `tile`, the first row of each, then the next one; `None` when something that one is worked out
+    /// from is not known yet.
+    pub(super) fn end(
+        &mut self,
+        claim: &ProductClaim,
+        ([x, y], pes): ([usize; 2], usize),
+        on_threads: bool,
+        tile: &mut Vec<f32>,
+    ) -> Option<()> {
+        let is_done = |group: &Self, x: usize| group.states[y * group.width + x] == State::Done;
+        if !(x..x + pes).all(|x| is_done(self, x)) {
+            if !(x..x + pes).all(|x| is_done(self, x) || self.is_ready(x, y)) {
                 return None;
             }
             if self.states.iter().all(|&state| state == State::Begun) {
@@ -122,9 +138,18 @@ impl Group {
         }
         let [rows, columns] = [claim.rows, claim.columns].map(|size| size as usize);
         let pitch = self.width * columns;
-        let lines = (0..claim.products() as usize).flat_map(|product| (0..rows).map(move |row| (product, row)));
-        let start = |(product, row): (usize, usize)| ((product * self.height + y) * rows + row) * pitch + x * columns;
-        Some(lines.map(start).flat_map(|start| &self.result[start..start + columns]).copied().collect())
+        for product in 0..claim.products() as usize {
+            let lines = self.result.get((product * self.height + y) * rows * pitch..)?.chunks(pitch.max(1)).take(rows);
+            lines.for_each(|line| tile.extend_from_slice(&line[x * columns..(x + pes) * columns]));
+        }
+        Some(())
+    }
+
+    /// Gives the matrices back.
+    pub(super) fn give_back(self, buffers: &mut Buffers<f32>) {
+        for matrix in [self.left, self.right, self.result] {
+            buffers.give(matrix);
+        }
     }
 
     /// Whether all PEs have begun.

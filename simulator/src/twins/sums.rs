@@ -1,7 +1,7 @@
 //! The products of [`ClaimKind::ColumnSums`](waferloom_fabric::ClaimKind::ColumnSums): each PE's own, added up along columns.
 
 use super::multiply::{Sizes, multiply};
-use super::tiles::Tile;
+use super::tiles::Tiles;
 use crate::machine::numerics;
 use crate::machine::planes::Memory;
 use rayon::prelude::*;
@@ -30,8 +30,10 @@ impl Column {
         let depth = inner.saturating_sub(y * block).min(block);
         let (mut left, mut right) = (vec![0.0; rows * depth], vec![0.0; depth * columns]);
         if depth > 0 {
-            let tile =
-                |side: usize| Tile { memory, at: at[side], dtype: claim.dtype, shape: [claim.left, claim.right][side] };
+            let tile = |side: usize| {
+                let shape = [claim.left, claim.right][side];
+                Tiles { memory, pes: 1, at: at[side], dtype: claim.dtype, shape }
+            };
             tile(0).rows([0, 0], [rows, depth], &mut left, depth)?;
             tile(1).columns([0, 0], [columns, depth], &mut right, columns)?;
         }
@@ -45,8 +47,8 @@ impl Column {
         self.before == 0
     }
 
-    /// The column's sums, row-major; `None` when a PE has not begun.
-    pub(super) fn end(&mut self, claim: &ProductClaim, on_threads: bool) -> Option<Vec<f32>> {
+    /// Adds the column's sums, row-major, to `tile`; `None` when a PE has not begun.
+    pub(super) fn end(&mut self, claim: &ProductClaim, on_threads: bool, tile: &mut Vec<f32>) -> Option<()> {
         if self.sums.is_none() {
             let parts = self.parts.iter().map(Option::as_ref).collect::<Option<Vec<_>>>()?;
             let [rows, columns] = [claim.rows, claim.columns].map(|n| n as usize);
@@ -66,6 +68,7 @@ impl Column {
                 .reduce(|sums, own| sums.iter().zip(&own).map(|(&sum, &own)| numerics::sum(sum, own)).collect());
             self.parts.clear();
         }
-        self.sums.clone()
+        tile.extend_from_slice(self.sums.as_ref()?);
+        Some(())
     }
 }

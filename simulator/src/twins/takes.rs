@@ -1,14 +1,17 @@
 //! What PEs take out of the tiles of others ([`TakesClaim`]): the words of the roots of a line, and the copies that a PE's list names.
 
+use super::buffers::Buffers;
 use crate::machine::planes::Memory;
 use waferloom_fabric::{MemDsd, TakesClaim};
 
 /// The roots of a line.
 #[derive(Debug)]
 pub(super) struct Line {
-    /// The tile of each that has begun, as it was then. Who takes nothing from a root need not wait for it.
-    tiles: Vec<Option<Box<[u32]>>>,
-    /// Roots that have not begun.
+    /// The words of their tiles, one after another, as they were when they began.
+    words: Vec<u32>,
+    /// By root: whether it has begun. Who takes nothing from one need not wait for it.
+    begun: Vec<bool>,
+    /// Roots that have not.
     missing: usize,
 }
 
@@ -16,20 +19,24 @@ pub(super) struct Line {
 type Dim = [i64; 3];
 
 impl Line {
-    pub(super) fn new(claim: &TakesClaim) -> Self {
+    pub(super) fn new(claim: &TakesClaim, buffers: &mut Buffers<u32>) -> Self {
         let roots = usize::from(claim.end - claim.first);
-        Self { tiles: vec![None; roots], missing: roots }
+        Self { words: buffers.take(roots * claim.words as usize), begun: vec![false; roots], missing: roots }
+    }
+
+    /// Gives the words back.
+    pub(super) fn give_back(self, buffers: &mut Buffers<u32>) {
+        buffers.give(self.words);
     }
 
     /// A PE begins at a place of the line, with a tile at an address; `None` when that does not lie in memory.
     pub(super) fn begin(&mut self, claim: &TakesClaim, place: usize, memory: Memory<'_>, tile: i64) -> Option<()> {
         let root = place.checked_sub(claim.first.into());
-        if let Some(own) = root.and_then(|root| self.tiles.get_mut(root)) {
-            let mut words = vec![0; claim.words as usize].into_boxed_slice();
-            memory.read_words(tile, &mut words)?;
-            *own = Some(words);
-            self.missing -= 1;
-        }
+        let Some(root) = root.filter(|&root| root < self.begun.len()) else { return Some(()) };
+        let words = claim.words as usize;
+        memory.read_words(tile, self.words.get_mut(root * words..(root + 1) * words)?)?;
+        self.begun[root] = true;
+        self.missing -= 1;
         Some(())
     }
 
@@ -69,7 +76,9 @@ impl Line {
     /// The tile of a root.
     fn tile(&self, claim: &TakesClaim, root: i64) -> Option<&[u32]> {
         let root = usize::try_from(root - i64::from(claim.first)).ok()?;
-        self.tiles.get(root)?.as_deref()
+        let words = claim.words as usize;
+        self.begun.get(root).filter(|&&begun| begun)?;
+        self.words.get(root * words..(root + 1) * words)
     }
 }
 

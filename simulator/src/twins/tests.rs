@@ -1,12 +1,15 @@
 //! What claims give against their definition, element by element, whatever the order in which PEs begin and end.
 
-use super::instance::place_in_group;
+use super::Unused;
+use super::buffers::Buffers;
+use super::instance::{Instance, place_in_group, shares_group};
 use super::product::Group;
 use super::sums::Column;
 use crate::machine::numerics::{Element, multiply_add, sum};
-use crate::machine::planes::Memory;
+use crate::machine::pe::Pe;
+use crate::machine::planes::{Memory, Planes};
 use proptest::prelude::*;
-use waferloom_fabric::{ClaimBatch, ClaimKind, ClaimOperand, Dtype, ProductClaim, Region};
+use waferloom_fabric::{Claim, ClaimBatch, ClaimKind, ClaimOperand, Dtype, ProductClaim, Region};
 
 /// Memory of each PE, row by row.
 type Memories = Vec<Vec<u8>>;
@@ -135,19 +138,23 @@ proptest! {
         let (width, pes) = (u32::from(claim.region.width), memories.len());
         let groups = if claim.left.split { 1 } else { width }
             * if claim.right.split { 1 } else { u32::from(claim.region.height) };
-        let mut groups: Vec<Group> = (0..groups).map(|_| Group::new(&claim)).collect();
+        // What is in the matrices in the beginning does not matter.
+        let mut buffers = Buffers::default();
+        (0..14).flat_map(|size| [1 << size; 3]).for_each(|size| buffers.give(vec![f32::NAN; size]));
+        let mut groups: Vec<Group> = (0..groups).map(|_| Group::new(&claim, &mut buffers)).collect();
         let mut begin: Vec<usize> = (0..pes).collect();
         begin.sort_by_key(|&pe| order[pe]);
         let place = |pe: usize| [pe % width as usize, pe / width as usize];
         let mut open: Vec<usize> = Vec::new();
         for (turn, &pe) in begin.iter().enumerate() {
             let (group, at) = place_in_group(&claim, place(pe));
-            groups[group].begin(&claim, at, Memory::Pe(&memories[pe]), addresses(&claim)).expect("the tiles lie in memory");
+            groups[group].begin(&claim, (at, 1), Memory::Pe(&memories[pe]), addresses(&claim)).expect("the tiles lie in memory");
             open.push(pe);
             if order[turn] % 3 == 0 || turn + 1 == pes {
                 open.retain(|&pe| {
                     let (group, at) = place_in_group(&claim, place(pe));
-                    let Some(tile) = groups[group].end(&claim, at, false) else { return true };
+                    let mut tile = Vec::new();
+                    if groups[group].end(&claim, (at, 1), false, &mut tile).is_none() { return true }
                     let [x, y] = place(pe).map(|n| n as u32);
                     assert_eq!(bits(&tile), bits(&product(&claim, &memories, x, y)), "PE ({x}, {y})");
                     false
@@ -155,6 +162,46 @@ proptest! {
             }
         }
         prop_assert!(open.is_empty(), "{open:?} of {pes} PEs cannot end");
+    }
+
+    /// As in a run for the numbers alone: memories are turned over, and PEs side by side begin and end at once where they can.
+    #[test]
+    fn products_side_by_side_are_as_defined((claim, mut memories, order) in case()) {
+        let width = usize::from(claim.region.width);
+        let expected: Vec<Vec<f32>> = (0..memories.len())
+            .map(|pe| product(&claim, &memories, (pe % width) as u32, (pe / width) as u32))
+            .collect();
+        let pes: Vec<Pe<'_>> = memories.iter_mut().map(|memory| Pe { memory, ..Pe::default() }).collect();
+        let mut planes = Planes::new(&pes, width);
+        for (first, row) in (0..).step_by(width).zip(pes.chunks(width)) {
+            planes.fill(first, row, &(0..row[0].memory.len()));
+        }
+        let (at, all) = (addresses(&claim), Claim::Product(claim.clone()));
+        let mut instance = Instance::new(&all, &mut Unused::default());
+        // Runs end where a row does, and where chance says.
+        let begins = |&pe: &usize| pe % width == 0 || order[pe] % 2 == 0;
+        let firsts: Vec<usize> = (0..expected.len()).filter(begins).collect();
+        let ends = firsts.iter().skip(1).copied().chain([expected.len()]);
+        let mut runs: Vec<(usize, usize)> = firsts.iter().copied().zip(ends).collect();
+        runs.sort_by_key(|run| order[run.0]);
+        let place = |pe: usize| [pe % width, pe / width];
+        for &(first, end) in &runs {
+            instance.begin(&all, (place(first), end - first), planes.memory(first as u32), at).expect("the tiles lie in memory");
+        }
+        let columns = claim.columns as usize;
+        for (first, end) in runs {
+            let together = if shares_group(&all) { end - first } else { 1 };
+            for first in (first..end).step_by(together) {
+                let mut tiles = Vec::new();
+                instance.product(&claim, (place(first), together), false, &mut tiles).expect("all have begun");
+                for pe in first..first + together {
+                    let lines = tiles.chunks(together * columns);
+                    let own: Vec<f32> =
+                        lines.flat_map(|line| &line[(pe - first) * columns..][..columns]).copied().collect();
+                    prop_assert_eq!(bits(&own), bits(&expected[pe]), "PE {}", pe);
+                }
+            }
+        }
     }
 
     #[test]
@@ -179,7 +226,7 @@ proptest! {
                 bytes.iter().copied().chain(std::iter::repeat(0)).take(bytes.len() + 512).collect::<Vec<u8>>()
             };
             for y in 0..height {
-                prop_assert!(column.end(&claim, false).is_none());
+                prop_assert!(column.end(&claim, false, &mut Vec::new()).is_none());
                 column.begin(&claim, y as usize, Memory::Pe(&memory(y)), at).expect("the tiles lie in memory");
             }
             let own = |y: u32, i: u32, j: u32| {
@@ -193,7 +240,9 @@ proptest! {
             let element = |(i, j)| (0..height).rev().map(|y| own(y, i, j)).reduce(sum).expect("a row of PEs");
             let expected: Vec<f32> =
                 (0..claim.rows).flat_map(|i| (0..claim.columns).map(move |j| (i, j))).map(element).collect();
-            prop_assert_eq!(bits(&column.end(&claim, false).expect("all have begun")), bits(&expected));
+            let mut sums = Vec::new();
+            column.end(&claim, false, &mut sums).expect("all have begun");
+            prop_assert_eq!(bits(&sums), bits(&expected));
         }
     }
 }

@@ -9,7 +9,6 @@ use super::group::Group;
 use super::liveness::jumps;
 use super::{Groups, Stop};
 use crate::machine::decode::Step;
-use crate::machine::operand::Access;
 
 /// PEs that go on together: their operands fit a second cache, and what is worked out once for all of them is little beside
 /// their numbers.
@@ -39,10 +38,7 @@ pub(super) fn worth(steps: &[Step]) -> Vec<bool> {
 /// Whether a step sends or receives, or changes what the PE has in common with others.
 fn meets_others(step: &Step) -> bool {
     match step {
-        Step::Vector(vector) => {
-            let is_fabric = |access: &Access| matches!(access, Access::FabIn { .. } | Access::FabOut { .. });
-            vector.srcs.iter().chain([&vector.dst]).any(is_fabric)
-        }
+        Step::Vector(vector) => vector.uses_fabric(),
         Step::SendControl { .. } | Step::ClaimBegin { .. } | Step::ClaimEnd | Step::End => true,
         _ => false,
     }
@@ -52,8 +48,7 @@ impl Groups<'_> {
     /// Whether members of a group should go on some at a time.
     pub(super) fn goes_in_blocks(&self, group: &Group) -> bool {
         let worth = &self.flows[usize::from(group.class)].worth;
-        // In a claim nothing is computed, nor in a run for the time alone. In one for the numbers alone groups that have parted cost
-        // more than is gained, on a whole wafer three times as much as all else.
+        // In a claim nothing is computed, nor in a run for the time alone; one for the numbers alone puts them off.
         worth.get(group.step as usize) == Some(&true)
             && !self.shared.without_numbers
             && group.members.count() > BLOCK

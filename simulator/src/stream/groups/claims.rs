@@ -18,26 +18,47 @@ impl Groups<'_> {
         tiles: &[(Number, i32); 3],
     ) -> Result<(), Stop> {
         let end = self.end_of_claim(group, claim);
-        for pe in group.members.pes() {
-            let address = |&(base, offset): &(Number, i32)| i64::from(self.value(group, pe, base)) + i64::from(offset);
-            let tiles = [&tiles[0], &tiles[1], &tiles[2]].map(address);
-            let Some(twins) = &mut self.twins else { continue };
-            let state = &mut self.band.pes[pe as usize];
-            let Some(planes) = &self.planes else {
+        if self.planes.is_some() {
+            if end.is_some() || self.twins.as_ref().is_some_and(|twins| twins.gives_numbers(claim)) {
+                self.begin_claim_together(group, claim, tiles)?;
+            }
+        } else {
+            for pe in group.members.pes() {
+                let tiles = self.tiles(group, pe, tiles);
+                let (Some(twins), state) = (&mut self.twins, &mut self.band.pes[pe as usize]) else { continue };
                 state.lay_out();
                 twins.begin(state, claim, tiles).map_err(|_| Stop::Unfit)?;
-                continue;
-            };
-            if end.is_none() && !twins.gives_numbers(claim) {
-                continue;
-            }
-            let (at, memory) = (state.at, planes.memory(pe));
-            if twins.begin_with(at, memory, claim, tiles).map_err(|_| Stop::Unfit)? {
-                self.wake_group(pe);
             }
         }
         group.is_claimed = end.is_none() && self.twins.as_ref().is_some_and(|twins| twins.gives_numbers(claim));
         group.step = end.unwrap_or(group.step + 1);
+        Ok(())
+    }
+
+    /// The addresses of a member's tiles.
+    fn tiles(&self, group: &Group, pe: u32, tiles: &[(Number, i32); 3]) -> [i64; 3] {
+        tiles.map(|(base, offset)| i64::from(self.value(group, pe, base)) + i64::from(offset))
+    }
+
+    /// Begins a claim in a run for the numbers alone: in PEs of a bank at once that have their tiles at the same addresses.
+    fn begin_claim_together(&mut self, group: &Group, claim: u32, tiles: &[(Number, i32); 3]) -> Result<(), Stop> {
+        for (first, count) in group.members.in_rows(self.lanes.width) {
+            let (mut pe, end) = (first, first + count);
+            while pe < end {
+                let own = self.tiles(group, pe, tiles);
+                let is_like = |&pe: &u32| self.tiles(group, pe, tiles) == own;
+                let alike = (pe..end).take_while(is_like).count() as u32;
+                let (Some(planes), Some(twins)) = (&self.planes, &mut self.twins) else { return Ok(()) };
+                let n = planes.beside(pe, alike) as usize;
+                let at = self.band.pes[pe as usize].at;
+                let begun = twins.begin_with((at, n), planes.memory(pe), claim, own).map_err(|_| Stop::Unfit)?;
+                let (n, is_ready) = (begun.0 as u32, begun.1);
+                if is_ready {
+                    (pe..pe + n).for_each(|pe| self.wake_group(pe));
+                }
+                pe += n;
+            }
+        }
         Ok(())
     }
 
@@ -62,10 +83,11 @@ impl Groups<'_> {
         claims
     }
 
-    /// The last one of a group has begun a claim: those go on that wait at its end.
+    /// A PE has begun a claim: if all of its group have, those go on that wait at its end.
     fn wake_group(&mut self, pe: u32) {
         let at = self.band.pes[pe as usize].at;
-        let Some(group) = self.twins.as_ref().and_then(|twins| twins.group(at)) else { return };
+        let Some(twins) = self.twins.as_ref().filter(|twins| twins.is_ready(at)) else { return };
+        let Some(group) = twins.group(at) else { return };
         let width = self.lanes.width;
         for y in group.y..group.y + group.height {
             self.schedule.wake(u32::from(y) * width + u32::from(group.x), group.width.into());
@@ -98,16 +120,25 @@ impl Groups<'_> {
         };
         let pes = &self.band.pes[pe as usize..(pe + n) as usize];
         let is_ready = twins.is_ready(pes[0].at);
-        let alike = pes.iter().take_while(|other| twins.is_ready(other.at) == is_ready).count() as u32;
+        let mut alike = 0;
+        while let Some(other) = pes.get(alike).filter(|other| twins.is_ready(other.at) == is_ready) {
+            alike += twins.alike(other.at, pes.len() - alike);
+        }
+        let alike = alike as u32;
         if !is_ready {
             return Ok((alike, Outcome::Waits));
         }
-        for pe in pe..pe + alike {
+        let mut done = 0;
+        while done < alike {
+            let pe = pe + done;
+            let (at, most) = (self.band.pes[pe as usize].at, planes.beside(pe, alike - done));
+            let n = twins.alike(at, most as usize);
+            done += n as u32;
             let operator = self.clocks.operator(pe).map(|inside| inside.operator);
-            let (at, memory) = (self.band.pes[pe as usize].at, planes.memory(pe));
-            let Some(ended) = twins.end_with(at, memory, operator).map_err(|_| Stop::Unfit)? else { continue };
+            let ended = twins.end_with((at, n), planes.memory(pe), operator).map_err(|_| Stop::Unfit)?;
+            let Some(ended) = ended else { continue };
             let written = match ended.given {
-                Given::Tile(address, tile) => planes.write_floats(pe, address, &tile),
+                Given::Tile(address, columns, tile) => planes.write_floats((pe, n), address, columns, tile),
                 Given::Elements(bytes, elements) => planes.write_elements(pe, bytes, elements),
             };
             let written = written.ok_or(Stop::Unfit)?;

@@ -26,15 +26,18 @@ impl Groups<'_> {
                 return self.go_in_blocks(&group);
             }
             let Some(step) = steps.get(group.step as usize) else { return Err(Stop::Unfit) };
+            if !self.put_off.is_empty() && !Self::can_wait_behind(&group, step) {
+                self.catch_up(&group);
+            }
             let Some(rest) = self.step(group, step)? else { return Ok(()) };
             group = rest;
             let joins = &self.flows[usize::from(group.class)].joins;
             let meets = joins.get(group.step as usize) == Some(&true) && self.schedule.has_before(&group.place());
             if meets || self.repeats.gathers_at(group.class, group.step) {
-                self.go_on(group);
-                return Ok(());
+                break;
             }
         }
+        self.catch_up(&group);
         self.go_on(group);
         Ok(())
     }
@@ -242,11 +245,14 @@ impl Groups<'_> {
         if !self.shared.without_numbers {
             return None;
         }
+        let size = bytes as usize;
+        let marked = self.all_know(class, start, size)
+            || self.marks.get(usize::from(class)).is_some_and(|marks| marks.is_untouched(start, size));
         let (pes, width, written) = (&self.band.pes, self.lanes.width, self.repeats.written);
         let are_most = 2 * group.members.count() > self.class_sizes[usize::from(class)];
         self.tables.other_entry((class, address, bytes), written, || {
-            let knows = |pe: &Pe| pe.class != Some(class) || !pe.unknown.any(start, bytes as usize);
-            let all_know = are_most && pes.iter().all(knows);
+            let knows = |pe: &Pe| pe.class != Some(class) || !pe.unknown.any(start, size);
+            let all_know = are_most && (marked || pes.iter().all(knows));
             all_know.then(|| tables::look_up(class, &[start], bytes, (pes, width)).pop().flatten()).flatten()
         })
     }
@@ -286,9 +292,14 @@ impl Groups<'_> {
 
     fn store(&mut self, group: &Group, src: Number, dtype: Dtype, base: Number, offset: i32) -> Result<(), Stop> {
         self.repeats.written += 1;
+        let mut last = None;
         for pe in group.members.pes() {
             let address = i64::from(self.value(group, pe, base)) + i64::from(offset);
             let bits = self.value(group, pe, src) as u32;
+            if last != Some(address) {
+                self.tables.overwrite(group.class, address..address + i64::from(dtype.bytes()));
+                last = Some(address);
+            }
             if let Some(planes) = &mut self.planes {
                 planes.write(pe, address, dtype.bytes(), bits).ok_or(Stop::Unfit)?;
                 continue;

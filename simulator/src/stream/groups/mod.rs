@@ -25,7 +25,7 @@
 //! - [`memory`]: those over memory alone
 //! - [`blocks`]: several of them in few PEs at a time
 //! - [`apart`]: time and numbers, each alone
-//! - [`numbers`]: vector instructions where there is no time
+//! - [`numbers`], [`put_off`]: vector instructions where there is no time
 //! - [`marks`]: what is known in a run for the time alone
 //! - [`clocks`]: what each PE's time is
 //! - [`way`]: ways of wavelets
@@ -56,6 +56,7 @@ mod marks;
 mod members;
 mod memory;
 mod numbers;
+mod put_off;
 mod queue;
 mod registers;
 mod repeat;
@@ -143,6 +144,9 @@ struct Groups<'a> {
     run_claims: BTreeSet<u32>,
     /// The same: of how many senders side by side the ways run together.
     open: Vec<u32>,
+    /// The same: instructions that the group at hand has still to do.
+    #[expect(clippy::vec_box, reason = "PEs take the boxes and give them back")]
+    put_off: Vec<Box<VectorWork>>,
     /// The same: where instructions are computed.
     bench: Workbench,
     /// The same: parts of a way that have still to be gone.
@@ -320,6 +324,7 @@ impl<'a> Groups<'a> {
             run_claims: BTreeSet::new(),
             is_lent: false,
             open: Vec::new(),
+            put_off: Vec::new(),
             bench: Workbench::default(),
             posts: Vec::new(),
             floats_come_in: false,

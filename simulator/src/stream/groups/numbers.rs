@@ -44,13 +44,19 @@ pub(super) struct Post {
 }
 
 impl Groups<'_> {
-    /// Runs an instruction, in whose registers `varying` PEs may differ; gives the group of those that are done with it, if any are.
+    /// Runs an instruction, in whose registers `varying` PEs may differ, or puts it off; gives the group of those that are done with it, if
+    /// any are.
     pub(super) fn compute_vector(
         &mut self,
-        group: Group,
+        mut group: Group,
         vector: &Vector,
         varying: u128,
     ) -> Result<Option<Group>, Stop> {
+        if varying == 0 && self.put_off(&group, vector)? {
+            group.step += 1;
+            return Ok(Some(group));
+        }
+        self.catch_up(&group);
         let mut template: Option<Template> = None;
         let rest = self.each_member(group, |groups, group, pe, mut n| {
             let known = groups.template_for(template.take(), group, vector, varying, (pe, n))?;

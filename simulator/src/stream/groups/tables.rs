@@ -23,8 +23,10 @@ pub(super) struct Tables {
     pub(super) places: Places,
     /// By class, address and bytes.
     entries: BTreeMap<(u16, usize, u32), Option<Entry>>,
-    /// What was read last outside of tables: by class, address and bytes, and how often memories had been written to by then.
-    other: Option<((u16, i64, u32), u64, Entry)>,
+    /// What was read outside of tables since memories were written to last: by class, address and bytes.
+    others: BTreeMap<(u16, i64, u32), Entry>,
+    /// How often they had been written to by then.
+    others_since: u64,
 }
 
 impl Tables {
@@ -86,11 +88,16 @@ impl Tables {
         written: u64,
         read: impl FnOnce() -> Option<Entry>,
     ) -> Option<Entry> {
-        let is_known = |(known, since, _): &(_, u64, Entry)| (*known, *since) == (place, written);
-        if !self.other.as_ref().is_some_and(is_known) {
-            self.other = Some((place, written, read()?));
+        if self.others_since != written {
+            self.others.clear();
+            self.others_since = written;
         }
-        self.other.as_ref().map(|(.., entry)| entry.clone())
+        if let Some(entry) = self.others.get(&place) {
+            return Some(entry.clone());
+        }
+        let entry = read()?;
+        self.others.insert(place, entry.clone());
+        Some(entry)
     }
 
     /// PEs of a class may have written somewhere: what overlaps it is no table any more.
@@ -190,9 +197,10 @@ mod tests {
             let entry = number.map(|number| Entry::from([(0, 3, Line::flat(number))]));
             tables.other_entry(place, written, || entry).map(|entry| entry[0].2.at)
         };
-        let place = (0, 4, 2);
+        let (place, other) = ((0, 4, 2), (0, 6, 2));
         assert_eq!([read(place, 7, Some(1)), read(place, 7, Some(2))], [Some(1), Some(1)]);
-        assert_eq!([read(place, 8, Some(3)), read((0, 6, 2), 8, Some(4))], [Some(3), Some(4)]);
-        assert_eq!([read(place, 8, None), read((0, 6, 2), 8, None)], [None, Some(4)]);
+        assert_eq!([read(place, 8, Some(3)), read(other, 8, Some(4))], [Some(3), Some(4)]);
+        assert_eq!([read(place, 8, None), read(other, 8, None)], [Some(3), Some(4)]);
+        assert_eq!([read(place, 9, None), read(place, 9, Some(5))], [None, Some(5)]);
     }
 }

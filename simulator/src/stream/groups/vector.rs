@@ -7,7 +7,6 @@ use super::send::Outcome;
 use super::strip::along_if_equal;
 use super::{Groups, Stop};
 use crate::machine::decode::Vector;
-use crate::machine::operand::Access;
 use crate::machine::pe::{Pe, Running, VectorWork};
 use crate::machine::steps;
 use std::ops::Range;
@@ -74,12 +73,12 @@ pub(super) enum Silence {
 impl Groups<'_> {
     /// Runs an instruction; gives the group of those that are done with it, if any are at once.
     pub(super) fn vector(&mut self, mut group: Group, vector: &Vector) -> Result<Option<Group>, Stop> {
-        let operands = || vector.srcs.iter().chain([&vector.dst]);
-        let varying = operands().fold(0, |set, access| set | accessed(access)) & group.varies;
+        let operands = vector.srcs.iter().chain([&vector.dst]);
+        let varying = operands.fold(0, |set, access| set | accessed(access)) & group.varies;
         if self.planes.is_some() {
             return self.compute_vector(group, vector, varying);
         }
-        if !operands().any(|access| matches!(access, Access::FabIn { .. } | Access::FabOut { .. })) {
+        if !vector.uses_fabric() {
             self.in_memory(&mut group, vector, varying == 0)?;
             group.step += 1;
             return Ok(Some(group));
