@@ -39,6 +39,21 @@ impl Extent {
         let (index, width) = (index as u32, u32::from(self.width));
         Coord { x: (index % width) as u16, y: (index / width) as u16 }
     }
+
+    /// Row-major index of the PE beside the one at an index, or `None` at the edge of the mesh and for the ramp.
+    #[inline]
+    pub fn beside(self, index: usize, direction: Direction) -> Option<usize> {
+        let width = usize::from(self.width);
+        // In 32 bits for the same reason as above.
+        let x = || index as u32 % u32::from(self.width);
+        match direction {
+            Direction::West => (x() > 0).then(|| index - 1),
+            Direction::East => (x() + 1 < u32::from(self.width)).then_some(index + 1),
+            Direction::North => index.checked_sub(width),
+            Direction::South => Some(index + width).filter(|&below| below < self.pes()),
+            Direction::Ramp => None,
+        }
+    }
 }
 
 /// A regular set of PEs: every `step_x`-th column and `step_y`-th row of a rectangle.
@@ -117,6 +132,7 @@ impl Direction {
         [Direction::West, Direction::East, Direction::North, Direction::South, Direction::Ramp];
 
     /// The port at the other end of the link; the ramp is its own.
+    #[inline]
     #[must_use]
     pub fn opposite(self) -> Self {
         match self {
@@ -129,6 +145,7 @@ impl Direction {
     }
 
     /// The neighbour in this direction, or `None` at the edge of the mesh and for the ramp.
+    #[inline]
     pub fn neighbour(self, at: Coord, grid: Extent) -> Option<Coord> {
         let Coord { x, y } = at;
         match self {
@@ -153,17 +170,53 @@ impl PortSet {
     }
 
     /// Whether the port is in the set.
+    #[inline]
     pub fn contains(self, port: Direction) -> bool {
         self.0 & (1 << port as u8) != 0
     }
 
     /// The ports in the set, in the order of [`Direction::ALL`].
-    pub fn iter(self) -> impl Iterator<Item = Direction> {
-        Direction::ALL.into_iter().filter(move |&d| self.contains(d))
+    #[inline]
+    pub fn iter(self) -> impl Iterator<Item = Direction> + Clone {
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            let direction = *Direction::ALL.get(rest.trailing_zeros() as usize)?;
+            rest &= rest - 1;
+            Some(direction)
+        })
     }
 
     /// Whether no port is in the set.
     pub fn is_empty(self) -> bool {
         self.0 == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beside_is_the_index_of_the_neighbour() {
+        for (width, height) in [(1, 1), (1, 4), (5, 1), (4, 3)] {
+            let grid = Extent { width, height };
+            for index in 0..grid.pes() {
+                for direction in Direction::ALL {
+                    let neighbour = direction.neighbour(grid.coord(index), grid);
+                    assert_eq!(grid.beside(index, direction), neighbour.map(|at| grid.index(at)));
+                }
+            }
+        }
+        // The PE at (3, 1) of 4 columns and 3 rows is the 7th from 0: nothing to its east.
+        let grid = Extent { width: 4, height: 3 };
+        assert_eq!(Direction::ALL.map(|out| grid.beside(7, out)), [Some(6), None, Some(3), Some(11), None]);
+    }
+
+    #[test]
+    fn a_set_gives_its_ports_in_order() {
+        for bits in 0..=u8::MAX {
+            let all: Vec<Direction> = Direction::ALL.into_iter().filter(|&port| PortSet(bits).contains(port)).collect();
+            assert_eq!(PortSet(bits).iter().collect::<Vec<_>>(), all);
+        }
     }
 }

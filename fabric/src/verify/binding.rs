@@ -2,7 +2,7 @@
 
 use super::Place;
 use super::finding::{Findings, Grouped};
-use super::map::{Map, color_at, sends_to, sent_color, takes_from};
+use super::map::{Map, color_at, each_color, sent_color};
 use super::traffic::Traffic;
 use crate::code::Instruction;
 use crate::geometry::Direction;
@@ -59,14 +59,14 @@ fn in_class(program: &Program, class: usize, place: Place) -> Place {
 fn ramps(program: &Program, map: &Map, traffic: &[Traffic], found: &mut Findings) {
     let grid = program.grid;
     let (mut unheard, mut idle, mut stuck) = (Grouped::new(), Grouped::new(), Grouped::new());
-    let used: Vec<u8> = map.colors().collect();
+    let used = map.colors().fold(0u64, |bits, color| bits | 1 << color);
     for pe in 0..grid.pes() {
         let at = grid.coord(pe);
         let class = map.class(pe);
         let bindings = class.map_or(&[][..], |c| &program.classes[c].input_queues);
         let heard = bindings.iter().filter_map(|b| color_at(program, b.color, at)).fold(0u64, |bits, c| bits | 1 << c);
-        for &color in used.iter().filter(|&&c| heard >> c & 1 == 0) {
-            if map.route(program, color, pe).is_some_and(|r| sends_to(r, Direction::Ramp)) {
+        for color in each_color(used & !heard) {
+            if map.ways(color, pe).is_some_and(|ways| ways.gives.contains(Direction::Ramp)) {
                 match class {
                     Some(class) => unheard.add((class, color), at),
                     None => idle.add(color, at),
@@ -76,7 +76,7 @@ fn ramps(program: &Program, map: &Map, traffic: &[Traffic], found: &mut Findings
         let Some(class) = class else { continue };
         for queue in traffic[class].certain(program, at) {
             let Some(color) = sent_color(program, class, queue, at) else { continue };
-            if !map.route(program, color, pe).is_some_and(|r| takes_from(r, Direction::Ramp)) {
+            if !map.ways(color, pe).is_some_and(|ways| ways.takes.contains(Direction::Ramp)) {
                 stuck.add((class, color, queue), at);
             }
         }
@@ -109,6 +109,9 @@ fn positions(program: &Program, map: &Map, found: &mut Findings) {
             set
         })
         .collect();
+    if set.iter().all(BTreeSet::is_empty) {
+        return;
+    }
     let mut missing = Grouped::new();
     for (pe, at, class) in map.placed(program) {
         for &(color, position) in &set[class] {

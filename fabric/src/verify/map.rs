@@ -24,6 +24,8 @@ pub(super) struct Ways {
     through: [u8; 5],
     /// Ports from which some position takes wavelets.
     pub(super) takes: PortSet,
+    /// Ports to which some position sends wavelets.
+    pub(super) gives: PortSet,
     /// Whether there is a single position.
     pub(super) is_fixed: bool,
 }
@@ -35,7 +37,8 @@ impl Ways {
             positions.fold(0, |set, position| set | position.tx.0)
         };
         let takes = PortSet(route.positions.iter().fold(0, |set, position| set | position.rx.0));
-        Self { through: Direction::ALL.map(outputs), takes, is_fixed: route.positions.len() == 1 }
+        let gives = PortSet(route.positions.iter().fold(0, |set, position| set | position.tx.0));
+        Self { through: Direction::ALL.map(outputs), takes, gives, is_fixed: route.positions.len() == 1 }
     }
 
     /// The ports to which wavelets that come in at a port go in some position.
@@ -122,6 +125,15 @@ impl Map {
     }
 }
 
+/// The colours of a set.
+pub(super) fn each_color(mut colors: u64) -> impl Iterator<Item = u8> {
+    std::iter::from_fn(move || {
+        let color = colors.trailing_zeros() as u8;
+        colors &= colors.checked_sub(1)?;
+        Some(color)
+    })
+}
+
 /// The colour on which a class's output queue sends at a PE.
 pub(super) fn sent_color(program: &Program, class: usize, queue: u8, at: Coord) -> Option<u8> {
     let binding = program.classes[class].output_queues.iter().find(|b| b.queue == queue)?;
@@ -146,14 +158,4 @@ pub(super) fn value_at(program: &Program, value: Value, at: Coord) -> Option<i32
         Value::Param(param) => program.params.get(param as usize).map(|p| p.values.at(at, program.grid)),
         Value::Reg(_) => None,
     }
-}
-
-/// Whether some position of a route takes wavelets from a port.
-pub(super) fn takes_from(route: &ColorRoute, port: Direction) -> bool {
-    route.positions.iter().any(|p| p.rx.contains(port))
-}
-
-/// Whether some position of a route sends wavelets to a port.
-pub(super) fn sends_to(route: &ColorRoute, port: Direction) -> bool {
-    route.positions.iter().any(|p| p.tx.contains(port))
 }

@@ -55,11 +55,12 @@ pub fn verify(program: &Program) -> Findings {
     }
     constants::check(program, &map, &mut found);
     let traffic: Vec<_> = program.classes.iter().map(traffic::Traffic::of).collect();
-    routes::check(program, &map, &traffic, &mut found);
+    let sends: Vec<u64> = (0..program.grid.pes()).map(|pe| map.sends(program, &traffic, pe)).collect();
+    routes::check(program, &map, (&traffic, &sends), &mut found);
     binding::check(program, &map, &traffic, &mut found);
     // Who waits for whom says little about routes that lead nowhere.
     if !found.has_errors() {
-        streams::check(program, &map, &traffic, &mut found);
+        streams::check(program, &map, (&traffic, &sends), &mut found);
     }
     found
 }

@@ -30,22 +30,30 @@ impl<'a> Reach<'a> {
     }
 
     /// Wavelets come into a queue; [`Reach::run`] follows them.
-    pub(super) fn add(&mut self, (color, pe, port): Node) {
+    pub(super) fn add(&mut self, node: Node) {
+        if self.enter(node) {
+            self.work.push(node);
+        }
+    }
+
+    /// Wavelets come into a queue; says whether none did before.
+    fn enter(&mut self, (color, pe, port): Node) -> bool {
         let slots = &mut self.queues[usize::from(color)];
         if slots.is_empty() {
             slots.resize(self.program.grid.pes(), 0);
         }
         let bit = 1 << port as u8;
-        if slots[pe] & bit == 0 {
-            slots[pe] |= bit;
-            self.work.push((color, pe, port));
-        }
+        let is_new = slots[pe] & bit == 0;
+        slots[pe] |= bit;
+        is_new
     }
 
     /// Follows all wavelets; tells of each colour that comes down a ramp for the first time.
     pub(super) fn run(&mut self, mut arrived: impl FnMut(&mut Self, u8, usize)) {
         let grid = self.program.grid;
-        while let Some((color, pe, port)) = self.work.pop() {
+        // Most ways do not part: what comes next need not be put down.
+        let mut next = None;
+        while let Some((color, pe, port)) = next.take().or_else(|| self.work.pop()) {
             let Some(ways) = self.map.ways(color, pe) else { continue };
             if self.fixed_only && !ways.is_fixed {
                 continue;
@@ -56,8 +64,11 @@ impl<'a> Reach<'a> {
                         self.down[pe] |= 1 << color;
                         arrived(self, color, pe);
                     }
-                } else if let Some(to) = out.neighbour(grid.coord(pe), grid) {
-                    self.add((color, grid.index(to), out.opposite()));
+                } else if let Some(to) = grid.beside(pe, out) {
+                    let node = (color, to, out.opposite());
+                    if self.enter(node) {
+                        self.work.extend(next.replace(node));
+                    }
                 }
             }
         }

@@ -3,10 +3,10 @@
 use super::Place;
 use super::finding::{Findings, Grouped};
 use super::grid::port_place;
-use super::map::{Map, sends_to, sent_color, takes_from};
+use super::map::{Map, each_color, sent_color};
 use super::reach::Reach;
 use super::traffic::Traffic;
-use crate::geometry::{Coord, Direction, PortSet};
+use crate::geometry::{Direction, PortSet};
 use crate::program::{PortKind, Program};
 use std::cell::LazyCell;
 use std::collections::BTreeSet;
@@ -19,15 +19,13 @@ enum Break {
     NotTaken,
 }
 
-pub(super) fn check(program: &Program, map: &Map, traffic: &[Traffic], found: &mut Findings) {
+/// `traffic` is that of the classes, and the colours that each PE may send on, as bits.
+pub(super) fn check(program: &Program, map: &Map, (traffic, sends): (&[Traffic], &[u64]), found: &mut Findings) {
     ports(program, map, found);
     let mut possible = Reach::new(program, map, false);
     inputs(program).for_each(|(color, (pe, port))| possible.add((color, pe, port)));
-    for (pe, ..) in map.placed(program) {
-        let sends = map.sends(program, traffic, pe);
-        for color in (0..program.machine.colors).filter(|&c| sends >> c & 1 == 1) {
-            possible.add((color, pe, Direction::Ramp));
-        }
+    for (pe, &colors) in sends.iter().enumerate() {
+        each_color(colors).for_each(|color| possible.add((color, pe, Direction::Ramp)));
     }
     possible.run(|_, _, _| ());
     // Only what is wrong with a link asks for it.
@@ -64,8 +62,8 @@ fn ports(program: &Program, map: &Map, found: &mut Findings) {
     for port in &program.ports {
         let input = port.kind == PortKind::Input;
         let bad = (0..port.streams()).map(|s| port.stream_pe(s)).find(|&at| {
-            let route = map.route(program, port.color.0, program.grid.index(at));
-            !route.is_some_and(|r| if input { takes_from(r, port.edge) } else { sends_to(r, port.edge) })
+            let ways = map.ways(port.color.0, program.grid.index(at));
+            !ways.is_some_and(|ways| if input { ways.takes } else { ways.gives }.contains(port.edge))
         });
         if let Some(at) = bad {
             let place = Place { pe: Some(at), ..port_place(port) };
@@ -94,26 +92,26 @@ fn links<'a>(
     for color in map.colors() {
         for pe in 0..program.grid.pes() {
             let Some(route) = map.route(program, color, pe) else { continue };
-            let at = program.grid.coord(pe);
+            let (at, comes) = (|| program.grid.coord(pe), possible.ports(color, pe));
             for position in &route.positions {
                 for out in position.tx.iter().filter(|&d| d != Direction::Ramp) {
-                    let Some(what) = broken_link(program, map, color, at, out) else { continue };
+                    let Some(what) = broken_link(program, map, color, pe, out) else { continue };
                     if outputs.contains(&(color, pe, out)) {
                         continue;
                     }
                     let fixed = route.positions.len() == 1;
                     if fixed && certain.ports(color, pe) & position.rx.0 != 0 {
-                        broken.add((color, out, what), at);
+                        broken.add((color, out, what), at());
                     } else {
-                        let used = possible.ports(color, pe) & position.rx.0 != 0;
+                        let used = comes & position.rx.0 != 0;
                         // A way out for results that a program does not send: whoever lays out a mesh may lay it anyway.
                         if used || what != Break::LeavesFabric {
-                            unused.add((color, out, what, used), at);
+                            unused.add((color, out, what, used), at());
                         }
                     }
                 }
-                if (possible.ports(color, pe) & position.rx.0).count_ones() > 1 {
-                    merged.add(color, at);
+                if (comes & position.rx.0).count_ones() > 1 {
+                    merged.add(color, at());
                 }
             }
         }
@@ -126,9 +124,9 @@ fn links<'a>(
     }
 }
 
-fn broken_link(program: &Program, map: &Map, color: u8, at: Coord, out: Direction) -> Option<Break> {
-    let Some(to) = out.neighbour(at, program.grid) else { return Some(Break::LeavesFabric) };
-    match map.ways(color, program.grid.index(to)) {
+fn broken_link(program: &Program, map: &Map, color: u8, pe: usize, out: Direction) -> Option<Break> {
+    let Some(to) = program.grid.beside(pe, out) else { return Some(Break::LeavesFabric) };
+    match map.ways(color, to) {
         None => Some(Break::NoRoute),
         Some(ways) => (!ways.takes.contains(out.opposite())).then_some(Break::NotTaken),
     }
@@ -216,8 +214,8 @@ fn circle(program: &Program, map: &Map, color: u8, fixed_only: bool) -> Option<u
             if !ways(pe).is_some_and(|ways| ways.through(port).contains(out)) {
                 continue;
             }
-            let Some(to) = out.neighbour(grid.coord(pe), grid) else { continue };
-            let next = grid.index(to) * 4 + out.opposite() as usize;
+            let Some(to) = grid.beside(pe, out) else { continue };
+            let next = to * 4 + out.opposite() as usize;
             match state[next] {
                 0 => {
                     state[next] = SEEN;

@@ -6,7 +6,7 @@
 
 use super::Place;
 use super::finding::{Findings, Grouped};
-use super::map::{Map, color_at, sent_color, value_at};
+use super::map::{Map, color_at, each_color, sent_color, value_at};
 use super::reach::Reach;
 use super::routes::inputs;
 use super::traffic::{First, Traffic};
@@ -27,9 +27,10 @@ enum State {
     Sends { color: u8, queue: u8, count: u64 },
 }
 
-pub(super) fn check(program: &Program, map: &Map, traffic: &[Traffic], found: &mut Findings) {
+/// `traffic` is that of the classes, and the colours that each PE may send on, as bits.
+pub(super) fn check(program: &Program, map: &Map, (traffic, sends): (&[Traffic], &[u64]), found: &mut Findings) {
     let mut states: Vec<State> = (0..program.grid.pes()).map(|pe| state(program, map, traffic, pe)).collect();
-    wake(program, map, traffic, &mut states);
+    wake(program, map, sends, &mut states);
     let mut waiting = Grouped::new();
     for (pe, at, class) in map.placed(program) {
         if let State::Waits { colors, stuck: true } = states[pe] {
@@ -80,16 +81,13 @@ fn state(program: &Program, map: &Map, traffic: &[Traffic], pe: usize) -> State 
 }
 
 /// Follows wavelets from everyone who can send; those to whom they come can send too.
-fn wake(program: &Program, map: &Map, traffic: &[Traffic], states: &mut [State]) {
+fn wake(program: &Program, map: &Map, sends: &[u64], states: &mut [State]) {
     let mut reach = Reach::new(program, map, false);
     for (color, (pe, port)) in inputs(program) {
         reach.add((color, pe, port));
     }
     let start = |reach: &mut Reach, pe: usize| {
-        let sends = map.sends(program, traffic, pe);
-        for color in (0..program.machine.colors).filter(|&c| sends >> c & 1 == 1) {
-            reach.add((color, pe, Direction::Ramp));
-        }
+        each_color(sends[pe]).for_each(|color| reach.add((color, pe, Direction::Ramp)));
     };
     for (pe, state) in states.iter().enumerate() {
         if !matches!(state, State::Waits { .. }) {
@@ -161,8 +159,8 @@ fn full_receivers(program: &Program, map: &Map, states: &[State], sender: &Sende
         let Some(position) = route.map(|r| r.positions[0]).filter(|p| p.rx.contains(port)) else { continue };
         for out in position.tx.iter() {
             if out != Direction::Ramp {
-                let next = out.neighbour(grid.coord(at), grid);
-                work.extend(next.map(|to| (grid.index(to), out.opposite(), held.saturating_add(link))));
+                let next = grid.beside(at, out);
+                work.extend(next.map(|to| (to, out.opposite(), held.saturating_add(link))));
             } else if matches!(states[at], State::Sends { .. }) {
                 let input = input_depth(program, map, color, at, grid.coord(at));
                 if input.is_some_and(|depth| count > held.saturating_add(depth).saturating_add(ramp)) {

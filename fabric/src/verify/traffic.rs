@@ -42,7 +42,7 @@ struct Send {
 /// The traffic of a class.
 #[derive(Clone, Debug)]
 pub(super) struct Traffic {
-    sends: BTreeSet<Send>,
+    sends: Vec<Send>,
     /// What a PE does first.
     pub(super) first: First,
 }
@@ -63,7 +63,7 @@ impl Traffic {
             [only] => first(&only.body).unwrap_or(First::Unknown),
             _ => First::Unknown,
         };
-        Self { sends, first }
+        Self { sends: sends.into_iter().collect(), first }
     }
 
     /// Output queues that a PE may send into.

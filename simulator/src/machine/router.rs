@@ -102,13 +102,6 @@ impl Lane {
 }
 
 impl Router<'_> {
-    /// Counts wavelets that it has sent to some ports.
-    pub(crate) fn count(&mut self, wavelets: u64, ports: PortSet) {
-        for port in each_port(ports) {
-            self.sent[port as usize] += wavelets;
-        }
-    }
-
     /// The lane of a colour.
     pub(crate) fn lane_of(&self, color: u8) -> Option<usize> {
         self.lanes.iter().position(|l| l.color == color)

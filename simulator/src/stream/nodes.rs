@@ -136,30 +136,34 @@ impl Nodes {
     /// Fills in what lies behind each output.
     fn link(&mut self, band: &Band) {
         // By colour, for all routers: its node.
-        let mut by_color: Vec<Vec<u32>> = Vec::new();
+        let mut by_color: Vec<Vec<u32>> = vec![Vec::new(); 256];
+        let mut index = 0;
         for (router, state) in band.routers.iter().enumerate() {
-            for (lane, state) in state.lanes.iter().enumerate() {
-                let color = usize::from(state.color);
-                if by_color.len() <= color {
-                    by_color.resize(color + 1, Vec::new());
+            for lane in state.lanes.iter() {
+                let of_color = &mut by_color[usize::from(lane.color)];
+                if of_color.is_empty() {
+                    of_color.resize(band.routers.len(), NONE);
                 }
-                by_color[color].resize(band.routers.len(), NONE);
-                by_color[color][router] = self.at(router, lane) as u32;
+                of_color[router] = index;
+                index += 1;
             }
         }
-        for node in &mut self.list {
-            let color = band.routers[node.router as usize].lanes[node.lane as usize].color;
-            for direction in &Direction::ALL[..4] {
-                let out = *direction as usize;
-                let neighbour = band.neighbour(node.router as usize, *direction);
-                node.next[out] = match neighbour.map(|to| by_color[usize::from(color)][to as usize]) {
-                    Some(NONE) => End::Nothing,
-                    Some(next) => End::Node(next),
-                    None => {
-                        let sink = band.sink_at.get(&(node.router, out as u8, color));
-                        sink.map_or(End::Nothing, |&sink| End::Sink(sink as u32))
-                    }
-                };
+        let mut nodes = self.list.iter_mut();
+        for (router, state) in band.routers.iter().enumerate() {
+            let neighbours = [0, 1, 2, 3].map(|out| band.neighbour(router, Direction::ALL[out]));
+            for (lane, node) in state.lanes.iter().zip(nodes.by_ref()) {
+                let of_color = &by_color[usize::from(lane.color)];
+                for (out, (next, neighbour)) in node.next.iter_mut().zip(neighbours).enumerate() {
+                    *next = match neighbour.map(|to| of_color[to as usize]) {
+                        Some(NONE) => End::Nothing,
+                        Some(next) => End::Node(next),
+                        None if band.sink_at.is_empty() => End::Nothing,
+                        None => {
+                            let sink = band.sink_at.get(&(node.router, out as u8, lane.color));
+                            sink.map_or(End::Nothing, |&sink| End::Sink(sink as u32))
+                        }
+                    };
+                }
             }
         }
     }
@@ -177,10 +181,9 @@ impl Nodes {
                 twice |= once & used;
                 once |= used;
             }
-            for node in nodes {
-                let sinks = (0..4).filter(|&out| matches!(self.list[node].next[out], End::Sink(_)));
-                let sinks = sinks.fold(0, |set, out| set | 1 << out);
-                self.list[node].booked = PortSet(twice | sinks);
+            for node in &mut self.list[nodes] {
+                let sinks = node.next.iter().enumerate().filter(|(_, end)| matches!(end, End::Sink(_)));
+                node.booked = PortSet(sinks.fold(twice, |set, (out, _)| set | 1 << out));
             }
         }
     }
@@ -243,6 +246,9 @@ impl Nodes {
     /// Adds nodes whose switches the code sets at a time of its own, and those that a teardown may close.
     fn moved_by_code(&self, shared: &Shared<'_>, band: &Band, open: &mut Vec<usize>) {
         let movers: Vec<(Vec<u8>, Vec<u8>)> = shared.classes.iter().map(|class| movers(shared, &class.tasks)).collect();
+        if movers.iter().all(|(colors, queues)| colors.is_empty() && queues.is_empty()) {
+            return;
+        }
         for (router, pe) in band.pes.iter().enumerate() {
             let Some(class) = pe.class else { continue };
             let (colors, queues) = &movers[class as usize];

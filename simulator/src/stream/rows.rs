@@ -77,7 +77,7 @@ fn combine(values: &mut [u32], other: Floats<'_>, operation: impl Fn(f32, f32) -
 /// with nothing done, for everything else.
 pub(super) fn floats(
     pe: &mut Pe,
-    work: &mut VectorWork,
+    work: &VectorWork,
     taken: &[Option<Run>; 3],
     count: u64,
     payloads: &mut Payloads,
@@ -125,11 +125,6 @@ pub(super) fn floats(
         combine(&mut results, other, operation);
     } else {
         combine(&mut results, other, |value, other| operation(other, value));
-    }
-    for port in work.srcs.iter_mut().chain([&mut work.dst]) {
-        if let Port::Memory(cursor) = port {
-            cursor.advance_in_row(count);
-        }
     }
     let Some(target) = target else { return Some(Sent::New(results)) };
     for (slot, bits) in pe.memory[target].as_chunks_mut().0.iter_mut().zip(&results) {

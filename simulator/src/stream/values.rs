@@ -174,7 +174,12 @@ pub(super) fn values(
     count: u64,
     payloads: &mut Payloads,
 ) -> Result<(Sent, u64), Fault> {
-    if let Some(sent) = fast(pe, work, taken, count, payloads) {
+    if let Some(sent) = in_rows(pe, work, taken, count, payloads) {
+        for port in work.srcs[..work.arity].iter_mut().chain([&mut work.dst]) {
+            if let Port::Memory(cursor) = port {
+                cursor.advance_in_row(count);
+            }
+        }
         work.remaining -= count;
         return Ok((sent, 0));
     }
@@ -203,10 +208,11 @@ pub(super) fn values(
     Ok((Sent::New(sent), stall))
 }
 
-/// Moves of words and sums of floats in whole rows; `None`, with nothing done, for everything else.
-fn fast(
+/// The numbers of a chunk that is a move of words or a sum of floats in whole rows, which wait for no memory; `None`, with nothing done,
+/// for everything else. The instruction is left where it stands.
+pub(super) fn in_rows(
     pe: &mut Pe,
-    work: &mut VectorWork,
+    work: &VectorWork,
     taken: &[Option<Run>; 3],
     count: u64,
     payloads: &mut Payloads,
@@ -216,7 +222,7 @@ fn fast(
         return None;
     }
     match work.op {
-        VectorOp::Mov => fast_move(pe, work, taken, count, payloads),
+        VectorOp::Mov => move_row(pe, work, taken, count, payloads),
         VectorOp::Add => rows::floats(pe, work, taken, count, payloads, numerics::sum),
         VectorOp::Sub => rows::floats(pe, work, taken, count, payloads, numerics::difference),
         VectorOp::Mul => rows::floats(pe, work, taken, count, payloads, numerics::product),
@@ -226,15 +232,15 @@ fn fast(
     }
 }
 
-fn fast_move(
+fn move_row(
     pe: &mut Pe,
-    work: &mut VectorWork,
+    work: &VectorWork,
     taken: &[Option<Run>; 3],
     count: u64,
     payloads: &mut Payloads,
 ) -> Option<Sent> {
     let bytes = count as usize * 4;
-    match (&mut work.srcs[0], &mut work.dst, &taken[0]) {
+    match (&work.srcs[0], &work.dst, &taken[0]) {
         (Port::FabIn { dtype: a, .. }, Port::FabOut { dtype: b, .. }, Some(run)) if a == b => Some(Sent::Same(*run)),
         (Port::FabIn { dtype, .. }, Port::Memory(cursor), Some(run))
             if *dtype == cursor.dtype && cursor.row_step() == 4 && cursor.row_rest() >= count =>
@@ -245,7 +251,6 @@ fn fast_move(
             for (slot, word) in slots.as_chunks_mut().0.iter_mut().zip(run.words(payloads)) {
                 *slot = word.to_le_bytes();
             }
-            cursor.advance_in_row(count);
             Some(Sent::Nothing)
         }
         (Port::Memory(cursor), Port::FabOut { dtype, .. }, _)
@@ -259,7 +264,6 @@ fn fast_move(
             let slots = pe.row(range)?;
             let mut words = payloads.empty();
             words.extend(slots.as_chunks().0.iter().map(|&bytes| u32::from_le_bytes(bytes)));
-            cursor.advance_in_row(count);
             Some(Sent::New(words))
         }
         _ => None,

@@ -72,7 +72,12 @@ impl Clocks {
 
     /// The last of all clocks.
     pub(super) fn last(&self) -> i64 {
-        (0..self.time.len() as u32).map(|pe| self.time(pe)).max().unwrap_or(0)
+        self.time.pieces().map(|(time, n)| time.at.max(time.get(n - 1))).max().unwrap_or(0)
+    }
+
+    /// All clocks, in the order of the PEs.
+    pub(super) fn all(&self) -> impl Iterator<Item = u64> {
+        self.time.values().map(|time| time.at as u64)
     }
 
     /// PEs side by side work, and wait for memory.
@@ -161,8 +166,8 @@ impl Clocks {
     pub(super) fn counters(&self) -> impl Iterator<Item = PeCounters> {
         let rows = (0..self.time.len() as u32).step_by(self.width.max(1) as usize);
         rows.flat_map(|row| {
-            let parts = self.busy.along(row).zip(self.fabric_in.along(row));
-            let others = self.fabric_out.along(row).zip(self.memory.along(row));
+            let parts = self.busy.row(row).zip(self.fabric_in.row(row));
+            let others = self.fabric_out.row(row).zip(self.memory.row(row));
             parts.zip(others).map(|((busy, fabric_in), (fabric_out, memory))| PeCounters {
                 busy,
                 fabric_in,
@@ -230,13 +235,18 @@ impl Sums {
     /// The sums from a place on to the end of its row.
     pub(super) fn along(&self, at: u32) -> impl Iterator<Item = u64> {
         let row = at - at % self.width;
+        self.row(row).skip((at - row) as usize)
+    }
+
+    /// The sums of the row that begins at a place.
+    fn row(&self, row: u32) -> impl Iterator<Item = u64> {
         let (mut sum, mut slope) = (0, 0);
-        let sums = (row..row + self.width).map(move |place| {
-            sum += slope + self.steps[place as usize];
-            slope += self.slopes[place as usize];
+        let places = row as usize..(row + self.width) as usize;
+        self.steps[places.clone()].iter().zip(&self.slopes[places]).map(move |(step, more)| {
+            sum += slope + step;
+            slope += more;
             sum as u64
-        });
-        sums.skip((at - row) as usize)
+        })
     }
 }
 

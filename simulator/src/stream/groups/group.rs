@@ -196,6 +196,18 @@ impl Schedule {
         }
     }
 
+    /// Lets PEs side by side wait no longer, and not go on either, if they wait in the group at hand; `n` becomes how many wait in the
+    /// same one.
+    pub(super) fn leave_hand(&mut self, pe: u32, n: &mut u32) -> bool {
+        let WaitsIn(index) = self.waits_in.piece(pe, n);
+        if index == NOWHERE || index != self.at_hand {
+            return false;
+        }
+        self.waits_in.set(pe, *n, WaitsIn(NOWHERE));
+        self.woken[index as usize].1 -= *n as usize;
+        true
+    }
+
     fn wake_in(&mut self, index: u32, pe: u32, n: u32) {
         let (woken, left) = &mut self.woken[index as usize];
         if woken.is_empty()
@@ -262,7 +274,7 @@ impl Schedule {
 
     /// Whether some PE waits for something that has not come.
     pub(super) fn is_stuck(&self) -> bool {
-        (0..self.waits_in.len() as u32).any(|pe| self.waits_in.get(pe) != WaitsIn(NOWHERE))
+        self.waits_in.pieces().any(|(waits_in, _)| *waits_in != WaitsIn(NOWHERE))
     }
 }
 
@@ -375,5 +387,21 @@ mod tests {
         schedule.wake(0, 1);
         let other = schedule.next().expect("one is woken");
         assert_ne!(schedule.open(&Group { step: 3, ..other }), first);
+    }
+    #[test]
+    fn who_is_done_at_hand_does_not_come_again() {
+        let mut schedule = Schedule::new(8, 8);
+        let index = schedule.open(&group((0..3).collect()));
+        schedule.wait(index, 0, 2);
+        // Of PEs 1 and 2 the first one waits in the group at hand.
+        let mut n = 2;
+        assert_eq!((schedule.leave_hand(1, &mut n), n), (true, 1));
+        assert!(!schedule.leave_hand(1, &mut 1) && taken(&mut schedule, index).is_empty());
+        schedule.close(index);
+        // Where it is not at hand nobody leaves: PE 0 comes, alone, and nobody is left.
+        assert!(!schedule.leave_hand(0, &mut 1));
+        schedule.wake(0, 1);
+        assert_eq!(schedule.next().map(|group| group.members.pes().collect()), Some(vec![0]));
+        assert!(schedule.next().is_none() && !schedule.is_stuck());
     }
 }

@@ -29,9 +29,11 @@ impl Members {
             return;
         }
         self.stretches.sort();
-        let mut sorted = Self { stretches: Vec::with_capacity(self.stretches.len()) };
-        sorted.append(self);
-        *self = sorted;
+        self.stretches.dedup_by(|&mut (first, count), (start, behind)| {
+            let joins = *start + *behind == first;
+            *behind += if joins { count } else { 0 };
+            joins
+        });
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -316,9 +316,7 @@ impl<'a> Groups<'a> {
             links: Links::new(pes, width),
             link_room: link_room(machine).into(),
             progress: Strip::uniform(Stage::Fresh, pes, width),
-            class_sizes: (0..shared.classes.len())
-                .map(|class| band.pes.iter().filter(|pe| pe.class.map(usize::from) == Some(class)).count())
-                .collect(),
+            class_sizes: Vec::new(),
             marks: Vec::new(),
             landings: Vec::new(),
             wait_for_switch: BTreeMap::new(),
@@ -399,9 +397,14 @@ impl<'a> Groups<'a> {
 
     /// All PEs of a class begin their task as one group.
     fn start(&mut self) {
-        for class in 0..self.shared.classes.len() as u16 {
-            let of_class = |&pe: &u32| self.band.pes[pe as usize].class == Some(class);
-            let members: Members = (0..self.band.pes.len() as u32).filter(of_class).collect();
+        let mut of_classes = vec![Members::default(); self.shared.classes.len()];
+        for (pe, state) in self.band.pes.iter().enumerate() {
+            if let Some(class) = state.class {
+                of_classes[usize::from(class)].push(pe as u32, 1);
+            }
+        }
+        self.class_sizes = of_classes.iter().map(Members::count).collect();
+        for (class, members) in (0..).zip(of_classes) {
             let Some(first) = members.first() else { continue };
             let slots = self.band.pes[first as usize].slots.to_vec();
             let varies = self.registers.differing(&members);
@@ -433,8 +436,7 @@ impl<'a> Groups<'a> {
         }
         self.lanes.count(&mut self.band.routers);
         self.read_back(program);
-        for (index, counters) in self.clocks.counters().enumerate() {
-            let (time, pe) = (self.clocks.time(index as u32) as u64, &mut self.band.pes[index]);
+        for (pe, (counters, time)) in self.band.pes.iter_mut().zip(self.clocks.counters().zip(self.clocks.all())) {
             pe.counters = counters;
             (pe.last, pe.accounted, pe.activity) = (time, time, Activity::Idle);
         }

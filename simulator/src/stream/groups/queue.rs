@@ -157,9 +157,12 @@ impl Queues {
     }
 
     /// Queues side by side that share one state, to be changed.
+    #[inline]
     fn edit(&mut self, input: u32, n: u32) -> &mut Queue {
-        self.split(input);
-        self.split(input + n);
+        if !self.list.is_piece(input, n) {
+            self.split(input);
+            self.split(input + n);
+        }
         self.list.value(input)
     }
 
@@ -186,7 +189,11 @@ impl Queues {
     fn rest_of(&mut self, input: u32) -> &mut Rest {
         let mut index = self.list.value(input).rest;
         if index == NONE {
-            index = self.keep(Rest::default());
+            // What nobody uses is empty, and has its memory still.
+            index = self.unused.pop().unwrap_or_else(|| {
+                self.rest.push(Rest::default());
+                self.rest.len() as u32 - 1
+            });
             self.list.value(input).rest = index;
         }
         &mut self.rest[index as usize]
@@ -310,12 +317,12 @@ impl Queues {
 
     /// How many of queues side by side let the same go on when `count` wavelets are taken from each.
     pub(super) fn alike(&mut self, input: u32, n: &mut u32, count: i64) {
-        let queue = self.list.piece(input, n);
+        let queue = self.list.shared(input, n);
         if queue.rest == NONE {
             return;
         }
-        self.split(input);
         let taken = Line::flat(queue.taken + count);
+        self.split(input);
         if let Some(rest) = self.rest.get(self.list.value(input).rest as usize) {
             for room in &rest.rooms {
                 if taken.is_below(room.taken, n) {
@@ -382,7 +389,7 @@ impl Queues {
 
     /// Wavelets in all queues.
     pub(super) fn wavelets(&self) -> u64 {
-        (0..self.list.len() as u32).map(|input| u64::from(self.list.get(input).wavelets)).sum()
+        self.list.pieces().map(|(queue, n)| u64::from(queue.wavelets) * u64::from(n)).sum()
     }
 }
 

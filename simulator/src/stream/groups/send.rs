@@ -28,6 +28,8 @@ pub(super) enum Outcome {
 pub(super) struct Results {
     done: Members,
     waiting: Members,
+    /// Members that were waiting and are done by what others have done.
+    landed: Members,
 }
 
 impl Groups<'_> {
@@ -57,6 +59,8 @@ impl Groups<'_> {
                     self.let_wait(&group, &mut waits);
                 }
             }
+            done.append(&self.results.landed);
+            self.results.landed.clear();
             match waits {
                 Some(waits) => self.schedule.take_woken(waits, &mut todo),
                 None => todo.clear(),
@@ -198,10 +202,34 @@ impl Groups<'_> {
             self.clocks.complete(sender + done, n, part, delay);
             done += n;
         }
-        self.schedule.wake(sender + from, count);
+        self.end_or_wake(sender + from, count);
         for (pe, n) in self.flights.take_waiting(flight).stretches() {
             self.schedule.wake(pe, n);
         }
         self.flights.end(flight, count);
+    }
+
+    /// Senders side by side are not held up any more. Those that have sent all are done with the step; others go on with it.
+    fn end_or_wake(&mut self, sender: u32, count: u32) {
+        let mut done = 0;
+        while done < count {
+            let (pe, mut n) = (sender + done, count - done);
+            // Where their group is not at hand, they have to come up again.
+            if self.progress.piece(pe, &mut n) == Stage::Sent && self.schedule.leave_hand(pe, &mut n) {
+                self.finish_sending(pe, n);
+                self.results.landed.push(pe, n);
+            } else {
+                self.schedule.wake(pe, n);
+            }
+            done += n;
+        }
+    }
+
+    /// PEs side by side are done with an instruction that has sent all.
+    pub(super) fn finish_sending(&mut self, pe: u32, n: u32) {
+        self.progress.set(pe, n, Stage::Fresh);
+        for pe in &mut self.band.pes[pe as usize..(pe + n) as usize] {
+            self.unused.extend(pe.main.take());
+        }
     }
 }

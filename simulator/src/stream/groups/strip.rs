@@ -79,17 +79,35 @@ impl<T: Along> Strip<T> {
         self.values.len()
     }
 
+    #[inline]
     fn begins(&self, at: u32) -> bool {
         self.starts[at as usize / 64] >> (at % 64) & 1 == 1
     }
 
+    #[inline]
     fn begin(&mut self, at: u32) {
         self.starts[at as usize / 64] |= 1 << (at % 64);
+    }
+
+    /// Whether a piece begins at a place, or all end before it.
+    #[inline]
+    fn is_cut(&self, at: u32) -> bool {
+        at as usize >= self.values.len() || self.begins(at)
+    }
+
+    /// Whether some places are a piece, as far as their ends tell.
+    #[inline]
+    pub(super) fn is_piece(&self, at: u32, n: u32) -> bool {
+        self.is_cut(at) && self.is_cut(at + n)
     }
 
     /// The first place of the piece of a place.
     #[inline]
     fn start(&self, at: u32) -> u32 {
+        if self.begins(at) { at } else { self.start_before(at) }
+    }
+
+    fn start_before(&self, at: u32) -> u32 {
         let mut word = at as usize / 64;
         let mut bits = self.starts[word] & u64::MAX >> (63 - at % 64);
         while bits == 0 && word > 0 {
@@ -115,21 +133,28 @@ impl<T: Along> Strip<T> {
     }
 
     /// The value at a place.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "the same")]
+    #[inline(always)]
     pub(super) fn get(&self, at: u32) -> T {
-        if self.begins(at) {
-            return self.values[at as usize];
-        }
+        if self.begins(at) { self.values[at as usize] } else { self.inside(at) }
+    }
+
+    /// The value at a place within a piece.
+    #[inline(never)]
+    fn inside(&self, at: u32) -> T {
         let start = self.start(at);
         self.values[start as usize].along(at - start)
     }
 
     /// The value from a place on, for `n` places or those that share it.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "so that of a large value only what is needed is read")]
+    #[inline(always)]
     pub(super) fn piece(&mut self, at: u32, n: &mut u32) -> T {
-        if *n == 1 {
-            return self.get(at);
-        }
+        if *n == 1 { self.get(at) } else { self.piece_of_many(at, n) }
+    }
+
+    #[inline(never)]
+    fn piece_of_many(&mut self, at: u32, n: &mut u32) -> T {
         let start = self.piece_start(at, n);
         if start == at { self.values[at as usize] } else { self.values[start as usize].along(at - start) }
     }
@@ -183,9 +208,10 @@ impl<T: Along> Strip<T> {
     /// Lets a piece begin at a place; gives where the one before it begins, if they were one.
     #[inline]
     pub(super) fn split(&mut self, at: u32) -> Option<u32> {
-        if at as usize >= self.values.len() || self.begins(at) { None } else { Some(self.split_piece(at)) }
+        if self.is_cut(at) { None } else { Some(self.split_piece(at)) }
     }
 
+    #[inline(never)]
     fn split_piece(&mut self, at: u32) -> u32 {
         let before = self.start(at);
         self.values[at as usize] = self.values[before as usize].along(at - before);
@@ -197,6 +223,15 @@ impl<T: Along> Strip<T> {
     #[inline]
     pub(super) fn set(&mut self, at: u32, n: u32, value: T) {
         self.split(at + n);
+        if n > 1 {
+            self.unite(at, n);
+        }
+        self.begin(at);
+        self.values[at as usize] = value;
+    }
+
+    /// Lets no piece begin behind the first of some places.
+    fn unite(&mut self, at: u32, n: u32) {
         let mut place = at + 1;
         while place < at + n {
             // A word at once.
@@ -204,8 +239,6 @@ impl<T: Along> Strip<T> {
             self.starts[place as usize / 64] &= !(u64::MAX << (place % 64) & u64::MAX >> (63 - (behind - 1) % 64));
             place = behind;
         }
-        self.begin(at);
-        self.values[at as usize] = value;
     }
 
     /// The value of places side by side that share one, to be changed.
@@ -226,6 +259,22 @@ impl<T: Along> Strip<T> {
             change(&mut self.values[place as usize]);
             place = self.end(place);
         }
+    }
+
+    /// All pieces: the value at the first place, and how many places there are.
+    pub(super) fn pieces(&self) -> impl Iterator<Item = (&T, u32)> {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let value = self.values.get(at as usize)?;
+            let n = self.end(at) - at;
+            at += n;
+            Some((value, n))
+        })
+    }
+
+    /// The values of all places.
+    pub(super) fn values(&self) -> impl Iterator<Item = T> {
+        self.pieces().flat_map(|(value, n)| (0..n).map(|i| value.along(i)))
     }
 
     /// Whether something holds of the values of this list and another one at all places.
@@ -327,6 +376,8 @@ mod tests {
                     }
                 }
                 prop_assert!((0..150).all(|at| strip.get(at).at == all[at as usize]));
+                prop_assert!(strip.values().map(|line| line.at).eq(all));
+                prop_assert_eq!(strip.pieces().map(|(_, n)| n).sum::<u32>(), 150);
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::machine::pe::VectorWork;
 use crate::machine::unknown;
 use crate::stream::chunk::MOST_AT_ONCE;
 use crate::stream::run::Run;
-use crate::stream::values::{Sent, values, values_left_out, values_timed};
+use crate::stream::values::{Sent, in_rows, values, values_left_out, values_timed};
 
 impl Groups<'_> {
     /// Runs as much of an instruction over the fabric as can be run at a stretch; gives its elements.
@@ -108,7 +108,9 @@ impl Groups<'_> {
                 self.flights.wait(head.flight, pe, *n);
                 return None;
             }
-            if let Some(taken) = self.queues.first(input, count as i64) {
+            if is_all {
+                last = last.max(head.last, n);
+            } else if let Some(taken) = self.queues.first(input, count as i64) {
                 last = last.max(taken.last, n);
             }
         }
@@ -190,6 +192,12 @@ impl Groups<'_> {
         count: u64,
     ) -> Result<(Sent, u64), Stop> {
         if n == 1 {
+            if count == work.get().remaining
+                && let Work::Shared(whole) = work
+                && let Some(sent) = self.whole_rows(pe, whole, taken)
+            {
+                return Ok((sent, 0));
+            }
             let own = work.own(|| self.unused.pop().unwrap_or_default())?;
             return self.numbers(pe, own, taken, count);
         }
@@ -237,6 +245,17 @@ impl Groups<'_> {
             }
         }
         Some(waits)
+    }
+
+    /// The numbers of a whole instruction in a PE, if they can be had without one of the PE's own.
+    fn whole_rows(&mut self, pe: u32, work: &VectorWork, taken: &[Option<Incoming>; 3]) -> Option<Sent> {
+        if self.shared.without_numbers || work.unknown || taken.iter().flatten().any(Incoming::is_unknown) {
+            return None;
+        }
+        let runs = taken.each_ref().map(|run| run.as_ref().map(Incoming::run));
+        let sent = in_rows(&mut self.band.pes[pe as usize], work, &runs, work.remaining, &mut self.payloads)?;
+        self.repeats.written += 1;
+        Some(sent)
     }
 
     /// The numbers of elements in a PE.

@@ -88,10 +88,7 @@ impl Groups<'_> {
             let members = pe as usize..(pe + n) as usize;
             let stage = groups.progress.piece(pe, &mut n);
             if stage == Stage::Sent {
-                groups.progress.set(pe, n, Stage::Fresh);
-                for pe in &mut groups.band.pes[members][..n as usize] {
-                    groups.unused.extend(pe.main.take());
-                }
+                groups.finish_sending(pe, n);
                 return Ok((n, Outcome::Done));
             }
             // Only who has begun may have come so far that the instruction is its own.

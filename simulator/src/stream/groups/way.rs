@@ -142,9 +142,11 @@ impl Groups<'_> {
                 links[usize::from(out)] = Some(link);
             }
         }
-        for (out, link) in links.into_iter().enumerate() {
-            if let Some(link) = link {
-                self.links.set(out as u8, head.router, n, &link);
+        if !ports.books().is_empty() {
+            for (out, link) in links.iter().enumerate() {
+                if let Some(link) = link {
+                    self.links.set(out as u8, head.router, n, link);
+                }
             }
         }
         (head.n, head.first, head.last) = (n, first, last);
@@ -164,7 +166,10 @@ impl Groups<'_> {
             self.send_to_host(head, out as u8, &Run { start: sending.words.start, ..run });
         }
         head.hops += 1;
-        let others = Head {
+        if n == whole.n {
+            return Ok(None);
+        }
+        Ok(Some(Head {
             lane: lane + n,
             router: router + n,
             n: whole.n - n,
@@ -172,8 +177,7 @@ impl Groups<'_> {
             first: whole.first.from(n),
             last: whole.last.from(n),
             hops: whole.hops,
-        };
-        Ok((others.n > 0).then_some(others))
+        }))
     }
 
     /// A run passes lanes in its row in which the ports are the same, as many as there are on which the same holds it up.
