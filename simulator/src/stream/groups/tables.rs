@@ -98,7 +98,9 @@ impl Tables {
         let near = self.others.range((class, start.saturating_sub(3), 0)..(class, end, 0));
         let gone: Vec<Place> =
             near.map(|(&place, _)| place).filter(|&(_, at, bytes)| at + bytes as usize > start).collect();
-        gone.iter().for_each(|place| drop(self.others.remove(place)));
+        for place in gone {
+            self.others.remove(&place);
+        }
         let Some(places) = self.places.get_mut(usize::from(class)) else { return };
         let ends_before = |place: &Range<usize>| place.end as i64 <= written.start;
         let first = places.partition_point(ends_before);
