@@ -73,7 +73,10 @@ impl Stream<'_> {
         // The last one can be sent when what is before it and finds no room on the way has been taken, a wavelet a cycle; that
         // there is room again is known a cycle later at each router.
         let excess = (held + count).saturating_sub(capacity);
-        Some(if ready > now && excess > 0 { ready + excess + u64::from(leg.hops) } else { 0 })
+        if ready <= now {
+            return Some(0);
+        }
+        (excess > 0).then(|| ready + excess + u64::from(leg.hops))
     }
 
     /// Brings a run along the way in [`Stream::legs`].
