@@ -198,6 +198,39 @@ fn a_full_queue_holds_the_sender_back() {
 }
 
 #[test]
+fn a_busy_receiver_holds_up_the_others() {
+    // PE 1 is busy with scalars until 2 + 1 + 2 * 100 = 203, and takes its first element in 209. Its input queue holds 6 and its ramp 2: the
+    // ninth element waits in its router, and with it the copy for PE 2, which clears 900 words behind it.
+    let cycles = |elements: u32, engine, method| {
+        let text = format!(
+            "program p machine bench16 grid 3x1
+route c0 at 0,0 {{ pos RAMP -> EAST }}
+route c0 at 1,0 {{ pos WEST -> EAST RAMP }}
+route c0 at 2,0 {{ pos WEST -> RAMP }}
+class root {{ out q2 = c0 buffer all at 0 bytes 4000 scratch task 8 main local activated {{
+  mov out q2 f32[{elements}] <- f32 1.5 }} }}
+class busy {{ in q0 = c0 buffer all at 0 bytes 4000 scratch task 8 main local activated {{
+  loop r1 in 100 {{ r2 = add r2, 1 }} mov [0 : f32 ; {elements}] <- in q0 f32[{elements}] }} }}
+class free {{ in q0 = c0 buffer all at 0 bytes 4000 scratch task 8 main local activated {{
+  mov [0 : f32 ; {elements}] <- in q0 f32[{elements}] mov [0 : f32 ; 900] <- f32 0.0 }} }}
+place root at 0,0
+place busy at 1,0
+place free at 2,0"
+        );
+        let options = Options { engine, method, ..Options::default() };
+        simulate(&program(&text), &BTreeMap::new(), &options).unwrap_or_else(|e| panic!("{e}")).cycles
+    };
+    for (engine, method) in [(Engine::Wavelet, Method::Choose), (Engine::Stream, Method::Events)] {
+        // Issued in 2, the first element is put in in 8 and taken by PE 2 two ramps, two hops and its own cycle later, in 15, the eighth in 22;
+        // then come 6 and 900 cycles.
+        assert_eq!(cycles(8, engine, method), 23 + 906);
+        // The ninth leaves PE 1's router in 209 and is taken by PE 2 a hop and a ramp later, in 212.
+        assert_eq!(cycles(9, engine, method), 213 + 906);
+        assert_eq!(cycles(20, engine, method), 213 + 11 + 906);
+    }
+}
+
+#[test]
 fn a_task_switch_takes_two_cycles() {
     let text = "program p machine bench16 grid 1x1
 class w {
