@@ -3,6 +3,7 @@
 //! What is only read, and lies there as it would in SRAM, is never copied; all else is laid out when it is asked for, PE by PE,
 //! so that it is still in the host's caches when it is used.
 
+use super::planes::Planes;
 use super::setup::invalid;
 use crate::SimulateError;
 use std::borrow::Cow;
@@ -77,13 +78,22 @@ impl Loaded<'_> {
 
     /// Puts a tile into memory.
     pub(super) fn lay_out(&self, tile: Coord, memory: &mut [u8]) {
+        self.each_run(tile, |start, bytes| memory[start..start + bytes.len()].copy_from_slice(bytes));
+    }
+
+    /// Puts a tile into a PE's memory that is turned over.
+    pub(super) fn turn_over(&self, tile: Coord, pe: u32, planes: &mut Planes) {
+        self.each_run(tile, |start, bytes| planes.lay_out(pe, start, bytes));
+    }
+
+    /// The bytes of a tile, run by run, each with where it lies in memory.
+    fn each_run(&self, tile: Coord, mut put: impl FnMut(usize, &[u8])) {
         let (mut start, size) = (self.constant.address as usize, self.constant.dtype.bytes() as usize);
         self.tiles.for_each_run(tile.x, tile.y, |index, length| {
-            let end = start + length * size;
             if let Some(index) = index {
-                memory[start..end].copy_from_slice(&self.bytes[index * size..(index + length) * size]);
+                put(start, &self.bytes[index * size..(index + length) * size]);
             }
-            start = end;
+            start += length * size;
         });
     }
 

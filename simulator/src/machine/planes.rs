@@ -132,19 +132,20 @@ impl Planes {
         Some(first.min(end)..end)
     }
 
-    /// Takes over what PEs side by side have in a range of bytes, and in the rest of its first and last words.
-    pub(crate) fn fill(&mut self, pe: u32, pes: &[Pe<'_>], range: &Range<usize>) {
-        let (mut bank, mut lane) = self.bank(pe);
-        let mut left = pes;
-        while !left.is_empty() {
-            let (pes, others) = left.split_at(left.len().min(SIDE - lane));
-            for word in range.start / 4..range.end.div_ceil(4) {
-                let slots = self.banks[bank].get_mut(word * SIDE + lane..).unwrap_or_default();
-                for (slot, pe) in slots.iter_mut().zip(pes) {
-                    *slot = word_at(pe.memory, word);
-                }
+    /// Puts bytes, an even number of them, to an even address of a PE's memory.
+    pub(crate) fn lay_out(&mut self, pe: u32, start: usize, bytes: &[u8]) {
+        let (bank, lane) = self.bank(pe);
+        let words = self.banks[bank].get_mut(start / 4 * SIDE + lane..).unwrap_or_default();
+        let (whole, rest) = bytes.as_chunks::<4>();
+        if start.is_multiple_of(4) && rest.is_empty() {
+            words.iter_mut().step_by(SIDE).zip(whole).for_each(|(word, &bytes)| *word = u32::from_le_bytes(bytes));
+            return;
+        }
+        for (half, &bytes) in (start % 4 / 2..).zip(bytes.as_chunks::<2>().0) {
+            if let Some(word) = words.get_mut(half / 2 * SIDE) {
+                let shift = half % 2 * 16;
+                *word = *word & !(0xFFFF << shift) | u32::from(u16::from_le_bytes(bytes)) << shift;
             }
-            (bank, lane, left) = (bank + 1, 0, others);
         }
     }
 
@@ -157,15 +158,6 @@ impl Planes {
             }
         }
     }
-}
-
-/// A word of memory; what lies behind its end is 0.
-fn word_at(memory: &[u8], word: usize) -> u32 {
-    if let Some(&[a, b, c, d]) = memory.get(word * 4..word * 4 + 4) {
-        return u32::from_le_bytes([a, b, c, d]);
-    }
-    let byte = |i: usize| u32::from(memory.get(word * 4 + i).copied().unwrap_or(0)) << (8 * i);
-    byte(0) | byte(1) | byte(2) | byte(3)
 }
 
 /// The memory of a PE, in either form.
@@ -272,12 +264,14 @@ mod tests {
         let mut planes = {
             let pes = memories.each_mut().map(|memory| Pe { memory, ..Pe::default() });
             let mut planes = Planes::new(&pes, 2);
-            planes.fill(0, &pes[..2], &(2..8));
-            planes.fill(2, &pes[2..], &(4..6));
+            planes.lay_out(0, 0, &[1, 2, 3, 4]);
+            planes.lay_out(0, 4, &[0, 0, 7, 8]);
+            planes.lay_out(0, 4, &[5, 6]);
+            // From one half of a word to the other one of the next but one.
+            planes.lay_out(1, 2, &[13, 14, 15, 16]);
             planes
         };
-        // Words of which a byte was asked for are there as a whole.
-        assert_eq!(planes.read(0, 0, 4), Some(0x0403_0201));
+        assert_eq!([(0, 0), (0, 4)].map(|(pe, at)| planes.read(pe, at, 4)), [Some(0x0403_0201), Some(0x0807_0605)]);
         assert_eq!(
             (planes.read(0, 6, 2), planes.read(1, 4, 2), planes.read(2, 0, 4)),
             (Some(0x0807), Some(0x100F), Some(0))

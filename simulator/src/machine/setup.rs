@@ -6,6 +6,7 @@ use super::host::{self, Sink, Source};
 use super::lent::{Constants, Lent};
 use super::operand::Slots;
 use super::pe::{FifoState, InputQueue, OutputQueue, Pe, Place};
+use super::planes::Planes;
 use super::router::{Lane, Router};
 use super::steps::Shared;
 use super::store::{Parts, Start, Store};
@@ -39,6 +40,16 @@ pub(crate) struct Fabric<'a> {
 
 pub(super) fn invalid(message: String) -> SimulateError {
     SimulateError::Invalid { findings: message }
+}
+
+/// When constants are put into memory.
+pub(crate) enum LayOut<'s> {
+    /// Before the first cycle.
+    AtOnce,
+    /// In each PE when something asks for its memory; the store has to be one that lends.
+    WhenNeeded(&'s Constants<'s>),
+    /// Not at all: the numbers are elsewhere ([`Fabric::planes`]).
+    Never,
 }
 
 impl<'a> Fabric<'a> {
@@ -118,12 +129,11 @@ impl<'a> Fabric<'a> {
         Constants::load(self.program, self.base_dir, self.without_numbers)
     }
 
-    /// The fabric cut into `count` bands of rows, before the first cycle. The store has not been used before; `lent` are the constants
-    /// if it lends. Nothing is marked as unknown.
+    /// The fabric cut into `count` bands of rows, before the first cycle. The store has not been used before. Nothing is marked as unknown.
     pub(crate) fn bands<'s>(
         &self,
         store: &'s mut Store,
-        lent: Option<&'s Constants<'s>>,
+        constants: LayOut<'s>,
         count: usize,
     ) -> Result<Vec<Band<'s>>, SimulateError> {
         let grid = self.program.grid;
@@ -156,15 +166,31 @@ impl<'a> Fabric<'a> {
                 spans: vec![Span::default(); self.program.operators.len()],
             });
         }
-        match lent {
-            Some(constants) => {
+        match constants {
+            LayOut::WhenNeeded(constants) => {
                 let lend = |pe: &mut Pe<'s>| pe.lent = Some(Lent::new(std::mem::take(&mut pe.memory), constants));
                 bands.iter_mut().flat_map(|band| &mut band.pes).for_each(lend);
             }
-            None => self.lay_out(&mut bands)?,
+            LayOut::AtOnce => self.lay_out(&mut bands)?,
+            LayOut::Never => {}
         }
         self.attach_ports(&mut bands)?;
         Ok(bands)
+    }
+
+    /// The memories of PEs in rows of the grid with all constants, turned over.
+    pub(crate) fn planes(&self, pes: &[Pe<'_>]) -> Result<Planes, SimulateError> {
+        let grid = self.program.grid;
+        let mut planes = Planes::new(pes, grid.width.into());
+        for loaded in Constants::each(self.program, self.base_dir, false) {
+            let loaded = loaded?;
+            let (from, size) = (loaded.constant.origin, loaded.constant.distribution.grid);
+            for tile in (0..size.height).flat_map(|y| (0..size.width).map(move |x| Coord { x, y })) {
+                let at = Coord { x: from.x + tile.x, y: from.y + tile.y };
+                loaded.turn_over(tile, grid.index(at) as u32, &mut planes);
+            }
+        }
+        Ok(planes)
     }
 
     /// Gives the lanes of a router credits for links that have a lane at their other end.

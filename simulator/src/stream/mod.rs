@@ -39,7 +39,7 @@ use crate::machine::band::{Band, PlacedFault};
 use crate::machine::collect::collect;
 use crate::machine::conflicts::Conflicts;
 use crate::machine::pe::VectorWork;
-use crate::machine::setup::{Fabric, link_room};
+use crate::machine::setup::{Fabric, LayOut, link_room};
 use crate::machine::stall;
 use crate::machine::steps::Shared;
 use crate::twins::{self, Twins};
@@ -111,7 +111,7 @@ pub(crate) fn run(program: &Program, inputs: &Inputs<'_>, options: &Options<'_>)
         return Ok(run);
     }
     let mut store = fabric.store(false)?;
-    let Some(mut band) = fabric.bands(&mut store, None, 1)?.pop() else {
+    let Some(mut band) = fabric.bands(&mut store, LayOut::AtOnce, 1)?.pop() else {
         return Err(SimulateError::Invalid { findings: "the program has no PEs".into() });
     };
     if fabric.without_numbers {

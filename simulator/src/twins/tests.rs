@@ -173,9 +173,7 @@ proptest! {
             .collect();
         let pes: Vec<Pe<'_>> = memories.iter_mut().map(|memory| Pe { memory, ..Pe::default() }).collect();
         let mut planes = Planes::new(&pes, width);
-        for (first, row) in (0..).step_by(width).zip(pes.chunks(width)) {
-            planes.fill(first, row, &(0..row[0].memory.len()));
-        }
+        (0..).zip(&pes).for_each(|(index, pe)| planes.lay_out(index, 0, pe.memory));
         let (at, all) = (addresses(&claim), Claim::Product(claim.clone()));
         let mut instance = Instance::new(&all, &mut Unused::default());
         // Runs end where a row does, and where chance says.

@@ -2,7 +2,7 @@
 
 use super::part::{Message, Part};
 use crate::machine::band::{Band, PlacedFault};
-use crate::machine::setup::Fabric;
+use crate::machine::setup::{Fabric, LayOut};
 use crate::machine::stall;
 use crate::machine::steps::Shared;
 use crate::machine::store::Store;
@@ -29,7 +29,7 @@ pub(super) fn run<'s>(
     };
     let shared = fabric.shared();
     let mut parts: Vec<Part<'s>> =
-        fabric.bands(store, None, threads)?.into_iter().map(|band| Part::new(band, &shared)).collect();
+        fabric.bands(store, LayOut::AtOnce, threads)?.into_iter().map(|band| Part::new(band, &shared)).collect();
     let meeting = Meeting::new(threads, options);
     if threads == 1 {
         part_loop(&shared, &meeting, &mut parts[0], 0);

@@ -105,7 +105,7 @@ proptest! {
         let row: Vec<Pe<'_>> =
             before.iter_mut().chain(&mut memories).map(|memory| Pe { memory, ..Pe::default() }).collect();
         let mut planes = Planes::new(&row, first + pes);
-        planes.fill(0, &row, &(0..BYTES));
+        (0..).zip(&row).for_each(|(index, pe)| planes.lay_out(index, 0, pe.memory));
         drop(row);
         let taken: [_; 3] = std::array::from_fn(|i| Some(received(&sent_to[i], pes, are_own[i])));
         let (mut together, mut bench) = (work.clone(), Workbench::default());

@@ -233,6 +233,10 @@ impl Groups<'_> {
     /// What all PEs of a class have at an address of a table, if they know it.
     fn table_entry(&mut self, class: u16, address: i64, bytes: u32) -> Option<Entry> {
         let start = usize::try_from(address).ok()?;
+        if self.planes.is_some() {
+            // The PEs themselves have no constants there.
+            return None;
+        }
         if self.shared.without_numbers && !self.all_know(class, start, bytes as usize) {
             return None;
         }

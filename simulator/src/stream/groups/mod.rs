@@ -76,7 +76,7 @@ use crate::machine::conflicts::Conflicts;
 use crate::machine::lockstep::Workbench;
 use crate::machine::pe::{Activity, VectorWork};
 use crate::machine::planes::Planes;
-use crate::machine::setup::{Fabric, link_room};
+use crate::machine::setup::{Fabric, LayOut, link_room};
 use crate::machine::steps::Shared;
 use crate::twins::Twins;
 use crate::{Claims, Inputs, Method, Options, Progress, SimulateError};
@@ -260,16 +260,23 @@ fn attempt(
     way: Way,
     is_over: Option<&AtomicBool>,
 ) -> Result<crate::Run, Stop> {
-    // Where numbers are computed PE by PE; what nobody computes has no constants, and memories that are turned over are read as a whole.
+    // Where numbers are computed PE by PE; what nobody computes has few constants, and without time all numbers are elsewhere.
     let lends = matches!(way, Way::Claimed | Way::Computed);
     let constants = if lends { Some(fabric.constants().map_err(Stop::Invalid)?) } else { None };
+    let lay_out = match &constants {
+        Some(constants) => LayOut::WhenNeeded(constants),
+        None if way == Way::Numbers => LayOut::Never,
+        None => LayOut::AtOnce,
+    };
     let mut store = fabric.store(lends).map_err(Stop::Invalid)?;
-    let mut band = fabric.bands(&mut store, constants.as_ref(), 1).map_err(Stop::Invalid)?.pop().ok_or(Stop::Unfit)?;
+    let mut band = fabric.bands(&mut store, lay_out, 1).map_err(Stop::Invalid)?.pop().ok_or(Stop::Unfit)?;
+    let planes = if way == Way::Numbers { Some(fabric.planes(&band.pes).map_err(Stop::Invalid)?) } else { None };
     if way == Way::TimeByPe {
         fabric.mark_constants(&mut band);
     }
     let mut groups = Groups::new(fabric.shared(), band).ok_or(Stop::Unfit)?;
     groups.is_lent = lends;
+    groups.planes = planes;
     groups.prepare_way(way, program, options);
     groups.run(options, is_over)?;
     Ok(groups.finish(program, fabric))
@@ -351,7 +358,6 @@ impl<'a> Groups<'a> {
             self.floats_come_in = inputs.all(|port| port.dtype.is_float());
         }
         if way == Way::Numbers {
-            self.planes = Some(self.turned_over(program));
             self.run_claims = self.claims_to_run();
         }
         if matches!(way, Way::Claimed | Way::Numbers) {

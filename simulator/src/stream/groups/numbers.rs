@@ -18,7 +18,6 @@ use crate::machine::decode::Vector;
 use crate::machine::lockstep::{self, Received};
 use crate::machine::operand::Port;
 use crate::machine::pe::VectorWork;
-use crate::machine::planes::Planes;
 use crate::machine::router::each_port;
 use crate::stream::payload::Payload;
 use waferloom_fabric::{Coord, Direction, Program};
@@ -293,23 +292,6 @@ impl Groups<'_> {
             self.payloads.release(payload);
         }
         Ok(())
-    }
-
-    /// The memories of all PEs with the constants of a program.
-    pub(super) fn turned_over(&self, program: &Program) -> Planes {
-        let width = self.lanes.width;
-        let mut planes = Planes::new(&self.band.pes, width as usize);
-        for constant in &program.constants {
-            let start = constant.address as usize;
-            let range = start..start + constant.distribution.tile_elements() * constant.dtype.bytes() as usize;
-            let (from, size) = (constant.origin, constant.distribution.grid);
-            for y in 0..size.height {
-                let first = program.grid.index(Coord { x: from.x, y: from.y + y });
-                let pes = self.band.pes.get(first..first + usize::from(size.width)).unwrap_or_default();
-                planes.fill(first as u32, pes, &range);
-            }
-        }
-        planes
     }
 
     /// What lies in memory where the program says that the host reads it at the end.

@@ -1,6 +1,6 @@
 use super::super::{Groups, Way};
 use super::Repeats;
-use crate::machine::setup::Fabric;
+use crate::machine::setup::{Fabric, LayOut};
 use crate::{Engine, Inputs, Options, Run};
 use proptest::prelude::*;
 use waferloom_fabric::Program;
@@ -12,7 +12,7 @@ fn run(program: &Program, passes_over: bool) -> Option<(Run, u32)> {
         (Inputs::default(), Options { engine: Engine::Stream, timing_only: true, ..Options::default() });
     let fabric = Fabric::new(program, &inputs, &options).ok()?;
     let mut store = fabric.store(false).ok()?;
-    let mut groups = Groups::new(fabric.shared(), fabric.bands(&mut store, None, 1).ok()?.pop()?)?;
+    let mut groups = Groups::new(fabric.shared(), fabric.bands(&mut store, LayOut::AtOnce, 1).ok()?.pop()?)?;
     groups.prepare_way(Way::TimeByClass, program, &options);
     if !passes_over {
         groups.repeats = Repeats::default();
