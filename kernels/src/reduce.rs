@@ -125,7 +125,7 @@ pub fn all_reduce(code: &mut Code, mesh: &Mesh, axis: Axis, combine: Combine, ad
 /// Emits a whole reduction of `rows` into `result` (f32, one a row), the same at every PE of a row.
 pub fn emit(code: &mut Code, mesh: &mut Mesh, combine: Combine, rows: &Rows, spread: bool, result: u32) {
     local(code, combine, rows, result);
-    if spread && mesh.size(Axis::X) > 1 {
+    if spread && rows.rows > 0 && mesh.size(Axis::X) > 1 {
         let (region, op, count) = (mesh.region(), combine.op(), rows.rows);
         let claim = mesh.claim(AllReduceClaim { region, line: ClaimLine::Row, op, count });
         code.claim(claim, [result; 3], |code| all_reduce(code, mesh, Axis::X, combine, result, count));
