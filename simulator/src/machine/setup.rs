@@ -43,6 +43,7 @@ pub(super) fn invalid(message: String) -> SimulateError {
 }
 
 /// When constants are put into memory.
+#[derive(Clone, Copy)]
 pub(crate) enum LayOut<'s> {
     /// Before the first cycle.
     AtOnce,
