@@ -3,8 +3,8 @@
 //! While a PE is in a claim of a product its instructions take their time and compute nothing: results are marked as left out, and whoever
 //! would need one outside of a claim ends the run. When a PE begins, its tiles are taken; when the first one ends, all have begun
 //! on which its tile of the result depends (it has received from them), and the numbers of as many PEs as possible are worked
-//! out in one host product. Each PE's tile is written when it ends, not before. Claims of what PEs take from each other are not looked at there: to
-//! move words is what the simulation does.
+//! out in one host product. Each PE's tile is written when it ends, not before. Claims of what PEs take from each other or combine along a line are not looked at
+//! there: to move words is what the simulation does.
 //!
 //! Where there is no time, PEs go from the beginning of any claim to its end at once, and wait there for all others of their group.
 //!

@@ -45,11 +45,11 @@ impl Groups<'_> {
         for (first, count) in group.members.in_rows(self.lanes.width) {
             let (mut pe, end) = (first, first + count);
             while pe < end {
+                let most = self.planes.as_ref().map_or(1, |planes| planes.beside(pe, end - pe));
                 let own = self.tiles(group, pe, tiles);
                 let is_like = |&pe: &u32| self.tiles(group, pe, tiles) == own;
-                let alike = (pe..end).take_while(is_like).count() as u32;
+                let n = (pe..pe + most).take_while(is_like).count();
                 let (Some(planes), Some(twins)) = (&self.planes, &mut self.twins) else { return Ok(()) };
-                let n = planes.beside(pe, alike) as usize;
                 let at = self.band.pes[pe as usize].at;
                 let begun = twins.begin_with((at, n), planes.memory(pe), claim, own).map_err(|_| Stop::Unfit)?;
                 let (n, is_ready) = (begun.0 as u32, begun.1);
