@@ -375,6 +375,9 @@ mod tests {
     fn runs(d: &Distribution, x: u16, y: u16) -> Vec<(Option<usize>, usize)> {
         let mut runs = Vec::new();
         d.tiles().for_each_run(x, y, |index, length| runs.push((index, length)));
+        if let Some((index, length)) = d.tiles().whole(x, y) {
+            assert_eq!(runs, [(Some(index), length)]);
+        }
         runs
     }
 
@@ -388,6 +391,11 @@ mod tests {
         assert_eq!(runs(&cyclic, 0, 1), [(Some(5), 5), (None, 5)]);
         let whole = Distribution { x: None, y: None, ..ragged() };
         assert_eq!(runs(&whole, 1, 1), [(Some(0), 15)]);
+        assert_eq!(whole.tiles().whole(1, 1), Some((0, 15)));
+        // Two rows of 5 for PE (_, 0), one and padding for the other.
+        let rows = Distribution { x: None, y: Some(Split { dim: 0, block: 2 }), ..ragged() };
+        assert_eq!((runs(&rows, 0, 0), rows.tiles().whole(0, 0)), (vec![(Some(0), 10)], Some((0, 10))));
+        assert_eq!((runs(&rows, 0, 1), rows.tiles().whole(0, 1)), (vec![(Some(10), 5), (None, 5)], None));
         let scalar = Distribution { shape: vec![], ..whole.clone() };
         assert_eq!(runs(&scalar, 0, 0), [(Some(0), 1)]);
         let empty = Distribution { shape: vec![3, 0], ..whole };

@@ -60,6 +60,19 @@ impl Tiles {
         }
     }
 
+    /// Where a tile begins in the tensor, and its elements, if it lies there in one piece and has no padding.
+    #[inline]
+    pub fn whole(&self, x: u16, y: u16) -> Option<(usize, usize)> {
+        let Dim { size, local, split } = self.last;
+        let is_block = split.is_none_or(|(split, ..)| split.block == local);
+        if !self.outer.is_empty() || !is_block || local as usize * self.piece == 0 {
+            return None;
+        }
+        let first = self.last.global(0, [x, y]);
+        let is_there = size.checked_sub(first).is_some_and(|left| left >= local);
+        is_there.then(|| (first as usize * self.piece, local as usize * self.piece))
+    }
+
     fn blocks(&self, outer: Option<usize>, pe: [u16; 2], mut take: impl FnMut(Option<usize>, usize)) {
         let Dim { size, local, split } = self.last;
         let block = split.map_or(local, |(split, ..)| split.block).max(1);

@@ -10,18 +10,20 @@ use crate::program::Program;
 use std::collections::BTreeSet;
 
 pub(super) fn check(program: &Program, map: &Map, traffic: &[Traffic], found: &mut Findings) {
-    colors(program, map, found);
+    let heard = colors(program, map, found);
     if !found.has_errors() {
-        ramps(program, map, traffic, found);
+        ramps(program, map, (traffic, &heard), found);
         positions(program, map, found);
     }
 }
 
-/// Parameters that give colours must give ones that the machine has, and no two input queues may share one.
-fn colors(program: &Program, map: &Map, found: &mut Findings) {
+/// Parameters that give colours must give ones that the machine has, and no two input queues may share one. Gives the colours to which
+/// each PE listens, as bits.
+fn colors(program: &Program, map: &Map, found: &mut Findings) -> Vec<u64> {
     let (mut missing, mut shared) = (Grouped::new(), Grouped::new());
-    for (_, at, class) in map.placed(program) {
-        let mut heard = 0u64;
+    let mut all = vec![0u64; program.grid.pes()];
+    for (pe, at, class) in map.placed(program) {
+        let heard = &mut all[pe];
         for (output, bindings) in
             [(false, &program.classes[class].input_queues), (true, &program.classes[class].output_queues)]
         {
@@ -29,10 +31,10 @@ fn colors(program: &Program, map: &Map, found: &mut Findings) {
                 match color_at(program, binding.color, at) {
                     None => missing.add((class, output, binding.queue), at),
                     Some(color) if !output => {
-                        if heard >> color & 1 == 1 {
+                        if *heard >> color & 1 == 1 {
                             shared.add((class, color), at);
                         }
-                        heard |= 1 << color;
+                        *heard |= 1 << color;
                     }
                     Some(_) => {}
                 }
@@ -49,6 +51,7 @@ fn colors(program: &Program, map: &Map, found: &mut Findings) {
         let place = in_class(program, class, place).color(color);
         found.error(place, "two input queues listen to the colour", "bind a colour to one input queue");
     }
+    all
 }
 
 fn in_class(program: &Program, class: usize, place: Place) -> Place {
@@ -56,15 +59,12 @@ fn in_class(program: &Program, class: usize, place: Place) -> Place {
 }
 
 /// What comes down a ramp needs a queue, and what is sent needs a way out.
-fn ramps(program: &Program, map: &Map, traffic: &[Traffic], found: &mut Findings) {
+fn ramps(program: &Program, map: &Map, (traffic, heard): (&[Traffic], &[u64]), found: &mut Findings) {
     let grid = program.grid;
     let (mut unheard, mut idle, mut stuck) = (Grouped::new(), Grouped::new(), Grouped::new());
     let used = map.colors().fold(0u64, |bits, color| bits | 1 << color);
-    for pe in 0..grid.pes() {
-        let at = grid.coord(pe);
-        let class = map.class(pe);
-        let bindings = class.map_or(&[][..], |c| &program.classes[c].input_queues);
-        let heard = bindings.iter().filter_map(|b| color_at(program, b.color, at)).fold(0u64, |bits, c| bits | 1 << c);
+    for (pe, &heard) in heard.iter().enumerate() {
+        let (at, class) = (grid.coord(pe), map.class(pe));
         for color in each_color(used & !heard) {
             if map.ways(color, pe).is_some_and(|ways| ways.gives.contains(Direction::Ramp)) {
                 match class {

@@ -26,7 +26,7 @@ impl<'a> Reach<'a> {
     pub(super) fn new(program: &'a Program, map: &'a Map, fixed_only: bool) -> Self {
         let pes = program.grid.pes();
         let queues = vec![Vec::new(); usize::from(program.machine.colors)];
-        Self { program, map, fixed_only, queues, down: vec![0; pes], work: Vec::new() }
+        Self { program, map, fixed_only, queues, down: vec![0; pes], work: Vec::with_capacity(pes) }
     }
 
     /// Wavelets come into a queue; [`Reach::run`] follows them.

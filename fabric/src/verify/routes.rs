@@ -22,18 +22,24 @@ enum Break {
 /// `traffic` is that of the classes, and the colours that each PE may send on, as bits.
 pub(super) fn check(program: &Program, map: &Map, (traffic, sends): (&[Traffic], &[u64]), found: &mut Findings) {
     ports(program, map, found);
+    // Only what may be wrong with a route asks for them.
+    let possible = LazyCell::new(|| possible(program, map, sends));
+    let certain = LazyCell::new(|| certain(program, map, traffic));
+    links(program, map, &possible, &certain, found);
+    for color in map.colors() {
+        circles(program, map, color, found);
+    }
+}
+
+/// Where wavelets may come.
+fn possible<'a>(program: &'a Program, map: &'a Map, sends: &[u64]) -> Reach<'a> {
     let mut possible = Reach::new(program, map, false);
     inputs(program).for_each(|(color, (pe, port))| possible.add((color, pe, port)));
     for (pe, &colors) in sends.iter().enumerate() {
         each_color(colors).for_each(|color| possible.add((color, pe, Direction::Ramp)));
     }
     possible.run(|_, _, _| ());
-    // Only what is wrong with a link asks for it.
-    let certain = LazyCell::new(|| certain(program, map, traffic));
-    links(program, map, &possible, &certain, found);
-    for color in map.colors() {
-        circles(program, map, color, found);
-    }
+    possible
 }
 
 /// Where wavelets are sure to come.
@@ -81,7 +87,7 @@ fn ports(program: &Program, map: &Map, found: &mut Findings) {
 fn links<'a>(
     program: &Program,
     map: &Map,
-    possible: &Reach<'_>,
+    possible: &LazyCell<Reach<'a>, impl FnOnce() -> Reach<'a>>,
     certain: &LazyCell<Reach<'a>, impl FnOnce() -> Reach<'a>>,
     found: &mut Findings,
 ) {
@@ -92,7 +98,7 @@ fn links<'a>(
     for color in map.colors() {
         for pe in 0..program.grid.pes() {
             let Some(route) = map.route(program, color, pe) else { continue };
-            let (at, comes) = (|| program.grid.coord(pe), possible.ports(color, pe));
+            let (at, comes) = (|| program.grid.coord(pe), || possible.ports(color, pe));
             for position in &route.positions {
                 for out in position.tx.iter().filter(|&d| d != Direction::Ramp) {
                     let Some(what) = broken_link(program, map, color, pe, out) else { continue };
@@ -103,14 +109,14 @@ fn links<'a>(
                     if fixed && certain.ports(color, pe) & position.rx.0 != 0 {
                         broken.add((color, out, what), at());
                     } else {
-                        let used = comes & position.rx.0 != 0;
+                        let used = comes() & position.rx.0 != 0;
                         // A way out for results that a program does not send: whoever lays out a mesh may lay it anyway.
                         if used || what != Break::LeavesFabric {
                             unused.add((color, out, what, used), at());
                         }
                     }
                 }
-                if (comes & position.rx.0).count_ones() > 1 {
+                if position.rx.0.count_ones() > 1 && (comes() & position.rx.0).count_ones() > 1 {
                     merged.add(color, at());
                 }
             }

@@ -152,11 +152,15 @@ impl Sketch {
         address: u32,
         values: &[f32],
     ) {
-        let size = if matches!(dtype, Dtype::F16 | Dtype::Bf16 | Dtype::Cb16) { 2 } else { 4 };
-        let mut bytes = Vec::with_capacity(values.len() * size);
-        for &value in values {
-            let bits = dtype.narrow(value).unwrap_or_else(|| value.to_bits());
-            bytes.extend_from_slice(&bits.to_le_bytes()[..size]);
+        let bits = |value: f32| dtype.narrow(value).unwrap_or_else(|| value.to_bits());
+        let is_short = matches!(dtype, Dtype::F16 | Dtype::Bf16 | Dtype::Cb16);
+        let mut bytes = vec![0; values.len() * if is_short { 2 } else { 4 }];
+        if is_short {
+            let slots = bytes.as_chunks_mut().0.iter_mut().zip(values);
+            slots.for_each(|(slot, &value)| *slot = (bits(value) as u16).to_le_bytes());
+        } else {
+            let slots = bytes.as_chunks_mut().0.iter_mut().zip(values);
+            slots.for_each(|(slot, &value)| *slot = bits(value).to_le_bytes());
         }
         self.bytes(name, dtype, distribution, address, bytes);
     }

@@ -100,6 +100,10 @@ impl Loaded<'_> {
     /// A range of memory, if it lies in one run of a tile.
     fn read(&self, tile: Coord, range: &Range<usize>) -> Option<&[u8]> {
         let (mut start, size) = (self.constant.address as usize, self.constant.dtype.bytes() as usize);
+        if let Some((index, _)) = self.tiles.whole(tile.x, tile.y) {
+            let from = index * size + range.start.checked_sub(start)?;
+            return if range.end <= self.end { self.bytes.get(from..from + range.len()) } else { None };
+        }
         let mut found = None;
         self.tiles.for_each_run(tile.x, tile.y, |index, length| {
             let end = start + length * size;
@@ -138,7 +142,7 @@ impl<'s> Lent<'s> {
     }
 
     /// A range of the memory of the PE at a place, if it can be read without that.
-    pub(super) fn read(&self, at: Coord, range: &Range<usize>) -> Option<&[u8]> {
+    pub(super) fn read(&self, at: Coord, range: &Range<usize>) -> Option<&'s [u8]> {
         self.constants.read(at, range)
     }
 }

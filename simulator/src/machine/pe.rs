@@ -172,7 +172,7 @@ impl Default for Place {
     }
 }
 
-impl Pe<'_> {
+impl<'s> Pe<'s> {
     /// Bytes of its memory.
     #[inline]
     pub(crate) fn bytes(&self) -> usize {
@@ -194,6 +194,12 @@ impl Pe<'_> {
             None => self.memory.get(range),
             Some(lent) => lent.read(self.at.0, &range),
         }
+    }
+
+    /// A range of its memory as long as that is lent, if it can be read so.
+    #[inline]
+    pub(crate) fn lent_row(&self, range: &Range<usize>) -> Option<&'s [u8]> {
+        self.lent.as_ref()?.read(self.at.0, range)
     }
 
     /// Books the cycles up to `now` on what the PE was doing.

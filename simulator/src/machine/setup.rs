@@ -198,7 +198,7 @@ impl<'a> Fabric<'a> {
     fn surround(&self, router: usize, lanes: &mut [Lane], colors: &[u64]) {
         let (grid, room) = (self.program.grid, link_room(&self.program.machine));
         for direction in &Direction::ALL[..4] {
-            let there = direction.neighbour(grid.coord(router), grid).map_or(0, |at| colors[grid.index(at)]);
+            let there = grid.beside(router, *direction).map_or(0, |beside| colors[beside]);
             for lane in lanes.iter_mut().filter(|lane| there >> (lane.color % 64) & 1 == 1) {
                 lane.credits[*direction as usize] = room;
             }

@@ -150,11 +150,13 @@ impl Nodes {
         }
         let mut nodes = self.list.iter_mut();
         for (router, state) in band.routers.iter().enumerate() {
-            let neighbours = [0, 1, 2, 3].map(|out| band.neighbour(router, Direction::ALL[out]));
+            let at = band.grid.coord(router);
+            let neighbours = [Direction::West, Direction::East, Direction::North, Direction::South]
+                .map(|out| out.neighbour(at, band.grid).map(|to| band.grid.index(to)));
             for (lane, node) in state.lanes.iter().zip(nodes.by_ref()) {
                 let of_color = &by_color[usize::from(lane.color)];
                 for (out, (next, neighbour)) in node.next.iter_mut().zip(neighbours).enumerate() {
-                    *next = match neighbour.map(|to| of_color[to as usize]) {
+                    *next = match neighbour.map(|to| of_color[to]) {
                         Some(NONE) => End::Nothing,
                         Some(next) => End::Node(next),
                         None if band.sink_at.is_empty() => End::Nothing,
@@ -190,12 +192,10 @@ impl Nodes {
 
     /// Finds the nodes whose switches nothing moves but what comes in, one port at a time.
     fn find_determinate(&mut self, shared: &Shared<'_>, band: &Band) {
-        let live = self.live_ports(band);
         let mut open = Vec::new();
-        for (node, live) in live.iter().enumerate() {
-            if self.shape(node).merges >> live & 1 == 1 {
-                open.push(node);
-            }
+        if self.shapes.iter().any(|shape| shape.merges != 0) {
+            let live = self.live_ports(band);
+            open.extend((0..live.len()).filter(|&node| self.shape(node).merges >> live[node] & 1 == 1));
         }
         self.moved_by_code(shared, band, &mut open);
         // What is connected with such a node is like it.

@@ -19,7 +19,8 @@ pub(super) struct PeQueues {
 impl PeQueues {
     /// Those of a band, without output queues before its nodes are there; and the room in each input queue.
     pub(super) fn new(band: &Band) -> (Self, Vec<u64>) {
-        let (mut room, mut first_input) = (Vec::new(), vec![0]);
+        let (mut room, mut first_input) = (Vec::new(), Vec::with_capacity(band.pes.len() + 1));
+        first_input.push(0);
         for pe in &band.pes {
             let bound = pe.inputs.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
             room.extend(pe.inputs[..bound].iter().map(|queue| queue.as_ref().map_or(0, |q| q.capacity.into())));

@@ -76,7 +76,7 @@ fn combine(values: &mut [u32], other: Floats<'_>, operation: impl Fn(f32, f32) -
 /// An operation on the next elements of two vectors of singles of which at most one lies in memory, so that no read waits; `None`,
 /// with nothing done, for everything else.
 pub(super) fn floats(
-    pe: &mut Pe,
+    pe: &mut Pe<'_>,
     work: &VectorWork,
     taken: &[Option<Run>; 3],
     count: u64,
@@ -102,10 +102,15 @@ pub(super) fn floats(
     if target.as_ref().zip(read.as_ref()).is_some_and(|(target, read)| overlap(target, read)) {
         return None;
     }
-    if target.is_some() || read.as_ref().is_some_and(|read| pe.row(read.clone()).is_none()) {
+    let lent = read.as_ref().filter(|_| target.is_none()).and_then(|read| pe.lent_row(read));
+    if target.is_some() || read.is_some() && lent.is_none() {
         pe.lay_out();
     }
-    let row = if let Some(read) = read { pe.row(read)? } else { &[] };
+    let row = match (lent, read) {
+        (Some(row), _) => row,
+        (None, Some(read)) => pe.row(read)?,
+        (None, None) => &[],
+    };
     let source = |i: usize, payloads| floats_of(&work.srcs[i], taken[i].as_ref(), row, payloads);
     // The source that holds the results: one that was received, if there is any.
     let held = match (source(0, payloads)?, source(1, payloads)?) {

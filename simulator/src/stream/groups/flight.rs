@@ -81,6 +81,7 @@ impl Flight {
     }
 
     /// What is known of a sender, and of those behind it.
+    #[inline]
     fn leg(&self, from: u32, n: &mut u32) -> Leg {
         if let [leg] = self.legs[..]
             && from == 0
@@ -88,6 +89,11 @@ impl Flight {
             *n = (*n).min(leg.end);
             return leg;
         }
+        self.leg_of_several(from, n)
+    }
+
+    #[inline(never)]
+    fn leg_of_several(&self, from: u32, n: &mut u32) -> Leg {
         let index = self.legs.partition_point(|leg| leg.end <= from).min(self.legs.len() - 1);
         let start = if index == 0 { 0 } else { self.legs[index - 1].end };
         let leg = self.legs[index];

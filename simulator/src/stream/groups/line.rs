@@ -38,9 +38,13 @@ impl Line {
     }
 
     /// The larger one of two.
+    #[inline]
     pub(super) fn max(self, other: Self, n: &mut u32) -> Self {
+        if *n == 1 {
+            return if self.at >= other.at { self } else { other };
+        }
         let ahead = self - other;
-        let leads = if ahead.at == 0 && *n > 1 { ahead.slope >= 0 } else { ahead.at >= 0 };
+        let leads = if ahead.at == 0 { ahead.slope >= 0 } else { ahead.at >= 0 };
         let lead = if leads { ahead } else { other - self };
         lead.while_not_negative(n);
         if leads { self } else { other }
@@ -52,7 +56,11 @@ impl Line {
     }
 
     /// Whether it is below another one.
+    #[inline]
     pub(super) fn is_below(self, other: Self, n: &mut u32) -> bool {
+        if *n == 1 {
+            return self.at < other.at;
+        }
         let room = (other - self).plus(-1);
         if room.at >= 0 {
             room.while_not_negative(n);

@@ -74,7 +74,7 @@ use crate::machine::band::Band;
 use crate::machine::collect::collect;
 use crate::machine::conflicts::Conflicts;
 use crate::machine::lockstep::Workbench;
-use crate::machine::pe::{Activity, VectorWork};
+use crate::machine::pe::{PeCounters, VectorWork};
 use crate::machine::planes::Planes;
 use crate::machine::setup::{Fabric, LayOut, link_room};
 use crate::machine::steps::Shared;
@@ -437,18 +437,16 @@ impl<'a> Groups<'a> {
         self.end_watch();
         let (pes, width) = (self.band.pes.len() as u32, self.lanes.width);
         let spans = &mut self.band.spans;
-        for row in (0..pes).step_by(width as usize) {
+        for row in (0..if spans.is_empty() { 0 } else { pes }).step_by(width as usize) {
             self.clocks.change(row, width, |_| None, |operator, span| spans[operator as usize].join(&span));
         }
         self.lanes.count(&mut self.band.routers);
         self.read_back(program);
-        for (pe, (counters, time)) in self.band.pes.iter_mut().zip(self.clocks.counters().zip(self.clocks.all())) {
-            pe.counters = counters;
-            (pe.last, pe.accounted, pe.activity) = (time, time, Activity::Idle);
-        }
         let last = self.band.sinks.iter().map(|s| s.last).max();
         let cycles = (self.clocks.last() as u64).max(last.unwrap_or(0));
-        self.band.finish(cycles);
+        for (pe, (counters, time)) in self.band.pes.iter_mut().zip(self.clocks.counters().zip(self.clocks.all())) {
+            pe.counters = PeCounters { idle: cycles.saturating_sub(time), ..counters };
+        }
         let leftover = self.queues.wavelets();
         let mut run = collect(program, fabric, vec![self.band], cycles, leftover);
         if let Some(twins) = self.twins {

@@ -142,6 +142,7 @@ impl Queues {
             let is_there = pes.iter().any(|pe| room(pe) > 0);
             first.push(is_there.then_some(list.len() as u32));
             if is_there {
+                list.reserve(pes.len());
                 for pe in pes {
                     list.push(queue(u16::try_from(room(pe)).ok()?));
                 }

@@ -222,16 +222,19 @@ impl<T: Along> Strip<T> {
     /// Gives places side by side a value.
     #[inline]
     pub(super) fn set(&mut self, at: u32, n: u32, value: T) {
-        self.split(at + n);
-        if n > 1 {
+        if n == 1 && self.is_cut(at + 1) {
+            self.begin(at);
+        } else {
             self.unite(at, n);
         }
-        self.begin(at);
         self.values[at as usize] = value;
     }
 
-    /// Lets no piece begin behind the first of some places.
+    /// Makes some places a piece, whose value has still to be given.
+    #[inline(never)]
     fn unite(&mut self, at: u32, n: u32) {
+        self.split(at + n);
+        self.begin(at);
         let mut place = at + 1;
         while place < at + n {
             // A word at once.

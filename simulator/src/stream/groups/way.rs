@@ -125,29 +125,8 @@ impl Groups<'_> {
         let mut n = head.n;
         let first = head.first.plus(came_over).max(self.lanes.free.piece(head.lane, &mut n), &mut n);
         let mut last = head.last.plus(came_over).max(first.plus(sending.count - 1), &mut n);
-        let mut links = [None; 4];
-        for out in each_port(ports.books()) {
-            let out = out as u8;
-            if 1 << out & ports.to_host().0 != 0 {
-                // One at a time: each has a sink of its own.
-                n = 1;
-                let interval = self.sink(head.lane, out).map_or(1, |sink| self.band.sinks[sink].interval);
-                let at = self.links.at_intervals(out, head.router, first.at, sending.count, interval as i64);
-                last.at = last.at.max(at);
-            } else if n == 1 {
-                last = last.max(self.links.share(out, head.router, first, sending.count), &mut 1);
-            } else {
-                let mut link = self.links.get(out, head.router, false, &mut n);
-                last = last.max(link.share(first, sending.count, &mut n), &mut n);
-                links[usize::from(out)] = Some(link);
-            }
-        }
         if !ports.books().is_empty() {
-            for (out, link) in links.iter().enumerate() {
-                if let Some(link) = link {
-                    self.links.set(out as u8, head.router, n, link);
-                }
-            }
+            last = self.book_links(head, ports, (first, last), sending.count, &mut n);
         }
         (head.n, head.first, head.last) = (n, first, last);
         let origin = Origin { sender: head.sender, step: 1 };
@@ -178,6 +157,40 @@ impl Groups<'_> {
             last: whole.last.from(n),
             hops: whole.hops,
         }))
+    }
+
+    /// Books the links that runs share with others behind lanes side by side; gives when their last wavelets leave the lanes.
+    fn book_links(
+        &mut self,
+        head: &Head,
+        ports: Ports,
+        (first, mut last): (Line, Line),
+        count: i64,
+        n: &mut u32,
+    ) -> Line {
+        let mut links = [None; 4];
+        for out in each_port(ports.books()) {
+            let out = out as u8;
+            if 1 << out & ports.to_host().0 != 0 {
+                // One at a time: each has a sink of its own.
+                *n = 1;
+                let interval = self.sink(head.lane, out).map_or(1, |sink| self.band.sinks[sink].interval);
+                let at = self.links.at_intervals(out, head.router, first.at, count, interval as i64);
+                last.at = last.at.max(at);
+            } else if *n == 1 {
+                last = last.max(self.links.share(out, head.router, first, count), &mut 1);
+            } else {
+                let mut link = self.links.get(out, head.router, false, n);
+                last = last.max(link.share(first, count, n), n);
+                links[usize::from(out)] = Some(link);
+            }
+        }
+        for (out, link) in links.iter().enumerate() {
+            if let Some(link) = link {
+                self.links.set(out as u8, head.router, *n, link);
+            }
+        }
+        last
     }
 
     /// A run passes lanes in its row in which the ports are the same, as many as there are on which the same holds it up.
