@@ -1,6 +1,6 @@
 //! A router: a switch per colour.
 
-use waferloom_fabric::{ColorRoute, Direction, Filter, PortSet, SwitchCommand};
+use waferloom_fabric::{ColorRoute, Filter, PortSet, SwitchCommand};
 
 /// One colour at one router.
 #[derive(Clone, Debug)]
@@ -106,15 +106,4 @@ impl Router<'_> {
     pub(crate) fn lane_of(&self, color: u8) -> Option<usize> {
         self.lanes.iter().position(|l| l.color == color)
     }
-}
-
-/// The ports of a set, in their order.
-#[inline]
-pub(crate) fn each_port(set: PortSet) -> impl Iterator<Item = Direction> + Clone {
-    let mut rest = set.0 & 0x1F;
-    std::iter::from_fn(move || {
-        let direction = *Direction::ALL.get(rest.trailing_zeros() as usize)?;
-        rest &= rest - 1;
-        Some(direction)
-    })
 }

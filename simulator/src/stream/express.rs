@@ -4,7 +4,6 @@ use super::Stream;
 use super::host;
 use super::nodes::{End, NONE, Nodes};
 use super::run::Run;
-use crate::machine::router::each_port;
 use waferloom_fabric::{Direction, SwitchCommand};
 
 /// A node on the way of a run.
@@ -87,7 +86,7 @@ impl Stream<'_> {
             let (first, mut last) = self.nodes.leaving(&self.legs, index, run, hop);
             let node = &self.nodes.list[leg.node as usize];
             let (router, tx, booked) = (node.router as usize, node.tx, node.booked);
-            for out in each_port(tx) {
+            for out in tx.iter() {
                 self.links[router][out as usize].sent += run.count;
                 if booked.contains(out) {
                     last = last.max(self.occupy_link(leg.node as usize, out, first, run.count));
@@ -100,7 +99,7 @@ impl Stream<'_> {
                 self.obey(leg.node as usize, command, first);
             }
             let passed = Run { hops: run.hops + leg.hops + 1, ..*run };
-            for out in each_port(tx) {
+            for out in tx.iter() {
                 if out == Direction::Ramp {
                     self.deliver_down(leg.node as usize, &passed.at(first + ramp, last + ramp));
                 } else if let End::Sink(sink) = self.nodes.list[leg.node as usize].next[out as usize] {

@@ -6,7 +6,7 @@ use super::host;
 use super::nodes::{End, NONE};
 use super::payload::Payload;
 use super::run::{Run, Sender};
-use crate::machine::router::{Lane, each_port};
+use crate::machine::router::Lane;
 use waferloom_fabric::{Direction, SwitchCommand};
 
 /// An outgoing link of a router, or its ramp downwards.
@@ -103,7 +103,7 @@ impl Stream<'_> {
     /// Whether something can take wavelets at each output in force.
     fn has_ways(&self, node: usize) -> bool {
         let slot = &self.nodes.list[node];
-        each_port(slot.tx).all(|out| match out {
+        slot.tx.iter().all(|out| match out {
             Direction::Ramp => slot.input != NONE || self.drops_all(node),
             _ => slot.next[out as usize] != End::Nothing,
         })
@@ -149,7 +149,7 @@ impl Stream<'_> {
             self.bring(&run);
             return run.control != 0;
         }
-        for out in each_port(tx) {
+        for out in tx.iter() {
             self.links[router][out as usize].sent += run.count;
             run.last = run.last.max(self.occupy_link(node, out, first, run.count));
         }
@@ -174,7 +174,7 @@ impl Stream<'_> {
     fn pass_on(&mut self, node: usize, tx: waferloom_fabric::PortSet, run: &Run) {
         let (hop, ramp) = (u64::from(self.shared.machine.hop_cycles), u64::from(self.shared.machine.ramp_cycles));
         let arriving = run.at(run.first + hop, run.last + hop);
-        for out in each_port(tx) {
+        for out in tx.iter() {
             if out == Direction::Ramp {
                 self.deliver_down(node, &run.at(run.first + ramp, run.last + ramp));
                 continue;

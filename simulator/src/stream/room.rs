@@ -3,7 +3,6 @@
 use super::Stream;
 use super::nodes::{End, NONE};
 use crate::machine::operand::Port;
-use crate::machine::router::each_port;
 use waferloom_fabric::{Direction, Filter};
 
 /// More wavelets than there ever are.
@@ -31,7 +30,7 @@ impl Stream<'_> {
     pub(super) fn passes(&mut self, node: usize, count: u64) -> u64 {
         self.search += 1;
         let mut room = count as i64;
-        for out in each_port(self.nodes.list[node].tx) {
+        for out in self.nodes.list[node].tx.iter() {
             if out != Direction::Ramp || !self.drops_all(node) {
                 room = room.min(self.room_behind(node, out, count, 0));
             }
@@ -51,7 +50,7 @@ impl Stream<'_> {
         let open = open && depth <= DEEPEST && capacity - held < need as i64;
         let mut behind = if open { PLENTY } else { 0 };
         if behind != 0 {
-            for out in each_port(tx) {
+            for out in tx.iter() {
                 behind = behind.min(self.room_behind(node, out, need, depth + 1));
             }
         }

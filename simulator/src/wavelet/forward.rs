@@ -3,7 +3,6 @@
 use super::network::Lane;
 use super::part::{Message, Part};
 use super::queues::{NONE, Queue, Wavelet, Way};
-use crate::machine::router::each_port;
 use crate::machine::steps::Shared;
 use waferloom_fabric::{Direction, PortSet, SwitchCommand};
 
@@ -100,7 +99,7 @@ impl Part<'_> {
             let link = &self.network.lanes[lane].links[out as usize];
             queues.get(link.queue as usize).map_or(link.room > 0, |queue| queue.has_room(now))
         };
-        if !each_port(PortSet(outputs)).all(has_room) {
+        if !PortSet(outputs).iter().all(has_room) {
             return false;
         }
         self.network.advance(local, number, now);
@@ -116,7 +115,7 @@ impl Part<'_> {
             head = head.after_hop();
         }
         let ready = now + u64::from(shared.machine.hop_cycles);
-        for out in each_port(PortSet(outputs & !RAMP)) {
+        for out in PortSet(outputs & !RAMP).iter() {
             let link = &mut self.network.lanes[lane].links[out as usize];
             let (queue, peer) = (link.queue, link.node as usize);
             if queue == NONE {

@@ -2,7 +2,7 @@
 
 use super::queues::{NONE, Queue, Queues, Wavelet, Way};
 use crate::machine::band::Band;
-use crate::machine::router::{self, each_port};
+use crate::machine::router;
 use crate::machine::setup::link_room;
 use waferloom_fabric::{ColorRoute, Direction, Machine, PortSet};
 
@@ -290,7 +290,7 @@ impl Network {
     fn put_in_force(&mut self, lane: usize) {
         let lane = &self.lanes[lane];
         let (inputs, outputs) = if lane.state.closed { Default::default() } else { lane.state.ports() };
-        let mut links = each_port(outputs).filter(|&out| out != Direction::Ramp);
+        let mut links = outputs.iter().filter(|&out| out != Direction::Ramp);
         let (link, others) = (links.next(), links.next());
         let link = link.map(|out| lane.links[out as usize]);
         let below = outputs.contains(Direction::Ramp).then_some(lane.input);
@@ -317,7 +317,7 @@ impl Network {
         for &queue in lane.queues.iter().filter(|&&queue| queue != NONE) {
             let queue = &mut self.queues.queues[queue as usize];
             let moved = std::mem::take(&mut queue.moved);
-            each_port(PortSet(queue.outputs)).for_each(|out| lane.sent[out as usize] += moved);
+            PortSet(queue.outputs).iter().for_each(|out| lane.sent[out as usize] += moved);
         }
     }
 

@@ -388,6 +388,7 @@ mod tests {
         let other = schedule.next().expect("one is woken");
         assert_ne!(schedule.open(&Group { step: 3, ..other }), first);
     }
+
     #[test]
     fn who_is_done_at_hand_does_not_come_again() {
         let mut schedule = Schedule::new(8, 8);

@@ -6,7 +6,7 @@ use super::repeat::Turn;
 use super::strip::{Strip, along_if_equal};
 use crate::machine::band::Band;
 use crate::machine::pe::Pe;
-use crate::machine::router::{Router, each_port};
+use crate::machine::router::Router;
 use waferloom_fabric::{Direction, PortSet};
 
 /// The ports of a colour at a router.
@@ -148,7 +148,7 @@ impl Lanes {
     /// Wavelets leave lanes side by side at routers side by side, the last ones in some cycles.
     pub(super) fn pass(&mut self, (lane, router, n): (u32, u32, u32), outs: PortSet, count: i64, last: Line) {
         self.free.set(lane, n, last.plus(1));
-        for out in each_port(outs) {
+        for out in outs.iter() {
             let passed = &mut self.passed[out as usize];
             passed[router as usize] += count;
             if let Some(behind) = passed.get_mut((router + n) as usize) {

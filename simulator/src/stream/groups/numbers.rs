@@ -18,7 +18,6 @@ use crate::machine::decode::Vector;
 use crate::machine::lockstep::{self, Received};
 use crate::machine::operand::Port;
 use crate::machine::pe::VectorWork;
-use crate::machine::router::each_port;
 use crate::stream::payload::Payload;
 use waferloom_fabric::{Coord, Direction, Program};
 
@@ -229,7 +228,7 @@ impl Groups<'_> {
                 if obeys {
                     (0..post.n).for_each(|i| self.obey((post.lane + i, post.router + i), post.hops, post.control));
                 }
-                for out in each_port(ports.to_host()) {
+                for out in ports.to_host().iter() {
                     (0..post.n).for_each(|i| self.give_to_host(&post, i, out as u8));
                 }
                 post.hops += 1;

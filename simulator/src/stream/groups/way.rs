@@ -10,7 +10,6 @@ use super::line::Line;
 use super::queue::{Fits, Room, Sends};
 use super::strip::Along;
 use super::{Groups, Stop};
-use crate::machine::router::each_port;
 use std::ops::Range;
 use waferloom_fabric::{Direction, PortSet, SwitchCommand};
 
@@ -139,7 +138,7 @@ impl Groups<'_> {
         if sending.control != 0 && head.hops < sending.moves {
             (0..n).for_each(|i| self.obey((lane + i, router + i), head.hops, sending.control));
         }
-        for out in each_port(ports.to_host()) {
+        for out in ports.to_host().iter() {
             let times = ((first.at + hop) as u64, (last.at + hop) as u64);
             let run = Run::new(sending.words.payload, sending.count as usize, times, sending.control, Sender::Pe(0));
             self.send_to_host(head, out as u8, &Run { start: sending.words.start, ..run });
@@ -169,7 +168,7 @@ impl Groups<'_> {
         n: &mut u32,
     ) -> Line {
         let mut links = [None; 4];
-        for out in each_port(ports.books()) {
+        for out in ports.books().iter() {
             let out = out as u8;
             if 1 << out & ports.to_host().0 != 0 {
                 // One at a time: each has a sink of its own.
