@@ -148,8 +148,7 @@ place c at 0,0 size 2x1"
 
     #[track_caller]
     fn refused(from: &str, to: &str, why: &str) {
-        let found = found(from, to);
-        assert!(found.has_errors() && found.to_string().contains(why), "expected {why:?}, got:\n{found}");
+        holds(&found(from, to), why);
     }
 
     #[test]
@@ -190,19 +189,28 @@ place c at 0,0 size 2x1"
         refused("claim #0", "claim #1", "there is no claim #1");
     }
 
-    /// Two PEs that take a word from the first one.
-    fn taken(from: &str, to: &str) -> Findings {
-        let text = "program p machine bench16 grid 2x1
-claim takes row f32 at 0,0 size 2x1 first 0 end 1 words 1 rank 1
-class c { buffer all at 0 bytes 16 scratch task 8 main local activated { claim #0 [0], [4] -> [8] { r1 = load u16 [4] } } }
-place c at 0,0 size 2x1";
-        assert!(text.contains(from), "nothing to replace: {from}");
-        verify(&parse(&text.replacen(from, to, 1)).unwrap_or_else(|e| panic!("{e}")))
+    /// Two PEs of a row with 16 bytes that run code in a claim.
+    fn row(claim: &str, code: &str) -> Findings {
+        let text = format!(
+            "program p machine bench16 grid 2x1
+claim {claim}
+class c {{ buffer all at 0 bytes 16 scratch task 8 main local activated {{ claim #0 {code} }} }}
+place c at 0,0 size 2x1"
+        );
+        verify(&parse(&text).unwrap_or_else(|e| panic!("{e}")))
+    }
+
+    #[track_caller]
+    fn holds(found: &Findings, why: &str) {
+        assert!(found.has_errors() && found.to_string().contains(why), "expected {why:?}, got:\n{found}");
     }
 
     #[test]
     fn what_is_taken_comes_from_a_line_and_is_named_by_a_list_in_memory() {
-        assert!(!taken("", "").has_errors(), "{}", taken("", ""));
+        // They take a word from the first one.
+        let (claim, code) =
+            ("takes row f32 at 0,0 size 2x1 first 0 end 1 words 1 rank 1", "[0], [4] -> [8] { r1 = load u16 [4] }");
+        assert!(!row(claim, code).has_errors(), "{}", row(claim, code));
         for (from, to, why) in [
             ("words 1", "words 0", "one of its sizes is 0"),
             ("rank 1", "rank 5", "more than 4 dimensions"),
@@ -213,22 +221,14 @@ place c at 0,0 size 2x1";
             ("[0], [4]", "[2], [4]", "not a multiple of 4"),
             ("r1 = load u16 [4]", "store 0 -> i32 [4]", "a store in the body of a claim"),
         ] {
-            let found = taken(from, to);
-            assert!(found.has_errors() && found.to_string().contains(why), "expected {why:?}, got:\n{found}");
+            assert!(claim.contains(from) || code.contains(from), "nothing to replace: {from}");
+            holds(&row(&claim.replacen(from, to, 1), &code.replacen(from, to, 1)), why);
         }
     }
 
     #[test]
     fn vectors_are_combined_by_operations_of_two() {
-        let found = |claim: &str, addresses: &str| {
-            let text = format!(
-                "program p machine bench16 grid 2x1
-claim all_reduce {claim}
-class c {{ buffer all at 0 bytes 16 scratch task 8 main local activated {{ claim #0 {addresses} {{ }} }} }}
-place c at 0,0 size 2x1"
-            );
-            verify(&parse(&text).unwrap_or_else(|e| panic!("{e}")))
-        };
+        let found = |claim: &str, addresses: &str| row(&format!("all_reduce {claim}"), &format!("{addresses} {{ }}"));
         for op in ["add", "max", "min"] {
             let found = found(&format!("row {op} at 0,0 size 2x1 count 2"), "[0], [0] -> [8]");
             assert!(!found.has_errors(), "{found}");
@@ -239,8 +239,7 @@ place c at 0,0 size 2x1"
             ("row add at 0,0 size 2x1 count 3", "[0], [0] -> [8]", "reaches the bytes 8 to 20"),
             ("row add at 0,0 size 2x1 count 1", "[2], [0] -> [8]", "not a multiple of 4"),
         ] {
-            let found = found(claim, addresses);
-            assert!(found.has_errors() && found.to_string().contains(why), "expected {why:?}, got:\n{found}");
+            holds(&found(claim, addresses), why);
         }
     }
 

@@ -37,6 +37,7 @@ pub(super) fn place_in_group(claim: &ProductClaim, [x, y]: [usize; 2]) -> (usize
 impl Instance {
     pub(super) fn new(claim: &Claim, unused: &mut Unused) -> Self {
         let (width, height) = (usize::from(claim.region().width), usize::from(claim.region().height));
+        let lines = |line: ClaimLine| 0..width * height / usize::from(line.pes(claim.region())).max(1);
         let kernel = match claim {
             Claim::Product(claim) if claim.kind == ClaimKind::Product => {
                 let groups = if claim.left.split { 1 } else { width } * if claim.right.split { 1 } else { height };
@@ -44,12 +45,11 @@ impl Instance {
             }
             Claim::Product(claim) => Kernel::ColumnSums((0..width).map(|_| Column::new(claim)).collect()),
             Claim::Takes(claim) => {
-                let lines = width * height / usize::from(claim.line.pes(&claim.region)).max(1);
-                Kernel::Takes((0..lines).map(|_| Line::new(claim, &mut unused.words)).collect())
+                Kernel::Takes(lines(claim.line).map(|_| Line::new(claim, &mut unused.words)).collect())
             }
             Claim::AllReduce(claim) => {
-                let lines = width * height / usize::from(claim.line.pes(&claim.region)).max(1);
-                Kernel::AllReduces((0..lines).map(|_| all_reduce::Line::new(claim, &mut unused.matrices)).collect())
+                let new = |_| all_reduce::Line::new(claim, &mut unused.matrices);
+                Kernel::AllReduces(lines(claim.line).map(new).collect())
             }
         };
         Self { kernel, left: width * height }
