@@ -2,7 +2,7 @@
 
 use super::clocks::Part;
 use super::flight::LANDED;
-use super::incoming::Incoming;
+use super::incoming::{Ahead, Incoming};
 use super::line::Line;
 use super::send::Outcome;
 use super::strip::Along;
@@ -108,11 +108,8 @@ impl Groups<'_> {
                 self.flights.wait(head.flight, pe, *n);
                 return None;
             }
-            if is_all {
-                last = last.max(head.last, n);
-            } else if let Some(taken) = self.queues.first(input, count as i64) {
-                last = last.max(taken.last, n);
-            }
+            let comes = if is_all { head.last } else { self.queues.last_of_first(input, count as u32) };
+            last = last.max(comes, n);
         }
         Some((last - now).plus(1).max(Line::flat(count as i64), n))
     }
@@ -296,7 +293,7 @@ impl Groups<'_> {
     }
 
     /// The heads of queues side by side, as many as are alike. When they belong to flights that have landed, they get their times.
-    fn head(&mut self, input: u32, n: &mut u32) -> Option<Incoming> {
+    fn head(&mut self, input: u32, n: &mut u32) -> Option<Ahead> {
         let wanted = *n;
         loop {
             *n = wanted;
@@ -317,7 +314,7 @@ impl Groups<'_> {
     }
 
     /// Gives the heads of queues side by side the time of their flight, if it has landed.
-    fn land_head(&mut self, input: u32, n: &mut u32, head: &Incoming) -> bool {
+    fn land_head(&mut self, input: u32, n: &mut u32, head: &Ahead) -> bool {
         let (flight, origin) = (head.flight, head.origin);
         if self.flights.is_open(flight, origin, n) {
             return false;
