@@ -128,6 +128,8 @@ struct Groups<'a> {
     link_room: u64,
     /// By PE: how far it is with an instruction over the fabric.
     progress: Strip<Stage>,
+    /// PEs with an instruction of their own at work.
+    owners: u32,
     /// PEs of each class.
     class_sizes: Vec<usize>,
     /// By class, in a run for the time alone.
@@ -323,6 +325,7 @@ impl<'a> Groups<'a> {
             links: Links::new(pes, width),
             link_room: link_room(machine).into(),
             progress: Strip::uniform(Stage::Fresh, pes, width),
+            owners: 0,
             class_sizes: Vec::new(),
             marks: Vec::new(),
             landings: Vec::new(),
