@@ -67,9 +67,7 @@ mod transfer;
 mod vector;
 mod way;
 
-use super::nodes::Nodes;
 use super::payload::Payloads;
-use super::queues::PeQueues;
 use crate::machine::band::Band;
 use crate::machine::collect::collect;
 use crate::machine::conflicts::Conflicts;
@@ -303,13 +301,12 @@ impl<'a> Groups<'a> {
     fn new(shared: Shared<'a>, band: Band<'a>) -> Option<Self> {
         let pes = band.pes.len();
         let machine = shared.machine;
-        let nodes = Nodes::new(&shared, &band, &PeQueues::new(&band).0);
-        if !eligible::is_determinate(&band, &nodes) {
+        if !eligible::is_determinate(&shared, &band) {
             return None;
         }
         let width = u32::from(band.grid.width);
         let queues = Queues::new(&band.pes, width)?;
-        let lanes = Lanes::new(&band, &nodes);
+        let lanes = Lanes::new(&shared, &band);
         let first_param = 1 + usize::from(machine.registers);
         Some(Self {
             flows: shared.classes.iter().map(|class| Flow::new(&class.tasks[0].steps)).collect(),
