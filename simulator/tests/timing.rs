@@ -231,6 +231,17 @@ place free at 2,0"
 }
 
 #[test]
+fn a_run_that_is_taken_in_parts_comes_later_to_who_is_further_away() {
+    // The root reads three operands, 2 cycles an element. Element k leaves it in 8 + 2 k and is at the datapath of the PE 8 hops away
+    // in 8 + 2 k + 2 + 8 + 1 + 2 = 21 + 2 k: its first 20 elements are done in 60. The loop takes 1 + 2 * 149 cycles, until 359,
+    // the start-up 6 and the elements that have come 4.
+    let rest =
+        "mov [0 : f32 ; 20] <- in q0 f32[20] loop r1 in 149 { r2 = add r2, 1 } mov [80 : f32 ; 4] <- in q0 f32[4]";
+    let root = "mac out q2 f32[24] <- [0 : f32 ; 24], [8200 : f32 ; 24], [16400 : f32 ; 24]";
+    assert_eq!(broadcast(9, root, rest).cycles, 369);
+}
+
+#[test]
 fn a_task_switch_takes_two_cycles() {
     let text = "program p machine bench16 grid 1x1
 class w {

@@ -67,9 +67,7 @@ mod transfer;
 mod vector;
 mod way;
 
-use super::nodes::Nodes;
 use super::payload::Payloads;
-use super::queues::PeQueues;
 use crate::machine::band::Band;
 use crate::machine::collect::collect;
 use crate::machine::conflicts::Conflicts;
@@ -128,6 +126,8 @@ struct Groups<'a> {
     link_room: u64,
     /// By PE: how far it is with an instruction over the fabric.
     progress: Strip<Stage>,
+    /// PEs with an instruction of their own at work.
+    owners: u32,
     /// PEs of each class.
     class_sizes: Vec<usize>,
     /// By class, in a run for the time alone.
@@ -301,13 +301,12 @@ impl<'a> Groups<'a> {
     fn new(shared: Shared<'a>, band: Band<'a>) -> Option<Self> {
         let pes = band.pes.len();
         let machine = shared.machine;
-        let nodes = Nodes::new(&shared, &band, &PeQueues::new(&band).0);
-        if !eligible::is_determinate(&band, &nodes) {
+        if !eligible::is_determinate(&shared, &band) {
             return None;
         }
         let width = u32::from(band.grid.width);
         let queues = Queues::new(&band.pes, width)?;
-        let lanes = Lanes::new(&band, &nodes);
+        let lanes = Lanes::new(&shared, &band);
         let first_param = 1 + usize::from(machine.registers);
         Some(Self {
             flows: shared.classes.iter().map(|class| Flow::new(&class.tasks[0].steps)).collect(),
@@ -323,6 +322,7 @@ impl<'a> Groups<'a> {
             links: Links::new(pes, width),
             link_room: link_room(machine).into(),
             progress: Strip::uniform(Stage::Fresh, pes, width),
+            owners: 0,
             class_sizes: Vec::new(),
             marks: Vec::new(),
             landings: Vec::new(),

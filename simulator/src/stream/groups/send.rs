@@ -228,8 +228,11 @@ impl Groups<'_> {
     /// PEs side by side are done with an instruction that has sent all.
     pub(super) fn finish_sending(&mut self, pe: u32, n: u32) {
         self.progress.set(pe, n, Stage::Fresh);
-        for pe in &mut self.band.pes[pe as usize..(pe + n) as usize] {
-            self.unused.extend(pe.main.take());
+        if self.owners > 0 {
+            for pe in pe..pe + n {
+                let own = self.take_own(pe);
+                self.unused.extend(own);
+            }
         }
     }
 }
