@@ -124,7 +124,7 @@ pub(crate) struct CompileArgs {
     #[command(flatten)]
     pub(crate) target: TargetArgs,
     /// Where the program goes: .wlt is text, anything else the compact form
-    #[arg(short, long, value_name = "F.wlp", help_heading = "Results")]
+    #[arg(short, long, visible_alias = "out", value_name = "F.wlp", help_heading = "Results")]
     pub(crate) output: PathBuf,
     /// Print the compiler's decisions
     #[arg(long, help_heading = "Results")]
@@ -347,7 +347,7 @@ pub(crate) struct EngineArgs {
 #[command(next_help_heading = "Results")]
 pub(crate) struct OutputArgs {
     /// Write the output tensors
-    #[arg(long, value_name = "F.npz", conflicts_with = "no_numerics")]
+    #[arg(short, long, visible_alias = "output", value_name = "F.npz", conflicts_with = "no_numerics")]
     pub(crate) out: Option<PathBuf>,
     /// Write the report as JSON (docs/report.md explains it)
     #[arg(long, value_name = "F.json")]

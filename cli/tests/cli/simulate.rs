@@ -47,7 +47,7 @@ fn column() -> Bench {
 #[test]
 fn a_text_program_runs_and_its_outputs_are_written() {
     let bench = column();
-    let said = bench.run("simulate column.wlt --inputs in.npz --out out.npz --expect good.npz --report r.json");
+    let said = bench.run("simulate column.wlt --inputs in.npz -o out.npz --expect good.npz --report r.json");
     assert_eq!(said.code, 0, "{}", said.stderr);
     for words in ["column in f32 on 1x4", "4 of 4 run code", "equal: max error 0", "y ", "[50]", "step", "scratch 1.0,"]
     {
