@@ -192,6 +192,9 @@ pub(crate) struct KernelArgs {
     /// Set a parameter
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_setting)]
     pub(crate) settings: Vec<(String, String)>,
+    /// Simulate so many times, for the host's time of the fastest run
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) runs: u32,
     /// Run once a value: A,B,C or A..B or A..B:+STEP or A..B:xFACTOR; several sweeps are combined
     #[arg(long, value_name = "NAME=VALUES", value_parser = parse_sweep)]
     pub(crate) sweep: Vec<Sweep>,

@@ -48,7 +48,7 @@ pub(crate) fn kernel<'py>(
     let machine = from_fields(machine)?;
     let run = Settings::new(engine, threads, timing_only, max_cycles)?;
     let measured =
-        interrupt::run(py, progress, |ties| measure(kernel, &settings, &machine, &run.options(None, &ties)))?;
+        interrupt::run(py, progress, |ties| measure(kernel, &settings, &machine, &run.options(None, &ties), 1))?;
     json(&measured)
 }
 

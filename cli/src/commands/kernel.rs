@@ -53,5 +53,5 @@ fn one(
         progress.say(format!("simulating {}, cycle {}", kernel.name, summary::grouped(p.cycle)));
     };
     let options = crate::execute::options(&args.engine, None, &say)?;
-    Ok(measure(kernel, settings, machine, &options)?)
+    Ok(measure(kernel, settings, machine, &options, args.runs)?)
 }

@@ -134,5 +134,5 @@ fn cycles(machine: &Machine, kernel: &str, settings: &[(&str, String)]) -> Resul
     let kernel = find(kernel).ok_or_else(|| Error::bug(format!("there is no kernel `{kernel}`")))?;
     let settings: Vec<(String, String)> =
         settings.iter().map(|(name, value)| ((*name).to_string(), value.clone())).collect();
-    Ok(measure(kernel, &settings, machine, &Options::default())?)
+    Ok(measure(kernel, &settings, machine, &Options::default(), 1)?)
 }

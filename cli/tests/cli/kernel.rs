@@ -92,3 +92,16 @@ fn the_time_alone_has_no_outputs_and_the_same_report() {
     assert!(with["max_abs_error"].is_number() && without["max_abs_error"].is_null());
     bench.refuses("simulate p.wlt --no-numerics --out out.npz", &["--no-numerics", "--out"]);
 }
+
+#[test]
+fn a_kernel_is_simulated_as_often_as_is_said() {
+    let bench = Bench::new();
+    let reports = ["1", "3"].map(|runs| {
+        let mut result = json(&bench.run(&format!("kernel reduce --set p=4 --runs {runs} --json")));
+        let seconds = result["report"]["host_seconds"].take();
+        assert!(seconds["simulate"].as_f64().is_some_and(|seconds| seconds > 0.0));
+        result
+    });
+    assert_eq!(reports[0], reports[1]);
+    bench.refuses("kernel reduce --runs 0", &["--runs", "0"]);
+}

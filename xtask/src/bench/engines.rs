@@ -8,7 +8,7 @@ use serde_json::Value;
 const ENGINES: [&str; 2] = ["wavelet", "stream"];
 
 /// Runs in one process: the first ones get their memory from the system, page by page.
-const RUNS: usize = 45;
+const RUNS: usize = 201;
 
 /// Wavelets over links and ramps in a second of the host's time, in one chain of PEs that add vectors.
 pub(crate) fn speeds(bench: &Bench, rows: &mut Vec<Row>) {
@@ -28,10 +28,10 @@ pub(crate) fn speeds(bench: &Bench, rows: &mut Vec<Row>) {
 
 /// Wavelets over links and ramps in a second of the host's time, with an engine and other arguments.
 fn speed(bench: &Bench, row: &mut Row, engine: &str) -> Result<f64, String> {
-    let elements = ["4096"; RUNS].join(",");
-    let arguments = Arguments::new("kernel reduce --set p=256 --set algorithm=chain --threads 1")
-        .with(&format!("--engine {engine} --sweep elements={elements}"));
-    let run = fastest(&bench.waferloom.json(row, arguments)?, row)?;
+    let arguments = Arguments::new("kernel reduce --set p=256 --set elements=4096 --set algorithm=chain --threads 1")
+        .with(&format!("--engine {engine} --runs {RUNS}"));
+    let run = bench.waferloom.json(row, arguments)?;
+    note(&run, row)?;
     let (links, ramps) = ("/report/links/wavelet_hops", "/report/links/ramp_wavelets");
     let hops = number(&run, links)? + number(&run, ramps)?;
     Ok(hops / row.seconds.unwrap_or(f64::INFINITY))
@@ -41,10 +41,12 @@ fn speed(bench: &Bench, row: &mut Row, engine: &str) -> Result<f64, String> {
 pub(crate) fn growth(bench: &Bench, rows: &mut Vec<Row>) {
     let gemv = |side: u32| {
         let size = 16 * side;
-        (format!("gemv --set p={side} --set q={side} --set m={size} --set algorithm=chain"), format!("k={size}"))
+        format!("gemv --set p={side} --set q={side} --set m={size} --set k={size} --set algorithm=chain")
     };
-    let gelu =
-        |side: u32| (format!("gelu --set p={side} --set rows={side} --set m={}", 8 * side), format!("n={}", 8 * side));
+    let gelu = |side: u32| {
+        let size = 8 * side;
+        format!("gelu --set p={side} --set rows={side} --set m={size} --set n={size}")
+    };
     for engine in ENGINES {
         grows(bench, rows, "gemv, a tile of 16x16", engine, gemv);
     }
@@ -52,17 +54,14 @@ pub(crate) fn growth(bench: &Bench, rows: &mut Vec<Row>) {
     grows(bench, rows, "gelu, a tile of 8x8", "stream", gelu);
 }
 
-/// Time a PE of a kernel: `of` gives its settings on a square of PEs, and the one that is swept over the same value again and again.
-fn grows(bench: &Bench, rows: &mut Vec<Row>, what: &str, engine: &str, of: impl Fn(u32) -> (String, String)) {
+/// Time a PE of a kernel: `of` gives it with its settings on a square of PEs.
+fn grows(bench: &Bench, rows: &mut Vec<Row>, what: &str, engine: &str, of: impl Fn(u32) -> String) {
     let mut smallest = None;
     for side in [32u32, 64, 128, 256, 512] {
         bench.row(rows, "growth", format!("{what} in each of {side}x{side} PEs, {engine}"), |row| {
-            let (kernel, swept) = of(side);
-            let (name, value) = swept.split_once('=').unwrap_or_default();
-            let values = vec![value; if side < 256 { 5 } else { 2 }].join(",");
-            let arguments =
-                Arguments::new(&format!("kernel {kernel} --threads 1 --engine {engine} --sweep {name}={values}"));
-            fastest(&bench.waferloom.json(row, arguments)?, row)?;
+            let (kernel, runs) = (of(side), if side < 256 { 5 } else { 2 });
+            let arguments = Arguments::new(&format!("kernel {kernel} --threads 1 --engine {engine} --runs {runs}"));
+            note(&bench.waferloom.json(row, arguments)?, row)?;
             let per_pe = row.seconds.unwrap_or_default() / f64::from(side * side);
             row.figure(per_pe * 1e6, "µs/PE", None);
             let first = *smallest.get_or_insert(per_pe);
@@ -122,18 +121,9 @@ fn fixtures() -> Vec<String> {
     names
 }
 
-/// Of a sweep that ran the same several times, the fastest run; the row gets its seconds and cycles.
-fn fastest(sweep: &Value, row: &mut Row) -> Result<Value, String> {
-    let runs = sweep.as_array().filter(|runs| !runs.is_empty()).ok_or("it printed no run")?;
-    let seconds = |run: &Value| number(run, "/report/host_seconds/simulate");
-    let mut best = (f64::INFINITY, &runs[0]);
-    for run in runs {
-        let taken = seconds(run)?;
-        if taken < best.0 {
-            best = (taken, run);
-        }
-    }
-    row.seconds = Some(best.0);
-    row.cycles = Some(number(best.1, "/cycles")? as u64);
-    Ok(best.1.clone())
+/// Notes the host's seconds and the cycles of a kernel.
+fn note(said: &Value, row: &mut Row) -> Result<(), String> {
+    row.seconds = Some(number(said, "/report/host_seconds/simulate")?);
+    row.cycles = Some(number(said, "/cycles")? as u64);
+    Ok(())
 }
