@@ -1,9 +1,10 @@
 //! The switches of all routers as ways need them, in little memory: a step may touch those of a whole mesh.
 
 use super::super::nodes::{End, NONE, Nodes};
+use super::flight::LANDED;
 use super::line::Line;
 use super::repeat::Turn;
-use super::strip::{Strip, along_if_equal};
+use super::strip::{Along, Strip, along_if_equal};
 use crate::machine::band::Band;
 use crate::machine::pe::Pe;
 use crate::machine::router::Router;
@@ -54,6 +55,35 @@ impl Ports {
     }
 }
 
+/// What has been sent into a lane last, for a control wavelet that follows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ahead {
+    /// The flight of which it is not known yet when it is gone, or [`LANDED`].
+    pub(super) flight: u32,
+    /// The first cycle in which there is room behind it at the ramp.
+    pub(super) room_from: Line,
+}
+
+impl Ahead {
+    /// Nothing that is held up.
+    pub(super) const NOTHING: Self = Self { flight: LANDED, room_from: Line { at: 0, slope: 0 } };
+}
+
+impl Along for Ahead {
+    fn along(&self, i: u32) -> Self {
+        Self { room_from: self.room_from.from(i), ..*self }
+    }
+
+    fn back(&self) -> Self {
+        Self { room_from: self.room_from.back(), ..*self }
+    }
+
+    fn joined(&self, n: u32, next: &Self, m: u32) -> Option<Self> {
+        let room_from = self.room_from.joined(n, next.room_from, m)?;
+        (self.flight == next.flight).then_some(Self { room_from, ..*self })
+    }
+}
+
 const RAMP: u8 = 1 << Direction::Ramp as u8;
 
 pub(super) const ALONG_ROWS: u8 = 1 << Direction::West as u8 | 1 << Direction::East as u8;
@@ -65,6 +95,8 @@ pub(super) struct Lanes {
     pub(super) ports: Strip<Ports>,
     /// By lane: the first cycle in which the next wavelet may leave.
     pub(super) free: Strip<Line>,
+    /// By lane: what has come to it down its ramp last.
+    pub(super) ahead: Strip<Ahead>,
     /// By output and router: wavelets that have left through it, as the difference to the router before.
     passed: [Vec<i64>; 5],
     /// By lane: room in the output queue above the ramp.
@@ -101,6 +133,7 @@ impl Lanes {
         let mut lanes = Self {
             ports: Strip::new(Vec::new(), row),
             free: Strip::uniform(Line::flat(0), count, row),
+            ahead: Strip::uniform(Ahead::NOTHING, count, row),
             passed: std::array::from_fn(|_| vec![0; routers]),
             ramp_room: vec![0; count],
             numbers: vec![0; count],
@@ -154,6 +187,17 @@ impl Lanes {
             if let Some(behind) = passed.get_mut((router + n) as usize) {
                 *behind -= count;
             }
+        }
+    }
+
+    /// No wavelet leaves lanes side by side before some cycles.
+    pub(super) fn keep_busy(&mut self, lane: u32, n: u32, until: Line) {
+        let mut done = 0;
+        while done < n {
+            let mut here = n - done;
+            let free = self.free.piece(lane + done, &mut here).max(until.from(done), &mut here);
+            self.free.set(lane + done, here, free);
+            done += here;
         }
     }
 
@@ -243,11 +287,15 @@ impl Lanes {
     pub(super) fn repeat(&self, before: &Self, turn: Turn) -> bool {
         self.ports.all_with(&before.ports, |ports, before| ports == before)
             && self.free.all_with(&before.free, |&free, &before| turn.is_same(before, free))
+            && self.ahead.all_with(&before.ahead, |ahead, before| {
+                ahead.flight == before.flight && turn.is_same(before.room_from, ahead.room_from)
+            })
     }
 
     /// What they are so many turns later.
     pub(super) fn pass_over(&mut self, before: &Self, turn: Turn, turns: u32) {
         self.free.change_all(|free, n| turn.later(free, turns, n));
+        self.ahead.change_all(|ahead, n| Ahead { room_from: turn.later(ahead.room_from, turns, n), ..ahead });
         for (passed, before) in self.passed.iter_mut().flatten().zip(before.passed.iter().flatten()) {
             *passed += (*passed - before) * i64::from(turns);
         }

@@ -32,7 +32,7 @@
 //! - [`lanes`]: the switches that they pass
 //! - [`incoming`], [`queue`]: the runs and the queues at their ends
 //! - [`link`]: links that colours share
-//! - [`flight`]: senders that are held up by receivers
+//! - [`flight`], [`held`]: senders, and what follows them, that are held up by receivers
 //! - [`repeat`], [`drift`]: turns of a loop that take as long as the one before
 //!
 //! Whatever does not go well (a fault, a deadlock, a need for a number that nobody computed) ends all this without a result, and
@@ -47,6 +47,7 @@ mod drift;
 mod eligible;
 mod flight;
 mod group;
+mod held;
 mod incoming;
 mod lanes;
 mod line;
@@ -84,6 +85,7 @@ use clocks::Clocks;
 use drift::Drift;
 use flight::{Flights, Landing};
 use group::{Group, NOWHERE, Schedule};
+use held::Held;
 use lanes::Lanes;
 use line::Line;
 use link::Links;
@@ -134,6 +136,8 @@ struct Groups<'a> {
     marks: Vec<Marks>,
     /// Senders whose receivers have become known.
     landings: Vec<Landing>,
+    /// When the last wavelets of a flight leave its lanes.
+    held: Held,
     /// PEs that wait for a switch, by its lane: the first one and how many.
     wait_for_switch: BTreeMap<u32, Vec<(u32, u32)>>,
     /// The memories of some PEs may not have been laid out.
@@ -326,6 +330,7 @@ impl<'a> Groups<'a> {
             class_sizes: Vec::new(),
             marks: Vec::new(),
             landings: Vec::new(),
+            held: Held::default(),
             wait_for_switch: BTreeMap::new(),
             planes: None,
             run_claims: BTreeSet::new(),

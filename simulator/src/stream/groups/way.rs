@@ -3,7 +3,8 @@
 use super::super::host;
 use super::super::payload::Payload;
 use super::super::run::{Run, Sender};
-use super::flight::{LANDED, Origin};
+use super::flight::{Goal, LANDED, Origin};
+use super::held::{Hold, START, Station};
 use super::incoming::{Incoming, Words};
 use super::lanes::{ALONG_ROWS, Ports, first_of};
 use super::line::Line;
@@ -24,6 +25,8 @@ pub(super) struct Head {
     sender: u32,
     /// Links up to there.
     hops: u16,
+    /// The station of their flight before, or [`START`].
+    before: u32,
     /// When their first and their last wavelets left the lanes before; at the start, when they can leave these.
     first: Line,
     last: Line,
@@ -72,6 +75,10 @@ struct Passage {
     hops: Line,
     /// Senders, among those that sent together.
     origin: Origin,
+    /// Whether the last lane is passed first.
+    is_back: bool,
+    /// The station of their flight before, or [`START`].
+    before: u32,
 }
 
 impl Groups<'_> {
@@ -93,7 +100,7 @@ impl Groups<'_> {
         let &Sending { lane, n, first, last, .. } = sending;
         let router = self.lanes.place(lane).0 as u32;
         let mut heads = std::mem::take(&mut self.heads);
-        heads.push(Head { lane, router, n, sender: 0, hops: 0, first, last });
+        heads.push(Head { lane, router, n, sender: 0, hops: 0, before: START, first, last });
         while let Some(mut head) = heads.pop() {
             let ports = self.lanes.ports.get(head.lane);
             let mut outs = ports.onward();
@@ -129,9 +136,10 @@ impl Groups<'_> {
         }
         (head.n, head.first, head.last) = (n, first, last);
         let origin = Origin { sender: head.sender, step: 1 };
-        let &mut Head { lane, router, .. } = head;
-        let hops = Line::flat(head.hops.into());
-        self.leave(&Passage { lane, router, n, ports, first, last, hops, origin }, sending)?;
+        let &mut Head { lane, router, before, .. } = head;
+        let (hops, is_back) = (Line::flat(head.hops.into()), false);
+        let passage = Passage { lane, router, n, ports, first, last, hops, origin, is_back, before };
+        head.before = self.leave(&passage, sending)?;
         if head.hops == 0 && sending.flight != LANDED {
             self.hold_up(head, sending);
         }
@@ -155,6 +163,7 @@ impl Groups<'_> {
             first: whole.first.from(n),
             last: whole.last.from(n),
             hops: whole.hops,
+            before: whole.before,
         }))
     }
 
@@ -218,14 +227,14 @@ impl Groups<'_> {
         }
         let hops = Line { at: head.hops.into(), slope: 1 };
         let origin = Origin { sender: head.sender, step: 0 };
-        let &mut Head { lane, router, .. } = head;
+        let &mut Head { lane, router, before, .. } = head;
         let passage = if is_back {
             let [first, last, hops] = [first, last, hops].map(|line| line.reversed(n));
-            Passage { lane: lane + 1 - n, router: router + 1 - n, n, ports, first, last, hops, origin }
+            Passage { lane: lane + 1 - n, router: router + 1 - n, n, ports, first, last, hops, origin, is_back, before }
         } else {
-            Passage { lane, router, n, ports, first, last, hops, origin }
+            Passage { lane, router, n, ports, first, last, hops, origin, is_back, before }
         };
-        self.leave(&passage, sending)?;
+        head.before = self.leave(&passage, sending)?;
         let way = if is_back { 1 - n as i32 } else { n as i32 - 1 };
         (head.lane, head.router) = (lane.wrapping_add_signed(way), router.wrapping_add_signed(way));
         (head.first, head.last) = (Line::flat(first.get(n - 1)), Line::flat(last.get(n - 1)));
@@ -233,14 +242,19 @@ impl Groups<'_> {
         Ok(())
     }
 
-    /// Runs leave lanes side by side, and those of data go down the ramps there.
-    fn leave(&mut self, passage: &Passage, sending: &Sending) -> Result<(), Stop> {
-        let &Passage { lane, router, n, ports, last, .. } = passage;
+    /// Runs leave lanes side by side, and those of data go down the ramps there; gives the station of their flight.
+    fn leave(&mut self, passage: &Passage, sending: &Sending) -> Result<u32, Stop> {
+        let &Passage { lane, router, n, ports, last, origin, is_back, before, .. } = passage;
         self.lanes.pass((lane, router, n), ports.tx, sending.count, last);
-        if sending.control == 0 && ports.goes_down() {
-            self.arrive(passage, sending)?;
+        let goes_down = sending.control == 0 && ports.goes_down();
+        let input = if goes_down { Some(self.queues.at(router, ports.input).ok_or(Stop::Unfit)?) } else { None };
+        if let Some(input) = input {
+            self.arrive(passage, input, sending)?;
         }
-        Ok(())
+        if sending.flight == LANDED {
+            return Ok(START);
+        }
+        Ok(self.flights.pass(sending.flight, Station { lane, router, n, origin, is_back, before, input }))
     }
 
     /// What leaves the first routers late has found room in the queues at their ramps alone.
@@ -273,8 +287,7 @@ impl Groups<'_> {
     }
 
     /// Puts runs into the input queues below lanes.
-    fn arrive(&mut self, passage: &Passage, sending: &Sending) -> Result<(), Stop> {
-        let input = self.queues.at(passage.router, passage.ports.input).ok_or(Stop::Unfit)?;
+    fn arrive(&mut self, passage: &Passage, input: u32, sending: &Sending) -> Result<(), Stop> {
         let machine = self.shared.machine;
         let (hop, ramp) = (i64::from(machine.hop_cycles), i64::from(machine.ramp_cycles));
         let (count, flight, room) = (sending.count, sending.flight, self.link_room as i64);
@@ -284,12 +297,20 @@ impl Groups<'_> {
             let (input, origin, hops) = (input + done, passage.origin.from(done), passage.hops.from(done));
             if flight != LANDED {
                 let way = Line { at: sending.room + hops.at * room, slope: hops.slope * room };
-                match self.queues.fits(input, &mut n, count, way) {
+                let fits = self.queues.fits(input, &mut n, count, way);
+                let (beyond, held, cycle) = self.queues.beyond(input, &mut n, count);
+                if beyond > 0 {
+                    self.flights.expect(flight, Goal::Gone, origin, n);
+                } else if held > 0 {
+                    let hold = Hold { pe: passage.router + done, n, origin, cycle, excess: held };
+                    self.take_late(flight, hold, passage.last.from(done));
+                }
+                match fits {
                     Fits::Now => {}
                     Fits::From(cycle) => self.flights.raise(flight, origin, n, cycle + hops),
                     Fits::Later(taken) => {
                         self.queues.expect(input, n, Room { taken, hops, sends: Sends::LastOf(flight, origin) });
-                        self.flights.expect(flight, origin, n);
+                        self.flights.expect(flight, Goal::Sent, origin, n);
                     }
                 }
                 self.flights.share(flight, n);
@@ -321,20 +342,22 @@ impl Groups<'_> {
 
     /// Books that wavelets are taken from queues side by side that are alike, one a cycle from `cycle` on, and lets those know who
     /// wait for room.
-    pub(super) fn book_taking(&mut self, input: u32, n: u32, count: i64, cycle: Line) {
+    pub(super) fn book_taking(&mut self, (pe, input, n): (u32, u32, u32), count: i64, cycle: Line) {
         let before = self.queues.book(input, n, count, cycle);
         while let Some(room) = self.queues.next_room(input) {
             let bound = cycle + room.taken.plus(-before) + room.hops;
             match room.sends {
                 Sends::LastOf(flight, origin) => {
                     let mut landings = std::mem::take(&mut self.landings);
-                    self.flights.known(flight, origin, n, bound, &mut landings);
+                    self.flights.raise(flight, origin, n, bound);
+                    self.flights.known(flight, Goal::Sent, origin, n, &mut landings);
                     landings.drain(..).for_each(|landing| self.land(landing));
                     self.landings = landings;
                 }
                 Sends::Item { source, item } => self.begin_item(source, item, bound.at as u64),
             }
         }
+        self.let_go((pe, input, n), count, cycle);
     }
 
     /// A source of the host sends the first wavelet of an item, when its pace allows it and there is room.
