@@ -220,7 +220,8 @@ place free at 2,0"
         let options = Options { engine, method, ..Options::default() };
         simulate(&program(&text), &BTreeMap::new(), &options).unwrap_or_else(|e| panic!("{e}")).cycles
     };
-    for (engine, method) in [(Engine::Wavelet, Method::Choose), (Engine::Stream, Method::Events)] {
+    let ways = [Method::Together, Method::Apart, Method::Events].map(|method| (Engine::Stream, method));
+    for (engine, method) in ways.into_iter().chain([(Engine::Wavelet, Method::Choose)]) {
         // Issued in 2, the first element is put in in 8 and taken by PE 2 two ramps, two hops and its own cycle later, in 15, the eighth in 22;
         // then come 6 and 900 cycles.
         assert_eq!(cycles(8, engine, method), 23 + 906);
@@ -228,6 +229,17 @@ place free at 2,0"
         assert_eq!(cycles(9, engine, method), 213 + 906);
         assert_eq!(cycles(20, engine, method), 213 + 11 + 906);
     }
+}
+
+#[test]
+fn a_run_that_is_taken_in_parts_comes_later_to_who_is_further_away() {
+    // The root reads three operands, 2 cycles an element. Element k leaves it in 8 + 2 k and is at the datapath of the PE 8 hops away
+    // in 8 + 2 k + 2 + 8 + 1 + 2 = 21 + 2 k: its first 20 elements are done in 60. The loop takes 1 + 2 * 149 cycles, until 359,
+    // the start-up 6 and the elements that have come 4.
+    let rest =
+        "mov [0 : f32 ; 20] <- in q0 f32[20] loop r1 in 149 { r2 = add r2, 1 } mov [80 : f32 ; 4] <- in q0 f32[4]";
+    let root = "mac out q2 f32[24] <- [0 : f32 ; 24], [8200 : f32 ; 24], [16400 : f32 ; 24]";
+    assert_eq!(broadcast(9, root, rest).cycles, 369);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use super::queues::PeQueues;
 use super::run::Queue;
 use crate::machine::band::Band;
-use crate::machine::decode::Step;
+use crate::machine::decode::{ClassCode, Step, TaskCode};
 use crate::machine::steps::Shared;
 use waferloom_fabric::{ColorRoute, Direction, PortSet, SwitchCommand};
 
@@ -126,6 +126,16 @@ impl Nodes {
         nodes.find_shared_links(band);
         nodes.find_determinate(shared, band);
         nodes
+    }
+
+    /// Whether all nodes would be determinate.
+    pub(super) fn are_determinate(shared: &Shared<'_>, band: &Band) -> bool {
+        let merges = |route: &ColorRoute| route.positions.iter().any(|position| position.rx.0.count_ones() > 1);
+        let moves = |class: &ClassCode| movers(shared, &class.tasks) != (Vec::new(), Vec::new());
+        if !shared.routes.iter().any(merges) && !shared.classes.iter().any(moves) {
+            return true;
+        }
+        Self::new(shared, band, &PeQueues::new(band).0).list.iter().all(|node| node.determinate)
     }
 
     /// The node of a router's lane.
@@ -260,7 +270,7 @@ impl Nodes {
 }
 
 /// Colours of which the code sets positions, and output queues into which it puts teardowns.
-fn movers(shared: &Shared<'_>, tasks: &[crate::machine::decode::TaskCode]) -> (Vec<u8>, Vec<u8>) {
+fn movers(shared: &Shared<'_>, tasks: &[TaskCode]) -> (Vec<u8>, Vec<u8>) {
     let (mut colors, mut queues) = (Vec::new(), Vec::new());
     for step in tasks.iter().flat_map(|task| &task.steps) {
         match step {

@@ -21,12 +21,13 @@ pub(super) fn is_sequential(shared: &Shared<'_>) -> bool {
 ///
 /// If PEs are sequential as well, the program is a Kahn process network: each PE is a process, each colour a channel, and what
 /// comes out, and when, does not depend on who is simulated first.
-pub(super) fn is_determinate(band: &Band, nodes: &Nodes) -> bool {
+pub(super) fn is_determinate(shared: &Shared<'_>, band: &Band) -> bool {
     // A group has a bit for each slot.
     let slots = band.pes.iter().map(|pe| pe.slots.len()).max().unwrap_or(0);
     slots <= u128::BITS as usize
         && band.routers.len() < NONE as usize
-        && nodes.list.iter().all(|node| node.determinate && !node.filtered)
+        && shared.routes.iter().all(|route| route.filter.is_none())
+        && Nodes::are_determinate(shared, band)
 }
 
 fn is_plain(step: &Step) -> bool {

@@ -64,6 +64,11 @@ struct Flight {
     users: u32,
     /// PEs that wait until its last wavelets are gone.
     waiting: Members,
+}
+
+/// What has to be known of a flight to tell what late receivers do to it.
+#[derive(Debug, Default)]
+struct Course {
     /// The lanes that it has passed, in the order in which it did.
     stations: Vec<Station>,
     /// Receivers that take it so late that it waits on its way.
@@ -129,6 +134,8 @@ pub(super) struct Landing {
 #[derive(Debug, Default)]
 pub(super) struct Flights {
     list: Vec<Flight>,
+    /// By flight, as far as somebody asks for it.
+    courses: Vec<Course>,
     unused: Vec<u32>,
 }
 
@@ -142,10 +149,12 @@ impl Flights {
         let flight = &mut self.list[index as usize];
         let never = Line::flat(0);
         (flight.sender, flight.part, flight.left, flight.users) = (sender, part, count, 0);
-        flight.stations.clear();
-        flight.holds.clear();
         flight.legs.clear();
         flight.legs.push(Leg { end: count, open: [0; 2], bound: never, delay: never });
+        if let Some(course) = self.courses.get_mut(index as usize) {
+            course.stations.clear();
+            course.holds.clear();
+        }
         index
     }
 
@@ -157,25 +166,31 @@ impl Flights {
 
     /// It passes lanes; gives the place of the station.
     pub(super) fn pass(&mut self, flight: u32, station: Station) -> u32 {
-        let stations = &mut self.list[flight as usize].stations;
+        let stations = &mut self.course(flight).stations;
         stations.push(station);
         stations.len() as u32 - 1
     }
 
     /// Receivers take it late.
     pub(super) fn hold(&mut self, flight: u32, hold: Hold) {
-        self.list[flight as usize].holds.push(hold);
+        self.course(flight).holds.push(hold);
+    }
+
+    fn course(&mut self, flight: u32) -> &mut Course {
+        if self.courses.len() <= flight as usize {
+            self.courses.resize_with(flight as usize + 1, Course::default);
+        }
+        &mut self.courses[flight as usize]
     }
 
     /// Whether receivers are known to take it late.
     pub(super) fn is_held(&self, flight: u32) -> bool {
-        !self.list[flight as usize].holds.is_empty()
+        self.courses.get(flight as usize).is_some_and(|course| !course.holds.is_empty())
     }
 
     /// The lanes that it has passed, and the receivers that hold it up.
     pub(super) fn held(&self, flight: u32) -> (&[Station], &[Hold]) {
-        let flight = &self.list[flight as usize];
-        (&flight.stations, &flight.holds)
+        self.courses.get(flight as usize).map_or((&[], &[]), |course| (&course.stations, &course.holds))
     }
 
     /// Runs in `n` queues belong to it.

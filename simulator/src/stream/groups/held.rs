@@ -7,8 +7,9 @@
 
 use super::Groups;
 use super::flight::{Goal, LANDED, Landing, Origin};
-use super::lanes::Ahead;
+use super::lanes::Followed;
 use super::line::Line;
+use super::way::Passage;
 use std::ops::Range;
 
 /// Lanes side by side that runs of a flight pass: a lane each, or those in a row that one run passes, one after the other.
@@ -202,9 +203,33 @@ fn lane_before(stations: &[Station], (index, lane): (usize, u32)) -> Option<(usi
 }
 
 impl Groups<'_> {
+    /// Runs come to queues side by side that are alike, `done` lanes into a passage: when they are gone may depend on who takes them.
+    pub(super) fn expect_gone(
+        &mut self,
+        flight: u32,
+        (passage, done): (&Passage, u32),
+        (input, mut n): (u32, u32),
+        count: i64,
+    ) {
+        if self.awaited != Goal::Gone {
+            return;
+        }
+        let origin = passage.origin.from(done);
+        let (beyond, excess, cycle) = self.queues.beyond(input, &mut n, count);
+        if beyond > 0 {
+            self.flights.expect(flight, Goal::Gone, origin, n);
+        } else if excess > 0 {
+            let hold = Hold { pe: passage.router + done, n, origin, cycle, excess };
+            self.take_late(flight, hold, passage.last.from(done));
+        }
+    }
+
     /// Receivers side by side take wavelets from queues, one a cycle from `cycle` on, so that the last wavelets of some runs can leave all
     /// routers above.
     pub(super) fn let_go(&mut self, (pe, input, n): (u32, u32, u32), count: i64, cycle: Line) {
+        if self.awaited != Goal::Gone {
+            return;
+        }
         let ramp = i64::from(self.shared.machine.ramp_cycles);
         let mut excess = -self.queues.capacity(input);
         for index in 0.. {
@@ -234,16 +259,19 @@ impl Groups<'_> {
 
     /// Runs have been brought into lanes side by side: what follows them has to know when they are gone.
     pub(super) fn follow(&mut self, lane: u32, n: u32, flight: u32) {
+        if self.awaited != Goal::Gone {
+            return;
+        }
         let is_held = self.flights.is_held(flight);
         let mut from = 0;
         while from < n {
             let mut count = n - from;
-            let before = self.lanes.ahead.piece(lane + from, &mut count);
+            let before = self.lanes.followed.piece(lane + from, &mut count);
             let is_open = self.flights.is_open(flight, Goal::Gone, Origin { sender: from, step: 1 }, &mut count);
             if is_open || is_held {
-                self.lanes.ahead.set(lane + from, count, Ahead { flight, ..Ahead::NOTHING });
-            } else if before != Ahead::NOTHING {
-                self.lanes.ahead.set(lane + from, count, Ahead::NOTHING);
+                self.lanes.followed.set(lane + from, count, Followed { flight, ..Followed::NOTHING });
+            } else if before != Followed::NOTHING {
+                self.lanes.followed.set(lane + from, count, Followed::NOTHING);
             }
             if !is_open && is_held {
                 self.leave_all(Landing { flight, from, count });
@@ -254,27 +282,24 @@ impl Groups<'_> {
 
     /// It is known when the last wavelets of some senders leave all lanes on their ways.
     fn leave_all(&mut self, Landing { flight, from, count }: Landing) {
-        let mut held = std::mem::take(&mut self.held);
         let (stations, holds) = self.flights.held(flight);
         let Some(lane) = stations.first().map(|station| station.lane) else { return };
-        let (stations_count, is_held) = (stations.len(), !holds.is_empty());
-        if is_held {
+        let mut held = Held::default();
+        if !holds.is_empty() {
+            std::mem::swap(&mut self.held, &mut held);
             let rooms = Rooms {
                 ramp: self.lanes.ramp_room(lane),
                 link: self.link_room as i64,
                 hop_cycles: self.shared.machine.hop_cycles.into(),
             };
             held.work_out(stations, holds, &(from..from + count), rooms);
-            for index in 0..stations_count {
-                self.leave_station(flight, index, &held);
-            }
+            (0..stations.len()).for_each(|index| self.leave_station(flight, index, &held));
         }
-        let room_from = if is_held { &held.room_from[..] } else { &[] };
-        self.end_following(flight, (lane, from, count), room_from);
-        self.held = held;
-        for (pe, n) in self.flights.take_waiting(flight).stretches() {
-            self.schedule.wake(pe, n);
+        self.end_following(flight, (lane, from, count), &held.room_from);
+        if !held.leaves.is_empty() {
+            self.held = held;
         }
+        self.let_receivers_go_on(flight);
     }
 
     /// The last wavelets leave the lanes of a station late, and come to the queues below them late.
@@ -294,15 +319,89 @@ impl Groups<'_> {
         let (mut sender, end) = (from, from + count);
         while sender < end {
             let mut n = end - sender;
-            let ahead = self.lanes.ahead.piece(lane + sender, &mut n);
-            if ahead.flight == flight {
-                self.lanes.ahead.set(lane + sender, n, Ahead::NOTHING);
+            let followed = self.lanes.followed.piece(lane + sender, &mut n);
+            if followed.flight == flight {
+                self.lanes.followed.set(lane + sender, n, Followed::NOTHING);
                 let room = room_from.get(sender as usize..(sender + n) as usize).unwrap_or_default();
                 for (first, n, room_from) in lines(room) {
-                    self.lanes.ahead.set(lane + sender + first, n, Ahead { flight: LANDED, room_from });
+                    self.lanes.followed.set(lane + sender + first, n, Followed { flight: LANDED, room_from });
                 }
             }
             sender += n;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROOMS: Rooms = Rooms { ramp: 9, link: 4, hop_cycles: 1 };
+
+    /// A station of lanes 100 more than their routers.
+    fn station(router: u32, n: u32, step: u32, before: u32) -> Station {
+        let origin = Origin { sender: 0, step };
+        Station { lane: router + 100, router, n, origin, is_back: false, before, input: None }
+    }
+
+    fn hold(pe: u32, cycle: i64, excess: i64) -> Hold {
+        Hold { pe, n: 1, origin: Origin::default(), cycle: Line::flat(cycle), excess }
+    }
+
+    fn leaves(stations: &[Station], holds: &[Hold]) -> (Vec<Option<i64>>, Option<i64>) {
+        let mut held = Held::default();
+        held.work_out(stations, holds, &(0..1), ROOMS);
+        let known = |&cycle: &i64| (cycle != NEVER).then_some(cycle);
+        (held.leaves.iter().map(known).collect(), known(&held.room_from[0]))
+    }
+
+    #[test]
+    fn a_late_receiver_holds_up_those_around_it() {
+        // PE 1 sends 21 words to the east, to PEs 2 to 5. PE 4 takes from cycle 100 on, and its queue holds 8: 13 have to be taken before the
+        // last one leaves router 4, the 13th in cycle 112. Router 3 may be 4 words ahead and knows of room a cycle later: the 9th is taken in 108,
+        // so 109; router 2 needs the fifth, in 104, two cycles later; router 1 the first, in 100, three later. Behind it comes it a cycle later.
+        let stations = [station(1, 1, 1, START), station(2, 4, 0, 0)];
+        let (cycles, room_from) = leaves(&stations, &[hold(4, 100, 13)]);
+        assert_eq!(cycles, [Some(103), Some(106), Some(109), Some(112), Some(113)]);
+        // At the ramp 9 have room: the last one is the first one there that waits, and 8 more can be sent.
+        assert_eq!(room_from, None);
+        // With a word less the senders's router is not held up.
+        assert_eq!(leaves(&stations, &[hold(4, 100, 12)]).0[..2], [None, Some(105)]);
+    }
+
+    #[test]
+    fn what_comes_behind_waits_for_room_at_the_ramp() {
+        // The neighbour takes 21 words from cycle 307 on: the first one of 9 that wait at the ramp leaves it a cycle later, and what comes behind
+        // them can be sent in 309 (`a_full_queue_holds_the_sender_back` counts that cycle by cycle). The last one leaves in 316.
+        let stations = [station(0, 1, 1, START), station(1, 1, 0, 0)];
+        assert_eq!(leaves(&stations, &[hold(1, 307, 13)]), (vec![Some(316), Some(319)], Some(309)));
+        // With 20 words there is room.
+        assert_eq!(leaves(&stations, &[hold(1, 307, 12)]), (vec![Some(315), Some(318)], None));
+    }
+
+    #[test]
+    fn the_latest_receiver_counts_on_each_branch() {
+        // PE 3 sends to the west, to PEs 2, 1 and 0, and to the east, to PE 4. PE 1 lets the last one go in 59, PE 4 in 80: router 3 passes the
+        // last one on in 80 - 3, as it has to go both ways, and the west gets it a cycle later at each router.
+        let west = Station { is_back: true, ..station(0, 3, 0, 0) };
+        let stations = [station(3, 1, 1, START), west, station(4, 1, 0, 0)];
+        let (cycles, _) = leaves(&stations, &[hold(1, 50, 10), hold(4, 71, 10)]);
+        assert_eq!(cycles, [Some(77), Some(80), Some(79), Some(78), Some(80)]);
+    }
+
+    #[test]
+    fn senders_side_by_side_are_held_up_by_their_own_receivers() {
+        // PEs 0 to 2 send down their columns of a mesh that is 3 wide; in the first row the last ones leave in 30, 32 and 34, in the second one
+        // the third is the only one that is late.
+        let stations = [station(0, 3, 1, START), station(3, 3, 1, 0), station(6, 3, 1, 1)];
+        let origin = Origin { sender: 0, step: 1 };
+        let row = Hold { pe: 3, n: 3, origin, cycle: Line { at: 28, slope: 2 }, excess: 3 };
+        let last = Hold { pe: 8, origin: origin.from(2), cycle: Line::flat(50), n: 1, excess: 5 };
+        let mut held = Held::default();
+        // Only of the second and the third one all receivers are known.
+        held.work_out(&stations, &[row, last], &(1..3), ROOMS);
+        let lines: Vec<_> = (0..3).map(|index| held.lines(index, 3).collect::<Vec<_>>()).collect();
+        let line = |at, slope| Line { at, slope };
+        assert_eq!(lines, [vec![], vec![(1, 2, line(32, 19))], vec![(1, 2, line(33, 21))]]);
     }
 }

@@ -61,6 +61,16 @@ pub(super) struct Incoming {
     hindered: Line,
 }
 
+/// What an instruction asks of the run that it waits for: all of an [`Incoming`] but for its words.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ahead {
+    pub(super) count: u32,
+    pub(super) flight: u32,
+    pub(super) origin: Origin,
+    pub(super) first: Line,
+    pub(super) last: Line,
+}
+
 impl Incoming {
     /// Nothing.
     pub(super) const NONE: Self = Self {
@@ -72,6 +82,13 @@ impl Incoming {
         last: Line { at: 0, slope: 0 },
         hindered: Line { at: 0, slope: 0 },
     };
+
+    /// What an instruction that waits for it asks, of the run of a queue so many places on.
+    #[inline]
+    pub(super) fn ahead(&self, i: u32) -> Ahead {
+        let Self { count, flight, .. } = *self;
+        Ahead { count, flight, origin: self.origin.from(i), first: self.first.from(i), last: self.last.from(i) }
+    }
 
     /// `count` words that have come, `unhindered` being when the last would be there if nothing but the sender held it up.
     pub(super) fn new(
@@ -89,9 +106,13 @@ impl Incoming {
         Self { words, count, ..Self::NONE }
     }
 
-    /// Its flight has landed so many cycles late.
-    pub(super) fn land(&mut self, delay: Line, n: &mut u32) {
-        let late = (delay - self.hindered).max(Line::flat(0), n);
+    /// Cycles by which the last one, of queues so many places on, is later than it says when its flight has landed some cycles late.
+    pub(super) fn lateness(&self, i: u32, delay: Line, n: &mut u32) -> Line {
+        (delay - self.hindered.from(i)).max(Line::flat(0), n)
+    }
+
+    /// Its flight has landed, and its last one is so many cycles late.
+    pub(super) fn land(&mut self, late: Line) {
         self.last = self.last + late;
         (self.flight, self.origin) = (LANDED, Origin::default());
     }
@@ -113,13 +134,18 @@ impl Incoming {
         Run { start: self.words.start, ..run }
     }
 
-    /// The first `count` wavelets, which are fewer than all, and the others, of a single queue.
+    /// Whether the wavelets of all queues come at the same pace.
+    pub(super) fn is_even(&self) -> bool {
+        self.first.slope == self.last.slope
+    }
+
+    /// The first `count` wavelets, which are fewer than all, and the others, of a single queue or of several at the same pace.
     pub(super) fn split(&self, count: u32) -> (Self, Self) {
         let span = self.last.at - self.first.at;
-        let after = |wavelets: u32| self.first.at + span * i64::from(wavelets) / i64::from(self.count - 1);
-        let part = Self { count, last: Line::flat(after(count - 1)), ..*self };
+        let after = |wavelets: u32| self.first.plus(span * i64::from(wavelets) / i64::from(self.count - 1));
+        let part = Self { count, last: after(count - 1), ..*self };
         let (words, left) = (self.words.behind(count), self.count - count);
-        (part, Self { words, count: left, first: Line::flat(after(count)), ..*self })
+        (part, Self { words, count: left, first: after(count), ..*self })
     }
 }
 

@@ -1,6 +1,6 @@
 //! The switches of all routers as ways need them, in little memory: a step may touch those of a whole mesh.
 
-use super::super::nodes::{End, NONE, Nodes};
+use super::super::nodes::NONE;
 use super::flight::LANDED;
 use super::line::Line;
 use super::repeat::Turn;
@@ -8,7 +8,8 @@ use super::strip::{Along, Strip, along_if_equal};
 use crate::machine::band::Band;
 use crate::machine::pe::Pe;
 use crate::machine::router::Router;
-use waferloom_fabric::{Direction, PortSet};
+use crate::machine::steps::Shared;
+use waferloom_fabric::{ColorRoute, Direction, PortSet};
 
 /// The ports of a colour at a router.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,19 +58,19 @@ impl Ports {
 
 /// What has been sent into a lane last, for a control wavelet that follows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Ahead {
+pub(super) struct Followed {
     /// The flight of which it is not known yet when it is gone, or [`LANDED`].
     pub(super) flight: u32,
     /// The first cycle in which there is room behind it at the ramp.
     pub(super) room_from: Line,
 }
 
-impl Ahead {
+impl Followed {
     /// Nothing that is held up.
     pub(super) const NOTHING: Self = Self { flight: LANDED, room_from: Line { at: 0, slope: 0 } };
 }
 
-impl Along for Ahead {
+impl Along for Followed {
     fn along(&self, i: u32) -> Self {
         Self { room_from: self.room_from.from(i), ..*self }
     }
@@ -96,7 +97,7 @@ pub(super) struct Lanes {
     /// By lane: the first cycle in which the next wavelet may leave.
     pub(super) free: Strip<Line>,
     /// By lane: what has come to it down its ramp last.
-    pub(super) ahead: Strip<Ahead>,
+    pub(super) followed: Strip<Followed>,
     /// By output and router: wavelets that have left through it, as the difference to the router before.
     passed: [Vec<i64>; 5],
     /// By lane: room in the output queue above the ramp.
@@ -119,7 +120,7 @@ pub(super) struct Lanes {
 }
 
 impl Lanes {
-    pub(super) fn new(band: &Band, nodes: &Nodes) -> Self {
+    pub(super) fn new(shared: &Shared<'_>, band: &Band) -> Self {
         let routers = band.routers.len();
         let mut is_used = [false; 256];
         for lane in band.routers.iter().flat_map(|router| router.lanes.iter()) {
@@ -128,12 +129,11 @@ impl Lanes {
         let colors: Vec<u8> = (0..=u8::MAX).filter(|&color| is_used[usize::from(color)]).collect();
         let width = i32::from(band.grid.width);
         let count = colors.len() * routers;
-        let mut ports = vec![Ports::default(); count];
         let row = u32::from(band.grid.width);
         let mut lanes = Self {
             ports: Strip::new(Vec::new(), row),
             free: Strip::uniform(Line::flat(0), count, row),
-            ahead: Strip::uniform(Ahead::NOTHING, count, row),
+            followed: Strip::uniform(Followed::NOTHING, count, row),
             passed: std::array::from_fn(|_| vec![0; routers]),
             ramp_room: vec![0; count],
             numbers: vec![0; count],
@@ -145,27 +145,55 @@ impl Lanes {
             moves: 0,
             parts: Vec::new(),
         };
-        for node in &nodes.list {
-            let lane = &band.routers[node.router as usize].lanes[usize::from(node.lane)];
-            let Some(at) = lanes.at(node.router as usize, lane.color).map(|at| at as usize) else { continue };
-            let is_linked = |out: &usize| matches!(node.next[*out], End::Node(_));
-            let links = (0..4).filter(is_linked).fold(0, |set, out| set | 1 << out);
-            let linked = PortSet(links | if lane.input.is_some() { RAMP } else { 0 });
-            let (booked, input) = (PortSet(node.booked.0 & !RAMP), lane.input.unwrap_or_default());
-            ports[at] = Ports { rx: node.rx, tx: node.tx, linked, booked, input };
-            lanes.ramp_room[at] = node.ramp_capacity as u32;
-            lanes.numbers[at] = node.lane;
-        }
+        let ports = lanes.ports_of(shared, band);
         lanes.ports = Strip::new(ports, row);
-        for number in 0..band.pes.iter().map(|pe| pe.outputs.len()).max().unwrap_or(0) {
-            let lane = |(router, pe): (usize, &Pe)| {
-                let queue = pe.outputs.get(number)?.as_ref()?;
-                queue.lane.and_then(|_| lanes.at(router, queue.color))
-            };
-            let outputs: Vec<u32> = band.pes.iter().enumerate().map(|pe| lane(pe).unwrap_or(NONE)).collect();
-            lanes.outputs.extend(outputs);
-        }
+        lanes.connect(&band.pes);
         lanes
+    }
+
+    /// The ports of all lanes in the first cycle; numbers the lanes.
+    fn ports_of(&mut self, shared: &Shared<'_>, band: &Band) -> Vec<Ports> {
+        let all_outputs = |route: &ColorRoute| route.positions.iter().fold(0, |set, position| set | position.tx.0);
+        let outputs: Vec<u8> = shared.routes.iter().map(all_outputs).collect();
+        let mut ports = vec![Ports::default(); self.ramp_room.len()];
+        for (router, state) in band.routers.iter().enumerate() {
+            let at = band.grid.coord(band.first + router);
+            let is_inside = |out: &Direction| out.neighbour(at, band.grid).is_some();
+            let inside =
+                Direction::ALL[..4].iter().filter(|out| is_inside(out)).fold(0, |set, out| set | 1 << *out as u8);
+            let (mut once, mut twice) = (0, 0);
+            for lane in state.lanes.iter() {
+                let used = outputs[lane.route as usize];
+                twice |= once & used;
+                once |= used;
+            }
+            for (number, lane) in state.lanes.iter().enumerate() {
+                let Some(place) = self.at(router, lane.color).map(|place| place as usize) else { continue };
+                // A lane has credits for what lies behind a link: another lane, or a sink of the host.
+                let beyond = (0..4).filter(|&out| lane.credits[out] > 0).fold(0, |set, out| set | 1 << out);
+                let linked = beyond & inside | if lane.input.is_some() { RAMP } else { 0 };
+                let booked = (twice | beyond & !inside) & !RAMP;
+                let ((rx, tx), input) = (lane.ports(), lane.input.unwrap_or_default());
+                ports[place] = Ports { rx, tx, linked: PortSet(linked), booked: PortSet(booked), input };
+                self.numbers[place] = number as u8;
+            }
+        }
+        ports
+    }
+
+    /// Notes into which lanes output queues lead.
+    fn connect(&mut self, pes: &[Pe<'_>]) {
+        let queues = pes.iter().map(|pe| pe.outputs.len()).max().unwrap_or(0);
+        self.outputs = vec![NONE; queues * pes.len()];
+        for (router, pe) in pes.iter().enumerate() {
+            // Of several queues that lead into one lane the first one's room counts.
+            for (number, queue) in pe.outputs.iter().enumerate().rev() {
+                let Some(queue) = queue.as_ref().filter(|queue| queue.lane.is_some()) else { continue };
+                let Some(lane) = self.at(router, queue.color) else { continue };
+                self.outputs[number * pes.len() + router] = lane;
+                self.ramp_room[lane as usize] = queue.capacity;
+            }
+        }
     }
 
     /// The lane into which an output queue of a PE leads, and how many PEs side by side have theirs beside it.
@@ -188,6 +216,11 @@ impl Lanes {
                 *behind -= count;
             }
         }
+    }
+
+    /// Whether wavelets leave some lane through several outputs.
+    pub(super) fn have_parting_ways(&self) -> bool {
+        self.ports.pieces().any(|(ports, _)| ports.tx.0.count_ones() > 1)
     }
 
     /// No wavelet leaves lanes side by side before some cycles.
@@ -287,15 +320,16 @@ impl Lanes {
     pub(super) fn repeat(&self, before: &Self, turn: Turn) -> bool {
         self.ports.all_with(&before.ports, |ports, before| ports == before)
             && self.free.all_with(&before.free, |&free, &before| turn.is_same(before, free))
-            && self.ahead.all_with(&before.ahead, |ahead, before| {
-                ahead.flight == before.flight && turn.is_same(before.room_from, ahead.room_from)
+            && self.followed.all_with(&before.followed, |followed, before| {
+                followed.flight == before.flight && turn.is_same(before.room_from, followed.room_from)
             })
     }
 
     /// What they are so many turns later.
     pub(super) fn pass_over(&mut self, before: &Self, turn: Turn, turns: u32) {
         self.free.change_all(|free, n| turn.later(free, turns, n));
-        self.ahead.change_all(|ahead, n| Ahead { room_from: turn.later(ahead.room_from, turns, n), ..ahead });
+        self.followed
+            .change_all(|followed, n| Followed { room_from: turn.later(followed.room_from, turns, n), ..followed });
         for (passed, before) in self.passed.iter_mut().flatten().zip(before.passed.iter().flatten()) {
             *passed += (*passed - before) * i64::from(turns);
         }

@@ -68,9 +68,7 @@ mod transfer;
 mod vector;
 mod way;
 
-use super::nodes::Nodes;
 use super::payload::Payloads;
-use super::queues::PeQueues;
 use crate::machine::band::Band;
 use crate::machine::collect::collect;
 use crate::machine::conflicts::Conflicts;
@@ -83,7 +81,7 @@ use crate::twins::Twins;
 use crate::{Claims, Inputs, Method, Options, Progress, SimulateError};
 use clocks::Clocks;
 use drift::Drift;
-use flight::{Flights, Landing};
+use flight::{Flights, Goal, Landing};
 use group::{Group, NOWHERE, Schedule};
 use held::Held;
 use lanes::Lanes;
@@ -106,6 +104,10 @@ use way::{Head, Ways};
 
 /// Groups between two looks at the progress bar.
 const REPORT_EVERY: u64 = 256;
+
+/// PEs from which on late receivers hold up senders only, neither each other nor what follows: in large meshes that takes as long as all
+/// the rest, and changes times by half a percent.
+const MANY_PES: usize = 1024;
 
 /// The state of a simulation by groups.
 struct Groups<'a> {
@@ -130,12 +132,16 @@ struct Groups<'a> {
     link_room: u64,
     /// By PE: how far it is with an instruction over the fabric.
     progress: Strip<Stage>,
+    /// PEs with an instruction of their own at work.
+    owners: u32,
     /// PEs of each class.
     class_sizes: Vec<usize>,
     /// By class, in a run for the time alone.
     marks: Vec<Marks>,
     /// Senders whose receivers have become known.
     landings: Vec<Landing>,
+    /// What has to be known of a run before its receivers end.
+    awaited: Goal,
     /// When the last wavelets of a flight leave its lanes.
     held: Held,
     /// PEs that wait for a switch, by its lane: the first one and how many.
@@ -305,13 +311,14 @@ impl<'a> Groups<'a> {
     fn new(shared: Shared<'a>, band: Band<'a>) -> Option<Self> {
         let pes = band.pes.len();
         let machine = shared.machine;
-        let nodes = Nodes::new(&shared, &band, &PeQueues::new(&band).0);
-        if !eligible::is_determinate(&band, &nodes) {
+        if !eligible::is_determinate(&shared, &band) {
             return None;
         }
         let width = u32::from(band.grid.width);
         let queues = Queues::new(&band.pes, width)?;
-        let lanes = Lanes::new(&band, &nodes);
+        let lanes = Lanes::new(&shared, &band);
+        // A late receiver holds up other ones, and what follows.
+        let is_held_up = lanes.have_parting_ways() || !shared.controls.is_empty();
         let first_param = 1 + usize::from(machine.registers);
         Some(Self {
             flows: shared.classes.iter().map(|class| Flow::new(&class.tasks[0].steps)).collect(),
@@ -327,9 +334,11 @@ impl<'a> Groups<'a> {
             links: Links::new(pes, width),
             link_room: link_room(machine).into(),
             progress: Strip::uniform(Stage::Fresh, pes, width),
+            owners: 0,
             class_sizes: Vec::new(),
             marks: Vec::new(),
             landings: Vec::new(),
+            awaited: if is_held_up && pes < MANY_PES { Goal::Gone } else { Goal::Sent },
             held: Held::default(),
             wait_for_switch: BTreeMap::new(),
             planes: None,

@@ -2,7 +2,7 @@
 
 use super::Stop;
 use super::flight::Origin;
-use super::incoming::Incoming;
+use super::incoming::{Ahead, Incoming};
 use super::line::Line;
 use super::repeat::Turn;
 use super::strip::{Along, Strip};
@@ -223,16 +223,17 @@ impl Queues {
     }
 
     /// The run at the head of a queue, and of those beside that have one as well.
-    pub(super) fn head(&mut self, input: u32, n: &mut u32) -> Option<Incoming> {
-        let head = self.list.piece(input, n).head;
-        (head.count > 0).then_some(head)
+    #[inline]
+    pub(super) fn head(&mut self, input: u32, n: &mut u32) -> Option<Ahead> {
+        let (queue, i) = self.list.look(input, n);
+        (queue.head.count > 0).then(|| queue.head.ahead(i))
     }
 
     /// The runs at the heads of queues side by side have landed so many cycles late; `n` becomes for how many it is done.
     pub(super) fn land(&mut self, input: u32, n: &mut u32, delay: Line) {
-        let mut head = self.list.piece(input, n).head;
-        head.land(delay, n);
-        self.edit(input, *n).head = head;
+        let (queue, i) = self.list.look(input, n);
+        let late = queue.head.lateness(i, delay, n);
+        self.edit(input, *n).head.land(late);
     }
 
     /// Wavelets that a queue has room for.
@@ -242,7 +243,7 @@ impl Queues {
 
     /// Whether the last of `count` more wavelets can be sent on a way that holds `way` wavelets itself.
     pub(super) fn fits(&mut self, input: u32, n: &mut u32, count: i64, way: Line) -> Fits {
-        let queue = self.list.piece(input, n);
+        let (queue, i) = self.list.look(input, n);
         // Of all wavelets so far, those beyond what the way holds have to be taken before the last can be sent.
         let sent = queue.taken + i64::from(queue.wavelets) + count - i64::from(queue.capacity);
         let needed = (Line::flat(sent) - way).max(Line::flat(0), n);
@@ -250,7 +251,7 @@ impl Queues {
         if Line::flat(queue.taken).is_below(needed, n) {
             Fits::Later(needed)
         } else if Line::flat(before).is_below(needed, n) {
-            Fits::From(queue.last_at + needed.plus(-before))
+            Fits::From(queue.last_at.from(i) + needed.plus(-before))
         } else {
             Fits::Now
         }
@@ -305,7 +306,7 @@ impl Queues {
 
     /// Puts runs into queues side by side, for as many as are alike; says whether their PEs wait for them.
     pub(super) fn push(&mut self, input: u32, n: &mut u32, run: &Incoming) -> Result<bool, Stop> {
-        self.list.piece(input, n);
+        self.list.look(input, n);
         let queue = self.edit(input, *n);
         queue.wavelets = queue.wavelets.checked_add(run.count).ok_or(Stop::Unfit)?;
         let is_awaited = std::mem::take(&mut queue.is_awaited);
@@ -322,11 +323,9 @@ impl Queues {
         self.edit(input, n).is_awaited = true;
     }
 
-    /// What is taken when the first `count` wavelets of the head are, or all that it has.
-    pub(super) fn first(&self, input: u32, count: i64) -> Option<Incoming> {
-        let head = self.list.get(input).head;
-        let is_part = count < head.count.into();
-        (head.count > 0).then(|| if is_part { head.split(count as u32).0 } else { head })
+    /// When the first `count` wavelets of a head that has more have come.
+    pub(super) fn last_of_first(&self, input: u32, count: u32) -> Line {
+        self.list.get(input).head.split(count).0.last
     }
 
     /// Takes the first `count` wavelets of the heads, or all that they have; says whether some are left of them.
@@ -363,9 +362,12 @@ impl Queues {
         self.take(input, n, count as i64)
     }
 
-    /// How many of queues side by side let the same go on when `count` wavelets are taken from each.
+    /// How many of queues side by side let the same go on when `count` wavelets are taken from each, and leave runs that lie on lines.
     pub(super) fn alike(&mut self, input: u32, n: &mut u32, count: i64) {
-        let queue = self.list.shared(input, n);
+        let (queue, _) = self.list.look(input, n);
+        if count < queue.head.count.into() && !queue.head.is_even() {
+            *n = 1;
+        }
         if queue.rest == NONE {
             return;
         }

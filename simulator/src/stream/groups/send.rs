@@ -4,7 +4,7 @@ use super::clocks::Part;
 use super::flight::{Goal, LANDED, Landing, Origin};
 use super::group::Group;
 use super::incoming::Words;
-use super::lanes::Ahead;
+use super::lanes::Followed;
 use super::line::Line;
 use super::members::Members;
 use super::vector::Stage;
@@ -150,7 +150,7 @@ impl Groups<'_> {
                 return Ok((n, Outcome::Waits));
             }
             // It comes behind all that has been sent before it.
-            let Ahead { flight, room_from } = groups.lanes.ahead.piece(lane, &mut n);
+            let Followed { flight, room_from } = groups.lanes.followed.piece(lane, &mut n);
             if flight != LANDED {
                 groups.flights.wait(flight, pe, n);
                 return Ok((n, Outcome::Waits));
@@ -212,7 +212,17 @@ impl Groups<'_> {
             done += n;
         }
         self.end_or_wake(sender + from, count);
+        if self.awaited == Goal::Sent {
+            self.let_receivers_go_on(flight);
+        }
         self.flights.end(flight, count);
+    }
+
+    /// It is known when all of some runs come: those who wait for that go on.
+    pub(super) fn let_receivers_go_on(&mut self, flight: u32) {
+        for (pe, n) in self.flights.take_waiting(flight).stretches() {
+            self.schedule.wake(pe, n);
+        }
     }
 
     /// Senders side by side are not held up any more. Those that have sent all are done with the step; others go on with it.
@@ -234,8 +244,11 @@ impl Groups<'_> {
     /// PEs side by side are done with an instruction that has sent all.
     pub(super) fn finish_sending(&mut self, pe: u32, n: u32) {
         self.progress.set(pe, n, Stage::Fresh);
-        for pe in &mut self.band.pes[pe as usize..(pe + n) as usize] {
-            self.unused.extend(pe.main.take());
+        if self.owners > 0 {
+            for pe in pe..pe + n {
+                let own = self.take_own(pe);
+                self.unused.extend(own);
+            }
         }
     }
 }

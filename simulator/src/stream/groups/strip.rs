@@ -159,8 +159,16 @@ impl<T: Along> Strip<T> {
         if start == at { self.values[at as usize] } else { self.values[start as usize].along(at - start) }
     }
 
-    /// Where the piece of a place begins; `n` becomes how many of so many places from there on are in it.
+    /// The value at the beginning of the piece of a place, and how far behind that the place is: for a large value of which little is
+    /// needed.
     #[inline]
+    pub(super) fn look(&mut self, at: u32, n: &mut u32) -> (&T, u32) {
+        let start = if *n == 1 { self.start(at) } else { self.piece_start(at, n) };
+        (&self.values[start as usize], at - start)
+    }
+
+    /// Where the piece of a place begins; `n` becomes how many of so many places from there on are in it.
+    #[inline(never)]
     fn piece_start(&mut self, at: u32, n: &mut u32) -> u32 {
         let start = self.start(at);
         let mut end = self.end(at);
@@ -171,11 +179,10 @@ impl<T: Along> Strip<T> {
         start
     }
 
-    /// The value at the beginning of the piece of a place, for what is the same at all its places.
+    /// The same for what is the same at all places of the piece.
     #[inline]
     pub(super) fn shared(&mut self, at: u32, n: &mut u32) -> &T {
-        let start = if *n == 1 { self.start(at) } else { self.piece_start(at, n) };
-        &self.values[start as usize]
+        self.look(at, n).0
     }
 
     /// The same from a place backwards.

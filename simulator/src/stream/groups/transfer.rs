@@ -1,12 +1,12 @@
 //! Instructions over the fabric: what PEs side by side take and send, and when.
 
 use super::clocks::Part;
-use super::flight::{Goal, LANDED};
-use super::incoming::Incoming;
+use super::flight::LANDED;
+use super::incoming::{Ahead, Incoming};
 use super::line::Line;
 use super::send::Outcome;
 use super::strip::Along;
-use super::vector::{Silence, Stage, Work};
+use super::vector::{Known, Silence, Stage, Work};
 use super::{Groups, Stop};
 use crate::machine::operand::Port;
 use crate::machine::pe::VectorWork;
@@ -22,7 +22,7 @@ impl Groups<'_> {
         (pe, n): (u32, &mut u32),
         stage: Stage,
         work: &mut Work<'_>,
-        silence: Silence,
+        known: Known,
     ) -> Result<(u64, Outcome), Stop> {
         let ports = work.get();
         let startup = self.shared.machine.vector_startup_cycles;
@@ -48,7 +48,7 @@ impl Groups<'_> {
         {
             let lane = self.lanes.out(pe, queue, n).ok_or(Stop::Unfit)?;
             // Words of their own go ways of their own.
-            *n = if silence == Silence::Always { *n } else { 1 };
+            *n = if known.silence == Silence::Always { *n } else { 1 };
             is_there = self.can_send(pe, lane, false, n);
             way = Some(lane);
         }
@@ -73,7 +73,7 @@ impl Groups<'_> {
             return Ok((0, Outcome::Waits));
         };
         let part = Part { began: now, elements: count as i64, cycles, startup, ..Part::default() };
-        Ok((count, self.transfer((pe, *n), work, part, silence, way)?))
+        Ok((count, self.transfer((pe, *n), work, part, known, way)?))
     }
 
     /// PEs side by side have come to a stage in which they wait; until then they may not have paid for the start-up.
@@ -104,15 +104,12 @@ impl Groups<'_> {
         for &input in inputs.iter().flatten() {
             let Some(head) = self.head(input, n) else { continue };
             let is_all = count == u64::from(head.count);
-            if is_all && self.flights.is_open(head.flight, Goal::Gone, head.origin, n) {
+            if is_all && self.flights.is_open(head.flight, self.awaited, head.origin, n) {
                 self.flights.wait(head.flight, pe, *n);
                 return None;
             }
-            if is_all {
-                last = last.max(head.last, n);
-            } else if let Some(taken) = self.queues.first(input, count as i64) {
-                last = last.max(taken.last, n);
-            }
+            let comes = if is_all { head.last } else { self.queues.last_of_first(input, count as u32) };
+            last = last.max(comes, n);
         }
         Some((last - now).plus(1).max(Line::flat(count as i64), n))
     }
@@ -124,7 +121,7 @@ impl Groups<'_> {
         (pe, n): (u32, u32),
         work: &mut Work<'_>,
         mut part: Part,
-        silence: Silence,
+        known: Known,
         way: Option<u32>,
     ) -> Result<Outcome, Stop> {
         let (ports, count) = (work.get(), part.elements as u64);
@@ -136,23 +133,20 @@ impl Groups<'_> {
                 *slot = self.take(input, n, count);
             }
         }
-        let is_silent = match silence {
+        let is_silent = match known.silence {
             Silence::Never => false,
             Silence::Always => true,
             Silence::AsReceived => taken.iter().flatten().any(Incoming::is_unknown),
         };
         // What is always silent has been seen to when it was prepared.
-        if is_silent
-            && silence == Silence::AsReceived
-            && let Some(class) = self.band.pes[pe as usize].class
-        {
-            self.touch(class, work.get(), Silence::Always);
+        if is_silent && known.silence == Silence::AsReceived {
+            self.touch(known.class, work.get(), Silence::Always);
         }
         let is_whole = count == ports.remaining;
         let (data, stall) = match (is_silent && is_whole, way) {
             (true, None) => (Sent::Nothing, 0),
             (true, Some(_)) => (Sent::Unknown(count as usize), 0),
-            (false, _) => self.numbers_of((pe, n), work, &taken, count)?,
+            (false, _) => self.numbers_of((pe, n), work, known.class, &taken, count)?,
         };
         part.receives = taken.iter().any(Option::is_some);
         part.stall = stall as i64;
@@ -188,6 +182,7 @@ impl Groups<'_> {
         &mut self,
         (pe, n): (u32, u32),
         work: &mut Work<'_>,
+        class: u16,
         taken: &[Option<Incoming>; 3],
         count: u64,
     ) -> Result<(Sent, u64), Stop> {
@@ -201,7 +196,7 @@ impl Groups<'_> {
             let own = work.own(|| self.unused.pop().unwrap_or_default())?;
             return self.numbers(pe, own, taken, count);
         }
-        if let Some(waits) = self.forget((pe, n), work.get(), taken, count) {
+        if let Some(waits) = self.forget((pe, n), work.get(), class, taken, count) {
             return Ok((Sent::Nothing, waits));
         }
         let mut own = self.unused.pop().unwrap_or_default();
@@ -225,10 +220,10 @@ impl Groups<'_> {
         &mut self,
         (pe, n): (u32, u32),
         work: &VectorWork,
+        class: u16,
         taken: &[Option<Incoming>; 3],
         count: u64,
     ) -> Option<u64> {
-        let class = self.band.pes[pe as usize].class?;
         let marks = self.marks.get_mut(usize::from(class))?;
         if !matches!(work.dst, Port::Memory(_)) || !taken.iter().flatten().any(Incoming::is_unknown) {
             return None;
@@ -296,7 +291,7 @@ impl Groups<'_> {
     }
 
     /// The heads of queues side by side, as many as are alike. When they belong to flights that have landed, they get their times.
-    fn head(&mut self, input: u32, n: &mut u32) -> Option<Incoming> {
+    fn head(&mut self, input: u32, n: &mut u32) -> Option<Ahead> {
         let wanted = *n;
         loop {
             *n = wanted;
@@ -317,9 +312,9 @@ impl Groups<'_> {
     }
 
     /// Gives the heads of queues side by side the time of their flight, if it has landed.
-    fn land_head(&mut self, input: u32, n: &mut u32, head: &Incoming) -> bool {
+    fn land_head(&mut self, input: u32, n: &mut u32, head: &Ahead) -> bool {
         let (flight, origin) = (head.flight, head.origin);
-        if self.flights.is_open(flight, Goal::Gone, origin, n) {
+        if self.flights.is_open(flight, self.awaited, origin, n) {
             return false;
         }
         let delay = self.flights.delay(flight, origin, n);

@@ -58,7 +58,15 @@ impl Work<'_> {
 pub(super) struct Template {
     pub(super) members: Range<u32>,
     pub(super) work: Box<VectorWork>,
-    silence: Silence,
+    known: Known,
+}
+
+/// What is known of an instruction before it is run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known {
+    /// The class of the PEs that run it.
+    pub(super) class: u16,
+    pub(super) silence: Silence,
 }
 
 /// In a claim, or a run for the time alone: whether nothing but the time of an instruction needs to be worked out.
@@ -92,8 +100,8 @@ impl Groups<'_> {
                 return Ok((n, Outcome::Done));
             }
             // Only who has begun may have come so far that the instruction is its own.
-            if stage != Stage::Fresh {
-                if let Some(work) = groups.band.pes[pe as usize].main.take() {
+            if stage != Stage::Fresh && groups.owners > 0 {
+                if let Some(work) = groups.take_own(pe) {
                     return Ok((1, groups.attempt_own(group, pe, stage, work)?));
                 }
                 let is_shared = |pe: &&Pe<'_>| pe.main.is_none();
@@ -102,7 +110,7 @@ impl Groups<'_> {
             let known = groups.template_for(template.take(), group, vector, varying, (pe, n))?;
             n = n.min(known.members.end - pe);
             let mut work = Work::Shared(&known.work);
-            let outcome = groups.attempt((pe, &mut n), stage, &mut work, known.silence)?;
+            let outcome = groups.attempt((pe, &mut n), stage, &mut work, known.known)?;
             groups.put_back(pe, outcome, work);
             template = Some(known);
             Ok((n, outcome))
@@ -156,22 +164,32 @@ impl Groups<'_> {
         self.tables.overwrite_by(group.class, &work.dst);
         let silence = self.silence(group.class, &work);
         self.touch(group.class, &work, silence);
-        Ok(Template { members, work, silence })
+        Ok(Template { members, work, known: Known { class: group.class, silence } })
     }
 
     /// Goes on with an instruction that is a PE's own.
     fn attempt_own(&mut self, group: &Group, pe: u32, stage: Stage, work: Box<VectorWork>) -> Result<Outcome, Stop> {
-        let silence = self.silence(group.class, &work);
+        let known = Known { class: group.class, silence: self.silence(group.class, &work) };
         let mut work = Work::Own(work);
-        let outcome = self.attempt((pe, &mut 1), stage, &mut work, silence)?;
+        let outcome = self.attempt((pe, &mut 1), stage, &mut work, known)?;
         self.put_back(pe, outcome, work);
         Ok(outcome)
+    }
+
+    /// The instruction that is a PE's own, if it has one.
+    pub(super) fn take_own(&mut self, pe: u32) -> Option<Box<VectorWork>> {
+        let own = self.band.pes[pe as usize].main.take();
+        self.owners -= u32::from(own.is_some());
+        own
     }
 
     /// Keeps an instruction that is a PE's own until that is done.
     fn put_back(&mut self, pe: u32, outcome: Outcome, work: Work<'_>) {
         match (outcome, work) {
-            (Outcome::Waits, Work::Own(work)) => self.band.pes[pe as usize].main = Some(work),
+            (Outcome::Waits, Work::Own(work)) => {
+                self.band.pes[pe as usize].main = Some(work);
+                self.owners += 1;
+            }
             (_, Work::Own(work)) => self.unused.push(work),
             (_, Work::Shared(_)) => {}
         }
@@ -183,14 +201,14 @@ impl Groups<'_> {
         (pe, n): (u32, &mut u32),
         before: Stage,
         work: &mut Work<'_>,
-        silence: Silence,
+        known: Known,
     ) -> Result<Outcome, Stop> {
         let (mut stage, mut left) = (before, work.get().remaining);
         if left == 0 && stage == Stage::Fresh {
             self.issue(pe, *n, 0);
         }
         while left > 0 {
-            match self.part((pe, n), stage, work, silence)? {
+            match self.part((pe, n), stage, work, known)? {
                 (count, Outcome::Done) => left -= count,
                 (_, outcome) => return Ok(outcome),
             }

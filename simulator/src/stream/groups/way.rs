@@ -4,7 +4,7 @@ use super::super::host;
 use super::super::payload::Payload;
 use super::super::run::{Run, Sender};
 use super::flight::{Goal, LANDED, Origin};
-use super::held::{Hold, START, Station};
+use super::held::{START, Station};
 use super::incoming::{Incoming, Words};
 use super::lanes::{ALONG_ROWS, Ports, first_of};
 use super::line::Line;
@@ -63,18 +63,18 @@ pub(super) struct Sending {
 }
 
 /// Lanes side by side that runs pass: in a column each, or all in one row.
-struct Passage {
+pub(super) struct Passage {
     lane: u32,
-    router: u32,
+    pub(super) router: u32,
     n: u32,
     ports: Ports,
     /// When the first and the last wavelets leave them.
     first: Line,
-    last: Line,
+    pub(super) last: Line,
     /// Links up to there.
     hops: Line,
     /// Senders, among those that sent together.
-    origin: Origin,
+    pub(super) origin: Origin,
     /// Whether the last lane is passed first.
     is_back: bool,
     /// The station of their flight before, or [`START`].
@@ -251,7 +251,7 @@ impl Groups<'_> {
         if let Some(input) = input {
             self.arrive(passage, input, sending)?;
         }
-        if sending.flight == LANDED {
+        if sending.flight == LANDED || self.awaited != Goal::Gone {
             return Ok(START);
         }
         Ok(self.flights.pass(sending.flight, Station { lane, router, n, origin, is_back, before, input }))
@@ -298,13 +298,7 @@ impl Groups<'_> {
             if flight != LANDED {
                 let way = Line { at: sending.room + hops.at * room, slope: hops.slope * room };
                 let fits = self.queues.fits(input, &mut n, count, way);
-                let (beyond, held, cycle) = self.queues.beyond(input, &mut n, count);
-                if beyond > 0 {
-                    self.flights.expect(flight, Goal::Gone, origin, n);
-                } else if held > 0 {
-                    let hold = Hold { pe: passage.router + done, n, origin, cycle, excess: held };
-                    self.take_late(flight, hold, passage.last.from(done));
-                }
+                self.expect_gone(flight, (passage, done), (input, n), count);
                 match fits {
                     Fits::Now => {}
                     Fits::From(cycle) => self.flights.raise(flight, origin, n, cycle + hops),

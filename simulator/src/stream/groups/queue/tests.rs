@@ -97,16 +97,20 @@ fn a_flight_that_lands_late_delays_what_nothing_else_has_delayed() {
     let origin = Origin { sender: 0, step: 1 };
     let sent = Incoming::new((Words::same(Payload::UNKNOWN, 0), 3), (line(20), line(30)), (0, origin), line(26));
     // The senders were 3 cycles late: they would have come in cycles 29, 30 and 31.
-    let mut incoming = sent;
-    incoming.land(Line::flat(3), &mut 3);
+    let landed = |delay, n: &mut u32| {
+        let mut incoming = sent;
+        incoming.land(sent.lateness(0, delay, n));
+        incoming
+    };
+    let incoming = landed(Line::flat(3), &mut 3);
     assert_eq!((incoming.last, incoming.flight), (line(30), LANDED));
     // 6, 5, 4 cycles late: all in cycle 32.
-    let (mut incoming, mut n) = (sent, 3);
-    incoming.land(Line { at: 6, slope: -1 }, &mut n);
+    let mut n = 3;
+    let incoming = landed(Line { at: 6, slope: -1 }, &mut n);
     assert_eq!((incoming.last, n), (Line::flat(32), 3));
     // 5, 3, 1 cycles late: only the first one comes later than it did.
-    let (mut incoming, mut n) = (sent, 3);
-    incoming.land(Line { at: 5, slope: -2 }, &mut n);
+    let mut n = 3;
+    let incoming = landed(Line { at: 5, slope: -2 }, &mut n);
     assert_eq!((incoming.last.at, n), (31, 1));
 }
 
@@ -120,12 +124,13 @@ fn runs_of_one_payload_join_where_their_words_go_on() {
         queues.push(input, &mut { n }, &run).ok().expect("few wavelets");
     }
     let mut n = 4;
-    let head = queues.head(0, &mut n).expect("there is a run");
-    assert_eq!((n, [0, 1, 3].map(|i| head.along(i).words.start)), (4, [0, 1, 3]));
+    queues.head(0, &mut n).expect("there is a run");
+    let start = |queues: &Queues, input| queues.list.get(input).head.words.start;
+    assert_eq!((n, [0, 1, 3].map(|input| start(&queues, input))), (4, [0, 1, 3]));
     // Of the third PE the words behind the first one are 6 and 10.
     let (taken, is_part) = queues.take(0, 4, 1).expect("there is a run");
-    let left = queues.head(0, &mut n).expect("two are left");
-    assert_eq!((taken.count, is_part, n, left.along(2).words.start), (1, true, 4, 6));
+    assert_eq!(queues.head(0, &mut n).map(|left| left.count), Some(2));
+    assert_eq!((taken.count, is_part, n, start(&queues, 2)), (1, true, 4, 6));
 }
 
 #[test]
