@@ -83,6 +83,24 @@ fn many_pes_compute_what_few_do() {
     }
 }
 
+/// More rows than groups simulate at once, none of which are full: vectors that go from PE to PE along rows, and along columns.
+#[test]
+fn chains_in_many_rows_are_those_of_few() {
+    for settings in ["p=5 q=39 m=117 k=35 algorithm=chain", "p=39 q=5 m=35 k=117 algorithm=chain"] {
+        let instance = instance("gemv", settings).unwrap_or_else(|e| panic!("{settings}: {e}"));
+        let run = |engine, method| {
+            let options = Options { engine, method, ..Options::default() };
+            simulate(&instance.program, &instance.inputs, &options).unwrap_or_else(|e| panic!("{settings}: {e}"))
+        };
+        let wavelet = run(Engine::Wavelet, Method::Choose);
+        for method in [Method::Together, Method::Apart] {
+            let stream = run(Engine::Stream, method);
+            assert_eq!(wavelet.outputs, stream.outputs, "{settings} {method:?}");
+            assert_eq!((wavelet.cycles, &wavelet.links), (stream.cycles, &stream.links), "{settings} {method:?}");
+        }
+    }
+}
+
 /// Whether a kernel's PEs have threads or control tasks, or queues with several writers at a time.
 fn has_no_groups(name: &str, settings: &str) -> bool {
     let kernels = ["allgather", "allreduce", "conv1d", "conv2d", "shift", "sparse_gemm", "sparse_gemv"];

@@ -115,12 +115,13 @@ impl<'a> Fabric<'a> {
         (self.program.grid.index(at) as u32, port.edge as u8, port.color.0)
     }
 
-    /// What the fabric is made of; `lends` when memories are to be laid out only when they are needed.
-    pub(crate) fn store(&self, lends: bool) -> Result<Store, SimulateError> {
-        let start = match (self.without_numbers, lends) {
-            (true, _) => Start::Sparse,
-            (false, true) => Start::Anything,
-            (false, false) => Start::Zeros,
+    /// What the fabric is made of.
+    pub(crate) fn store(&self, constants: LayOut<'_>) -> Result<Store, SimulateError> {
+        let start = match constants {
+            LayOut::Never => Start::Sparse,
+            _ if self.without_numbers => Start::Sparse,
+            LayOut::WhenNeeded(_) => Start::Anything,
+            LayOut::AtOnce => Start::Zeros,
         };
         Store::new(self.program, &self.classes, start)
     }

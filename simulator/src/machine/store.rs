@@ -50,36 +50,43 @@ pub(crate) enum Start {
 
 /// The memories of all PEs.
 #[derive(Debug)]
-enum Memory {
+struct Memory {
+    host: Host,
+    bytes: usize,
+    /// Whether the next fabric may take it over.
+    is_spared: bool,
+}
+
+/// Where memories lie on the host.
+#[derive(Debug)]
+enum Host {
     List(Vec<u8>),
-    /// Pages of which the system gives what is touched.
+    /// Pages that the system gives when they are touched.
     Pages(MmapMut),
 }
 
 /// The memories of a fabric that is no more, for the next one: to clear them takes a fraction of what the system takes to give pages
 /// for the first time, and small fabrics are simulated again and again, by sweeps and tuners.
-static SPARE: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+static SPARE: Mutex<Option<Host>> = Mutex::new(None);
 
 /// Bytes that are kept at most.
 const MOST_SPARE: usize = 1 << 26;
 
-impl Memory {
-    fn new(bytes: usize, start: Start) -> Self {
-        if start == Start::Sparse
-            && let Ok(pages) = MmapMut::map_anon(bytes)
-        {
-            return Self::Pages(pages);
-        }
-        let spare = SPARE.lock().map(|mut spare| std::mem::take(&mut *spare)).unwrap_or_default();
-        if spare.capacity() < bytes {
+/// Bytes from which on the system is asked for large pages: one of 2 MiB takes it far less than 512 small ones.
+const WORTH_LARGE_PAGES: usize = 1 << 22;
+
+impl Host {
+    /// Zeros, all of which will be touched.
+    fn dense(bytes: usize) -> Self {
+        if bytes < WORTH_LARGE_PAGES {
             return Self::List(vec![0; bytes]);
         }
-        let mut list = spare;
-        if start != Start::Anything {
-            list.clear();
+        let Ok(pages) = MmapMut::map_anon(bytes) else { return Self::List(vec![0; bytes]) };
+        #[cfg(target_os = "linux")]
+        if let Err(reason) = pages.advise(memmap2::Advice::HugePage) {
+            tracing::debug!("memories lie in small pages: {reason}");
         }
-        list.resize(bytes, 0);
-        Self::List(list)
+        Self::Pages(pages)
     }
 
     fn bytes(&mut self) -> &mut [u8] {
@@ -88,16 +95,45 @@ impl Memory {
             Self::Pages(bytes) => bytes,
         }
     }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::List(bytes) => bytes.len(),
+            Self::Pages(bytes) => bytes.len(),
+        }
+    }
+}
+
+impl Memory {
+    fn new(bytes: usize, start: Start) -> Self {
+        if start == Start::Sparse
+            && let Ok(pages) = MmapMut::map_anon(bytes)
+        {
+            return Self { host: Host::Pages(pages), bytes, is_spared: false };
+        }
+        let spare = SPARE.lock().ok().and_then(|mut spare| spare.take());
+        let Some(host) = spare.filter(|spare| spare.len() >= bytes) else {
+            return Self { host: Host::dense(bytes), bytes, is_spared: bytes <= MOST_SPARE };
+        };
+        let mut memory = Self { host, bytes, is_spared: true };
+        if start != Start::Anything {
+            memory.bytes().fill(0);
+        }
+        memory
+    }
+
+    fn bytes(&mut self) -> &mut [u8] {
+        self.host.bytes().get_mut(..self.bytes).unwrap_or_default()
+    }
 }
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        if let Self::List(list) = self
-            && list.capacity() <= MOST_SPARE
+        if self.is_spared
             && let Ok(mut spare) = SPARE.lock()
-            && spare.capacity() < list.capacity()
+            && spare.as_ref().is_none_or(|spare| spare.len() < self.host.len())
         {
-            *spare = std::mem::take(list);
+            *spare = Some(std::mem::replace(&mut self.host, Host::List(Vec::new())));
         }
     }
 }
@@ -269,7 +305,7 @@ mod tests {
             assert_eq!((memory.bytes().len(), memory.bytes().iter().all(|&byte| byte == 0)), (bytes, true));
             memory.bytes().fill(7);
         }
-        assert!(SPARE.lock().is_ok_and(|spare| spare.capacity() <= MOST_SPARE));
+        assert!(SPARE.lock().is_ok_and(|spare| spare.as_ref().is_none_or(|spare| spare.len() <= MOST_SPARE)));
     }
 
     #[test]

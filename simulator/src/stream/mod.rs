@@ -110,7 +110,7 @@ pub(crate) fn run(program: &Program, inputs: &Inputs<'_>, options: &Options<'_>)
     {
         return Ok(run);
     }
-    let mut store = fabric.store(false)?;
+    let mut store = fabric.store(LayOut::AtOnce)?;
     let Some(mut band) = fabric.bands(&mut store, LayOut::AtOnce, 1)?.pop() else {
         return Err(SimulateError::Invalid { findings: "the program has no PEs".into() });
     };

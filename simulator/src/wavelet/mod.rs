@@ -35,7 +35,7 @@ use waferloom_fabric::Program;
 /// Runs a program.
 pub(crate) fn run(program: &Program, inputs: &Inputs<'_>, options: &Options<'_>) -> Result<Run, SimulateError> {
     let fabric = setup::Fabric::new(program, inputs, options)?;
-    let mut store = fabric.store(false)?;
+    let mut store = fabric.store(setup::LayOut::AtOnce)?;
     let (mut bands, waiting, end) = lockstep::run(&fabric, &mut store, options)?;
     let complete = bands.iter().flat_map(|b| &b.sinks).all(|s| s.data.len() >= s.expected);
     if !complete || bands.iter().any(stall::has_unfinished_work) {

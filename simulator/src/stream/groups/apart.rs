@@ -11,15 +11,18 @@ use crate::{Inputs, Method, Options, Run, SimulateError};
 use std::sync::atomic::{AtomicBool, Ordering};
 use waferloom_fabric::Program;
 
-/// PEs from which on it is worth setting up two fabrics instead of one.
-const WORTH_PES: usize = 1024;
+/// PEs from which on it is worth setting up two fabrics instead of one, for several operators (docs/performance.md).
+const WORTH_PES: usize = 256;
+
+/// The same for a single operator, on two threads; on one thread a second fabric is more than what it gains.
+const WORTH_PES_OF_ONE: usize = 1024;
 
 /// Whether a program is to be run so, if it can be.
 pub(super) fn is_wanted(program: &Program, options: &Options<'_>) -> bool {
-    // On one thread a second fabric is more than what a single operator gains.
-    let is_worth = options.threads != 1 || program.operators.len() > 1;
+    let pes = program.grid.pes();
+    let is_worth_of_one = options.threads != 1 && pes >= WORTH_PES_OF_ONE;
     match options.method {
-        Method::Choose => is_worth && program.grid.pes() >= WORTH_PES,
+        Method::Choose => is_worth_of_one || program.operators.len() > 1 && pes >= WORTH_PES,
         Method::Apart => true,
         Method::Together | Method::Events => false,
     }

@@ -278,7 +278,7 @@ fn attempt(
         None if way == Way::Numbers => LayOut::Never,
         None => LayOut::AtOnce,
     };
-    let mut store = fabric.store(lends).map_err(Stop::Invalid)?;
+    let mut store = fabric.store(lay_out).map_err(Stop::Invalid)?;
     let mut band = fabric.bands(&mut store, lay_out, 1).map_err(Stop::Invalid)?.pop().ok_or(Stop::Unfit)?;
     let planes = if way == Way::Numbers { Some(fabric.planes(&band.pes).map_err(Stop::Invalid)?) } else { None };
     if way == Way::TimeByPe {

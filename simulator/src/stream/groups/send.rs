@@ -33,6 +33,10 @@ pub(super) struct Results {
     landed: Members,
 }
 
+/// Rows of PEs of which what goes along them is simulated to its end before others begin: what is known of their PEs stays in the
+/// host's caches meanwhile.
+const ROWS_AT_ONCE: u32 = 16;
+
 impl Groups<'_> {
     /// Does something for the members of a group, in ascending order, and again for those that had to wait once they are
     /// woken: `attempt` gets PEs side by side and says for how many it has done it. Gives those that are done with the step; others
@@ -44,29 +48,40 @@ impl Groups<'_> {
     ) -> Result<Option<Group>, Stop> {
         self.settle(&mut group);
         let width = self.lanes.width;
-        let (mut done, mut todo, mut waits) = (Members::default(), std::mem::take(&mut group.members), None);
-        while !todo.is_empty() {
-            for (first, count) in todo.in_rows(width) {
-                let (mut pe, end) = (first, first + count);
-                while pe < end {
-                    let (n, outcome) = attempt(self, &group, pe, end - pe)?;
-                    match outcome {
-                        Outcome::Done => done.push(pe, n),
-                        Outcome::Waits => self.results.waiting.push(pe, n),
-                        Outcome::Sent => done.append(&self.results.done),
+        let members = std::mem::take(&mut group.members);
+        let mut rows = members.in_rows(width).peekable();
+        let (mut done, mut todo, mut waits) = (Members::default(), Members::default(), None);
+        while let Some(&(first, _)) = rows.peek() {
+            let end = (first / width / ROWS_AT_ONCE + 1) * ROWS_AT_ONCE * width;
+            while let Some((first, count)) = rows.next_if(|&(first, _)| first < end) {
+                todo.push(first, count);
+            }
+            let mut done_here = Members::default();
+            while !todo.is_empty() {
+                for (first, count) in todo.in_rows(width) {
+                    let (mut pe, end) = (first, first + count);
+                    while pe < end {
+                        let (n, outcome) = attempt(self, &group, pe, end - pe)?;
+                        match outcome {
+                            Outcome::Done => done_here.push(pe, n),
+                            Outcome::Waits => self.results.waiting.push(pe, n),
+                            Outcome::Sent => done_here.append(&self.results.done),
+                        }
+                        self.results.done.clear();
+                        pe += n;
+                        self.let_wait(&group, &mut waits);
                     }
-                    self.results.done.clear();
-                    pe += n;
-                    self.let_wait(&group, &mut waits);
                 }
+                done_here.append(&self.results.landed);
+                self.results.landed.clear();
+                match waits {
+                    Some(waits) => self.schedule.take_woken(waits, &mut todo),
+                    None => todo.clear(),
+                }
+                todo.sort();
             }
-            done.append(&self.results.landed);
-            self.results.landed.clear();
-            match waits {
-                Some(waits) => self.schedule.take_woken(waits, &mut todo),
-                None => todo.clear(),
-            }
-            todo.sort();
+            done_here.sort();
+            done.append(&done_here);
         }
         if let Some(waits) = waits {
             self.schedule.close(waits);

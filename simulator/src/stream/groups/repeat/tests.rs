@@ -11,7 +11,7 @@ fn run(program: &Program, passes_over: bool) -> Option<(Run, u32)> {
     let (inputs, options) =
         (Inputs::default(), Options { engine: Engine::Stream, timing_only: true, ..Options::default() });
     let fabric = Fabric::new(program, &inputs, &options).ok()?;
-    let mut store = fabric.store(false).ok()?;
+    let mut store = fabric.store(LayOut::AtOnce).ok()?;
     let mut groups = Groups::new(fabric.shared(), fabric.bands(&mut store, LayOut::AtOnce, 1).ok()?.pop()?)?;
     groups.prepare_way(Way::TimeByClass, program, &options);
     if !passes_over {
