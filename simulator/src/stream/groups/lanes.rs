@@ -96,7 +96,7 @@ pub(super) struct Lanes {
     pub(super) ports: Strip<Ports>,
     /// By lane: the first cycle in which the next wavelet may leave.
     pub(super) free: Strip<Line>,
-    /// By lane: what has come to it down its ramp last.
+    /// By lane: what has been sent into it last, if that matters ([`Lanes::follow`]).
     pub(super) followed: Strip<Followed>,
     /// By output and router: wavelets that have left through it, as the difference to the router before.
     passed: [Vec<i64>; 5],
@@ -133,7 +133,7 @@ impl Lanes {
         let mut lanes = Self {
             ports: Strip::new(Vec::new(), row),
             free: Strip::uniform(Line::flat(0), count, row),
-            followed: Strip::uniform(Followed::NOTHING, count, row),
+            followed: Strip::uniform(Followed::NOTHING, 0, row),
             passed: std::array::from_fn(|_| vec![0; routers]),
             ramp_room: vec![0; count],
             numbers: vec![0; count],
@@ -216,6 +216,11 @@ impl Lanes {
                 *behind -= count;
             }
         }
+    }
+
+    /// From now on it is kept what has been sent into lanes.
+    pub(super) fn follow(&mut self) {
+        self.followed = Strip::uniform(Followed::NOTHING, self.free.len(), self.width);
     }
 
     /// Whether wavelets leave some lane through several outputs.

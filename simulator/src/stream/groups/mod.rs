@@ -316,9 +316,12 @@ impl<'a> Groups<'a> {
         }
         let width = u32::from(band.grid.width);
         let queues = Queues::new(&band.pes, width)?;
-        let lanes = Lanes::new(&shared, &band);
+        let mut lanes = Lanes::new(&shared, &band);
         // A late receiver holds up other ones, and what follows.
-        let is_held_up = lanes.have_parting_ways() || !shared.controls.is_empty();
+        let is_held_up = pes < MANY_PES && (lanes.have_parting_ways() || !shared.controls.is_empty());
+        if is_held_up {
+            lanes.follow();
+        }
         let first_param = 1 + usize::from(machine.registers);
         Some(Self {
             flows: shared.classes.iter().map(|class| Flow::new(&class.tasks[0].steps)).collect(),
@@ -338,7 +341,7 @@ impl<'a> Groups<'a> {
             class_sizes: Vec::new(),
             marks: Vec::new(),
             landings: Vec::new(),
-            awaited: if is_held_up && pes < MANY_PES { Goal::Gone } else { Goal::Sent },
+            awaited: if is_held_up { Goal::Gone } else { Goal::Sent },
             held: Held::default(),
             wait_for_switch: BTreeMap::new(),
             planes: None,

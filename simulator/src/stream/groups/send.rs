@@ -165,12 +165,14 @@ impl Groups<'_> {
                 return Ok((n, Outcome::Waits));
             }
             // It comes behind all that has been sent before it.
-            let Followed { flight, room_from } = groups.lanes.followed.piece(lane, &mut n);
-            if flight != LANDED {
-                groups.flights.wait(flight, pe, n);
-                return Ok((n, Outcome::Waits));
+            if groups.awaited == Goal::Gone {
+                let Followed { flight, room_from } = groups.lanes.followed.piece(lane, &mut n);
+                if flight != LANDED {
+                    groups.flights.wait(flight, pe, n);
+                    return Ok((n, Outcome::Waits));
+                }
+                groups.clocks.wait_for_room(pe, n, room_from);
             }
-            groups.clocks.wait_for_room(pe, n, room_from);
             let ready = groups.clocks.times(pe, &mut n).plus(1 + i64::from(machine.ramp_cycles));
             groups.clocks.work(pe, n, machine.scalar_cycles.into(), 0);
             let room = groups.lanes.ramp_room(lane);
