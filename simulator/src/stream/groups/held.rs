@@ -211,9 +211,6 @@ impl Groups<'_> {
         (input, mut n): (u32, u32),
         count: i64,
     ) {
-        if self.awaited != Goal::Gone {
-            return;
-        }
         let origin = passage.origin.from(done);
         let (beyond, excess, cycle) = self.queues.beyond(input, &mut n, count);
         if beyond > 0 {
@@ -227,9 +224,6 @@ impl Groups<'_> {
     /// Receivers side by side take wavelets from queues, one a cycle from `cycle` on, so that the last wavelets of some runs can leave all
     /// routers above.
     pub(super) fn let_go(&mut self, (pe, input, n): (u32, u32, u32), count: i64, cycle: Line) {
-        if self.awaited != Goal::Gone {
-            return;
-        }
         let ramp = i64::from(self.shared.machine.ramp_cycles);
         let mut excess = -self.queues.capacity(input);
         for index in 0.. {
@@ -259,9 +253,6 @@ impl Groups<'_> {
 
     /// Runs have been brought into lanes side by side: what follows them has to know when they are gone.
     pub(super) fn follow(&mut self, lane: u32, n: u32, flight: u32) {
-        if self.awaited != Goal::Gone {
-            return;
-        }
         let is_held = self.flights.is_held(flight);
         let mut from = 0;
         while from < n {

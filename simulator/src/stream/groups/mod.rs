@@ -307,6 +307,11 @@ fn result(way: Way, attempt: Result<crate::Run, Stop>) -> Result<Option<crate::R
 }
 
 impl<'a> Groups<'a> {
+    /// Whether late receivers hold up other ones, and what follows.
+    fn is_held_up(&self) -> bool {
+        self.awaited == Goal::Gone
+    }
+
     /// The state before the first cycle; `None` where the order of events may be told from what comes out.
     fn new(shared: Shared<'a>, band: Band<'a>) -> Option<Self> {
         let pes = band.pes.len();
@@ -318,8 +323,8 @@ impl<'a> Groups<'a> {
         let queues = Queues::new(&band.pes, width)?;
         let mut lanes = Lanes::new(&shared, &band);
         // A late receiver holds up other ones, and what follows.
-        let is_held_up = pes < MANY_PES && (lanes.have_parting_ways() || !shared.controls.is_empty());
-        if is_held_up {
+        let holds = pes < MANY_PES && (lanes.have_parting_ways() || !shared.controls.is_empty());
+        if holds {
             lanes.follow();
         }
         let first_param = 1 + usize::from(machine.registers);
@@ -341,7 +346,7 @@ impl<'a> Groups<'a> {
             class_sizes: Vec::new(),
             marks: Vec::new(),
             landings: Vec::new(),
-            awaited: if is_held_up { Goal::Gone } else { Goal::Sent },
+            awaited: if holds { Goal::Gone } else { Goal::Sent },
             held: Held::default(),
             wait_for_switch: BTreeMap::new(),
             planes: None,

@@ -144,7 +144,9 @@ impl Groups<'_> {
         let room = self.lanes.ramp_room(lane);
         self.bring(&Sending { lane, n, room, words, count, first, last, control: 0, flight, moves: 0 })?;
         self.payloads.release(payload);
-        self.follow(lane, n, flight);
+        if self.is_held_up() {
+            self.follow(lane, n, flight);
+        }
         Ok(self.sent(pe, n, flight, ends))
     }
 
@@ -165,7 +167,7 @@ impl Groups<'_> {
                 return Ok((n, Outcome::Waits));
             }
             // It comes behind all that has been sent before it.
-            if groups.awaited == Goal::Gone {
+            if groups.is_held_up() {
                 let Followed { flight, room_from } = groups.lanes.followed.piece(lane, &mut n);
                 if flight != LANDED {
                     groups.flights.wait(flight, pe, n);
@@ -229,7 +231,7 @@ impl Groups<'_> {
             done += n;
         }
         self.end_or_wake(sender + from, count);
-        if self.awaited == Goal::Sent {
+        if !self.is_held_up() {
             self.let_receivers_go_on(flight);
         }
         self.flights.end(flight, count);

@@ -251,7 +251,7 @@ impl Groups<'_> {
         if let Some(input) = input {
             self.arrive(passage, input, sending)?;
         }
-        if sending.flight == LANDED || self.awaited != Goal::Gone {
+        if sending.flight == LANDED || !self.is_held_up() {
             return Ok(START);
         }
         Ok(self.flights.pass(sending.flight, Station { lane, router, n, origin, is_back, before, input }))
@@ -298,7 +298,9 @@ impl Groups<'_> {
             if flight != LANDED {
                 let way = Line { at: sending.room + hops.at * room, slope: hops.slope * room };
                 let fits = self.queues.fits(input, &mut n, count, way);
-                self.expect_gone(flight, (passage, done), (input, n), count);
+                if self.is_held_up() {
+                    self.expect_gone(flight, (passage, done), (input, n), count);
+                }
                 match fits {
                     Fits::Now => {}
                     Fits::From(cycle) => self.flights.raise(flight, origin, n, cycle + hops),
@@ -351,7 +353,9 @@ impl Groups<'_> {
                 Sends::Item { source, item } => self.begin_item(source, item, bound.at as u64),
             }
         }
-        self.let_go((pe, input, n), count, cycle);
+        if self.is_held_up() {
+            self.let_go((pe, input, n), count, cycle);
+        }
     }
 
     /// A source of the host sends the first wavelet of an item, when its pace allows it and there is room.
