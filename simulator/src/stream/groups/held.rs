@@ -9,7 +9,7 @@ use super::Groups;
 use super::flight::{Goal, LANDED, Landing, Origin};
 use super::lanes::Followed;
 use super::line::Line;
-use super::way::Passage;
+use super::way::{Passage, Sending};
 use std::ops::Range;
 
 /// Lanes side by side that runs of a flight pass: a lane each, or those in a row that one run passes, one after the other.
@@ -219,6 +219,17 @@ impl Groups<'_> {
             let hold = Hold { pe: passage.router + done, n, origin, cycle, excess };
             self.take_late(flight, hold, passage.last.from(done));
         }
+    }
+
+    /// Runs of a flight have passed lanes, behind those of a station; gives the number of the new one.
+    #[inline(never)]
+    pub(super) fn pass_station(&mut self, passage: &Passage, (before, is_back): (u32, bool), sending: &Sending) -> u32 {
+        let &Passage { lane, router, n, ports, origin, .. } = passage;
+        if sending.flight == LANDED {
+            return START;
+        }
+        let input = if ports.goes_down() { self.queues.at(router, ports.input) } else { None };
+        self.flights.pass(sending.flight, Station { lane, router, n, origin, is_back, before, input })
     }
 
     /// Receivers side by side take wavelets from queues, one a cycle from `cycle` on, so that the last wavelets of some runs can leave all

@@ -4,7 +4,7 @@ use super::super::host;
 use super::super::payload::Payload;
 use super::super::run::{Run, Sender};
 use super::flight::{Goal, LANDED, Origin};
-use super::held::{START, Station};
+use super::held::START;
 use super::incoming::{Incoming, Words};
 use super::lanes::{ALONG_ROWS, Ports, first_of};
 use super::line::Line;
@@ -64,10 +64,10 @@ pub(super) struct Sending {
 
 /// Lanes side by side that runs pass: in a column each, or all in one row.
 pub(super) struct Passage {
-    lane: u32,
+    pub(super) lane: u32,
     pub(super) router: u32,
-    n: u32,
-    ports: Ports,
+    pub(super) n: u32,
+    pub(super) ports: Ports,
     /// When the first and the last wavelets leave them.
     first: Line,
     pub(super) last: Line,
@@ -75,10 +75,6 @@ pub(super) struct Passage {
     hops: Line,
     /// Senders, among those that sent together.
     pub(super) origin: Origin,
-    /// Whether the last lane is passed first.
-    is_back: bool,
-    /// The station of their flight before, or [`START`].
-    before: u32,
 }
 
 impl Groups<'_> {
@@ -136,10 +132,13 @@ impl Groups<'_> {
         }
         (head.n, head.first, head.last) = (n, first, last);
         let origin = Origin { sender: head.sender, step: 1 };
-        let &mut Head { lane, router, before, .. } = head;
-        let (hops, is_back) = (Line::flat(head.hops.into()), false);
-        let passage = Passage { lane, router, n, ports, first, last, hops, origin, is_back, before };
-        head.before = self.leave(&passage, sending)?;
+        let &mut Head { lane, router, .. } = head;
+        let hops = Line::flat(head.hops.into());
+        let passage = Passage { lane, router, n, ports, first, last, hops, origin };
+        self.leave(&passage, sending)?;
+        if self.is_held_up() {
+            head.before = self.pass_station(&passage, (head.before, false), sending);
+        }
         if head.hops == 0 && sending.flight != LANDED {
             self.hold_up(head, sending);
         }
@@ -227,14 +226,17 @@ impl Groups<'_> {
         }
         let hops = Line { at: head.hops.into(), slope: 1 };
         let origin = Origin { sender: head.sender, step: 0 };
-        let &mut Head { lane, router, before, .. } = head;
+        let &mut Head { lane, router, .. } = head;
         let passage = if is_back {
             let [first, last, hops] = [first, last, hops].map(|line| line.reversed(n));
-            Passage { lane: lane + 1 - n, router: router + 1 - n, n, ports, first, last, hops, origin, is_back, before }
+            Passage { lane: lane + 1 - n, router: router + 1 - n, n, ports, first, last, hops, origin }
         } else {
-            Passage { lane, router, n, ports, first, last, hops, origin, is_back, before }
+            Passage { lane, router, n, ports, first, last, hops, origin }
         };
-        head.before = self.leave(&passage, sending)?;
+        self.leave(&passage, sending)?;
+        if self.is_held_up() {
+            head.before = self.pass_station(&passage, (head.before, is_back), sending);
+        }
         let way = if is_back { 1 - n as i32 } else { n as i32 - 1 };
         (head.lane, head.router) = (lane.wrapping_add_signed(way), router.wrapping_add_signed(way));
         (head.first, head.last) = (Line::flat(first.get(n - 1)), Line::flat(last.get(n - 1)));
@@ -242,19 +244,14 @@ impl Groups<'_> {
         Ok(())
     }
 
-    /// Runs leave lanes side by side, and those of data go down the ramps there; gives the station of their flight.
-    fn leave(&mut self, passage: &Passage, sending: &Sending) -> Result<u32, Stop> {
-        let &Passage { lane, router, n, ports, last, origin, is_back, before, .. } = passage;
+    /// Runs leave lanes side by side, and those of data go down the ramps there.
+    fn leave(&mut self, passage: &Passage, sending: &Sending) -> Result<(), Stop> {
+        let &Passage { lane, router, n, ports, last, .. } = passage;
         self.lanes.pass((lane, router, n), ports.tx, sending.count, last);
-        let goes_down = sending.control == 0 && ports.goes_down();
-        let input = if goes_down { Some(self.queues.at(router, ports.input).ok_or(Stop::Unfit)?) } else { None };
-        if let Some(input) = input {
-            self.arrive(passage, input, sending)?;
+        if sending.control == 0 && ports.goes_down() {
+            self.arrive(passage, sending)?;
         }
-        if sending.flight == LANDED || !self.is_held_up() {
-            return Ok(START);
-        }
-        Ok(self.flights.pass(sending.flight, Station { lane, router, n, origin, is_back, before, input }))
+        Ok(())
     }
 
     /// What leaves the first routers late has found room in the queues at their ramps alone.
@@ -287,7 +284,8 @@ impl Groups<'_> {
     }
 
     /// Puts runs into the input queues below lanes.
-    fn arrive(&mut self, passage: &Passage, input: u32, sending: &Sending) -> Result<(), Stop> {
+    fn arrive(&mut self, passage: &Passage, sending: &Sending) -> Result<(), Stop> {
+        let input = self.queues.at(passage.router, passage.ports.input).ok_or(Stop::Unfit)?;
         let machine = self.shared.machine;
         let (hop, ramp) = (i64::from(machine.hop_cycles), i64::from(machine.ramp_cycles));
         let (count, flight, room) = (sending.count, sending.flight, self.link_room as i64);
