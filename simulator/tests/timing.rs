@@ -220,7 +220,8 @@ place free at 2,0"
         let options = Options { engine, method, ..Options::default() };
         simulate(&program(&text), &BTreeMap::new(), &options).unwrap_or_else(|e| panic!("{e}")).cycles
     };
-    for (engine, method) in [(Engine::Wavelet, Method::Choose), (Engine::Stream, Method::Events)] {
+    let ways = [Method::Together, Method::Apart, Method::Events].map(|method| (Engine::Stream, method));
+    for (engine, method) in ways.into_iter().chain([(Engine::Wavelet, Method::Choose)]) {
         // Issued in 2, the first element is put in in 8 and taken by PE 2 two ramps, two hops and its own cycle later, in 15, the eighth in 22;
         // then come 6 and 900 cycles.
         assert_eq!(cycles(8, engine, method), 23 + 906);
@@ -239,6 +240,29 @@ fn a_run_that_is_taken_in_parts_comes_later_to_who_is_further_away() {
         "mov [0 : f32 ; 20] <- in q0 f32[20] loop r1 in 149 { r2 = add r2, 1 } mov [80 : f32 ; 4] <- in q0 f32[4]";
     let root = "mac out q2 f32[24] <- [0 : f32 ; 24], [8200 : f32 ; 24], [16400 : f32 ; 24]";
     assert_eq!(broadcast(9, root, rest).cycles, 369);
+}
+
+#[test]
+fn a_control_wavelet_needs_room_behind_words_that_wait() {
+    // PE 1 is busy until 203, and takes its first word in 209. PE 0 has sent 20 or 21 words by then: of 21 the queue there holds 8, the link 4
+    // and the ramp 9, and a control wavelet behind them finds room two cycles after the first one is taken, in 211. Then PE 0 clears 900 words.
+    let cycles = |words: u32| {
+        run(&format!(
+            "program p machine bench16 grid 2x1
+route c0 at 0,0 {{ pos RAMP -> EAST }}
+route c0 at 1,0 {{ pos WEST -> RAMP }}
+class root {{ out q2 = c0 buffer all at 0 bytes 4000 scratch task 8 main local activated {{
+  mov out q2 f32[{words}] <- f32 1.5 control q2 [nop] mov [0 : f32 ; 900] <- f32 0.0 }} }}
+class busy {{ in q0 = c0 buffer all at 0 bytes 4000 scratch task 8 main local activated {{
+  loop r1 in 100 {{ r2 = add r2, 1 }} mov [0 : f32 ; {words}] <- in q0 f32[{words}] }} }}
+place root at 0,0
+place busy at 1,0"
+        ))
+        .cycles
+    };
+    // Task switch, start-up, the words, the control wavelet, and the start-up of what follows.
+    assert_eq!(cycles(20), 2 + 6 + 20 + 1 + 6 + 900);
+    assert_eq!(cycles(21), 211 + 1 + 6 + 900);
 }
 
 #[test]

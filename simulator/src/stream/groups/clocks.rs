@@ -88,6 +88,19 @@ impl Clocks {
         self.memory.add(pe, n, Line::flat(waited));
     }
 
+    /// PEs side by side wait for room up to some cycles.
+    pub(super) fn wait_for_room(&mut self, pe: u32, n: u32, until: Line) {
+        let mut done = 0;
+        while done < n {
+            let mut here = n - done;
+            let time = self.time.piece(pe + done, &mut here);
+            let waited = (until.from(done) - time).max(ZERO, &mut here);
+            self.time.set(pe + done, here, time + waited);
+            self.fabric_out.add(pe + done, here, waited);
+            done += here;
+        }
+    }
+
     /// PEs side by side have run a part of an instruction, whose last wavelet was sent some cycles late.
     pub(super) fn complete(&mut self, mut pe: u32, mut n: u32, mut part: Part, mut delay: Line) {
         loop {

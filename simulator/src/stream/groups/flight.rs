@@ -1,6 +1,7 @@
 //! Runs of wavelets that are longer than what their way holds: their senders end when the receivers take them.
 
 use super::clocks;
+use super::held::{Hold, Station};
 use super::line::Line;
 use super::members::Members;
 
@@ -28,13 +29,22 @@ impl Origin {
     }
 }
 
+/// What the last wavelet of a run needs room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Goal {
+    /// To be sent: its sender ends.
+    Sent,
+    /// To leave all routers: it comes to all receivers, and what follows it can go where it went.
+    Gone,
+}
+
 /// Senders side by side of which the same is known.
 #[derive(Clone, Copy, Debug)]
 struct Leg {
     /// The sender behind them.
     end: u32,
-    /// Receivers, of each, of which it is not known yet when they take it.
-    open: u32,
+    /// By [`Goal`]: receivers, of each, of which it is not known yet when they take so much that the last wavelet gets there.
+    open: [u32; 2],
     /// First cycle in which the last wavelet can be sent, by the receivers known so far.
     bound: Line,
     /// Cycles by which it ended later than its sender alone would have ended it.
@@ -52,8 +62,17 @@ struct Flight {
     left: u32,
     /// Runs in queues that have to look here.
     users: u32,
-    /// PEs that wait for its end.
+    /// PEs that wait until its last wavelets are gone.
     waiting: Members,
+}
+
+/// What has to be known of a flight to tell what late receivers do to it.
+#[derive(Debug, Default)]
+struct Course {
+    /// The lanes that it has passed, in the order in which it did.
+    stations: Vec<Station>,
+    /// Receivers that take it so late that it waits on its way.
+    holds: Vec<Hold>,
 }
 
 impl Flight {
@@ -115,6 +134,8 @@ pub(super) struct Landing {
 #[derive(Debug, Default)]
 pub(super) struct Flights {
     list: Vec<Flight>,
+    /// By flight, as far as somebody asks for it.
+    courses: Vec<Course>,
     unused: Vec<u32>,
 }
 
@@ -129,14 +150,47 @@ impl Flights {
         let never = Line::flat(0);
         (flight.sender, flight.part, flight.left, flight.users) = (sender, part, count, 0);
         flight.legs.clear();
-        flight.legs.push(Leg { end: count, open: 0, bound: never, delay: never });
+        flight.legs.push(Leg { end: count, open: [0; 2], bound: never, delay: never });
+        if let Some(course) = self.courses.get_mut(index as usize) {
+            course.stations.clear();
+            course.holds.clear();
+        }
         index
     }
 
-    /// `n` receivers will have to take some of it.
-    pub(super) fn expect(&mut self, flight: u32, origin: Origin, n: u32) {
+    /// `n` receivers will have to take some of it before its last wavelets get somewhere.
+    pub(super) fn expect(&mut self, flight: u32, goal: Goal, origin: Origin, n: u32) {
         let (senders, each) = if origin.step == 0 { (1, n) } else { (n, 1) };
-        self.list[flight as usize].change(origin.sender, senders, |leg| leg.open += each);
+        self.list[flight as usize].change(origin.sender, senders, |leg| leg.open[goal as usize] += each);
+    }
+
+    /// It passes lanes; gives the place of the station.
+    pub(super) fn pass(&mut self, flight: u32, station: Station) -> u32 {
+        let stations = &mut self.course(flight).stations;
+        stations.push(station);
+        stations.len() as u32 - 1
+    }
+
+    /// Receivers take it late.
+    pub(super) fn hold(&mut self, flight: u32, hold: Hold) {
+        self.course(flight).holds.push(hold);
+    }
+
+    fn course(&mut self, flight: u32) -> &mut Course {
+        if self.courses.len() <= flight as usize {
+            self.courses.resize_with(flight as usize + 1, Course::default);
+        }
+        &mut self.courses[flight as usize]
+    }
+
+    /// Whether receivers are known to take it late.
+    pub(super) fn is_held(&self, flight: u32) -> bool {
+        self.courses.get(flight as usize).is_some_and(|course| !course.holds.is_empty())
+    }
+
+    /// The lanes that it has passed, and the receivers that hold it up.
+    pub(super) fn held(&self, flight: u32) -> (&[Station], &[Hold]) {
+        self.courses.get(flight as usize).map_or((&[], &[]), |course| (&course.stations, &course.holds))
     }
 
     /// Runs in `n` queues belong to it.
@@ -147,15 +201,14 @@ impl Flights {
         self.list[flight as usize].users += n;
     }
 
-    /// Receivers are known to take it so that the last wavelet can be sent in `bound`. Adds the senders of whom all are known now to
-    /// `landings`.
-    pub(super) fn known(&mut self, flight: u32, origin: Origin, n: u32, bound: Line, landings: &mut Vec<Landing>) {
-        self.raise(flight, origin, n, bound);
+    /// `n` receivers are known to take enough of it. Adds the senders of whom all are known now to `landings`.
+    pub(super) fn known(&mut self, flight: u32, goal: Goal, origin: Origin, n: u32, landings: &mut Vec<Landing>) {
         let (senders, each) = if origin.step == 0 { (1, n) } else { (n, 1) };
         let mut from = origin.sender;
         self.list[flight as usize].change(origin.sender, senders, |leg| {
-            leg.open -= each;
-            if leg.open == 0 {
+            let open = &mut leg.open[goal as usize];
+            *open -= each;
+            if *open == 0 {
                 landings.push(Landing { flight, from, count: leg.end - from });
             }
             from = leg.end;
@@ -179,12 +232,12 @@ impl Flights {
         }
     }
 
-    /// Whether some of its receivers are not known yet, by queues side by side.
-    pub(super) fn is_open(&self, flight: u32, origin: Origin, n: &mut u32) -> bool {
+    /// Whether it is not known yet when its last wavelets get somewhere, by queues side by side.
+    pub(super) fn is_open(&self, flight: u32, goal: Goal, origin: Origin, n: &mut u32) -> bool {
         if flight == LANDED {
             return false;
         }
-        let is_open = |sender: u32, n: &mut u32| self.list[flight as usize].leg(sender, n).open > 0;
+        let is_open = |sender: u32, n: &mut u32| self.list[flight as usize].leg(sender, n).open[goal as usize] > 0;
         if origin.step == 0 { is_open(origin.sender, &mut 1) } else { is_open(origin.sender, n) }
     }
 
@@ -217,7 +270,7 @@ impl Flights {
         self.list[flight as usize].waiting.push(pe, n);
     }
 
-    /// The PEs that wait for its end.
+    /// The PEs that wait until it is gone.
     pub(super) fn take_waiting(&mut self, flight: u32) -> Members {
         std::mem::take(&mut self.list[flight as usize].waiting)
     }
@@ -261,11 +314,12 @@ mod tests {
         // PEs 10 to 13 send down their columns, to two rows each.
         let flight = flights.begin(10, 4, clocks::Part::default());
         let from = |sender| Origin { sender, step: 1 };
-        flights.expect(flight, from(0), 4);
-        flights.expect(flight, from(0), 4);
+        flights.expect(flight, Goal::Sent, from(0), 4);
+        flights.expect(flight, Goal::Sent, from(0), 4);
         let (mut landings, mut landed) = (Vec::new(), Vec::new());
         let mut known = |flights: &mut Flights, sender, n, bound| {
-            flights.known(flight, from(sender), n, bound, &mut landings);
+            flights.raise(flight, from(sender), n, bound);
+            flights.known(flight, Goal::Sent, from(sender), n, &mut landings);
             landed.extend(landings.drain(..).map(|landing| (landing.from, landing.count)));
             landed.clone()
         };
@@ -273,7 +327,7 @@ mod tests {
         assert_eq!(known(&mut flights, 0, 4, Line { at: 5, slope: 1 }), []);
         assert_eq!(known(&mut flights, 2, 2, Line { at: 9, slope: -8 }), [(2, 1), (3, 1)]);
         let mut open = 4;
-        assert!(flights.is_open(flight, from(0), &mut open));
+        assert!(flights.is_open(flight, Goal::Sent, from(0), &mut open));
         assert_eq!(open, 2);
         assert_eq!(known(&mut flights, 0, 2, Line::flat(5)), [(2, 1), (3, 1), (0, 2)]);
         let bounds = [0, 1, 2, 3].map(|sender| flights.bound(flight, sender, &mut 1).at);
@@ -285,12 +339,14 @@ mod tests {
         let mut flights = Flights::default();
         let flight = flights.begin(7, 1, clocks::Part::default());
         let origin = Origin::default();
-        flights.expect(flight, origin, 5);
+        flights.expect(flight, Goal::Sent, origin, 5);
         let mut landings = Vec::new();
         // Three take it in cycles 20, 18 and 16, two in 17 and 18: the last of all counts.
-        flights.known(flight, origin, 3, Line { at: 20, slope: -2 }, &mut landings);
-        assert!(landings.is_empty() && flights.is_open(flight, origin, &mut 5));
-        flights.known(flight, origin, 2, Line { at: 17, slope: 1 }, &mut landings);
+        flights.raise(flight, origin, 3, Line { at: 20, slope: -2 });
+        flights.known(flight, Goal::Sent, origin, 3, &mut landings);
+        assert!(landings.is_empty() && flights.is_open(flight, Goal::Sent, origin, &mut 5));
+        flights.raise(flight, origin, 2, Line { at: 17, slope: 1 });
+        flights.known(flight, Goal::Sent, origin, 2, &mut landings);
         assert_eq!((landings.len(), flights.bound(flight, 0, &mut 1).at), (1, 20));
         // It is used again when no sender is held up and no queue looks at it.
         flights.share(flight, 5);

@@ -117,6 +117,12 @@ impl Incoming {
         (self.flight, self.origin) = (LANDED, Origin::default());
     }
 
+    /// The last one comes no sooner than in a cycle.
+    pub(super) fn hold(&mut self, last: Line, n: &mut u32) {
+        let late = (last - self.last).max(Line::flat(0), n);
+        (self.last, self.hindered) = (self.last + late, self.hindered + late);
+    }
+
     pub(super) fn is_unknown(&self) -> bool {
         self.words.payload == Payload::UNKNOWN
     }

@@ -1,9 +1,10 @@
 //! The switches of all routers as ways need them, in little memory: a step may touch those of a whole mesh.
 
 use super::super::nodes::NONE;
+use super::flight::LANDED;
 use super::line::Line;
 use super::repeat::Turn;
-use super::strip::{Strip, along_if_equal};
+use super::strip::{Along, Strip, along_if_equal};
 use crate::machine::band::Band;
 use crate::machine::pe::Pe;
 use crate::machine::router::Router;
@@ -55,6 +56,35 @@ impl Ports {
     }
 }
 
+/// What has been sent into a lane last, for a control wavelet that follows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Followed {
+    /// The flight of which it is not known yet when it is gone, or [`LANDED`].
+    pub(super) flight: u32,
+    /// The first cycle in which there is room behind it at the ramp.
+    pub(super) room_from: Line,
+}
+
+impl Followed {
+    /// Nothing that is held up.
+    pub(super) const NOTHING: Self = Self { flight: LANDED, room_from: Line { at: 0, slope: 0 } };
+}
+
+impl Along for Followed {
+    fn along(&self, i: u32) -> Self {
+        Self { room_from: self.room_from.from(i), ..*self }
+    }
+
+    fn back(&self) -> Self {
+        Self { room_from: self.room_from.back(), ..*self }
+    }
+
+    fn joined(&self, n: u32, next: &Self, m: u32) -> Option<Self> {
+        let room_from = self.room_from.joined(n, next.room_from, m)?;
+        (self.flight == next.flight).then_some(Self { room_from, ..*self })
+    }
+}
+
 const RAMP: u8 = 1 << Direction::Ramp as u8;
 
 pub(super) const ALONG_ROWS: u8 = 1 << Direction::West as u8 | 1 << Direction::East as u8;
@@ -66,6 +96,8 @@ pub(super) struct Lanes {
     pub(super) ports: Strip<Ports>,
     /// By lane: the first cycle in which the next wavelet may leave.
     pub(super) free: Strip<Line>,
+    /// By lane: what has been sent into it last, if that matters ([`Lanes::follow`]).
+    pub(super) followed: Strip<Followed>,
     /// By output and router: wavelets that have left through it, as the difference to the router before.
     passed: [Vec<i64>; 5],
     /// By lane: room in the output queue above the ramp.
@@ -101,6 +133,7 @@ impl Lanes {
         let mut lanes = Self {
             ports: Strip::new(Vec::new(), row),
             free: Strip::uniform(Line::flat(0), count, row),
+            followed: Strip::uniform(Followed::NOTHING, 0, row),
             passed: std::array::from_fn(|_| vec![0; routers]),
             ramp_room: vec![0; count],
             numbers: vec![0; count],
@@ -182,6 +215,27 @@ impl Lanes {
             if let Some(behind) = passed.get_mut((router + n) as usize) {
                 *behind -= count;
             }
+        }
+    }
+
+    /// From now on it is kept what has been sent into lanes.
+    pub(super) fn follow(&mut self) {
+        self.followed = Strip::uniform(Followed::NOTHING, self.free.len(), self.width);
+    }
+
+    /// Whether wavelets leave some lane through several outputs.
+    pub(super) fn have_parting_ways(&self) -> bool {
+        self.ports.pieces().any(|(ports, _)| ports.tx.0.count_ones() > 1)
+    }
+
+    /// No wavelet leaves lanes side by side before some cycles.
+    pub(super) fn keep_busy(&mut self, lane: u32, n: u32, until: Line) {
+        let mut done = 0;
+        while done < n {
+            let mut here = n - done;
+            let free = self.free.piece(lane + done, &mut here).max(until.from(done), &mut here);
+            self.free.set(lane + done, here, free);
+            done += here;
         }
     }
 
@@ -271,11 +325,16 @@ impl Lanes {
     pub(super) fn repeat(&self, before: &Self, turn: Turn) -> bool {
         self.ports.all_with(&before.ports, |ports, before| ports == before)
             && self.free.all_with(&before.free, |&free, &before| turn.is_same(before, free))
+            && self.followed.all_with(&before.followed, |followed, before| {
+                followed.flight == before.flight && turn.is_same(before.room_from, followed.room_from)
+            })
     }
 
     /// What they are so many turns later.
     pub(super) fn pass_over(&mut self, before: &Self, turn: Turn, turns: u32) {
         self.free.change_all(|free, n| turn.later(free, turns, n));
+        self.followed
+            .change_all(|followed, n| Followed { room_from: turn.later(followed.room_from, turns, n), ..followed });
         for (passed, before) in self.passed.iter_mut().flatten().zip(before.passed.iter().flatten()) {
             *passed += (*passed - before) * i64::from(turns);
         }

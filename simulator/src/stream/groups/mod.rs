@@ -32,7 +32,7 @@
 //! - [`lanes`]: the switches that they pass
 //! - [`incoming`], [`queue`]: the runs and the queues at their ends
 //! - [`link`]: links that colours share
-//! - [`flight`]: senders that are held up by receivers
+//! - [`flight`], [`held`]: senders, and what follows them, that are held up by receivers
 //! - [`repeat`], [`drift`]: turns of a loop that take as long as the one before
 //!
 //! Whatever does not go well (a fault, a deadlock, a need for a number that nobody computed) ends all this without a result, and
@@ -47,6 +47,7 @@ mod drift;
 mod eligible;
 mod flight;
 mod group;
+mod held;
 mod incoming;
 mod lanes;
 mod line;
@@ -80,8 +81,9 @@ use crate::twins::Twins;
 use crate::{Claims, Inputs, Method, Options, Progress, SimulateError};
 use clocks::Clocks;
 use drift::Drift;
-use flight::{Flights, Landing};
+use flight::{Flights, Goal, Landing};
 use group::{Group, NOWHERE, Schedule};
+use held::Held;
 use lanes::Lanes;
 use line::Line;
 use link::Links;
@@ -102,6 +104,10 @@ use way::{Head, Ways};
 
 /// Groups between two looks at the progress bar.
 const REPORT_EVERY: u64 = 256;
+
+/// PEs from which on late receivers hold up senders only, neither each other nor what follows: in large meshes that takes as long as all
+/// the rest, and changes times by half a percent.
+const MANY_PES: usize = 1024;
 
 /// The state of a simulation by groups.
 struct Groups<'a> {
@@ -134,6 +140,10 @@ struct Groups<'a> {
     marks: Vec<Marks>,
     /// Senders whose receivers have become known.
     landings: Vec<Landing>,
+    /// What has to be known of a run before its receivers end.
+    awaited: Goal,
+    /// When the last wavelets of a flight leave its lanes.
+    held: Held,
     /// PEs that wait for a switch, by its lane: the first one and how many.
     wait_for_switch: BTreeMap<u32, Vec<(u32, u32)>>,
     /// The memories of some PEs may not have been laid out.
@@ -297,6 +307,11 @@ fn result(way: Way, attempt: Result<crate::Run, Stop>) -> Result<Option<crate::R
 }
 
 impl<'a> Groups<'a> {
+    /// Whether late receivers hold up other ones, and what follows.
+    fn is_held_up(&self) -> bool {
+        self.awaited == Goal::Gone
+    }
+
     /// The state before the first cycle; `None` where the order of events may be told from what comes out.
     fn new(shared: Shared<'a>, band: Band<'a>) -> Option<Self> {
         let pes = band.pes.len();
@@ -306,7 +321,12 @@ impl<'a> Groups<'a> {
         }
         let width = u32::from(band.grid.width);
         let queues = Queues::new(&band.pes, width)?;
-        let lanes = Lanes::new(&shared, &band);
+        let mut lanes = Lanes::new(&shared, &band);
+        // A late receiver holds up other ones, and what follows.
+        let holds = pes < MANY_PES && (lanes.have_parting_ways() || !shared.controls.is_empty());
+        if holds {
+            lanes.follow();
+        }
         let first_param = 1 + usize::from(machine.registers);
         Some(Self {
             flows: shared.classes.iter().map(|class| Flow::new(&class.tasks[0].steps)).collect(),
@@ -326,6 +346,8 @@ impl<'a> Groups<'a> {
             class_sizes: Vec::new(),
             marks: Vec::new(),
             landings: Vec::new(),
+            awaited: if holds { Goal::Gone } else { Goal::Sent },
+            held: Held::default(),
             wait_for_switch: BTreeMap::new(),
             planes: None,
             run_claims: BTreeSet::new(),

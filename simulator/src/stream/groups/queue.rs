@@ -257,6 +257,53 @@ impl Queues {
         }
     }
 
+    /// Wavelets in queues side by side that are alike, `count` more among them, for which they have no room themselves: of those of
+    /// which it is not booked that they are taken; and with those that were taken last, from which cycle on.
+    pub(super) fn beyond(&mut self, input: u32, n: &mut u32, count: i64) -> (i64, i64, Line) {
+        let queue = self.list.piece(input, n);
+        let beyond = i64::from(queue.wavelets) + count - i64::from(queue.capacity);
+        (beyond, beyond + i64::from(queue.last_count), queue.last_at)
+    }
+
+    /// A run in a queue that is the first of queues that are alike: the one at the head, or one behind it.
+    pub(super) fn run(&self, input: u32, index: usize) -> Option<Incoming> {
+        let queue = self.list.get(input);
+        match index.checked_sub(1) {
+            None => (queue.head.count > 0).then_some(queue.head),
+            Some(behind) => self.rest.get(queue.rest as usize)?.runs.get(behind).copied(),
+        }
+    }
+
+    /// The last wavelets of a flight's runs in queues side by side come no sooner than in some cycles.
+    pub(super) fn hold(&mut self, input: u32, n: u32, flight: u32, last: Line) {
+        let mut done = 0;
+        while done < n {
+            let (at, mut here) = (input + done, n - done);
+            self.split(at);
+            self.list.piece(at, &mut here);
+            let found = (0..).map_while(|index| self.run(at, index)).position(|run| run.flight == flight);
+            if let Some(index) = found
+                && let Some(mut run) = self.run(at, index)
+            {
+                run.hold(last.from(done), &mut here);
+                self.edit(at, here);
+                self.set_run(at, index, run);
+            }
+            done += here;
+        }
+    }
+
+    fn set_run(&mut self, input: u32, index: usize, run: Incoming) {
+        let queue = self.list.value(input);
+        match index.checked_sub(1) {
+            None => queue.head = run,
+            Some(behind) => {
+                let runs = self.rest.get_mut(queue.rest as usize).map(|rest| &mut rest.runs);
+                runs.and_then(|runs| runs.get_mut(behind)).into_iter().for_each(|place| *place = run);
+            }
+        }
+    }
+
     /// Puts runs into queues side by side, for as many as are alike; says whether their PEs wait for them.
     pub(super) fn push(&mut self, input: u32, n: &mut u32, run: &Incoming) -> Result<bool, Stop> {
         self.list.look(input, n);

@@ -1,9 +1,10 @@
 //! What members of a group do one after another, and what they send: PEs side by side together, as far as they do the same.
 
 use super::clocks::Part;
-use super::flight::{LANDED, Landing, Origin};
+use super::flight::{Goal, LANDED, Landing, Origin};
 use super::group::Group;
 use super::incoming::Words;
+use super::lanes::Followed;
 use super::line::Line;
 use super::members::Members;
 use super::vector::Stage;
@@ -143,6 +144,9 @@ impl Groups<'_> {
         let room = self.lanes.ramp_room(lane);
         self.bring(&Sending { lane, n, room, words, count, first, last, control: 0, flight, moves: 0 })?;
         self.payloads.release(payload);
+        if self.is_held_up() {
+            self.follow(lane, n, flight);
+        }
         Ok(self.sent(pe, n, flight, ends))
     }
 
@@ -162,6 +166,15 @@ impl Groups<'_> {
             if !groups.can_send(pe, lane, true, &mut n) {
                 return Ok((n, Outcome::Waits));
             }
+            // It comes behind all that has been sent before it.
+            if groups.is_held_up() {
+                let Followed { flight, room_from } = groups.lanes.followed.piece(lane, &mut n);
+                if flight != LANDED {
+                    groups.flights.wait(flight, pe, n);
+                    return Ok((n, Outcome::Waits));
+                }
+                groups.clocks.wait_for_room(pe, n, room_from);
+            }
             let ready = groups.clocks.times(pe, &mut n).plus(1 + i64::from(machine.ramp_cycles));
             groups.clocks.work(pe, n, machine.scalar_cycles.into(), 0);
             let room = groups.lanes.ramp_room(lane);
@@ -179,7 +192,7 @@ impl Groups<'_> {
         while from < n {
             let mut count = n - from;
             let origin = Origin { sender: from, step: 1 };
-            if self.flights.is_open(flight, origin, &mut count) {
+            if self.flights.is_open(flight, Goal::Sent, origin, &mut count) {
                 if ends {
                     self.progress.set(pe + from, count, Stage::Sent);
                 }
@@ -204,7 +217,7 @@ impl Groups<'_> {
         Outcome::Sent
     }
 
-    /// All receivers of some senders of a flight are known: these end, and whoever waits for their last wavelets goes on.
+    /// All receivers of some senders of a flight are known as far as it takes to send it: these end.
     pub(super) fn land(&mut self, Landing { flight, from, count }: Landing) {
         let (sender, part) = self.flights.sent(flight);
         let mut done = from;
@@ -218,10 +231,17 @@ impl Groups<'_> {
             done += n;
         }
         self.end_or_wake(sender + from, count);
+        if !self.is_held_up() {
+            self.let_receivers_go_on(flight);
+        }
+        self.flights.end(flight, count);
+    }
+
+    /// It is known when all of some runs come: those who wait for that go on.
+    pub(super) fn let_receivers_go_on(&mut self, flight: u32) {
         for (pe, n) in self.flights.take_waiting(flight).stretches() {
             self.schedule.wake(pe, n);
         }
-        self.flights.end(flight, count);
     }
 
     /// Senders side by side are not held up any more. Those that have sent all are done with the step; others go on with it.

@@ -98,13 +98,13 @@ impl Groups<'_> {
         let mut inputs: [Option<u32>; 3] = [None; 3];
         inputs.iter_mut().zip(&work.srcs[..work.arity]).for_each(|(input, port)| *input = queue(port));
         if stage != Stage::Booked {
-            inputs.iter().flatten().for_each(|&input| self.book_taking(input, *n, count as i64, now));
+            inputs.iter().flatten().for_each(|&input| self.book_taking((pe, input, *n), count as i64, now));
         }
         let mut last = now;
         for &input in inputs.iter().flatten() {
             let Some(head) = self.head(input, n) else { continue };
             let is_all = count == u64::from(head.count);
-            if is_all && self.flights.is_open(head.flight, head.origin, n) {
+            if is_all && self.flights.is_open(head.flight, self.awaited, head.origin, n) {
                 self.flights.wait(head.flight, pe, *n);
                 return None;
             }
@@ -314,7 +314,7 @@ impl Groups<'_> {
     /// Gives the heads of queues side by side the time of their flight, if it has landed.
     fn land_head(&mut self, input: u32, n: &mut u32, head: &Ahead) -> bool {
         let (flight, origin) = (head.flight, head.origin);
-        if self.flights.is_open(flight, origin, n) {
+        if self.flights.is_open(flight, self.awaited, origin, n) {
             return false;
         }
         let delay = self.flights.delay(flight, origin, n);

@@ -3,7 +3,8 @@
 use super::super::host;
 use super::super::payload::Payload;
 use super::super::run::{Run, Sender};
-use super::flight::{LANDED, Origin};
+use super::flight::{Goal, LANDED, Origin};
+use super::held::START;
 use super::incoming::{Incoming, Words};
 use super::lanes::{ALONG_ROWS, Ports, first_of};
 use super::line::Line;
@@ -24,6 +25,8 @@ pub(super) struct Head {
     sender: u32,
     /// Links up to there.
     hops: u16,
+    /// The station of their flight before, or [`START`].
+    before: u32,
     /// When their first and their last wavelets left the lanes before; at the start, when they can leave these.
     first: Line,
     last: Line,
@@ -60,18 +63,18 @@ pub(super) struct Sending {
 }
 
 /// Lanes side by side that runs pass: in a column each, or all in one row.
-struct Passage {
-    lane: u32,
-    router: u32,
-    n: u32,
-    ports: Ports,
+pub(super) struct Passage {
+    pub(super) lane: u32,
+    pub(super) router: u32,
+    pub(super) n: u32,
+    pub(super) ports: Ports,
     /// When the first and the last wavelets leave them.
     first: Line,
-    last: Line,
+    pub(super) last: Line,
     /// Links up to there.
     hops: Line,
     /// Senders, among those that sent together.
-    origin: Origin,
+    pub(super) origin: Origin,
 }
 
 impl Groups<'_> {
@@ -93,7 +96,7 @@ impl Groups<'_> {
         let &Sending { lane, n, first, last, .. } = sending;
         let router = self.lanes.place(lane).0 as u32;
         let mut heads = std::mem::take(&mut self.heads);
-        heads.push(Head { lane, router, n, sender: 0, hops: 0, first, last });
+        heads.push(Head { lane, router, n, sender: 0, hops: 0, before: START, first, last });
         while let Some(mut head) = heads.pop() {
             let ports = self.lanes.ports.get(head.lane);
             let mut outs = ports.onward();
@@ -131,7 +134,11 @@ impl Groups<'_> {
         let origin = Origin { sender: head.sender, step: 1 };
         let &mut Head { lane, router, .. } = head;
         let hops = Line::flat(head.hops.into());
-        self.leave(&Passage { lane, router, n, ports, first, last, hops, origin }, sending)?;
+        let passage = Passage { lane, router, n, ports, first, last, hops, origin };
+        self.leave(&passage, sending)?;
+        if self.is_held_up() {
+            head.before = self.pass_station(&passage, (head.before, false), sending);
+        }
         if head.hops == 0 && sending.flight != LANDED {
             self.hold_up(head, sending);
         }
@@ -155,6 +162,7 @@ impl Groups<'_> {
             first: whole.first.from(n),
             last: whole.last.from(n),
             hops: whole.hops,
+            before: whole.before,
         }))
     }
 
@@ -226,6 +234,9 @@ impl Groups<'_> {
             Passage { lane, router, n, ports, first, last, hops, origin }
         };
         self.leave(&passage, sending)?;
+        if self.is_held_up() {
+            head.before = self.pass_station(&passage, (head.before, is_back), sending);
+        }
         let way = if is_back { 1 - n as i32 } else { n as i32 - 1 };
         (head.lane, head.router) = (lane.wrapping_add_signed(way), router.wrapping_add_signed(way));
         (head.first, head.last) = (Line::flat(first.get(n - 1)), Line::flat(last.get(n - 1)));
@@ -284,12 +295,16 @@ impl Groups<'_> {
             let (input, origin, hops) = (input + done, passage.origin.from(done), passage.hops.from(done));
             if flight != LANDED {
                 let way = Line { at: sending.room + hops.at * room, slope: hops.slope * room };
-                match self.queues.fits(input, &mut n, count, way) {
+                let fits = self.queues.fits(input, &mut n, count, way);
+                if self.is_held_up() {
+                    self.expect_gone(flight, (passage, done), (input, n), count);
+                }
+                match fits {
                     Fits::Now => {}
                     Fits::From(cycle) => self.flights.raise(flight, origin, n, cycle + hops),
                     Fits::Later(taken) => {
                         self.queues.expect(input, n, Room { taken, hops, sends: Sends::LastOf(flight, origin) });
-                        self.flights.expect(flight, origin, n);
+                        self.flights.expect(flight, Goal::Sent, origin, n);
                     }
                 }
                 self.flights.share(flight, n);
@@ -321,19 +336,23 @@ impl Groups<'_> {
 
     /// Books that wavelets are taken from queues side by side that are alike, one a cycle from `cycle` on, and lets those know who
     /// wait for room.
-    pub(super) fn book_taking(&mut self, input: u32, n: u32, count: i64, cycle: Line) {
+    pub(super) fn book_taking(&mut self, (pe, input, n): (u32, u32, u32), count: i64, cycle: Line) {
         let before = self.queues.book(input, n, count, cycle);
         while let Some(room) = self.queues.next_room(input) {
             let bound = cycle + room.taken.plus(-before) + room.hops;
             match room.sends {
                 Sends::LastOf(flight, origin) => {
                     let mut landings = std::mem::take(&mut self.landings);
-                    self.flights.known(flight, origin, n, bound, &mut landings);
+                    self.flights.raise(flight, origin, n, bound);
+                    self.flights.known(flight, Goal::Sent, origin, n, &mut landings);
                     landings.drain(..).for_each(|landing| self.land(landing));
                     self.landings = landings;
                 }
                 Sends::Item { source, item } => self.begin_item(source, item, bound.at as u64),
             }
+        }
+        if self.is_held_up() {
+            self.let_go((pe, input, n), count, cycle);
         }
     }
 

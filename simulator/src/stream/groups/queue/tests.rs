@@ -64,6 +64,44 @@ fn the_last_wavelet_finds_room_when_those_before_it_are_taken() {
 }
 
 #[test]
+fn what_finds_no_room_waits_for_what_is_taken() {
+    let mut queues = queues();
+    // Of 6 wavelets 2 find none in a queue for 4, nor when 5 of 5 others have been taken from cycle 20 on: 3 of those are the last that had to be.
+    let beyond = |queues: &mut Queues, count| queues.beyond(0, &mut 1, count);
+    assert_eq!(beyond(&mut queues, 6), (2, 2, Line::flat(0)));
+    queues.push(0, &mut 1, &run(5, Line::flat(1), Line::flat(5))).ok().expect("few wavelets");
+    assert_eq!(beyond(&mut queues, 2).0, 3);
+    queues.book(0, 1, 5, Line::flat(20));
+    assert_eq!(beyond(&mut queues, 2), (-2, 3, Line::flat(20)));
+}
+
+#[test]
+fn the_last_wavelets_of_a_flight_come_late_wherever_its_runs_lie() {
+    let mut queues = queues();
+    let flight = |flight, last: Line| {
+        let words = Words::same(Payload::UNKNOWN, 0);
+        Incoming::new((words, 3), (Line::flat(10), last), (flight, Origin::default()), last)
+    };
+    // Flight 5 comes to all four queues in cycles 30, 31, 32 and 33, to the third and the fourth behind flight 4.
+    queues.push(2, &mut 2, &flight(4, Line::flat(12))).ok().expect("few wavelets");
+    let mut done = 0;
+    while done < 4 {
+        let mut n = 4 - done;
+        let run = flight(5, Line { at: 30, slope: 1 }.from(done));
+        queues.push(done, &mut n, &run).ok().expect("few wavelets");
+        done += n;
+    }
+    // No sooner than in 32: that holds the first two up.
+    queues.hold(0, 4, 5, Line::flat(32));
+    let mut last = |input, index| {
+        queues.split(input);
+        queues.run(input, index).map(|run| (run.flight, run.last.at))
+    };
+    assert_eq!([0, 1].map(|input| last(input, 0)), [Some((5, 32)); 2]);
+    assert_eq!([2, 3].map(|input| [last(input, 0), last(input, 1)]), [32, 33].map(|at| [Some((4, 12)), Some((5, at))]));
+}
+
+#[test]
 fn queues_side_by_side_part_and_become_alike_again() {
     let mut queues = queues();
     // A run comes to all four, one cycle later to each, and to the third another one behind it.
