@@ -105,8 +105,8 @@ use way::{Head, Ways};
 /// Groups between two looks at the progress bar.
 const REPORT_EVERY: u64 = 256;
 
-/// PEs from which on late receivers hold up senders only, neither each other nor what follows: in large meshes that takes as long as all
-/// the rest, and changes times by half a percent.
+/// PEs from which on late receivers hold up senders only in models, neither each other nor what follows: in large meshes that takes as
+/// long as all the rest, and changes their times by half a percent. A kernel on its own may be little else.
 const MANY_PES: usize = 1024;
 
 /// The state of a simulation by groups.
@@ -323,7 +323,8 @@ impl<'a> Groups<'a> {
         let queues = Queues::new(&band.pes, width)?;
         let mut lanes = Lanes::new(&shared, &band);
         // A late receiver holds up other ones, and what follows.
-        let holds = pes < MANY_PES && (lanes.have_parting_ways() || !shared.controls.is_empty());
+        let is_counted = pes < MANY_PES || shared.operators <= 1;
+        let holds = is_counted && (lanes.have_parting_ways() || !shared.controls.is_empty());
         if holds {
             lanes.follow();
         }
