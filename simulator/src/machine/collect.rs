@@ -1,16 +1,35 @@
 //! What a run gave, from the state at its end.
 
 use super::band::{self, Band, Span};
+use super::pe::PeCounters;
 use super::{host, setup};
 use crate::{ItemTime, OperatorTime, Run};
 use std::collections::BTreeMap;
 use waferloom_fabric::{Coord, HostTensor, PortKind, Program};
+
+/// What has been counted, in the order of the grid.
+pub(crate) struct Counted {
+    pub(crate) pes: Vec<PeCounters>,
+    /// By router: wavelets sent, by direction.
+    pub(crate) links: Vec<[u64; 5]>,
+}
+
+impl Counted {
+    /// What PEs and routers have counted themselves.
+    pub(crate) fn by(bands: &[Band<'_>]) -> Self {
+        Self {
+            pes: bands.iter().flat_map(|b| b.pes.iter().map(|pe| pe.counters)).collect(),
+            links: bands.iter().flat_map(|b| b.routers.iter().map(|r| r.sent)).collect(),
+        }
+    }
+}
 
 /// Puts together what a run gave.
 pub(crate) fn collect(
     program: &Program,
     fabric: &setup::Fabric<'_>,
     mut bands: Vec<Band<'_>>,
+    counted: Counted,
     cycles: u64,
     leftover_wavelets: u64,
 ) -> Run {
@@ -25,8 +44,8 @@ pub(crate) fn collect(
         outputs,
         cycles,
         items: item_times(program.items, &bands, cycles),
-        pes: bands.iter().flat_map(|b| b.pes.iter().map(|pe| pe.counters)).collect(),
-        links: bands.iter().flat_map(|b| b.routers.iter().map(|r| r.sent)).collect(),
+        pes: counted.pes,
+        links: counted.links,
         operators: operator_times(&spans, cycles),
         claimed: vec![false; program.operators.len()],
         leftover_wavelets,

@@ -148,7 +148,10 @@ impl<'a> Fabric<'a> {
             let (mut pes, mut routers) = (Vec::with_capacity(end - first), Vec::with_capacity(end - first));
             for (index, mut parts) in parts.by_ref().take(end - first) {
                 let lanes = std::mem::take(&mut parts.lanes);
-                let pe = self.pe(grid.coord(index), parts, lanes);
+                let mut pe = self.pe(grid.coord(index), parts, lanes);
+                if let LayOut::WhenNeeded(constants) = constants {
+                    pe.lent = Some(Lent::new(std::mem::take(&mut pe.memory), constants));
+                }
                 self.surround(index, lanes, &colors);
                 for lane in lanes.iter_mut() {
                     lane.input = listener(&pe, lane.color);
@@ -168,13 +171,8 @@ impl<'a> Fabric<'a> {
                 spans: vec![Span::default(); self.program.operators.len()],
             });
         }
-        match constants {
-            LayOut::WhenNeeded(constants) => {
-                let lend = |pe: &mut Pe<'s>| pe.lent = Some(Lent::new(std::mem::take(&mut pe.memory), constants));
-                bands.iter_mut().flat_map(|band| &mut band.pes).for_each(lend);
-            }
-            LayOut::AtOnce => self.lay_out(&mut bands)?,
-            LayOut::Never => {}
+        if let LayOut::AtOnce = constants {
+            self.lay_out(&mut bands)?;
         }
         self.attach_ports(&mut bands)?;
         Ok(bands)

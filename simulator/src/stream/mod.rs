@@ -36,7 +36,7 @@ mod turns;
 mod values;
 
 use crate::machine::band::{Band, PlacedFault};
-use crate::machine::collect::collect;
+use crate::machine::collect::{Counted, collect};
 use crate::machine::conflicts::Conflicts;
 use crate::machine::pe::VectorWork;
 use crate::machine::setup::{Fabric, LayOut, link_room};
@@ -148,7 +148,8 @@ pub(crate) fn run(program: &Program, inputs: &Inputs<'_>, options: &Options<'_>)
         stream.nodes.list.iter().filter_map(|n| n.queues.as_ref()).map(|ports| waiting(&ports[..])).sum();
     let inputs = waiting(&stream.inputs);
     let host: u64 = bands[0].sources.iter().map(|s| (s.data.len() - s.next) as u64).sum();
-    let mut run = collect(program, &fabric, bands, cycles, routers + inputs + host);
+    let counted = Counted::by(&bands);
+    let mut run = collect(program, &fabric, bands, counted, cycles, routers + inputs + host);
     if let Some(twins) = stream.twins {
         run.claimed = twins.operators;
     }

@@ -27,7 +27,7 @@ mod queues;
 mod row;
 
 use crate::machine::band::Band;
-use crate::machine::collect::collect;
+use crate::machine::collect::{Counted, collect};
 use crate::machine::{setup, stall};
 use crate::{Inputs, Options, Run, SimulateError};
 use waferloom_fabric::Program;
@@ -46,7 +46,8 @@ pub(crate) fn run(program: &Program, inputs: &Inputs<'_>, options: &Options<'_>)
     for band in &mut bands {
         band.finish(cycles);
     }
-    Ok(collect(program, &fabric, bands, cycles, waiting))
+    let counted = Counted::by(&bands);
+    Ok(collect(program, &fabric, bands, counted, cycles, waiting))
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@ use super::repeat::Turn;
 use super::strip::{Along, Strip, along_if_equal};
 use crate::machine::band::Band;
 use crate::machine::pe::Pe;
-use crate::machine::router::Router;
 use crate::machine::steps::Shared;
 use waferloom_fabric::{ColorRoute, Direction, PortSet};
 
@@ -340,15 +339,14 @@ impl Lanes {
         }
     }
 
-    /// Counts at the routers what has passed.
-    pub(super) fn count(&self, routers: &mut [Router]) {
-        for (out, passed) in Direction::ALL.into_iter().zip(&self.passed) {
-            let mut sum = 0;
-            for (router, more) in routers.iter_mut().zip(passed) {
-                sum += more;
-                router.sent[out as usize] += sum as u64;
-            }
-        }
+    /// By router: wavelets that it has sent, by direction.
+    pub(super) fn sent(&self) -> Vec<[u64; 5]> {
+        let mut sums = [0; 5];
+        let sent = |router: usize| {
+            sums.iter_mut().zip(&self.passed).for_each(|(sum, passed)| *sum += passed[router]);
+            sums.map(|sum| sum as u64)
+        };
+        (0..self.routers).map(sent).collect()
     }
 }
 

@@ -70,7 +70,7 @@ mod way;
 
 use super::payload::Payloads;
 use crate::machine::band::Band;
-use crate::machine::collect::collect;
+use crate::machine::collect::{Counted, collect};
 use crate::machine::conflicts::Conflicts;
 use crate::machine::lockstep::Workbench;
 use crate::machine::pe::{PeCounters, VectorWork};
@@ -463,15 +463,16 @@ impl<'a> Groups<'a> {
         for row in (0..if spans.is_empty() { 0 } else { pes }).step_by(width as usize) {
             self.clocks.change(row, width, |_| None, |operator, span| spans[operator as usize].join(&span));
         }
-        self.lanes.count(&mut self.band.routers);
         self.read_back(program);
         let last = self.band.sinks.iter().map(|s| s.last).max();
         let cycles = (self.clocks.last() as u64).max(last.unwrap_or(0));
-        for (pe, (counters, time)) in self.band.pes.iter_mut().zip(self.clocks.counters().zip(self.clocks.all())) {
-            pe.counters = PeCounters { idle: cycles.saturating_sub(time), ..counters };
-        }
+        let counters = self.clocks.counters().zip(self.clocks.all());
+        let counted = Counted {
+            pes: counters.map(|(of, time)| PeCounters { idle: cycles.saturating_sub(time), ..of }).collect(),
+            links: self.lanes.sent(),
+        };
         let leftover = self.queues.wavelets();
-        let mut run = collect(program, fabric, vec![self.band], cycles, leftover);
+        let mut run = collect(program, fabric, vec![self.band], counted, cycles, leftover);
         if let Some(twins) = self.twins {
             run.claimed = twins.operators;
         }
