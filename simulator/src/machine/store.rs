@@ -72,7 +72,8 @@ static SPARE: Mutex<Option<Host>> = Mutex::new(None);
 /// Bytes that are kept at most.
 const MOST_SPARE: usize = 1 << 26;
 
-/// Bytes from which on the system is asked for large pages: one of 2 MiB takes it far less than 512 small ones.
+/// Bytes from which on the system is asked for large pages: where memory has been given back a moment ago, as from run to run of a sweep, one of
+/// 2 MiB takes it far less than 512 small ones (docs/performance.md).
 const WORTH_LARGE_PAGES: usize = 1 << 22;
 
 impl Host {
