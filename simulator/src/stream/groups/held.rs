@@ -87,7 +87,10 @@ impl Held {
                     break;
                 };
                 let first = pe - router;
-                let n = (stations[index as usize].n - first).min(hold.n - done);
+                let n = stations[index as usize].n.saturating_sub(first).min(hold.n - done);
+                if n == 0 {
+                    break;
+                }
                 for i in 0..n {
                     if senders.contains(&hold.origin.from(done + i).sender) {
                         let last = hold.last().get(done + i);

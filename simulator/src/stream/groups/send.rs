@@ -56,32 +56,7 @@ impl Groups<'_> {
             while let Some((first, count)) = rows.next_if(|&(first, _)| first < end) {
                 todo.push(first, count);
             }
-            let mut done_here = Members::default();
-            while !todo.is_empty() {
-                for (first, count) in todo.in_rows(width) {
-                    let (mut pe, end) = (first, first + count);
-                    while pe < end {
-                        let (n, outcome) = attempt(self, &group, pe, end - pe)?;
-                        match outcome {
-                            Outcome::Done => done_here.push(pe, n),
-                            Outcome::Waits => self.results.waiting.push(pe, n),
-                            Outcome::Sent => done_here.append(&self.results.done),
-                        }
-                        self.results.done.clear();
-                        pe += n;
-                        self.let_wait(&group, &mut waits);
-                    }
-                }
-                done_here.append(&self.results.landed);
-                self.results.landed.clear();
-                match waits {
-                    Some(waits) => self.schedule.take_woken(waits, &mut todo),
-                    None => todo.clear(),
-                }
-                todo.sort();
-            }
-            done_here.sort();
-            done.append(&done_here);
+            done.append(&self.to_their_end(&group, &mut todo, &mut waits, &mut attempt)?);
         }
         if let Some(waits) = waits {
             self.schedule.close(waits);
@@ -89,6 +64,43 @@ impl Groups<'_> {
         done.sort();
         group.step += 1;
         Ok((!done.is_empty()).then_some(Group { members: done, ..group }))
+    }
+
+    /// Does something for some members of a group, and again for those that are woken meanwhile; gives those that are done with it. Nobody is
+    /// left to do.
+    fn to_their_end(
+        &mut self,
+        group: &Group,
+        todo: &mut Members,
+        waits: &mut Option<u32>,
+        attempt: &mut impl FnMut(&mut Self, &Group, u32, u32) -> Result<(u32, Outcome), Stop>,
+    ) -> Result<Members, Stop> {
+        let mut done = Members::default();
+        while !todo.is_empty() {
+            for (first, count) in todo.in_rows(self.lanes.width) {
+                let (mut pe, end) = (first, first + count);
+                while pe < end {
+                    let (n, outcome) = attempt(self, group, pe, end - pe)?;
+                    match outcome {
+                        Outcome::Done => done.push(pe, n),
+                        Outcome::Waits => self.results.waiting.push(pe, n),
+                        Outcome::Sent => done.append(&self.results.done),
+                    }
+                    self.results.done.clear();
+                    pe += n;
+                    self.let_wait(group, waits);
+                }
+            }
+            done.append(&self.results.landed);
+            self.results.landed.clear();
+            match waits {
+                Some(waits) => self.schedule.take_woken(*waits, todo),
+                None => todo.clear(),
+            }
+            todo.sort();
+        }
+        done.sort();
+        Ok(done)
     }
 
     /// Lets members wait that are held up.
