@@ -56,7 +56,7 @@ impl Groups<'_> {
             while let Some((first, count)) = rows.next_if(|&(first, _)| first < end) {
                 todo.push(first, count);
             }
-            done.append(&self.to_their_end(&group, &mut todo, &mut waits, &mut attempt)?);
+            done.append(&self.go_on_to_end(&group, &mut todo, &mut waits, &mut attempt)?);
         }
         if let Some(waits) = waits {
             self.schedule.close(waits);
@@ -68,7 +68,7 @@ impl Groups<'_> {
 
     /// Does something for some members of a group, and again for those that are woken meanwhile; gives those that are done with it. Nobody is
     /// left to do.
-    fn to_their_end(
+    fn go_on_to_end(
         &mut self,
         group: &Group,
         todo: &mut Members,
