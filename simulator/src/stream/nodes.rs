@@ -61,15 +61,27 @@ struct Shape {
     merges: u32,
 }
 
+/// The outputs of those positions of a route whose ports to take from are of a kind.
+fn outputs_where(route: &ColorRoute, takes: impl Fn(u8) -> bool) -> u8 {
+    route.positions.iter().filter(|p| takes(p.rx.0)).fold(0, |set, position| set | position.tx.0)
+}
+
+/// All outputs of a route.
+pub(super) fn outputs(route: &ColorRoute) -> u8 {
+    outputs_where(route, |_| true)
+}
+
+/// The outputs that several lanes of a router use, by the outputs of each.
+pub(super) fn shared_outputs(lanes: impl Iterator<Item = u8>) -> u8 {
+    lanes.fold((0, 0), |(once, twice), used| (once | used, twice | once & used)).1
+}
+
 impl Shape {
     fn of(route: &ColorRoute) -> Self {
-        let outputs = |takes: &dyn Fn(u8) -> bool| {
-            route.positions.iter().filter(|p| takes(p.rx.0)).fold(0, |set, position| set | position.tx.0)
-        };
         let merge = |ports: &u8| route.positions.iter().any(|p| (p.rx.0 & ports).count_ones() > 1);
         Self {
-            outputs: outputs(&|_| true),
-            through: Direction::ALL.map(|port| outputs(&|rx| rx >> port as u8 & 1 == 1)),
+            outputs: outputs(route),
+            through: Direction::ALL.map(|port| outputs_where(route, |rx| rx >> port as u8 & 1 == 1)),
             merges: (0..32).filter(merge).fold(0, |set, ports| set | 1 << ports),
         }
     }
@@ -187,15 +199,10 @@ impl Nodes {
     fn find_shared_links(&mut self, band: &Band) {
         for router in 0..band.routers.len() {
             let nodes = self.at(router, 0)..self.at(router, band.routers[router].lanes.len());
-            let (mut once, mut twice) = (0, 0);
-            for node in nodes.clone() {
-                let used = self.shape(node).outputs;
-                twice |= once & used;
-                once |= used;
-            }
+            let shared = shared_outputs(nodes.clone().map(|node| self.shape(node).outputs));
             for node in &mut self.list[nodes] {
                 let sinks = node.next.iter().enumerate().filter(|(_, end)| matches!(end, End::Sink(_)));
-                node.booked = PortSet(sinks.fold(twice, |set, (out, _)| set | 1 << out));
+                node.booked = PortSet(sinks.fold(shared, |set, (out, _)| set | 1 << out));
             }
         }
     }

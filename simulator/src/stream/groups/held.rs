@@ -79,28 +79,21 @@ impl Held {
     fn work_out(&mut self, stations: &[Station], holds: &[Hold], senders: &Range<u32>, rooms: Rooms) {
         self.clear(stations, senders.end);
         for hold in holds {
-            let mut done = 0;
-            while done < hold.n {
-                let pe = hold.pe + done;
-                let place = self.by_router.partition_point(|&(router, _)| router <= pe);
-                let Some(&(router, index)) = place.checked_sub(1).and_then(|place| self.by_router.get(place)) else {
-                    break;
-                };
-                let first = pe - router;
-                let n = stations[index as usize].n.saturating_sub(first).min(hold.n - done);
-                if n == 0 {
-                    break;
+            for i in (0..hold.n).filter(|&i| senders.contains(&hold.origin.from(i).sender)) {
+                if let Some(place) = self.place(stations, hold.pe + i) {
+                    self.hold_back(stations, place, (hold.last().get(i), hold.excess), rooms);
                 }
-                for i in 0..n {
-                    if senders.contains(&hold.origin.from(done + i).sender) {
-                        let last = hold.last().get(done + i);
-                        self.hold_back(stations, (index as usize, first + i), (last, hold.excess), rooms);
-                    }
-                }
-                done += n;
             }
         }
         self.hold_onward(stations, senders, rooms.hop_cycles);
+    }
+
+    /// The station that has a PE's router, and which of its lanes is there.
+    fn place(&self, stations: &[Station], pe: u32) -> Option<(usize, u32)> {
+        let at = self.by_router.partition_point(|&(router, _)| router <= pe).checked_sub(1)?;
+        let (router, index) = self.by_router[at];
+        let lane = pe - router;
+        (lane < stations[index as usize].n).then_some((index as usize, lane))
     }
 
     fn clear(&mut self, stations: &[Station], senders: u32) {

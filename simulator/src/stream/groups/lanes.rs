@@ -1,6 +1,6 @@
 //! The switches of all routers as ways need them, in little memory: a step may touch those of a whole mesh.
 
-use super::super::nodes::NONE;
+use super::super::nodes::{NONE, outputs, shared_outputs};
 use super::flight::LANDED;
 use super::line::Line;
 use super::repeat::Turn;
@@ -8,7 +8,7 @@ use super::strip::{Along, Strip, along_if_equal};
 use crate::machine::band::Band;
 use crate::machine::pe::Pe;
 use crate::machine::steps::Shared;
-use waferloom_fabric::{ColorRoute, Direction, PortSet};
+use waferloom_fabric::{Direction, PortSet};
 
 /// The ports of a colour at a router.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -152,26 +152,20 @@ impl Lanes {
 
     /// The ports of all lanes in the first cycle; numbers the lanes.
     fn ports_of(&mut self, shared: &Shared<'_>, band: &Band) -> Vec<Ports> {
-        let all_outputs = |route: &ColorRoute| route.positions.iter().fold(0, |set, position| set | position.tx.0);
-        let outputs: Vec<u8> = shared.routes.iter().map(all_outputs).collect();
+        let outputs: Vec<u8> = shared.routes.iter().map(outputs).collect();
         let mut ports = vec![Ports::default(); self.ramp_room.len()];
         for (router, state) in band.routers.iter().enumerate() {
             let at = band.grid.coord(band.first + router);
             let is_inside = |out: &Direction| out.neighbour(at, band.grid).is_some();
             let inside =
                 Direction::ALL[..4].iter().filter(|out| is_inside(out)).fold(0, |set, out| set | 1 << *out as u8);
-            let (mut once, mut twice) = (0, 0);
-            for lane in state.lanes.iter() {
-                let used = outputs[lane.route as usize];
-                twice |= once & used;
-                once |= used;
-            }
+            let several = shared_outputs(state.lanes.iter().map(|lane| outputs[lane.route as usize]));
             for (number, lane) in state.lanes.iter().enumerate() {
                 let Some(place) = self.at(router, lane.color).map(|place| place as usize) else { continue };
                 // A lane has credits for what lies behind a link: another lane, or a sink of the host.
                 let beyond = (0..4).filter(|&out| lane.credits[out] > 0).fold(0, |set, out| set | 1 << out);
                 let linked = beyond & inside | if lane.input.is_some() { RAMP } else { 0 };
-                let booked = (twice | beyond & !inside) & !RAMP;
+                let booked = (several | beyond & !inside) & !RAMP;
                 let ((rx, tx), input) = (lane.ports(), lane.input.unwrap_or_default());
                 ports[place] = Ports { rx, tx, linked: PortSet(linked), booked: PortSet(booked), input };
                 self.numbers[place] = number as u8;

@@ -260,9 +260,9 @@ impl Queues {
     /// Wavelets in queues side by side that are alike, `count` more among them, for which they have no room themselves: of those of
     /// which it is not booked that they are taken; and with those that were taken last, from which cycle on.
     pub(super) fn beyond(&mut self, input: u32, n: &mut u32, count: i64) -> (i64, i64, Line) {
-        let queue = self.list.piece(input, n);
+        let (queue, i) = self.list.look(input, n);
         let beyond = i64::from(queue.wavelets) + count - i64::from(queue.capacity);
-        (beyond, beyond + i64::from(queue.last_count), queue.last_at)
+        (beyond, beyond + i64::from(queue.last_count), queue.last_at.from(i))
     }
 
     /// A run in a queue that is the first of queues that are alike: the one at the head, or one behind it.
@@ -280,11 +280,9 @@ impl Queues {
         while done < n {
             let (at, mut here) = (input + done, n - done);
             self.split(at);
-            self.list.piece(at, &mut here);
-            let found = (0..).map_while(|index| self.run(at, index)).position(|run| run.flight == flight);
-            if let Some(index) = found
-                && let Some(mut run) = self.run(at, index)
-            {
+            self.list.look(at, &mut here);
+            let mut runs = (0..).map_while(|index| Some((index, self.run(at, index)?)));
+            if let Some((index, mut run)) = runs.find(|(_, run)| run.flight == flight) {
                 run.hold(last.from(done), &mut here);
                 self.edit(at, here);
                 self.set_run(at, index, run);
