@@ -42,6 +42,7 @@ use plan::Alternative;
 use relayouts::Relayouts;
 use std::collections::BTreeSet;
 use waferloom_fabric::{Coord, Dtype, Extent, Machine, Program};
+use waferloom_kernels::relayout::Aim;
 use waferloom_models::Graph;
 use waferloom_models::graph::Op;
 
@@ -124,8 +125,16 @@ fn first_that_fits<T>(
         if is_hopeless && !is_last_resort {
             continue;
         }
-        let plan = lay_out(graph, options, choice, &mut relayouts);
-        match plan.and_then(|plan| pass(plan, &mut relayouts)) {
+        let mut attempt = |aim| {
+            relayouts.aim = aim;
+            let plan = lay_out(graph, options, choice, &mut relayouts);
+            plan.and_then(|plan| pass(plan, &mut relayouts))
+        };
+        let done = match attempt(Aim::Cycles) {
+            Err(CompileError::DoesNotFit(_)) => attempt(Aim::Memory),
+            done => done,
+        };
+        match done {
             Ok(done) => {
                 choices[index].estimate.fits = Some(true);
                 return Ok((weighed(&choices, index, options), done));
@@ -208,6 +217,7 @@ fn lay_out(
         offered: options.grid,
         dtype: options.dtype,
         items: options.items,
+        relayouts: relayouts.aim,
         alternatives: Vec::new(),
         stages,
     })

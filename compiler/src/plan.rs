@@ -11,6 +11,7 @@ use crate::overrides::{Overrides, ProductOverride, StageOverride};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use waferloom_fabric::{Coord, Distribution, Dtype, Extent, Machine, Region};
+use waferloom_kernels::relayout::Aim;
 
 /// The compiler's decisions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,6 +29,9 @@ pub struct Plan {
     pub dtype: Dtype,
     /// Inputs of the model that flow through the stages in one run, one behind another.
     pub items: u32,
+    /// What relayouts take little of: memory, where the model would not fit otherwise.
+    #[serde(default)]
+    pub relayouts: Aim,
     /// What the planner has weighed, what was chosen first: the best of each number of stages, what was tried before that, and
     /// the whole grid as one stage.
     pub alternatives: Vec<Alternative>,

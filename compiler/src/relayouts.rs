@@ -6,10 +6,10 @@ use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
 use waferloom_fabric::{Distribution, Dtype, Machine};
-use waferloom_kernels::relayout::{self, Relayout, TooLarge};
+use waferloom_kernels::relayout::{self, Aim, Relayout, TooLarge};
 
-/// What a relayout follows from: source, destination, the map of elements, and the type of the elements.
-type Question = (Distribution, Distribution, Map, Dtype);
+/// What a relayout follows from: source, destination, the map of elements, the type of the elements, and what it is to take little of.
+type Question = (Distribution, Distribution, Map, Dtype, Aim);
 
 /// A map of elements of which only some are hashed: that tells apart those that one model has.
 #[derive(PartialEq, Eq)]
@@ -31,6 +31,8 @@ impl Hash for Map {
 pub(crate) struct Relayouts {
     pub(crate) views: Views,
     known: HashMap<Question, Rc<Relayout>>,
+    /// What those of the plan at hand are to take little of.
+    pub(crate) aim: Aim,
 }
 
 impl Relayouts {
@@ -43,11 +45,11 @@ impl Relayouts {
         dtype: Dtype,
         machine: &Machine,
     ) -> Result<Rc<Relayout>, TooLarge> {
-        let question = (source.clone(), target.clone(), Map(map), dtype);
+        let question = (source.clone(), target.clone(), Map(map), dtype, self.aim);
         if let Some(known) = self.known.get(&question) {
             return Ok(known.clone());
         }
-        let made = Rc::new(relayout::plan(source, target, &question.2.0, dtype, machine)?);
+        let made = Rc::new(relayout::plan(source, target, &question.2.0, dtype, (machine, self.aim))?);
         self.known.insert(question, made.clone());
         Ok(made)
     }

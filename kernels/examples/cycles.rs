@@ -80,7 +80,8 @@ fn move_elements(rig: &mut Rig, dtype: Dtype, from: &[u32], to: &[u32], map: imp
     let (source, tile) = constant(rig, from, dtype);
     let target = layout(GRID, to, dtype);
     let map: Vec<u32> = (0..target.elements() as u32).map(map).collect();
-    let plan = relayout::plan(&source, &target, &map, dtype, &rig::machine()).expect("small tiles");
+    let plan =
+        relayout::plan(&source, &target, &map, dtype, (&rig::machine(), relayout::Aim::Cycles)).expect("small tiles");
     let result = rig.tile(&target, dtype);
     let tables = plan.tables().iter().map(|t| rig.table(&t.distribution, &t.numbers)).collect();
     let (panel, middle) = (rig.reserve(plan.panel_bytes()), rig.reserve(plan.middle_bytes(dtype)));

@@ -58,7 +58,8 @@ fn mixture(rig: &mut Rig, dtype: Dtype) {
     }
     let map: Vec<u32> = (0..128 * 256).map(|i| i % 128 * 256 + i / 128).collect();
     let target = layout(GRID, &[256, 128], dtype);
-    let plan = relayout::plan(&distribution, &target, &map, dtype, &rig::machine()).expect("small tiles");
+    let plan = relayout::plan(&distribution, &target, &map, dtype, (&rig::machine(), relayout::Aim::Cycles))
+        .expect("small tiles");
     let turned = rig.tile(&target, dtype);
     let tables = plan.tables().iter().map(|t| rig.table(&t.distribution, &t.numbers)).collect();
     let (panel, middle) = (rig.reserve(plan.panel_bytes()), rig.reserve(plan.middle_bytes(dtype)));

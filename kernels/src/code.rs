@@ -207,9 +207,9 @@ impl Code {
 
     /// Runs the body, of which a claim of the program (its index) says what it computes from tiles of the left and the right
     /// operand into one of the result.
-    pub fn claim(&mut self, claim: u32, tiles: [u32; 3], body: impl FnOnce(&mut Self)) {
+    pub fn claim(&mut self, claim: u32, tiles: [impl Into<Address>; 3], body: impl FnOnce(&mut Self)) {
         let body = self.nested(body);
-        let [left, right, result] = tiles.map(Address::from);
+        let [left, right, result] = tiles.map(Into::into);
         self.push(Instruction::Claim { claim, left, right, result, body });
     }
 

@@ -71,12 +71,14 @@ pub(crate) fn end_turn(code: &mut Code, queue_out: u8, last: &[(Value, Value)]) 
     code.branch(Compare::Eq, a, b, reset, |code| end_turn(code, queue_out, others));
 }
 
-/// Begins a series of turns at the root `first`: those before it only hand the turn on, each as soon as its switch lets it.
-pub fn skip(code: &mut Code, mesh: &Mesh, axis: Axis, first: u32) {
+/// Begins a series of turns at the root `first`: those before it only hand the turn on, each as soon as its switch lets it. A series that
+/// is done in parts begins in part 0.
+pub fn skip(code: &mut Code, mesh: &Mesh, axis: Axis, first: u32, part: Value) {
     if first > 0 && mesh.size(axis) > 1 {
         let (_, queue_out) = queues(axis);
         let hand_on = |code: &mut Code| code.send_control(queue_out, control(&HAND_ON));
-        code.branch(Compare::Lt, mesh.position(axis), first as i32, hand_on, |_| {});
+        let begin = |code: &mut Code| code.branch(Compare::Lt, mesh.position(axis), first as i32, hand_on, |_| {});
+        code.branch(Compare::Eq, part, 0, begin, |_| {});
     }
 }
 

@@ -9,7 +9,8 @@
 //!
 //! or the columns first, where that is faster on the machine. A step that would move nothing is left out, and so are
 //! the turns of PEs in front of the first that has something to send. What a PE takes from the broadcasts is a list of roots
-//! and strided runs in its SRAM.
+//! and strided runs in its SRAM. In a transposition all that a column needs may come together in one PE between the two steps. Where memory is
+//! short ([`Aim::Memory`]) both are done for some roots of the first one after others, so that less of it is there at a time.
 
 mod cycles;
 mod per_pe;
@@ -21,29 +22,58 @@ use crate::line::{self, Turn};
 use crate::mesh::{Axis, Mesh};
 use per_pe::PerPe;
 use waferloom_fabric::{
-    ClaimLine, Compare, Coord, Distribution, Dtype, Extent, Machine, Region, ScalarOp, TakesClaim, Value, VectorOp,
+    Address, ClaimLine, Compare, Coord, Distribution, Dtype, Extent, Machine, Region, ScalarOp, TakesClaim, Value,
+    VectorOp,
 };
 
-pub use plan::{is_better, plan};
+pub use plan::{Aim, is_better, plan};
 
 /// In a map of elements: one that the relayout does not give.
 pub const NOWHERE: u32 = u32::MAX;
 
-/// One step: broadcasts along an axis, or copies on each PE alone.
+/// One step: broadcasts along an axis, or copies on each PE alone; in each part of the relayout some of them.
 #[derive(Clone, Debug)]
 pub struct Step {
     /// Along which axis; `None` when no data leave their PE.
     axis: Option<Axis>,
-    /// The first PE of a line that sends anything.
-    first: u32,
-    /// One more than the last PE of a line that sends anything.
-    roots: u32,
+    series: Series,
     /// Dimensions of the runs.
     rank: usize,
     /// Words that each root sends.
     words: Words,
-    /// For each PE a list of what it takes (see [`Take`]), with [`NO_ROOT`] at its end.
+    /// For each PE a list of what it takes (see [`Take`]) in each part, with [`NO_ROOT`] at its end.
     lists: PerPe<Vec<u16>>,
+    /// Numbers of a part's list: an even number, so that tables fill whole words.
+    list_numbers: usize,
+}
+
+/// The turns of a step.
+#[derive(Clone, Copy, Debug)]
+struct Series {
+    /// The first PE of a line that sends anything.
+    first: u32,
+    /// Turns in each part of the relayout.
+    turns: u32,
+    parts: u32,
+    /// Whether it goes on in a part where it was in the one before, instead of beginning anew: as the first of two steps does.
+    goes_on: bool,
+}
+
+impl Series {
+    /// The root of the first turn in a part.
+    fn root(self, part: u32) -> u32 {
+        self.first + if self.goes_on { part * self.turns } else { 0 }
+    }
+
+    /// One more than the last PE of a line that sends anything.
+    fn end(self) -> u32 {
+        self.root(self.parts - 1) + self.turns
+    }
+
+    /// How many roots there are in all parts.
+    fn roots(self) -> u32 {
+        self.end() - self.first
+    }
 }
 
 /// Words that the roots of a step send, from the first that sends anything on.
@@ -51,7 +81,7 @@ pub struct Step {
 enum Words {
     /// All of them, in all lines, the same.
     Even(u16),
-    /// By line and root.
+    /// By line and root: the most over all parts.
     Uneven(Vec<Vec<u16>>),
 }
 
@@ -66,18 +96,14 @@ impl Step {
             Some(Axis::X) => ClaimLine::Row,
             Some(Axis::Y) => ClaimLine::Column,
         };
-        let [first, end] = [self.first, self.roots].map(|place| place as u16);
+        let [first, end] = [self.series.first, self.series.end()].map(|place| place as u16);
         TakesClaim { region, line, dtype, first, end, words, rank: self.rank as u8 }
     }
 
-    /// Numbers of the list in each PE: an even number, so that tables fill whole words.
-    fn list_numbers(&self) -> usize {
-        self.lists.values().iter().map(Vec::len).max().unwrap_or(0).next_multiple_of(2).max(2)
-    }
-
-    /// Turns of the broadcast.
-    fn turns(&self) -> u32 {
-        self.roots - self.first
+    /// What a PE takes in a part, as its list says.
+    fn list<'a>(&self, lists: &'a [u16], part: u32) -> &'a [u16] {
+        let behind = &lists[(part as usize * self.list_numbers).min(lists.len())..];
+        &behind[..self.list_numbers.min(behind.len())]
     }
 
     /// Most words that a root sends.
@@ -94,6 +120,9 @@ impl Step {
         let mut rest = list;
         std::iter::from_fn(move || {
             let &[root, roots, _, count, ref behind @ ..] = rest else { return None };
+            if root == NO_ROOT {
+                return None;
+            }
             let (runs, behind) = behind.split_at(usize::from(count) * numbers);
             rest = behind;
             Some(Take { root, roots, runs: runs.chunks(numbers) })
@@ -114,7 +143,9 @@ struct Take<'a> {
 #[derive(Clone, Debug)]
 pub struct Relayout {
     steps: Vec<Step>,
-    /// Elements between the two steps, the most over all PEs.
+    /// How often all steps are done, each time for other elements.
+    parts: u32,
+    /// Elements between the two steps, the most over all PEs and parts.
     middle_elements: u32,
     grid: Extent,
     /// Cycles of [`emit`], estimated.
@@ -142,7 +173,8 @@ pub struct Tables {
 impl Relayout {
     fn new(steps: Vec<Step>, middle_elements: u32, grid: Extent, machine: &Machine, dtype: Dtype) -> Self {
         let cycles = steps.iter().map(|step| cycles::of_step(step, grid, machine, dtype)).sum();
-        Self { steps, middle_elements, grid, cycles }
+        let parts = steps.first().map_or(1, |step| step.series.parts);
+        Self { steps, parts, middle_elements, grid, cycles }
     }
 
     /// Cycles of [`emit`], estimated, for the machine and the type of elements of the plan.
@@ -150,10 +182,15 @@ impl Relayout {
         self.cycles
     }
 
+    /// Cycles, and bytes of working memory.
+    fn takes(&self, dtype: Dtype) -> (u64, u32) {
+        (self.cycles, self.panel_bytes() + self.middle_bytes(dtype))
+    }
+
     /// Whether no element changes its PE or its place: the destination may then be the same memory as the source.
     pub fn is_identity(&self) -> bool {
         let [step @ Step { axis: None, .. }] = self.steps.as_slice() else { return false };
-        step.lists.values().iter().flat_map(|list| step.takes(list)).flat_map(|take| take.runs).all(|run| {
+        step.lists.values().iter().flat_map(|lists| step.takes(lists)).flat_map(|take| take.runs).all(|run| {
             let stays = |dim: &[u16]| dim[0] == 1 || dim[1] == dim[2];
             run[0] == run[1] && run[2..].chunks(3).all(stays)
         })
@@ -161,7 +198,8 @@ impl Relayout {
 
     /// The series of broadcasts, in order: along which axis, and how many turns each has.
     pub fn series(&self) -> Vec<(Axis, u32)> {
-        self.steps.iter().filter_map(|step| step.axis.map(|axis| (axis, step.turns()))).collect()
+        let of_part = || self.steps.iter().filter_map(|step| step.axis.map(|axis| (axis, step.series.turns)));
+        (0..self.parts).flat_map(|_| of_part()).collect()
     }
 
     /// Bytes of the buffer that receives broadcasts.
@@ -185,7 +223,7 @@ impl Relayout {
     }
 
     fn lists(&self, step: &Step) -> Tables {
-        self.dealt(step.list_numbers(), step.lists.kinds(), |at| step.lists.at(at))
+        self.dealt(list_numbers(step), step.lists.kinds(), |at| step.lists.at(at))
     }
 
     fn words(&self, step: &Step) -> Option<Tables> {
@@ -221,15 +259,20 @@ impl Relayout {
     }
 }
 
+/// Numbers of the table of lists in each PE.
+fn list_numbers(step: &Step) -> usize {
+    step.list_numbers * step.series.parts as usize
+}
+
 /// Numbers of the table of words in each PE: an even number.
 fn word_numbers(step: &Step) -> usize {
-    (step.turns() as usize).next_multiple_of(2)
+    (step.series.roots() as usize).next_multiple_of(2)
 }
 
 /// Bytes of a step's tables.
 fn table_bytes(step: &Step) -> impl Iterator<Item = u32> {
     let words = matches!(step.words, Words::Uneven(_)).then(|| word_numbers(step));
-    [Some(step.list_numbers()), words].into_iter().flatten().map(|numbers| numbers as u32 * 2)
+    [Some(list_numbers(step)), words].into_iter().flatten().map(|numbers| numbers as u32 * 2)
 }
 
 /// Addresses of a relayout's working memory.
@@ -246,37 +289,62 @@ pub struct Memory {
 /// Emits the data movement. Elements of `dst` that the map leaves out keep their value.
 pub fn emit(code: &mut Code, mesh: &mut Mesh, relayout: &Relayout, dst: Tile, src: Tile, memory: &Memory) {
     let count = relayout.steps.len();
-    let mut tables = memory.tables.as_slice();
-    for (i, step) in relayout.steps.iter().enumerate() {
-        let (own, rest) = tables.split_at(table_bytes(step).count());
-        tables = rest;
-        let from = if i == 0 { src.address } else { memory.middle };
-        let to = if i + 1 == count { dst.address } else { memory.middle };
-        if step.turns() == 0 {
-            continue;
+    code.repeat(relayout.parts, |code, part| {
+        let mut tables = memory.tables.as_slice();
+        for (i, step) in relayout.steps.iter().enumerate() {
+            let (own, rest) = tables.split_at(table_bytes(step).count());
+            tables = rest;
+            let from = if i == 0 { src.address } else { memory.middle };
+            let to = if i + 1 == count { dst.address } else { memory.middle };
+            if step.series.turns == 0 {
+                continue;
+            }
+            let words = match (step.axis, i) {
+                (Some(_), _) => step.panel_words(),
+                (None, 0) => src.words(),
+                (None, _) => relayout.middle_bytes(src.dtype) / 4,
+            };
+            let claim = mesh.claim(step.claim(mesh.region(), src.dtype, words));
+            code.scope(|code| {
+                let list = scaled_sum(code, part, step.list_numbers as u32 * 2, own[0]);
+                code.claim(claim, [Address::from(from), address(list), to.into()], |code| {
+                    emit_step(code, mesh, step, src.dtype, [from, to, memory.panel], (part, list, own));
+                });
+            });
         }
-        let words = match (step.axis, i) {
-            (Some(_), _) => step.panel_words(),
-            (None, 0) => src.words(),
-            (None, _) => relayout.middle_bytes(src.dtype) / 4,
-        };
-        let claim = mesh.claim(step.claim(mesh.region(), src.dtype, words));
-        code.claim(claim, [from, own[0], to], |code| {
-            emit_step(code, mesh, step, src.dtype, [from, to, memory.panel], own);
-        });
+    });
+}
+
+/// A place in memory that may not be known yet.
+fn address(value: Value) -> Address {
+    match value {
+        Value::Imm(known) => Address::from(known as u32),
+        value => Address { base: value, offset: 0 },
     }
 }
 
-fn emit_step(code: &mut Code, mesh: &Mesh, step: &Step, dtype: Dtype, [from, to, panel]: [u32; 3], tables: &[u32]) {
+/// A part of a step, whose list lies at an address.
+fn emit_step(
+    code: &mut Code,
+    mesh: &Mesh,
+    step: &Step,
+    dtype: Dtype,
+    [from, to, panel]: [u32; 3],
+    (part, start, tables): (Value, Value, &[u32]),
+) {
+    let series = step.series;
     let list = List { take: code.register(), root: code.register(), left: code.register(), shift: code.register() };
-    code.set(list.take, tables[0]);
+    code.set(list.take, start);
     list.begin_take(code);
     if let Some(axis) = step.axis {
-        line::skip(code, mesh, axis, step.first);
+        line::skip(code, mesh, axis, series.first, if series.goes_on { part } else { Value::Imm(0) });
     }
-    code.repeat(step.turns(), |code, turn| {
+    // How many roots have had their turn in the parts before.
+    let before = if series.goes_on { scaled_sum(code, part, series.turns, 0) } else { Value::Imm(0) };
+    code.repeat(series.turns, |code, turn| {
         let place = code.register();
-        let root = sum(code, turn, step.first);
+        let done = sum(code, turn, before);
+        let root = sum(code, done, (series.first as i32).into());
         match step.axis {
             None => code.set(place, from),
             Some(axis) => {
@@ -284,12 +352,12 @@ fn emit_step(code: &mut Code, mesh: &Mesh, step: &Step, dtype: Dtype, [from, to,
                     Words::Even(words) => i32::from(words).into(),
                     Words::Uneven(_) => {
                         let words = code.register();
-                        code.scalar(ScalarOp::Shl, words, turn, 1);
+                        code.scalar(ScalarOp::Shl, words, done, 1);
                         code.load_u16(words, words, tables[1] as i32);
                         words.into()
                     }
                 };
-                let last = [(root, Value::Imm(step.roots as i32 - 1))];
+                let last = [(root, Value::Imm(series.end() as i32 - 1))];
                 let turn = Turn { axis, root, last: &last, panel: panel.into(), words };
                 line::turn(code, mesh, &turn, place, |_| from.into());
             }
@@ -298,14 +366,27 @@ fn emit_step(code: &mut Code, mesh: &Mesh, step: &Step, dtype: Dtype, [from, to,
     });
 }
 
-/// A value that may not be known yet, and an offset.
-fn sum(code: &mut Code, value: Value, offset: u32) -> Value {
-    match (value, offset) {
-        (value, 0) => value,
-        (Value::Imm(known), offset) => Value::Imm(known + offset as i32),
-        (value, offset) => {
+/// A value that may not be known yet, so many times, and an offset.
+fn scaled_sum(code: &mut Code, value: Value, factor: u32, offset: u32) -> Value {
+    match value {
+        Value::Imm(known) => Value::Imm(known * factor as i32 + offset as i32),
+        value => {
+            let scaled = code.register();
+            code.scalar(ScalarOp::Mul, scaled, value, factor);
+            code.scalar(ScalarOp::Add, scaled, scaled, offset);
+            scaled.into()
+        }
+    }
+}
+
+/// The sum of two values that may not be known yet.
+fn sum(code: &mut Code, a: Value, b: Value) -> Value {
+    match (a, b) {
+        (a, Value::Imm(0)) => a,
+        (Value::Imm(a), Value::Imm(b)) => Value::Imm(a + b),
+        (a, b) => {
             let sum = code.register();
-            code.scalar(ScalarOp::Add, sum, value, offset);
+            code.scalar(ScalarOp::Add, sum, a, b);
             sum.into()
         }
     }

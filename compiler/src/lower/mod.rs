@@ -42,6 +42,7 @@ pub fn lower(graph: &Graph, plan: &Plan) -> Result<Program, CompileError> {
 
 /// The same with the relayouts that planning has worked out.
 pub(crate) fn with_known(graph: &Graph, plan: &Plan, relayouts: &mut Relayouts) -> Result<Program, CompileError> {
+    relayouts.aim = plan.relayouts;
     let mut program = Program {
         name: plan.model.clone(),
         machine: plan.machine.clone(),

@@ -3,6 +3,7 @@
 use super::{Plan, Stage, StepKind, Storage, TensorId};
 use std::fmt;
 use waferloom_fabric::{Coord, Extent, Split};
+use waferloom_kernels::relayout::Aim;
 
 /// Alternatives that are listed.
 const MOST_ALTERNATIVES: usize = 8;
@@ -17,6 +18,9 @@ impl fmt::Display for Plan {
         }
         writeln!(f, "{}", self.machine.name)?;
         self.print_alternatives(f)?;
+        if self.relayouts == Aim::Memory {
+            writeln!(f, "relayouts go in parts, which takes less memory: it would not fit otherwise")?;
+        }
         let mut first = 0;
         for (number, stage) in self.stages.iter().enumerate() {
             if self.stages.len() > 1 {

@@ -6,6 +6,7 @@ use super::plane::Plane;
 use super::settings::{FLOATS, float_type};
 use super::{Instance, Kernel, KernelError, Parameter, Settings};
 use crate::mesh::Axis;
+use crate::relayout::Aim;
 use crate::{cost, relayout};
 use std::collections::BTreeMap;
 use waferloom_fabric::{BufferKind, Coord, Distribution, Dtype, Extent, Machine, Split};
@@ -60,13 +61,15 @@ pub(super) fn moved(
     plane.burden(16 * source.elements() as u64);
     plane.check()?;
     let elements: Vec<u32> = (0..target.elements() as u32).map(&map).collect();
-    let plan = relayout::plan(source, target, &elements, dtype, machine).map_err(|error| KernelError::TooLarge {
-        what: format!("a tile of `{name}`"),
-        needed: error.elements as u64,
-        unit: "elements",
-        machine: "a table of 16-bit offsets".into(),
-        available: 0xFFFF,
-        change: "m",
+    let plan = relayout::plan(source, target, &elements, dtype, (machine, Aim::Cycles)).map_err(|error| {
+        KernelError::TooLarge {
+            what: format!("a tile of `{name}`"),
+            needed: error.elements as u64,
+            unit: "elements",
+            machine: "a table of 16-bit offsets".into(),
+            available: 0xFFFF,
+            change: "m",
+        }
     })?;
     let memory = working_memory(&mut plane, &plan, dtype);
     relayout::emit(&mut plane.code, &mut plane.mesh, &plan, to, from, &memory);

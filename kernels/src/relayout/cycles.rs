@@ -8,7 +8,12 @@ use waferloom_fabric::{Coord, Dtype, Extent, Machine};
 
 /// Cycles of a step of [`super::emit`] for elements of type `dtype`.
 pub(super) fn of_step(step: &Step, grid: Extent, machine: &Machine, dtype: Dtype) -> u64 {
-    let works = step.lists.map_ref(|list| works(step, list, machine, dtype));
+    (0..step.series.parts).map(|part| of_part(step, part, grid, machine, dtype)).sum()
+}
+
+/// Cycles of a part of a step.
+fn of_part(step: &Step, part: u32, grid: Extent, machine: &Machine, dtype: Dtype) -> u64 {
+    let works = step.lists.map_ref(|lists| works(step, step.list(lists, part), machine, dtype));
     let Some(axis) = step.axis else {
         return works.values().iter().map(|own| own.iter().map(|work| work.1).sum()).max().unwrap_or(0);
     };
@@ -19,13 +24,14 @@ pub(super) fn of_step(step: &Step, grid: Extent, machine: &Machine, dtype: Dtype
     };
     let lines: Vec<Vec<&[Work]>> =
         (0..count).map(|line| (0..length).map(|place| works_of(line, place)).collect()).collect();
+    let (first, turns) = (step.series.root(part), step.series.turns as usize);
     let words = |line: usize| match &step.words {
-        Words::Even(words) => vec![*words; step.turns() as usize],
-        Words::Uneven(lines) => lines[line].clone(),
+        Words::Even(words) => vec![*words; turns],
+        Words::Uneven(lines) => lines[line][(first - step.series.first) as usize..][..turns].to_vec(),
     };
     // Most lines are like the one before.
     let differs = |&line: &usize| line == 0 || lines[line] != lines[line - 1] || words(line) != words(line - 1);
-    let cycles = |line: usize| Line { machine, axis, step, words: words(line), pes: &lines[line] }.cycles();
+    let cycles = |line: usize| Line { machine, axis, step, first, words: words(line), pes: &lines[line] }.cycles();
     (0..lines.len()).into_par_iter().filter(differs).map(cycles).max().unwrap_or(0)
 }
 
@@ -55,6 +61,8 @@ struct Line<'a> {
     machine: &'a Machine,
     axis: Axis,
     step: &'a Step,
+    /// The first root.
+    first: u32,
     /// Words that each root sends, from the first one on.
     words: Vec<u16>,
     /// What each PE of the line does.
@@ -66,7 +74,7 @@ impl Line<'_> {
     fn cycles(&self) -> u64 {
         let mut ready = vec![0; self.pes.len()];
         let mut rest = self.pes.to_vec();
-        for (&words, root) in self.words.iter().zip(self.step.first..) {
+        for (&words, root) in self.words.iter().zip(self.first..) {
             self.turn(root as usize, words.into(), &mut ready, &mut rest);
         }
         ready.into_iter().max().unwrap_or(0)
@@ -78,7 +86,7 @@ impl Line<'_> {
         let (scalar, branch) = (u64::from(self.machine.scalar_cycles), u64::from(self.machine.branch_cycles));
         // Is it the PE's own turn? And of the root's number and words, what the code does not know.
         let looked_up = if matches!(self.step.words, Words::Even(_)) { 0 } else { 2 };
-        let steering = branch + (looked_up + u64::from(self.step.first > 0)) * scalar;
+        let steering = branch + (looked_up + u64::from(self.step.series.first > 0)) * scalar;
         let issue = steering + if words == 0 { 0 } else { cost::startup(self.machine) };
         let sent = ready[root] + issue;
         let mut left = sent + words;

@@ -5,7 +5,7 @@
 
 use super::per_pe::{self, PerPe};
 use super::runs::{Element, Run, best_runs};
-use super::{NO_ROOT, NOWHERE, Relayout, Step, TooLarge, Words};
+use super::{NO_ROOT, NOWHERE, Relayout, Series, Step, TooLarge, Words};
 use crate::mesh::Axis;
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
@@ -20,7 +20,7 @@ pub fn plan(
     target: &Distribution,
     map: &[u32],
     dtype: Dtype,
-    machine: &Machine,
+    (machine, aim): (&Machine, Aim),
 ) -> Result<Relayout, TooLarge> {
     let grid = source.grid;
     let limit = |elements: usize| if elements > 0xFFFF { Err(TooLarge { elements }) } else { Ok(()) };
@@ -40,8 +40,9 @@ pub fn plan(
             None => 0,
         };
         let take = |need: &Need| Element { root: root(need), source: need.from, target: need.to };
-        let takes = needs.map_ref(|list| list.iter().map(take).collect());
-        let step = step(grid, axis, takes, |_, _| tile, dtype);
+        let takes = needs.map_ref(|list| vec![list.iter().map(take).collect()]);
+        let series = series_of(&takes);
+        let step = step(grid, axis, series, takes, |_, _| tile, dtype);
         Ok(Relayout::new(vec![step], 0, grid, machine, dtype))
     };
     match (across, down) {
@@ -49,17 +50,27 @@ pub fn plan(
         (true, false) => direct(Some(Axis::X)),
         (false, true) => direct(Some(Axis::Y)),
         (true, true) => {
-            let first = |axis| {
-                let (steps, middle_elements) = two_steps(grid, axis, &needs, tile, dtype)?;
-                Ok(Relayout::new(steps, middle_elements, grid, machine, dtype))
-            };
-            let (rows_first, columns_first) = rayon::join(|| first(Axis::X), || first(Axis::Y));
+            let ways = TwoSteps { grid, needs: &needs, tile, dtype, machine };
+            let (rows_first, columns_first) = rayon::join(|| ways.along(Axis::X, 1), || ways.along(Axis::Y, 1));
             let rows_first = rows_first?;
-            let Ok(columns_first) = columns_first else { return Ok(rows_first) };
-            let takes = |relayout: &Relayout| (relayout.cycles, relayout.panel_bytes() + relayout.middle_bytes(dtype));
-            Ok(if is_better(takes(&columns_first), takes(&rows_first)) { columns_first } else { rows_first })
+            let is_better = |other: &Relayout| is_better(other.takes(dtype), rows_first.takes(dtype));
+            let (axis, best) = match columns_first.ok().filter(is_better) {
+                Some(columns_first) => (Axis::Y, columns_first),
+                None => (Axis::X, rows_first),
+            };
+            Ok(if aim == Aim::Memory { ways.in_parts(axis, best) } else { best })
         }
     }
+}
+
+/// What a relayout is to take little of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub enum Aim {
+    /// Time; and of two ways that take almost the same, that with less memory.
+    #[default]
+    Cycles,
+    /// Working memory: what comes together in a PE between two steps comes in parts.
+    Memory,
 }
 
 /// What a way may take longer than the other one to spare working memory: 1 part of so many.
@@ -81,6 +92,16 @@ struct Need {
     row: u16,
     from: u32,
     to: u32,
+}
+
+impl Need {
+    /// Positions of the PEs from which it comes in two steps, the first of which goes along an axis.
+    fn roots(&self, first_axis: Axis) -> (u16, u16) {
+        match first_axis {
+            Axis::X => (self.column, self.row),
+            Axis::Y => (self.row, self.column),
+        }
+    }
 }
 
 /// What each PE needs, in the order of its tile.
@@ -119,106 +140,176 @@ fn homes(source: &Distribution) -> Vec<Home> {
     homes
 }
 
-/// First along `first_axis`, then along the other one: the steps, and the elements between them.
-fn two_steps(
+/// A relayout in two steps, in one of several ways.
+struct TwoSteps<'a> {
     grid: Extent,
-    first_axis: Axis,
-    needs: &PerPe<Vec<Need>>,
+    needs: &'a PerPe<Vec<Need>>,
+    /// Elements of a tile of the source.
     tile: u32,
     dtype: Dtype,
-) -> Result<(Vec<Step>, u32), TooLarge> {
-    let kinds = needs.kinds();
-    let (second_axis, lines, keepers) = match first_axis {
-        Axis::X => (Axis::Y, kinds.width, grid.height),
-        Axis::Y => (Axis::X, kinds.height, grid.width),
-    };
-    let (first, second): (Vec<_>, Vec<_>) = (0..lines)
-        .into_par_iter()
-        .map(|line| match first_axis {
-            Axis::X => {
-                line_of_two_steps((0..kinds.height).map(|y| needs.at(Coord { x: line, y })), first_axis, keepers)
-            }
-            Axis::Y => line_of_two_steps((0..kinds.width).map(|x| needs.at(Coord { x, y: line })), first_axis, keepers),
-        })
-        .unzip();
-    let first = PerPe::from_lines(second_axis, first);
-    let second = PerPe::from_lines(second_axis, second);
-    let sizes = first.map_ref(|kept: &Vec<Element>| kept.len() as u32);
-    let middle = sizes.values().iter().copied().max().unwrap_or(0);
-    if middle > 0xFFFF {
-        return Err(TooLarge { elements: middle as usize });
-    }
-    let kept = |pe: Coord, root: u32| match first_axis {
-        Axis::X => *sizes.at(Coord { y: root as u16, ..pe }),
-        Axis::Y => *sizes.at(Coord { x: root as u16, ..pe }),
-    };
-    let steps = vec![
-        step(grid, Some(first_axis), first, |_, _| tile, dtype),
-        step(grid, Some(second_axis), second, kept, dtype),
-    ];
-    Ok((steps, middle))
+    machine: &'a Machine,
 }
 
-/// A line of the second of two steps, whose PEs have these needs: what each of its `keepers` keeps, in the order in which it is
-/// first asked for, and what each PE takes from them.
-fn line_of_two_steps<'a>(
-    needs: impl Iterator<Item = &'a Vec<Need>>,
-    first_axis: Axis,
-    keepers: u16,
-) -> (Vec<Vec<Element>>, Vec<Vec<Element>>) {
-    let mut kept = vec![Vec::new(); usize::from(keepers)];
-    let mut slots: FxHashMap<Need, u32> = FxHashMap::default();
-    let mut take = |need: &Need| {
-        let (first_root, second_root) = match first_axis {
-            Axis::X => (need.column, need.row),
-            Axis::Y => (need.row, need.column),
+/// Working memory that is not worth doing a relayout in parts: 1 part of the SRAM of so many.
+const LITTLE: u32 = 16;
+
+/// Parts in which a relayout is done at most.
+const MOST_PARTS: u32 = 8;
+
+impl TwoSteps<'_> {
+    /// The same relayout, which goes along an axis first, in as many parts as make its working memory small.
+    fn in_parts(&self, first_axis: Axis, whole: Relayout) -> Relayout {
+        let bytes = |relayout: &Relayout| relayout.takes(self.dtype).1;
+        let (mut best, mut parts) = (whole, 2);
+        while parts <= MOST_PARTS && bytes(&best) > self.machine.sram_bytes / LITTLE {
+            match self.along(first_axis, parts) {
+                Ok(other) if bytes(&other) < bytes(&best) => best = other,
+                _ => break,
+            }
+            parts *= 2;
+        }
+        best
+    }
+
+    /// First along an axis, then along the other one, for some of the first roots after others.
+    fn along(&self, first_axis: Axis, parts: u32) -> Result<Relayout, TooLarge> {
+        let series = self.first_series(first_axis, parts);
+        let (grid, dtype, kinds) = (self.grid, self.dtype, self.needs.kinds());
+        let (second_axis, lines, keepers) = match first_axis {
+            Axis::X => (Axis::Y, kinds.width, grid.height),
+            Axis::Y => (Axis::X, kinds.height, grid.width),
         };
-        let kept = &mut kept[usize::from(second_root)];
-        let slot = *slots.entry(Need { to: 0, ..*need }).or_insert_with(|| {
-            let slot = kept.len() as u32;
-            kept.push(Element { root: first_root.into(), source: need.from, target: slot });
-            slot
-        });
-        Element { root: second_root.into(), source: slot, target: need.to }
-    };
-    let taken = needs.map(|list| list.iter().map(&mut take).collect()).collect();
+        let of_line = |line: u16| {
+            let pes: Vec<Coord> = match first_axis {
+                Axis::X => (0..kinds.height).map(|y| Coord { x: line, y }).collect(),
+                Axis::Y => (0..kinds.width).map(|x| Coord { x, y: line }).collect(),
+            };
+            let needs: Vec<&[Need]> = pes.iter().map(|&at| self.needs.at(at).as_slice()).collect();
+            line_of_two_steps(&needs, first_axis, series, keepers)
+        };
+        let (first, second): (Vec<_>, Vec<_>) = (0..lines).into_par_iter().map(of_line).unzip();
+        let first = PerPe::from_lines(second_axis, first);
+        let second = PerPe::from_lines(second_axis, second);
+        let most = |kept: &Parts<Element>| kept.iter().map(|part| part.len() as u32).max().unwrap_or(0);
+        let sizes = first.map_ref(most);
+        let middle = sizes.values().iter().copied().max().unwrap_or(0);
+        if middle > 0xFFFF {
+            return Err(TooLarge { elements: middle as usize });
+        }
+        let kept = |pe: Coord, root: u32| match first_axis {
+            Axis::X => *sizes.at(Coord { y: root as u16, ..pe }),
+            Axis::Y => *sizes.at(Coord { x: root as u16, ..pe }),
+        };
+        let (tile, second_series) = (self.tile, series_of(&second));
+        let steps = vec![
+            step(grid, Some(first_axis), series, first, |_, _| tile, dtype),
+            step(grid, Some(second_axis), second_series, second, kept, dtype),
+        ];
+        Ok(Relayout::new(steps, middle, grid, self.machine, dtype))
+    }
+
+    /// The turns of the first of two steps, in about so many parts, each of as many.
+    fn first_series(&self, first_axis: Axis, parts: u32) -> Series {
+        let roots = || self.needs.values().iter().flatten().map(|need| u32::from(need.roots(first_axis).0));
+        let (first, end) = (roots().min().unwrap_or(0), roots().max().map_or(1, |last| last + 1));
+        let turns = (end - first).div_ceil(parts);
+        let parts = (end - first).div_ceil(turns);
+        // PEs that send nothing fill the last part, or the first one.
+        let length = if first_axis == Axis::X { self.grid.width } else { self.grid.height };
+        let beyond = (first + turns * parts).saturating_sub(length.into());
+        if beyond > first {
+            return Series { first, turns: end - first, parts: 1, goes_on: true };
+        }
+        Series { first: first - beyond, turns, parts, goes_on: true }
+    }
+}
+
+/// Lists by part of a relayout.
+type Parts<T> = Vec<Vec<T>>;
+
+/// A line of the second of two steps, whose PEs have these needs: what each of its `keepers` keeps in each part of the first one, in the
+/// order in which it is first asked for, and what each PE takes from them.
+fn line_of_two_steps(
+    needs: &[&[Need]],
+    first_axis: Axis,
+    series: Series,
+    keepers: u16,
+) -> (Vec<Parts<Element>>, Vec<Parts<Element>>) {
+    let parts = series.parts as usize;
+    let mut kept = vec![vec![Vec::new(); parts]; usize::from(keepers)];
+    let mut slots: FxHashMap<Need, u32> = FxHashMap::default();
+    let taken = needs.iter().map(|list| {
+        let mut taken = vec![Vec::new(); parts];
+        for need in *list {
+            let (first_root, second_root) = need.roots(first_axis);
+            let part = (u32::from(first_root) - series.first) / series.turns;
+            let kept = &mut kept[usize::from(second_root)][part as usize];
+            let slot = *slots.entry(Need { to: 0, ..*need }).or_insert_with(|| {
+                let slot = kept.len() as u32;
+                kept.push(Element { root: first_root.into(), source: need.from, target: slot });
+                slot
+            });
+            taken[part as usize].push(Element { root: second_root.into(), source: slot, target: need.to });
+        }
+        taken
+    });
+    let taken = taken.collect();
     (kept, taken)
 }
 
-/// Tables of one step. `takes` lists, for each PE, the elements that it takes; `size` gives the elements that a root sends.
+/// The turns of a step that begins anew in each part, in which each PE takes some elements.
+fn series_of(takes: &PerPe<Parts<Element>>) -> Series {
+    let roots = || takes.values().iter().flatten().flatten().map(|take| take.root);
+    let (first, end) = (roots().min().unwrap_or(0), roots().max().map_or(0, |last| last + 1));
+    let parts = takes.values().first().map_or(1, Vec::len) as u32;
+    Series { first, turns: end - first, parts, goes_on: false }
+}
+
+/// Tables of one step. `takes` lists, for each PE and part, the elements that it takes; `size` gives the elements that a root sends, the most
+/// over all parts.
 fn step(
     grid: Extent,
     axis: Option<Axis>,
-    takes: PerPe<Vec<Element>>,
+    series: Series,
+    takes: PerPe<Parts<Element>>,
     size: impl Fn(Coord, u32) -> u32,
     dtype: Dtype,
 ) -> Step {
-    let roots = takes.values().iter().flatten().map(|take| take.root + 1).max().unwrap_or(0);
-    // By line whether anybody takes something from a root.
+    // By line and root whether anybody takes something.
     let lines = if axis == Some(Axis::Y) { takes.kinds().width } else { takes.kinds().height };
-    let mut wanted = vec![vec![false; roots as usize]; usize::from(lines)];
-    for (at, list) in takes.iter() {
+    let mut wanted = vec![vec![false; series.roots() as usize]; usize::from(lines)];
+    for (at, parts) in takes.iter() {
         let line = &mut wanted[usize::from(if axis == Some(Axis::Y) { at.x } else { at.y })];
-        for take in list {
-            line[take.root as usize] = true;
-        }
+        parts.iter().flatten().for_each(|take| line[(take.root - series.first) as usize] = true);
     }
-    let first = (0..roots).find(|&root| wanted.iter().any(|line| line[root as usize])).unwrap_or(0);
-    let words = axis.map_or(Words::Even(0), |axis| words(grid, axis, first, &wanted, size, dtype));
-    let sorted = takes.map(|mut list| {
-        list.sort_by_key(|take| take.root);
-        list
+    let words = axis.map_or(Words::Even(0), |axis| words(grid, axis, series, &wanted, size, dtype));
+    let sorted = takes.map(|mut parts| {
+        parts.iter_mut().for_each(|takes| takes.sort_by_key(|take| take.root));
+        parts
     });
     let (rank, runs) = best_runs(sorted);
-    Step { axis, first, roots, rank, words, lists: runs.map(|runs| list(&runs, rank)) }
+    let lists: PerPe<Parts<u16>> = runs.map(|parts| parts.iter().map(|runs| list(runs, rank)).collect());
+    let most = lists.values().iter().flatten().map(Vec::len).max().unwrap_or(0);
+    let list_numbers = most.next_multiple_of(2).max(2);
+    let lists = lists.map(|parts| one_behind_another(&parts, list_numbers));
+    Step { axis, series, rank, words, lists, list_numbers }
 }
 
-/// Words that the roots send, from the first one on; `wanted` says by line and root whether anybody takes something, once if all
-/// lines are alike.
+/// The lists of all parts, each of which but the last takes so many numbers.
+fn one_behind_another(parts: &[Vec<u16>], numbers: usize) -> Vec<u16> {
+    let mut all = Vec::new();
+    for (part, list) in parts.iter().enumerate() {
+        all.resize(part * numbers, 0);
+        all.extend(list);
+    }
+    all
+}
+
+/// Words that the roots send; `wanted` says by line and root whether anybody takes something, once if all lines are alike.
 fn words(
     grid: Extent,
     axis: Axis,
-    first: u32,
+    series: Series,
     wanted: &[Vec<bool>],
     size: impl Fn(Coord, u32) -> u32,
     dtype: Dtype,
@@ -226,8 +317,8 @@ fn words(
     let count = if axis == Axis::Y { grid.width } else { grid.height };
     let of_line = |(line, wanted): (u16, &Vec<bool>)| {
         let at = if axis == Axis::Y { Coord { x: line, y: 0 } } else { Coord { x: 0, y: line } };
-        let roots = (0..).zip(wanted).skip(first as usize);
-        roots.map(|(root, &any)| if any { (size(at, root) * dtype.bytes()).div_ceil(4) as u16 } else { 0 }).collect()
+        let words = |root| (size(at, root) * dtype.bytes()).div_ceil(4) as u16;
+        (series.first..).zip(wanted).map(|(root, &any)| if any { words(root) } else { 0 }).collect()
     };
     let lines: Vec<Vec<u16>> = (0..count).zip(wanted.iter().cycle()).map(of_line).collect();
     match lines.first().and_then(|line| line.first()) {
@@ -291,9 +382,10 @@ mod tests {
         let map: Vec<u32> = (0..48).collect();
         let needs = needs(&source, &target, &map);
         assert_eq!(needs.kinds(), Extent { width: 1, height: 4 });
+        let machine = Machine::builtin("wse2").expect("a built-in machine");
         let kinds = |first: Axis| -> Vec<Extent> {
-            let (steps, _) = two_steps(grid, first, &needs, 4, Dtype::F32).expect("small tiles");
-            steps.iter().map(|step| step.lists.kinds()).collect()
+            let ways = TwoSteps { grid, needs: &needs, tile: 4, dtype: Dtype::F32, machine: &machine };
+            ways.along(first, 1).expect("small tiles").steps.iter().map(|step| step.lists.kinds()).collect()
         };
         assert_eq!(kinds(Axis::X), [Extent { width: 1, height: 4 }; 2]);
         // The other way round each PE keeps what PEs of its row need of its column.

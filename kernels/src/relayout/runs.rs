@@ -87,15 +87,18 @@ fn join(runs: impl IntoIterator<Item = Run>, dim: usize) -> Vec<Run> {
     joined
 }
 
-/// Cuts the elements that each PE takes into runs, of the rank that costs the slowest PE least. Gives that rank.
-pub(super) fn best_runs(elements: PerPe<Vec<Element>>) -> (usize, PerPe<Vec<Run>>) {
+/// Cuts the elements that each PE takes in each part into runs, of the rank that costs the slowest PE least. Gives that rank.
+pub(super) fn best_runs(elements: PerPe<Vec<Vec<Element>>>) -> (usize, PerPe<Vec<Vec<Run>>>) {
     let single = |element: Element| Run::single(element.root, element.source, element.target);
-    let mut ranked = vec![elements.map(|elements| join(elements.into_iter().map(single), 0))];
+    let joined = |elements: Vec<Element>| join(elements.into_iter().map(single), 0);
+    let mut ranked = vec![elements.map(|parts| parts.into_iter().map(joined).collect::<Vec<_>>())];
     for dim in 1..MAX_RANK {
-        let joined = ranked[dim - 1].map_ref(|runs| join(runs.iter().copied(), dim));
-        ranked.push(joined);
+        let joined = |runs: &Vec<Run>| join(runs.iter().copied(), dim);
+        let of_pes = ranked[dim - 1].map_ref(|parts| parts.iter().map(joined).collect());
+        ranked.push(of_pes);
     }
-    let most = |pes: &PerPe<Vec<Run>>| pes.values().iter().map(Vec::len).max().unwrap_or(0);
+    let runs = |parts: &Vec<Vec<Run>>| parts.iter().map(Vec::len).sum::<usize>();
+    let most = |pes: &PerPe<Vec<Vec<Run>>>| pes.values().iter().map(runs).max().unwrap_or(0);
     let costs = ranked.iter().zip(1..).map(|(pes, rank)| most(pes) * run_overhead(rank));
     let best = costs.enumerate().min_by_key(|&(_, cost)| cost).map_or(0, |(dim, _)| dim);
     (best + 1, ranked.swap_remove(best))
@@ -136,8 +139,8 @@ mod tests {
         // 3 rows of 4 elements become 4 rows of 3 in a tile with rows of 8.
         let element = |i: u32| Element { root: 0, source: i % 3 * 4 + i / 3, target: i / 3 * 8 + i % 3 };
         let one = Extent { width: 1, height: 1 };
-        let (rank, runs) = best_runs(PerPe::new(one, |_| (0..12).map(element).collect()));
+        let (rank, runs) = best_runs(PerPe::new(one, |_| vec![(0..12).map(element).collect()]));
         let expected = Run { root: 0, source: 0, target: 0, dims: [dim(3, 4, 1), dim(4, 1, 8), dim(1, 0, 0)] };
-        assert_eq!((rank, runs.values()), (2, [vec![expected]].as_slice()));
+        assert_eq!((rank, runs.values()), (2, [vec![vec![expected]]].as_slice()));
     }
 }

@@ -1,12 +1,24 @@
 //! Kernels that move data and change no bit: relayout, gather, edge.
 
 use crate::rig::{GRIDS, Rig, assert_same, floats, layout, machine, numbers};
-use waferloom_fabric::{Distribution, Dtype, HostTensor, Split};
+use waferloom_fabric::{Distribution, Dtype, HostTensor, Machine, Split};
 use waferloom_kernels::gather::{self, Gather};
-use waferloom_kernels::relayout;
+use waferloom_kernels::relayout::{self, Aim};
 
-/// Runs a relayout of numbered elements and checks every element. Elements that the map leaves out must keep their value.
+/// Runs a relayout of numbered elements, for few cycles and for little memory, and checks every element. Elements that the map leaves
+/// out must keep their value. Gives the cycles of the first way.
 fn relaid(what: &str, source: &Distribution, target: &Distribution, map: &[Option<u32>], dtype: Dtype) -> u64 {
+    relaid_for(&format!("{what} in parts"), source, target, map, (dtype, Aim::Memory));
+    relaid_for(what, source, target, map, (dtype, Aim::Cycles))
+}
+
+fn relaid_for(
+    what: &str,
+    source: &Distribution,
+    target: &Distribution,
+    map: &[Option<u32>],
+    (dtype, aim): (Dtype, Aim),
+) -> u64 {
     let grid = (source.grid.width, source.grid.height);
     let mut rig = Rig::new(grid);
     let values = numbers(7, source.elements(), dtype);
@@ -14,7 +26,10 @@ fn relaid(what: &str, source: &Distribution, target: &Distribution, map: &[Optio
     let from = rig.constant(source, dtype, &values);
     let to = rig.constant(target, dtype, &before);
     let places: Vec<u32> = map.iter().map(|place| place.unwrap_or(relayout::NOWHERE)).collect();
-    let plan = relayout::plan(source, target, &places, dtype, &machine()).unwrap_or_else(|e| panic!("{what}: {e}"));
+    // However small the tiles are, much of so little memory.
+    let machine = Machine { sram_bytes: 64, ..machine() };
+    let plan = relayout::plan(source, target, &places, dtype, (&machine, aim));
+    let plan = plan.unwrap_or_else(|e| panic!("{what}: {e}"));
     let tables = plan.tables().iter().map(|t| rig.table(&t.distribution, &t.numbers)).collect();
     let (panel, middle) = (rig.reserve(plan.panel_bytes()), rig.reserve(plan.middle_bytes(dtype)));
     relayout::emit(&mut rig.code, &mut rig.mesh, &plan, to, from, &relayout::Memory { tables, panel, middle });
@@ -147,7 +162,7 @@ fn identities_are_seen() {
     let source = layout(grid, &[6, 9], Dtype::F32);
     let identity: Vec<u32> = (0..54).collect();
     let plan = |target: &Distribution, map: &[u32]| {
-        relayout::plan(&source, target, map, Dtype::F32, &machine()).expect("small tiles")
+        relayout::plan(&source, target, map, Dtype::F32, (&machine(), Aim::Cycles)).expect("small tiles")
     };
     assert!(plan(&source, &identity).is_identity());
     assert!(plan(&layout(grid, &[1, 6, 9], Dtype::F32), &identity).is_identity());
@@ -156,6 +171,27 @@ fn identities_are_seen() {
     let mut exchanged = identity.clone();
     exchanged.swap(0, 1);
     assert!(!plan(&source, &exchanged).is_identity());
+}
+
+#[test]
+fn in_parts_less_comes_together() {
+    // 16 rows of 16 elements on 4x4 PEs, turned around: column c needs the rows 4c to 4c+3, which lie in PE row c. So PE (c, c) keeps all
+    // that row c has, 64 elements, and sends them along its column: 256 bytes each to keep and to receive. In 2 parts it keeps what 2 of
+    // the 4 PEs of its row have, 32 elements, in 4 parts 16, which is 128 bytes in all: a sixteenth of 2048.
+    let (grid, shape) = ((4, 4), [16, 16]);
+    let source = layout(grid, &shape, Dtype::F32);
+    let (_, map) = permuted(&shape, &[1, 0]);
+    let map: Vec<u32> = map.into_iter().flatten().collect();
+    let memory = |sram_bytes, aim| {
+        let machine = Machine { sram_bytes, ..machine() };
+        let plan = relayout::plan(&source, &source, &map, Dtype::F32, (&machine, aim)).expect("small tiles");
+        (plan.panel_bytes(), plan.middle_bytes(Dtype::F32), plan.series().len())
+    };
+    assert_eq!(memory(2048, Aim::Cycles), (256, 256, 2));
+    assert_eq!(memory(2048, Aim::Memory), (64, 64, 8));
+    assert_eq!(memory(4096, Aim::Memory), (128, 128, 4));
+    // What is little already stays in one part.
+    assert_eq!(memory(16 * 512, Aim::Memory), (256, 256, 2));
 }
 
 fn gathered(grid: (u16, u16), dtype: Dtype, rows: u32, width: u32, wanted: &[i32], split: bool) {
