@@ -5,6 +5,7 @@ use crate::{compare, host};
 use std::collections::BTreeMap;
 use waferloom_compiler::{Options, Plan, compile, prepare};
 use waferloom_fabric::{Dtype, Extent, Machine};
+use waferloom_kernels::relayout::Aim;
 use waferloom_models::{Graph, Tensor, evaluate};
 use waferloom_simulator::simulate;
 
@@ -49,4 +50,25 @@ fn the_whole_grid_is_slower_where_the_planner_leaves_some() {
     let (plan, all) = run(&graph, &inputs, &whole);
     assert_eq!(plan.grid, Extent { width: 40, height: 40 });
     assert!(best < all, "{best} {all}");
+}
+
+#[test]
+fn where_memory_is_short_relayouts_go_in_parts() {
+    let (graph, inputs) = encoder(2);
+    let prepared = prepare(&graph).unwrap();
+    let mut options = Options { whole_grid: true, ..options((4, 4)) };
+    let (plan, _) = run(&graph, &inputs, &options);
+    assert_eq!(plan.relayouts, Aim::Cycles);
+    // As little memory as it fits with.
+    options.machine.sram_bytes = (0..)
+        .map(|step| options.machine.sram_bytes - 64 * step)
+        .take_while(|&sram_bytes| {
+            let machine = Machine { sram_bytes, ..options.machine.clone() };
+            compile(&prepared, &Options { machine, ..options.clone() }).is_ok()
+        })
+        .last()
+        .unwrap();
+    let (plan, _) = run(&graph, &inputs, &options);
+    assert_eq!(plan.relayouts, Aim::Memory, "{} bytes: {plan}", options.machine.sram_bytes);
+    assert!(plan.to_string().contains("relayouts go in parts"), "{plan}");
 }
