@@ -170,6 +170,36 @@ impl Clocks {
         self.memory.pass_over(&before.memory, turns);
     }
 
+    /// Where all stand as they did at a place in the turn before: what they are at the end of the last turn, with so many whole ones between
+    /// this one and the last one; given what they were at that place and at the end of that turn.
+    pub(super) fn go_to(
+        &mut self,
+        [start, end]: [&Self; 2],
+        turn: Turn,
+        turns: u32,
+        members: &Members,
+        operators: i32,
+    ) {
+        let later_by = turns + 1;
+        let cycles = turn.cycles * i64::from(later_by);
+        let sums = [&mut self.busy, &mut self.fabric_in, &mut self.fabric_out, &mut self.memory];
+        let starts = [&start.busy, &start.fabric_in, &start.fabric_out, &start.memory];
+        let ends = [&end.busy, &end.fabric_in, &end.fabric_out, &end.memory];
+        for ((sums, start), end) in sums.into_iter().zip(starts).zip(ends) {
+            sums.pass_over(start, turns);
+            sums.add_between(start, end);
+        }
+        self.time = end.time.clone();
+        for (first, n) in members.in_rows(self.width) {
+            self.time.for_each(first, n, |time| time.at += cycles);
+            let busy = self.busy.along(first).zip(end.busy.along(first)).map(|(now, end)| now - end);
+            let entries = end.operator[first as usize..(first + n) as usize].iter().zip(busy);
+            for (operator, (entry, busy)) in self.operator[first as usize..].iter_mut().zip(entries) {
+                *operator = entry.map(|entry| later(entry, cycles, operators * later_by as i32, busy));
+            }
+        }
+    }
+
     /// The operator that a PE is in.
     pub(super) fn operator(&self, pe: u32) -> Option<InOperator> {
         self.operator[pe as usize]
@@ -243,6 +273,13 @@ impl Sums {
     fn pass_over(&mut self, before: &Self, times: u32) {
         let (now, before) = (self.steps.iter_mut().chain(&mut self.slopes), before.steps.iter().chain(&before.slopes));
         now.zip(before).for_each(|(now, before)| *now += (*now - before) * i64::from(times));
+    }
+
+    /// Adds what was added between two times.
+    fn add_between(&mut self, start: &Self, end: &Self) {
+        let (now, start) = (self.steps.iter_mut().chain(&mut self.slopes), start.steps.iter().chain(&start.slopes));
+        let end = end.steps.iter().chain(&end.slopes);
+        now.zip(start.zip(end)).for_each(|(now, (start, end))| *now += end - start);
     }
 
     /// The sums from a place on to the end of its row.

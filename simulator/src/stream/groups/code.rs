@@ -45,6 +45,9 @@ impl Groups<'_> {
     /// Does a step; gives the group behind it, or nothing when there is none that goes on at once as a whole.
     pub(super) fn step(&mut self, mut group: Group, step: &Step) -> Result<Option<Group>, Stop> {
         let machine = self.shared.machine;
+        if matches!(step, Step::LoopEnter { .. }) {
+            self.enter_watch(&mut group);
+        }
         if self.repeats.is_watching() {
             self.watch_step(&mut group, step);
         }
@@ -188,6 +191,7 @@ impl Groups<'_> {
         }
         if let Some([base, _]) = same(group, [base; 2]) {
             let (address, bytes) = (i64::from(base) + i64::from(offset), dtype.bytes());
+            self.watch_load(group.class, address, bytes);
             let entry =
                 self.table_entry(group.class, address, bytes).or_else(|| self.known_entry(group, address, bytes));
             if entry.is_some_and(|entry| self.load_entry(group, dst, &entry)) {
@@ -198,6 +202,7 @@ impl Groups<'_> {
         let (mut differ, mut unknown) = (false, false);
         for pe in group.members.pes() {
             let address = i64::from(self.value(group, pe, base)) + i64::from(offset);
+            self.watch_load(group.class, address, dtype.bytes());
             let state = &self.band.pes[pe as usize];
             let bits = match &self.planes {
                 Some(planes) => planes.read(pe, address, dtype.bytes()),

@@ -325,12 +325,30 @@ impl Lanes {
 
     /// What they are so many turns later.
     pub(super) fn pass_over(&mut self, before: &Self, turn: Turn, turns: u32) {
-        self.free.change_all(|free, n| turn.later(free, turns, n));
-        self.followed
-            .change_all(|followed, n| Followed { room_from: turn.later(followed.room_from, turns, n), ..followed });
+        self.set_later(turn, turns);
         for (passed, before) in self.passed.iter_mut().flatten().zip(before.passed.iter().flatten()) {
             *passed += (*passed - before) * i64::from(turns);
         }
+    }
+
+    /// Where all are as they were at a place in the turn before: what they are at the end of the last turn, with so many whole ones between
+    /// this one and the last one; given what they were at that place and at the end of that turn.
+    pub(super) fn go_to(&mut self, [start, end]: [&Self; 2], turn: Turn, turns: u32) {
+        (self.ports, self.free, self.followed) = (end.ports.clone(), end.free.clone(), end.followed.clone());
+        self.moves += 1;
+        for ((passed, start), end) in
+            self.passed.iter_mut().flatten().zip(start.passed.iter().flatten()).zip(end.passed.iter().flatten())
+        {
+            *passed += (*passed - start) * i64::from(turns) + end - start;
+        }
+        self.set_later(turn, turns + 1);
+    }
+
+    /// Times are so many turns later.
+    fn set_later(&mut self, turn: Turn, turns: u32) {
+        self.free.change_all(|free, n| turn.later(free, turns, n));
+        self.followed
+            .change_all(|followed, n| Followed { room_from: turn.later(followed.room_from, turns, n), ..followed });
     }
 
     /// By router: wavelets that it has sent, by direction.

@@ -116,6 +116,12 @@ impl Marks {
         !self.touched.any(start, bytes)
     }
 
+    /// Whether they are what they were, but for where PEs have written what they do not know.
+    pub(super) fn are_but_touched(&self, before: &Self) -> bool {
+        let rest = |marks: &Self| (marks.pes, marks.known == before.known, marks.doubtful == before.doubtful);
+        rest(self) == (before.pes, true, true) && self.forgotten == before.forgotten
+    }
+
     /// PEs may write what they do not know.
     pub(super) fn touch(&mut self, port: &Port) {
         if let Port::Memory(cursor) = port {

@@ -418,13 +418,21 @@ impl Queues {
         })
     }
 
-    /// Whether empty queues are at the end of a turn as they were at its beginning: they were used a turn apart, or not at all.
-    pub(super) fn repeat(&self, before: &Self, turn: Turn) -> bool {
+    /// Whether empty queues are at the end of a turn as they were at its beginning: they were used a turn apart, or not at all, or so long before
+    /// that nothing tells it any more.
+    pub(super) fn repeat(&self, before: &Self, turn: Turn, long: i64) -> bool {
         self.list.all_with(&before.list, |queue, before| {
             let is_used = queue.last_at.at > turn.began;
             let time = before.last_at.at + if is_used { turn.cycles } else { 0 };
+            let is_past = |queue: &Queue, cycle: i64| queue.last_at.at + i64::from(queue.last_count) + long <= cycle;
             (queue.taken, queue.last_count, queue.last_at.at) == (before.taken, before.last_count, time)
+                || is_past(before, turn.began) && is_past(queue, turn.began + turn.cycles)
         })
+    }
+
+    /// All was so much later.
+    pub(super) fn put_off(&mut self, cycles: i64) {
+        self.list.change_all(|queue, _| Queue { last_at: queue.last_at.plus(cycles), ..queue });
     }
 
     /// So many turns later those that are used were used so much later.

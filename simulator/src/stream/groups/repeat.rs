@@ -1,28 +1,28 @@
 //! Turns of a loop that take as long as the one before them, as layers of a model do: in a run for the time alone they are passed over.
 //!
-//! A turn ends where all PEs stand at the end of the loop's body and nothing is under way. If what can be told there is the same as
-//! at the end of the turn before, only so many cycles later, then the next turn takes what this one took, as long as the code
-//! does the same in it. That it does is seen while a turn is watched: registers that hold other numbers from turn to turn
-//! ([`drift`](super::drift)) must lead to nothing but operators of other names and addresses from which unknown numbers are read, without
-//! other waits. Then clocks go on by as many turns as are left, and counters by what the turn added to them.
+//! In each turn there are places where PEs wait for each other: its end, and in a loop over several operators one of the first of these. If all
+//! PEs stand there, nothing is under way, and what can be told is the same as in the turn before, only so many cycles later, then what
+//! follows takes what it took in that turn, as long as the code does the same. That it does is seen while a turn is watched: registers that
+//! hold other numbers from turn to turn ([`drift`](super::drift)) must lead to nothing but operators of other names and addresses from which
+//! unknown numbers are read, without other waits.
+//!
+//! From the end of a turn on clocks go on by as many turns as are left, and counters by what the turn added to them. From a place within a turn
+//! all becomes what it was at the end of the turn before, so much later: how a loop is entered is forgotten after its first operators, so that
+//! little more than one turn is simulated.
+
+mod state;
+mod watch;
 
 use super::Groups;
 use super::clocks::Clocks;
-use super::code::same;
-use super::drift;
 use super::group::Group;
-use super::lanes::Lanes;
 use super::line::Line;
-use super::link::Links;
-use super::liveness::{accessed, bit};
-use super::marks::Marks;
+use super::liveness::bit;
 use super::members::Members;
-use super::queue::Queues;
-use super::tables::Places;
-use super::vector::{Silence, Stage};
-use crate::machine::band::Span;
-use crate::machine::decode::{ClassCode, Step, Vector};
-use crate::machine::operand::{Access, Number};
+use super::vector::Stage;
+use crate::machine::decode::{ClassCode, Step};
+use state::State;
+use watch::Watch;
 
 /// A turn that is like the one before it, as far as the clocks of its first PE say.
 #[derive(Clone, Copy, Debug)]
@@ -46,71 +46,66 @@ impl Turn {
     }
 }
 
-/// What can be told when a turn ends.
-pub(super) struct State {
-    groups: Vec<Group>,
-    clocks: Clocks,
-    lanes: Lanes,
-    links: Links,
-    queues: Queues,
-    /// Positions of all switches.
-    switches: Vec<(u8, bool)>,
-    marks: Vec<Marks>,
-    tables: Places,
-    /// How often PEs' memory or what is known of it may have been changed.
-    written: u64,
-    /// What has come from the host and gone there.
-    exchanged: usize,
-}
-
-/// A turn that is watched.
-pub(super) struct Watch {
-    /// The state when it began.
-    before: State,
-    /// The class and the step at which its loop's turns end.
-    end: (u16, u32),
-    /// Turns behind it.
-    left: u32,
-    /// Times in operators up to its beginning.
-    spans: Vec<Span>,
-    /// How much further operators are in the next turn, once one has been met.
-    operators: Option<i32>,
-    /// The code may do something else in another turn.
-    differs: bool,
+/// Where all PEs have stood in a turn.
+struct Post {
+    state: State,
+    /// Turns of the loop before it.
+    done: u32,
+    /// Its place among the times in operators ([`Watch::spans`]).
+    spans: usize,
+    /// How often the code had done what may be something else in another turn.
+    differing: u32,
 }
 
 /// Turns of loops.
 #[derive(Default)]
 pub(super) struct Repeats {
-    /// By class and step: how many more turns that end there are worth a look.
-    ends: Vec<Vec<u8>>,
+    /// By class and step: how many more times it is worth a look whether all PEs stand there as in the turn before.
+    looks: Vec<Vec<u8>>,
+    /// By class: steps that enter a loop with a place within its turns.
+    enters: Vec<Vec<u32>>,
     watch: Option<Box<Watch>>,
     /// How often PEs' memory or what is known of it may have been changed.
     pub(super) written: u64,
-    /// Turns that have been passed over.
+    /// Turns that have been passed over, the last one in parts as well.
     pub(super) passed_over: u32,
 }
 
 /// Turns of a loop that are watched in vain.
 const MOST_WATCHED: u8 = 6;
 
+/// The place within a turn lies behind 1 part of so many of its operators. By then models have come to a product behind which nothing tells
+/// how the turn began.
+const EARLY: usize = 4;
+
 impl Repeats {
     /// Loops around whole operators are looked at.
     pub(super) fn new(classes: &[ClassCode]) -> Self {
-        let is_mark = |step: &Step| matches!(step, Step::Mark { .. });
-        let ends = |steps: &[Step]| {
-            let looks = |(at, step): (usize, &Step)| match step {
-                Step::LoopNext { body, .. } if steps[*body as usize..at].iter().any(is_mark) => MOST_WATCHED,
-                _ => 0,
-            };
-            steps.iter().enumerate().map(looks).collect()
-        };
-        Self { ends: classes.iter().map(|class| ends(&class.tasks[0].steps)).collect(), ..Self::default() }
+        let mut repeats = Self::default();
+        for class in classes {
+            let steps = &class.tasks[0].steps;
+            let (mut looks, mut enters) = (vec![0; steps.len()], Vec::new());
+            for (at, step) in steps.iter().enumerate() {
+                let Step::LoopNext { body, .. } = step else { continue };
+                let marks = marks_of(steps, *body as usize, at);
+                if marks.is_empty() {
+                    continue;
+                }
+                looks[at] = MOST_WATCHED;
+                if let Some(&place) = marks.get(marks.len() / EARLY).filter(|_| marks.len() >= EARLY) {
+                    looks[place] = MOST_WATCHED;
+                    enters.push(body.saturating_sub(1));
+                }
+            }
+            repeats.looks.push(looks);
+            repeats.enters.push(enters);
+        }
+        repeats
     }
 
     /// Whether groups are to wait for each other at a step.
     pub(super) fn gathers_at(&self, class: u16, step: u32) -> bool {
-        self.ends.get(usize::from(class)).and_then(|ends| ends.get(step as usize)).is_some_and(|&looks| looks > 0)
+        self.looks.get(usize::from(class)).and_then(|looks| looks.get(step as usize)).is_some_and(|&looks| looks > 0)
     }
 
     pub(super) fn is_watching(&self) -> bool {
@@ -118,17 +113,31 @@ impl Repeats {
     }
 }
 
+/// The steps at which operators begin in the turns of a loop, those of loops within it left out unless there are no others.
+fn marks_of(steps: &[Step], body: usize, end: usize) -> Vec<usize> {
+    let marks = || (body..end).filter(|&at| matches!(steps[at], Step::Mark { .. }));
+    let inner: Vec<(usize, usize)> = (body..end)
+        .filter_map(|at| if let Step::LoopNext { body, .. } = steps[at] { Some((body as usize, at)) } else { None })
+        .collect();
+    let direct: Vec<usize> = marks().filter(|at| !inner.iter().any(|&(body, end)| (body..end).contains(at))).collect();
+    if direct.is_empty() { marks().take(1).collect() } else { direct }
+}
+
 impl Groups<'_> {
-    /// When a group is about to go on that is with all others at the end of a turn: passes over the turns that are like it.
+    /// When a group is about to go on that is with all others at a place where turns are held against each other: passes over those that are
+    /// like the one before.
     pub(super) fn end_turn(&mut self, group: &mut Group) {
         if !self.repeats.gathers_at(group.class, group.step) || !self.schedule.is_only_at(&group.place()) {
             return;
         }
         let mut others = self.schedule.take_at(&group.place());
-        let mut groups: Vec<&mut Group> = others.iter_mut().chain([group]).collect();
+        let mut groups: Vec<&mut Group> = others.iter_mut().chain([&mut *group]).collect();
         let members: usize = groups.iter().map(|group| group.members.count()).sum();
         if members == self.class_sizes.iter().sum() && self.is_at_rest() {
-            self.look_at_turn(&mut groups);
+            let mut last = self.look_at_turn(&mut groups);
+            if let Some(first) = last.pop() {
+                (*group, others) = (first, last);
+            }
         }
         self.schedule.put_back(others);
     }
@@ -141,230 +150,114 @@ impl Groups<'_> {
             && self.progress.all_with(&self.progress, |stage, _| *stage == Stage::Fresh)
     }
 
-    fn look_at_turn(&mut self, groups: &mut [&mut Group]) {
-        let Some(first) = groups.first() else { return };
-        let (end, Some(&[_, done, turns])) = ((first.class, first.step), first.loops.last()) else { return };
-        if let Some(watch) = self.end_watch() {
-            let turn = self.repeated(&watch, groups);
-            for group in groups.iter_mut() {
-                group.drift = drift::Drift::default();
-            }
-            if let Some(turn) = turn {
-                return self.pass_over(&watch, turn, groups);
-            }
-            if let Some(looks) = self.repeats.ends[usize::from(end.0)].get_mut(end.1 as usize) {
-                *looks = looks.saturating_sub(1);
+    /// Looks whether all is as it was in the turn before; gives the groups at the end of the last turn, if all stand there now instead.
+    fn look_at_turn(&mut self, groups: &mut [&mut Group]) -> Vec<Group> {
+        let Some(first) = groups.first() else { return Vec::new() };
+        let (class, step, Some(&[enter, done, turns])) = (first.class, first.step, first.loops.last()) else {
+            return Vec::new();
+        };
+        let is_end = matches!(self.step_at(class, step), Some(Step::LoopNext { .. }));
+        if self.repeats.watch.as_ref().is_none_or(|watch| watch.enter != (class, enter)) {
+            self.end_watch();
+            // Within a turn it is not known what grows from turn to turn.
+            if is_end {
+                self.begin_watch((class, enter), groups.iter_mut().map(|group| &mut **group));
             }
         }
-        if done + 2 < turns && self.repeats.gathers_at(end.0, end.1) {
-            let none = vec![Span::default(); self.band.spans.len()];
-            let spans = std::mem::replace(&mut self.band.spans, none);
-            let (before, left) = (self.state(groups), turns - done - 2);
-            self.repeats.watch = Some(Box::new(Watch { before, end, left, spans, operators: None, differs: false }));
+        let Some(watch) = &self.repeats.watch else { return Vec::new() };
+        if let Some(post) = watch.posts.get(&step).filter(|post| post.done + 1 == done) {
+            let (turn, left) = (self.repeated(watch, post, groups), turns - done - 1);
+            let is_end_of_it = |end: &Post| {
+                end.done == post.done && end.spans > post.spans && end.state.groups.iter().all(|g| self.are_alike(g))
+            };
+            let end = watch.posts.iter().find(|(_, end)| is_end_of_it(end));
+            match (turn, end.map(|(&step, _)| step)) {
+                (Some(turn), _) if is_end => {
+                    if let Some(watch) = self.end_watch().filter(|_| left > 0) {
+                        self.pass_over(&watch, step, turn, left, groups);
+                    }
+                    return Vec::new();
+                }
+                (Some(turn), Some(end)) => {
+                    let watch = self.end_watch();
+                    return watch.map_or_else(Vec::new, |watch| self.go_to_end(&watch, [step, end], turn, left));
+                }
+                _ => {
+                    let looks = self.repeats.looks[usize::from(class)].get_mut(step as usize);
+                    looks.into_iter().for_each(|looks| *looks = looks.saturating_sub(1));
+                }
+            }
         }
-    }
-
-    /// Ends a watch: `spans` of it become those of the turn alone.
-    pub(super) fn end_watch(&mut self) -> Option<Box<Watch>> {
-        let mut watch = self.repeats.watch.take()?;
-        let turn = self.band.spans.clone();
-        self.band.spans.iter_mut().zip(&watch.spans).for_each(|(all, before)| all.join(before));
-        watch.spans = turn;
-        Some(watch)
-    }
-
-    fn state(&self, groups: &[&mut Group]) -> State {
-        let lanes = self.band.routers.iter().flat_map(|router| router.lanes.iter());
-        State {
-            groups: groups.iter().map(|group| Group::clone(group)).collect(),
-            clocks: self.clocks.clone(),
-            lanes: self.lanes.clone(),
-            links: self.links.clone(),
-            queues: self.queues.clone(),
-            switches: lanes.map(|lane| (lane.position(), lane.closed)).collect(),
-            marks: self.marks.clone(),
-            tables: self.tables.places.clone(),
-            written: self.repeats.written,
-            exchanged: self.exchanged(),
+        if done + 1 < turns && self.repeats.gathers_at(class, step) {
+            self.keep_post(step, done, groups);
+        } else if is_end {
+            self.end_watch();
         }
+        Vec::new()
     }
 
-    fn exchanged(&self) -> usize {
-        let sent = self.band.sources.iter().map(|source| source.item_starts.len());
-        sent.chain(self.band.sinks.iter().map(|sink| sink.data.len())).sum()
+    fn step_at(&self, class: u16, step: u32) -> Option<&Step> {
+        self.shared.classes[usize::from(class)].tasks[0].steps.get(step as usize)
     }
 
-    /// The turn that has been watched, if all that are left are like it.
-    fn repeated(&self, watch: &Watch, groups: &[&mut Group]) -> Option<Turn> {
-        let (before, members) = (&watch.before, all(groups));
-        if watch.differs || !self.are_repeated(&before.groups, groups) {
+    /// The turn since a post, if all that are left are like it.
+    fn repeated(&self, watch: &Watch, post: &Post, groups: &[&mut Group]) -> Option<Turn> {
+        let (before, members) = (&post.state, all(groups.iter().map(|group| &**group)));
+        if post.differing != watch.differing || !self.are_repeated(&before.groups, groups) {
             return None;
         }
-        let clock = |clocks: &Clocks| members.pes().map(|pe| clocks.time(pe)).min();
-        let began = clock(&before.clocks)?;
-        let turn = Turn { cycles: clock(&self.clocks)? - began, began };
-        let mut switches = self.band.routers.iter().flat_map(|router| router.lanes.iter()).zip(&before.switches);
-        let operators = watch.operators.unwrap_or(0);
-        let checks = [
-            turn.cycles > 0,
-            before.written == self.repeats.written && before.exchanged == self.exchanged(),
-            before.marks == self.marks && before.tables == self.tables.places,
-            switches.all(|(lane, &before)| (lane.position(), lane.closed) == before),
-            self.clocks.repeat(&before.clocks, turn, &members, operators),
-            self.lanes.repeat(&before.lanes, turn),
-            self.links.repeat(&before.links, turn),
-            self.queues.repeat(&before.queues, turn),
-        ];
-        checks.iter().all(|&holds| holds).then_some(turn)
+        let began = first_clock(&before.clocks, &members)?;
+        let turn = Turn { cycles: first_clock(&self.clocks, &members)? - began, began };
+        (turn.cycles > 0 && self.is_as_before(watch, before, turn, &members)).then_some(turn)
     }
 
-    /// Whether groups are those of a turn before, and hold the same in what is still read but the number of the turn.
+    /// Whether groups are those of a turn before, and hold the same in what is still read but for what grows from turn to turn.
     fn are_repeated(&self, before: &[Group], groups: &[&mut Group]) -> bool {
         before.len() == groups.len() && before.iter().zip(groups).all(|(before, group)| self.is_repeated(before, group))
     }
 
     fn is_repeated(&self, before: &Group, group: &Group) -> bool {
-        let flow = &self.flows[usize::from(group.class)];
-        let live = flow.live.get(group.step as usize).copied().unwrap_or(0) | self.registers.params;
-        let Some(Step::LoopNext { counter, .. }) =
-            self.shared.classes[usize::from(group.class)].tasks[0].steps.get(group.step as usize)
-        else {
-            return false;
-        };
+        let live = self.live(group);
         let mut next = before.loops.clone();
         next.last_mut().into_iter().for_each(|[_, done, _]| *done += 1);
         let mut slots = before.slots.clone();
-        let mut drift = drift::Drift::default();
-        drift.set(*counter, 1);
-        drift.grow(&mut slots, 1);
+        let [mut drift, mut grown] = [before, group].map(|group| group.drift.clone());
+        if let Some(Step::LoopNext { counter, .. }) = self.step_at(group.class, group.step) {
+            // A watch that has begun there knows it only from here on.
+            drift.set(*counter, 1);
+        }
         drift.keep(live);
-        let mut grown = group.drift.clone();
         grown.keep(live);
+        drift.grow(&mut slots, 1);
         let is_other = |i: usize| live & bit(i as u32) != 0 && slots.get(i) != group.slots.get(i);
         (before.class, before.step, &before.members) == (group.class, group.step, &group.members)
             && next == group.loops
             && before.varies & live == group.varies & live
-            // Parameters never change, registers that vary may.
-            && group.varies & live & !self.registers.params == 0
+            && self.are_alike(group)
             && before.unknown & live == group.unknown & live
             && grown == drift
             && !(0..slots.len()).any(is_other)
     }
 
-    /// Passes over the turns that are left behind one that was watched.
-    fn pass_over(&mut self, watch: &Watch, turn: Turn, groups: &mut [&mut Group]) {
-        let (before, turns, members) = (&watch.before, watch.left, all(groups));
-        tracing::info!("{turns} turns of a loop take {} cycles each, as the one before them", turn.cycles);
-        self.repeats.passed_over += turns;
-        let operators = watch.operators.unwrap_or(0);
-        self.clocks.pass_over(&before.clocks, turn, turns, &members, operators);
-        self.lanes.pass_over(&before.lanes, turn, turns);
-        self.links.pass_over(turn, turns);
-        self.queues.pass_over(turn, turns);
-        for (index, span) in watch.spans.iter().enumerate().filter(|(_, span)| span.start != u64::MAX) {
-            for later in 1..=turns {
-                let (operator, by) =
-                    (index as i64 + i64::from(operators) * i64::from(later), turn.cycles as u64 * u64::from(later));
-                let span = Span { start: span.start + by, end: span.end + by, ..*span };
-                if let Some(all) = usize::try_from(operator).ok().and_then(|operator| self.band.spans.get_mut(operator))
-                {
-                    all.join(&span);
-                }
-            }
-        }
-        for group in groups {
-            let step = &self.shared.classes[usize::from(group.class)].tasks[0].steps[group.step as usize];
-            group.loops.last_mut().into_iter().for_each(|[_, done, _]| *done += turns);
-            if let Step::LoopNext { counter, .. } = step
-                && let Some(number) = group.slots.get_mut(*counter as usize)
-            {
-                *number += turns as i32;
-            }
-        }
+    /// Slots of a group that are still read.
+    fn live(&self, group: &Group) -> u128 {
+        let flow = &self.flows[usize::from(group.class)];
+        flow.live.get(group.step as usize).copied().unwrap_or(0) | self.registers.params
     }
 
-    /// Before a step of a turn that is watched: what it makes of registers that hold other numbers from turn to turn.
-    pub(super) fn watch_step(&mut self, group: &mut Group, step: &Step) {
-        let Some(watch) = &mut self.repeats.watch else { return };
-        let grows = |number: &Number| group.drift.of(number.slot);
-        let (mut differs, mut result) = (false, None);
-        match step {
-            Step::LoopNext { counter, .. } => {
-                result = Some((*counter, i32::from(watch.end == (group.class, group.step))));
-            }
-            Step::LoopEnter { counter, count, .. } => {
-                // One without turns leaves its counter as it was.
-                let enters = same(group, [*count; 2]).map(|[turns, _]| turns > 0);
-                differs = grows(count) != 0 || enters.is_none() && group.drift.of(*counter) != 0;
-                result = (enters == Some(true)).then_some((*counter, 0));
-            }
-            Step::Scalar { op, dst, a, b } => {
-                let growth = match ([grows(a), grows(b)], same(group, [*a, *b])) {
-                    ([0, 0], _) => Some(0),
-                    (grows, Some(values)) => drift::growth(*op, values, grows),
-                    (_, None) => None,
-                };
-                (differs, result) = (growth.is_none(), Some((*dst, growth.unwrap_or(0))));
-            }
-            Step::Load { dst, base, .. } => (differs, result) = (grows(base) != 0, Some((*dst, 0))),
-            Step::Branch { a, b, .. } | Step::Store { src: a, base: b, .. } => differs = grows(a) != 0 || grows(b) != 0,
-            Step::ClaimBegin { tiles, .. } => differs = tiles.iter().any(|(base, _)| grows(base) != 0),
-            Step::Mark { operator, plus } => {
-                let further = grows(plus);
-                let last = same(group, [*plus; 2]).map_or(0, |[plus, _]| i64::from(plus))
-                    + i64::from(further) * i64::from(watch.left);
-                let is_there = i32::try_from(last).is_ok()
-                    && usize::try_from(i64::from(*operator) + last).is_ok_and(|last| last < self.shared.operators);
-                let is_varying = group.is_varying(plus.slot) && further != 0;
-                differs = is_varying || !is_there || *watch.operators.get_or_insert(further) != further;
-            }
-            Step::Vector(vector) => differs = !self.is_alike_in_later_turns(group, vector),
-            _ => {}
-        }
-        if let Some((slot, growth)) = result {
-            group.drift.set(slot, growth);
-        }
-        if let Some(watch) = &mut self.repeats.watch {
-            watch.differs |= differs;
-        }
-    }
-
-    /// Whether a vector instruction takes as long, and leaves as little, in all turns that are left.
-    fn is_alike_in_later_turns(&mut self, group: &Group, vector: &Vector) -> bool {
-        let grows = group.drift.slots();
-        let used = vector.srcs.iter().chain([&vector.dst]).fold(0, |set, access| set | accessed(access));
-        let (Some(watch), Some(pe), true) = (&self.repeats.watch, group.members.first(), used & grows != 0) else {
-            return true;
-        };
-        // Only where sources begin may differ.
-        let shape = |access: &Access| match access {
-            Access::Memory(vector) => {
-                vector.dims.iter().fold(0, |set, (len, stride)| set | bit(len.slot) | bit(stride.slot))
-            }
-            other => accessed(other),
-        };
-        let fixed = vector.srcs.iter().fold(accessed(&vector.dst), |set, access| set | shape(access));
-        if fixed & grows != 0 || used & group.varies != 0 {
-            return false;
-        }
-        let left = watch.left;
-        let mut first = None;
-        (0..=left).all(|turns| {
-            let mut later = group.clone();
-            later.drift.grow(&mut later.slots, turns);
-            let Ok(work) = self.prepare(&later, pe, vector) else { return false };
-            let silence = self.silence(group.class, &work);
-            // Over the fabric, what is not computed does not wait.
-            let in_memory = vector.nest.is_some();
-            let cycles = if in_memory { self.nested((&later, pe), vector, &work, silence) } else { Some((0, 0)) };
-            self.unused.push(work);
-            silence == Silence::Always && cycles.is_some() && *first.get_or_insert(cycles) == cycles
-        })
+    /// Whether no register that is still read differs from member to member: parameters never change, registers may.
+    fn are_alike(&self, group: &Group) -> bool {
+        group.varies & self.live(group) & !self.registers.params == 0
     }
 }
 
+/// The first of the clocks of PEs.
+fn first_clock(clocks: &Clocks, members: &Members) -> Option<i64> {
+    members.pes().map(|pe| clocks.time(pe)).min()
+}
+
 /// The members of all groups.
-fn all(groups: &[&mut Group]) -> Members {
+fn all<'a>(groups: impl Iterator<Item = &'a Group>) -> Members {
     let mut members = Members::default();
     for group in groups {
         members.append(&group.members);

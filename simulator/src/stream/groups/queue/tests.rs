@@ -183,8 +183,11 @@ fn queues_that_were_used_a_turn_apart_are_so_turns_later() {
     // The first two are used once a turn of 100 cycles, the others never.
     let (before, mut behind, late) = (use_first(40), use_first(140), use_first(241));
     let turn = |began| Turn { cycles: 100, began };
-    assert!(behind.are_empty() && behind.repeat(&before, turn(50)));
-    assert!(!late.repeat(&behind, turn(150)) && !behind.repeat(&behind, turn(50)));
+    let long = 1000;
+    assert!(behind.are_empty() && behind.repeat(&before, turn(50), long));
+    assert!(!late.repeat(&behind, turn(150), long) && !behind.repeat(&behind, turn(50), long));
+    // The last wavelet is taken in cycle 143 of one turn and 244 of the other one: where a sender hears of it within 5 cycles, it does so by cycle 250.
+    assert!(late.repeat(&behind, turn(150), 5) && !late.repeat(&behind, turn(150), 6));
     behind.pass_over(turn(50), 3);
     assert_eq!([0, 1, 2].map(|input| behind.list.get(input).last_at.at), [440, 443, 0]);
 }

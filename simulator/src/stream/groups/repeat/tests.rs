@@ -143,6 +143,31 @@ fn a_mesh_whose_turns_are_alike_passes_over_most() {
 }
 
 #[test]
+fn little_more_than_one_turn_of_several_operators_is_simulated() {
+    // Behind 4 of 16 operators, after data went both ways along rows and columns, all is as it was in the first turn.
+    for [first, second] in [[[2, 3], [4, 5]], [[4, 5], [2, 3]]] {
+        let parts = [first, second].concat().repeat(4);
+        assert_eq!(both(&mesh(12, 96, &parts, &[])).1, 11);
+        // The end of the second turn, too, is that of the first one.
+        assert_eq!(both(&mesh(2, 96, &parts, &[2, 0])).1, 1);
+    }
+}
+
+#[test]
+fn what_a_load_met_in_the_first_turn_may_be_unknown_in_the_second() {
+    // The place is behind the first of 4 operators, the third one loads, and the last one writes a product of what nobody knows.
+    let body = |loaded: u32, written: u32| {
+        format!(
+            "mark #0 + r1 mark #0 + r1 r3 = load i32 [{loaded}] loop r4 in r3 {{ r5 = add r4, 1 }}
+             mark #0 + r1 mul [{written} : f32 ; 4] <- [2048 : f32 ; 4], f32 2.0"
+        )
+    };
+    assert_eq!(both(&single(9, &body(3072, 3200))).1, 8);
+    let program = parse(&single(9, &body(3072, 3072))).unwrap_or_else(|e| panic!("{e}"));
+    assert!(run(&program, false).is_none() && run(&program, true).is_none());
+}
+
+#[test]
 fn what_is_still_on_links_behind_the_last_turn_holds_others_up() {
     // The first PE of a row sends right behind the loop, while what the second one has sent in its last turn crosses the same links.
     let [alone, behind_loop] = [&[][..], &[2]].map(|behind| {
