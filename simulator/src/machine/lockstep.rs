@@ -6,6 +6,7 @@
 
 #![allow(clippy::inline_always, reason = "what is not inlined is not compiled for the host's vector instructions")]
 
+use super::abreast::Abreast;
 use super::bulk::{self, Place, cursor, place};
 use super::compute::{self, HOST, Kernel, PIECE};
 use super::floats;
@@ -93,6 +94,11 @@ pub(crate) fn run(
     count: u64,
     bench: &mut Workbench,
 ) {
+    if taken.iter().all(Option::is_none)
+        && let Some(abreast) = Abreast::new(work, count)
+    {
+        return abreast.run(planes, pe, n);
+    }
     let kernel = kernel(work);
     let sent_before = bench.sent.len();
     if matches!(work.dst, Port::FabOut { .. }) {

@@ -12,9 +12,12 @@ use waferloom_fabric::Dtype;
 /// PEs whose words lie side by side.
 pub(crate) const SIDE: usize = 16;
 
+/// Lines behind the memories of a bank for what its PEs compute with: numbers, one for each source of an instruction.
+pub(super) const NUMBERS: usize = 3;
+
 /// The memories of all PEs of a mesh.
 pub(crate) struct Planes {
-    /// Of the first PEs of the first row, of those beside them, and so on: words, `[address / 4][PE]`.
+    /// Of the first PEs of the first row, of those beside them, and so on: words, `[address / 4][PE]`, and [`NUMBERS`] more addresses.
     banks: Vec<Vec<u32>>,
     /// PEs in a row, and banks.
     width: usize,
@@ -36,8 +39,9 @@ impl Planes {
     /// Zeros, as many as PEs in rows of `width` have.
     pub(crate) fn new(pes: &[Pe<'_>], width: usize) -> Self {
         let words = |bank: &[Pe<'_>]| bank.iter().map(|pe| pe.memory.len().div_ceil(4)).max().unwrap_or(0);
+        let zeros = |bank: &[Pe<'_>]| vec![0; (words(bank) + NUMBERS) * SIDE];
         Self {
-            banks: pes.chunks(width).flat_map(|row| row.chunks(SIDE)).map(|bank| vec![0; words(bank) * SIDE]).collect(),
+            banks: pes.chunks(width).flat_map(|row| row.chunks(SIDE)).map(zeros).collect(),
             width,
             across: width.div_ceil(SIDE),
             bytes: pes.iter().map(|pe| pe.memory.len() as u32).collect(),

@@ -156,7 +156,7 @@ struct Groups<'a> {
     open: Vec<u32>,
     /// The same: instructions that the group at hand has still to do.
     #[expect(clippy::vec_box, reason = "PEs take the boxes and give them back")]
-    put_off: Vec<Box<VectorWork>>,
+    put_off: Vec<put_off::PutOff>,
     /// The same: where instructions are computed.
     bench: Workbench,
     /// The same: parts of a way that have still to be gone.
