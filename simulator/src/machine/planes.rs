@@ -124,6 +124,70 @@ impl Planes {
         Some(range)
     }
 
+    /// Adds elements of `bytes` (2 or 4) that lie in PEs side by side, which share a bank and have as much memory, at one address and at
+    /// others behind it: the first one of each PE, then the next one. `None` when one does not lie in memory.
+    pub(crate) fn gather(
+        &self,
+        (pe, pes): (u32, u32),
+        (address, step, count): (i64, i64, u32),
+        bytes: u32,
+        elements: &mut Vec<u32>,
+    ) -> Option<()> {
+        let (bank, _) = self.bank(pe);
+        let words = &self.banks[bank];
+        for at in self.each_place(pe, (address, step, count), bytes)? {
+            let (first, shift) = at;
+            let line = words.get(first..first + pes as usize)?;
+            if bytes == 4 {
+                elements.extend_from_slice(line);
+            } else {
+                elements.extend(line.iter().map(|word| word >> shift & 0xFFFF));
+            }
+        }
+        Some(())
+    }
+
+    /// Writes elements as [`Self::gather`] reads them.
+    pub(crate) fn scatter(
+        &mut self,
+        (pe, pes): (u32, u32),
+        (address, step, count): (i64, i64, u32),
+        bytes: u32,
+        elements: &[u32],
+    ) -> Option<()> {
+        let (bank, _) = self.bank(pe);
+        let places = self.each_place(pe, (address, step, count), bytes)?;
+        let words = &mut self.banks[bank];
+        for ((first, shift), elements) in places.zip(elements.chunks_exact(pes as usize)) {
+            let line = words.get_mut(first..first + pes as usize)?;
+            if bytes == 4 {
+                line.copy_from_slice(elements);
+            } else {
+                let mask = 0xFFFF << shift;
+                line.iter_mut().zip(elements).for_each(|(word, bits)| *word = *word & !mask | bits << shift & mask);
+            }
+        }
+        Some(())
+    }
+
+    /// The words in a PE's bank of elements at an address and at others behind it, and by how many bits they are shifted there.
+    fn each_place(
+        &self,
+        pe: u32,
+        (address, step, count): (i64, i64, u32),
+        bytes: u32,
+    ) -> Option<impl Iterator<Item = (usize, u32)> + use<>> {
+        let last = address + step * (i64::from(count) - 1);
+        let (_, lane) = self.bank(pe);
+        self.place(pe, address.min(last), bytes)?;
+        self.place(pe, address.max(last), bytes)?;
+        (step % i64::from(bytes) == 0).then_some(())?;
+        Some((0..i64::from(count)).map(move |i| {
+            let at = (address + step * i) as usize;
+            (at / 4 * SIDE + lane, at as u32 % 4 * 8)
+        }))
+    }
+
     /// Writes elements of a number of bytes to a PE's memory, each at its address; gives from where to where, or `None` when one does not lie
     /// there.
     pub(crate) fn write_elements(&mut self, pe: u32, bytes: u32, elements: &[(i64, u32)]) -> Option<Range<usize>> {

@@ -35,7 +35,7 @@ pub(super) fn place_in_group(claim: &ProductClaim, [x, y]: [usize; 2]) -> (usize
 }
 
 impl Instance {
-    pub(super) fn new(claim: &Claim, unused: &mut Unused) -> Self {
+    pub(super) fn new(claim: &Claim, unused: &mut Unused, at_once: bool) -> Self {
         let (width, height) = (usize::from(claim.region().width), usize::from(claim.region().height));
         let lines = |line: ClaimLine| 0..width * height / usize::from(line.pes(claim.region())).max(1);
         let kernel = match claim {
@@ -44,9 +44,7 @@ impl Instance {
                 Kernel::Products((0..groups).map(|_| Group::new(claim, &mut unused.matrices)).collect())
             }
             Claim::Product(claim) => Kernel::ColumnSums((0..width).map(|_| Column::new(claim)).collect()),
-            Claim::Takes(claim) => {
-                Kernel::Takes(lines(claim.line).map(|_| Line::new(claim, &mut unused.words)).collect())
-            }
+            Claim::Takes(claim) => Kernel::Takes(lines(claim.line).map(|_| Line::new(claim, at_once)).collect()),
             Claim::AllReduce(claim) => {
                 let new = |_| all_reduce::Line::new(claim, &mut unused.matrices);
                 Kernel::AllReduces(lines(claim.line).map(new).collect())
@@ -134,9 +132,8 @@ impl Instance {
     pub(super) fn give_back(self, unused: &mut Unused) {
         match self.kernel {
             Kernel::Products(groups) => groups.into_iter().for_each(|group| group.give_back(&mut unused.matrices)),
-            Kernel::Takes(lines) => lines.into_iter().for_each(|line| line.give_back(&mut unused.words)),
             Kernel::AllReduces(lines) => lines.into_iter().for_each(|line| line.give_back(&mut unused.matrices)),
-            Kernel::ColumnSums(_) => {}
+            Kernel::ColumnSums(_) | Kernel::Takes(_) => {}
         }
     }
 

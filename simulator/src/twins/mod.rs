@@ -15,6 +15,7 @@ mod all_reduce;
 mod buffers;
 pub(crate) mod check;
 mod instance;
+mod moves;
 mod multiply;
 mod product;
 mod sums;
@@ -29,9 +30,10 @@ use crate::machine::pe::{Pe, Place};
 use crate::machine::planes::Memory;
 use buffers::Buffers;
 use instance::Instance;
+use moves::{Moved, Plans};
 use std::collections::BTreeMap;
 use std::ops::Range;
-use waferloom_fabric::{AllReduceClaim, Claim, ProductClaim, Program, Region};
+use waferloom_fabric::{AllReduceClaim, Claim, ClaimLine, ProductClaim, Program, Region};
 
 /// The claims at work in a run.
 pub(crate) struct Twins<'a> {
@@ -49,6 +51,10 @@ pub(crate) struct Twins<'a> {
     taken: Vec<(i64, u32)>,
     tile: Vec<f32>,
     unused: Unused,
+    /// In a run for the numbers alone: what PEs take, and where it is moved.
+    at_once: bool,
+    plans: Plans,
+    moved: Moved,
     /// Operators of which numbers were worked out as claims say.
     pub(crate) operators: Vec<bool>,
 }
@@ -57,7 +63,6 @@ pub(crate) struct Twins<'a> {
 #[derive(Default)]
 struct Unused {
     matrices: Buffers<f32>,
-    words: Buffers<u32>,
 }
 
 /// A claim that a PE is in.
@@ -84,8 +89,8 @@ pub(crate) enum Given<'t> {
 }
 
 impl<'a> Twins<'a> {
-    /// For a program of which the verifier has found no error.
-    pub(crate) fn new(program: &'a Program, checks: bool, on_threads: bool) -> Self {
+    /// For a program of which the verifier has found no error. `untimed`: PEs go from the beginning of a claim to its end at once.
+    pub(crate) fn new(program: &'a Program, checks: bool, on_threads: bool, untimed: bool) -> Self {
         let pes = |claim: &Claim| vec![0; usize::from(claim.region().width) * usize::from(claim.region().height)];
         Self {
             program,
@@ -97,6 +102,9 @@ impl<'a> Twins<'a> {
             taken: Vec::new(),
             tile: Vec::new(),
             unused: Unused::default(),
+            at_once: untimed,
+            plans: Plans::default(),
+            moved: Moved::default(),
             operators: vec![false; program.operators.len()],
         }
     }
@@ -132,7 +140,8 @@ impl<'a> Twins<'a> {
         let pes = turns.iter().take_while(|&&other| other == turn).count();
         turns[..pes].fill(turn + 1);
         self.inside[self.program.grid.index(pe.0)..][..pes].fill(Some(Inside { claim: index, turn, at }));
-        let instance = self.instances.entry((index, turn)).or_insert_with(|| Instance::new(claim, &mut self.unused));
+        let instance =
+            self.instances.entry((index, turn)).or_insert_with(|| Instance::new(claim, &mut self.unused, self.at_once));
         let is_ready = instance.begin(claim, ([x, y], pes), memory, at).ok_or_else(|| {
             Fault(format!(
                 "claim {index} names tiles at {}, {} and {} that do not lie in the {} bytes of data",
@@ -152,15 +161,20 @@ impl<'a> Twins<'a> {
         self.instances.get(&(index, turn)).is_none_or(|instance| instance.is_ready(claim, place(claim, pe)))
     }
 
-    /// Of PEs side by side, the first one at a place, how many are in the same turn of the same claim with tiles at the same addresses, and can
-    /// end it at once if they are ready.
+    /// Of PEs side by side, the first one at a place, how many are in the same turn of the same claim, as a rule with tiles at the same
+    /// addresses, and can end it at once if they are ready.
     pub(crate) fn alike(&self, pe: Place, pes: usize) -> usize {
         let inside = &self.inside[self.program.grid.index(pe.0)..][..pes];
-        let claim = inside[0].map(|inside| &self.program.claims[inside.claim as usize]);
-        if claim.is_some_and(instance::shares_group) {
-            inside.iter().take_while(|&&other| other == inside[0]).count()
-        } else {
-            1
+        let Some(first) = inside[0] else { return 1 };
+        let claim = &self.program.claims[first.claim as usize];
+        let is_moved = |other: &Inside| (other.claim, other.turn) == (first.claim, first.turn);
+        match claim {
+            // They have all that they take.
+            Claim::Takes(claim) if self.at_once && claim.line == ClaimLine::Row => {
+                inside.iter().map_while(|other| other.filter(is_moved)).count()
+            }
+            _ if instance::shares_group(claim) => inside.iter().take_while(|&&other| other == inside[0]).count(),
+            _ => 1,
         }
     }
 

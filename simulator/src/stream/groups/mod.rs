@@ -384,7 +384,8 @@ impl<'a> Groups<'a> {
             self.run_claims = self.claims_to_run();
         }
         if matches!(way, Way::Claimed | Way::Numbers) {
-            self.twins = Some(Twins::new(program, options.claims == Claims::Check, options.threads != 1));
+            let (checks, on_threads) = (options.claims == Claims::Check, options.threads != 1);
+            self.twins = Some(Twins::new(program, checks, on_threads, way == Way::Numbers));
         }
     }
 
