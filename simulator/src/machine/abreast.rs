@@ -99,7 +99,7 @@ impl Abreast {
     }
 
     /// Runs it in PEs side by side.
-    pub(crate) fn run(&self, planes: &mut Planes, pe: u32, n: u32) {
+    pub(crate) fn run(&self, planes: &mut Planes<'_>, pe: u32, n: u32) {
         HOST.dispatch(Dispatched { abreast: self, planes, pe, n });
     }
 }
@@ -132,14 +132,14 @@ fn forms(kernel: Kernel, target: Dtype) -> ([Dtype; NUMBERS], Dtype) {
 }
 
 /// An instruction and its PEs: to be compiled for the host's instructions.
-struct Dispatched<'a> {
+struct Dispatched<'a, 'p> {
     abreast: &'a Abreast,
-    planes: &'a mut Planes,
+    planes: &'a mut Planes<'p>,
     pe: u32,
     n: u32,
 }
 
-impl pulp::NullaryFnOnce for Dispatched<'_> {
+impl pulp::NullaryFnOnce for Dispatched<'_, '_> {
     type Output = ();
 
     #[inline(always)]
@@ -153,7 +153,7 @@ impl pulp::NullaryFnOnce for Dispatched<'_> {
     }
 }
 
-impl Each for Dispatched<'_> {
+impl Each for Dispatched<'_, '_> {
     #[inline(always)]
     fn each_bits(&mut self, operation: impl Fn(u32, u32, u32) -> u32) {
         let mut done = 0;

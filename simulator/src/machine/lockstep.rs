@@ -88,7 +88,7 @@ pub(crate) fn can_run(work: &VectorWork, bytes: usize) -> bool {
 
 /// Runs the next `count` elements of an instruction in PEs side by side. What they send is added to what is on the bench.
 pub(crate) fn run(
-    (planes, pe, n): (&mut Planes, u32, u32),
+    (planes, pe, n): (&mut Planes<'_>, u32, u32),
     work: &mut VectorWork,
     taken: &[Option<Received<'_>>; 3],
     count: u64,
@@ -170,9 +170,9 @@ struct Segment<'a> {
 }
 
 /// They are computed in PEs side by side: to be compiled for the host's instructions.
-struct Computed<'a> {
+struct Computed<'a, 'p> {
     segment: Segment<'a>,
-    planes: &'a mut Planes,
+    planes: &'a mut Planes<'p>,
     pe: u32,
     n: u32,
     bench: &'a mut Workbench,
@@ -188,7 +188,7 @@ struct Part<'a, 'm> {
     all: usize,
 }
 
-impl pulp::NullaryFnOnce for Computed<'_> {
+impl pulp::NullaryFnOnce for Computed<'_, '_> {
     type Output = ();
 
     #[inline(always)]

@@ -4,10 +4,11 @@
 
 use super::bulk::Place;
 use super::formats::Format;
+use super::lent::Loaded;
 use super::numerics::Element;
 use super::pe::Pe;
 use std::ops::Range;
-use waferloom_fabric::Dtype;
+use waferloom_fabric::{Constant, Dtype};
 
 /// PEs whose words lie side by side.
 pub(crate) const SIDE: usize = 16;
@@ -16,7 +17,7 @@ pub(crate) const SIDE: usize = 16;
 pub(super) const NUMBERS: usize = 3;
 
 /// The memories of all PEs of a mesh.
-pub(crate) struct Planes {
+pub(crate) struct Planes<'a> {
     /// Of the first PEs of the first row, of those beside them, and so on: words, `[address / 4][PE]`, and [`NUMBERS`] more addresses.
     banks: Vec<Vec<u32>>,
     /// PEs in a row, and banks.
@@ -24,6 +25,8 @@ pub(crate) struct Planes {
     across: usize,
     /// By PE: bytes of its memory.
     bytes: Vec<u32>,
+    /// Constants that are not there yet, in the order of their addresses, none of which two have.
+    kept: Vec<Loaded<'a>>,
 }
 
 /// PEs side by side whose words lie so.
@@ -35,7 +38,7 @@ pub(crate) struct Lanes<'a> {
     pub(crate) count: usize,
 }
 
-impl Planes {
+impl<'a> Planes<'a> {
     /// Zeros, as many as PEs in rows of `width` have.
     pub(crate) fn new(pes: &[Pe<'_>], width: usize) -> Self {
         let words = |bank: &[Pe<'_>]| bank.iter().map(|pe| pe.memory.len().div_ceil(4)).max().unwrap_or(0);
@@ -45,7 +48,39 @@ impl Planes {
             width,
             across: width.div_ceil(SIDE),
             bytes: pes.iter().map(|pe| pe.memory.len() as u32).collect(),
+            kept: Vec::new(),
         }
+    }
+
+    /// Puts a constant into the memories, or keeps it until somebody [asks for](Self::ask_for) it: weights of products are never
+    /// asked for, as claims take them from the program. Those that follow overwrite it.
+    pub(super) fn load(&mut self, loaded: Loaded<'a>) {
+        let range = loaded.range();
+        self.ask_for(range.start as i64..range.end as i64);
+        if !loaded.constant.dtype.is_float() || !loaded.is_borrowed() || range.is_empty() {
+            return loaded.turn_over_all(self.width, self);
+        }
+        let at = self.kept.partition_point(|kept| kept.range().end <= range.start);
+        self.kept.insert(at, loaded);
+    }
+
+    /// Somebody reads or writes between two addresses of some PEs: what is to be there is put there. Says whether there was something.
+    #[inline]
+    pub(crate) fn ask_for(&mut self, bytes: Range<i64>) -> bool {
+        let first = self.kept.partition_point(|kept| kept.range().end as i64 <= bytes.start);
+        let mut found = false;
+        while self.kept.get(first).is_some_and(|kept| (kept.range().start as i64) < bytes.end) {
+            let asked = self.kept.remove(first);
+            asked.turn_over_all(self.width, self);
+            found = true;
+        }
+        found
+    }
+
+    /// The constant that is at an address of some PEs and that nobody has asked for.
+    pub(crate) fn kept(&self, address: i64) -> Option<&'a Constant> {
+        let first = self.kept.partition_point(|kept| (kept.range().start as i64) < address);
+        self.kept.get(first).map(|kept| kept.constant).filter(|constant| i64::from(constant.address) == address)
     }
 
     /// The bank of a PE, and its place there.
@@ -87,12 +122,14 @@ impl Planes {
     }
 
     /// As [`Pe::read`].
-    pub(crate) fn read(&self, pe: u32, address: i64, bytes: u32) -> Option<u32> {
+    pub(crate) fn read(&mut self, pe: u32, address: i64, bytes: u32) -> Option<u32> {
+        self.ask_for(address..address + i64::from(bytes));
         self.memory(pe).read(address, bytes)
     }
 
     /// As [`Pe::write`].
     pub(crate) fn write(&mut self, pe: u32, address: i64, bytes: u32, bits: u32) -> Option<()> {
+        self.ask_for(address..address + i64::from(bytes));
         let (bank, word, shift) = self.place(pe, address, bytes)?;
         let word = self.banks[bank].get_mut(word)?;
         let mask = if bytes == 4 { u32::MAX } else { 0xFFFF << shift };
@@ -100,7 +137,7 @@ impl Planes {
         Some(())
     }
 
-    /// Writes singles to one address of `pes` PEs side by side, which share a bank: `columns` to each, then as many behind them. Gives from
+    /// Writes singles, which somebody has asked for, to one address of `pes` PEs side by side, which share a bank: `columns` to each, then as many behind them. Gives from
     /// where to where in each, or `None` when they do not fit there.
     pub(crate) fn write_floats(
         &mut self,
@@ -218,7 +255,8 @@ impl Planes {
     }
 
     /// Gives a range of bytes back to a PE.
-    pub(crate) fn give_back(&self, pe: u32, memory: &mut [u8], range: &Range<usize>) {
+    pub(crate) fn give_back(&mut self, pe: u32, memory: &mut [u8], range: &Range<usize>) {
+        self.ask_for(range.start as i64..range.end as i64);
         let (bank, lane) = self.bank(pe);
         for at in range.clone() {
             if let (Some(byte), Some(word)) = (memory.get_mut(at), self.banks[bank].get(at / 4 * SIDE + lane)) {

@@ -14,6 +14,7 @@
 mod all_reduce;
 mod buffers;
 pub(crate) mod check;
+mod constant;
 mod instance;
 mod moves;
 mod multiply;
@@ -33,7 +34,7 @@ use instance::Instance;
 use moves::{Moved, Plans};
 use std::collections::BTreeMap;
 use std::ops::Range;
-use waferloom_fabric::{AllReduceClaim, Claim, ClaimLine, ProductClaim, Program, Region};
+use waferloom_fabric::{AllReduceClaim, Claim, ClaimLine, Constant, ProductClaim, Program, Region};
 
 /// The claims at work in a run.
 pub(crate) struct Twins<'a> {
@@ -44,7 +45,7 @@ pub(crate) struct Twins<'a> {
     /// By claim and place in its region: how often the PE has begun it.
     turns: Vec<Vec<u32>>,
     /// By claim and turn: those that some PE has begun and not all have ended.
-    instances: BTreeMap<(u32, u32), Instance>,
+    instances: BTreeMap<(u32, u32), Instance<'a>>,
     /// By PE: the claim that it is in.
     inside: Vec<Option<Inside>>,
     /// What the last PE has taken, or its tile.
@@ -118,20 +119,35 @@ impl<'a> Twins<'a> {
     pub(crate) fn begin(&mut self, pe: &mut Pe, index: u32, at: [i64; 3]) -> Result<(), Fault> {
         let gives_numbers = self.gives_numbers(index);
         if gives_numbers || self.checks {
-            self.begin_with((pe.at, 1), Memory::Pe(pe.memory), index, at)?;
+            self.begin_with((pe.at, 1), Memory::Pe(pe.memory), index, at, None)?;
         }
         pe.unknown.operand = gives_numbers;
         Ok(())
     }
 
-    /// The same of PEs side by side, the first one at a place, whose memories may lie elsewhere, in one bank. Says how many have begun at once,
-    /// and whether all of the group of one of them have.
+    /// Between which addresses the tiles of a PE lie that begins a claim with tiles at these addresses; only where a list begins is known.
+    pub(crate) fn tiles(&self, index: u32, at: [i64; 3]) -> [Range<i64>; 3] {
+        let bytes = self.program.claims[index as usize].tiles().map(|(bytes, _)| bytes as i64);
+        std::array::from_fn(|i| at[i]..at[i].saturating_add(bytes[i]))
+    }
+
+    /// Whether a constant is the right operand of a claim that has its tiles where those of the constant are, in the same PEs.
+    pub(crate) fn takes_right(&self, index: u32, right: &Constant) -> bool {
+        match &self.program.claims[index as usize] {
+            Claim::Product(claim) => constant::is_right(claim, right),
+            _ => false,
+        }
+    }
+
+    /// The same of PEs side by side, the first one at a place, whose memories may lie elsewhere, in one bank; `right` says that their tiles of
+    /// the right operand are those of a constant. Says how many have begun at once, and whether all of the group of one of them have.
     pub(crate) fn begin_with(
         &mut self,
         (pe, pes): (Place, usize),
         memory: Memory<'_>,
         index: u32,
         at: [i64; 3],
+        right: Option<&'a Constant>,
     ) -> Result<(usize, bool), Fault> {
         let claim = &self.program.claims[index as usize];
         let [x, y] = place(claim, pe);
@@ -140,9 +156,11 @@ impl<'a> Twins<'a> {
         let pes = turns.iter().take_while(|&&other| other == turn).count();
         turns[..pes].fill(turn + 1);
         self.inside[self.program.grid.index(pe.0)..][..pes].fill(Some(Inside { claim: index, turn, at }));
-        let instance =
-            self.instances.entry((index, turn)).or_insert_with(|| Instance::new(claim, &mut self.unused, self.at_once));
-        let is_ready = instance.begin(claim, ([x, y], pes), memory, at).ok_or_else(|| {
+        let instance = self
+            .instances
+            .entry((index, turn))
+            .or_insert_with(|| Instance::new(claim, &mut self.unused, self.at_once, right));
+        let is_ready = instance.begin(claim, ([x, y], pes), memory, (at, right)).ok_or_else(|| {
             Fault(format!(
                 "claim {index} names tiles at {}, {} and {} that do not lie in the {} bytes of data",
                 at[0],

@@ -32,12 +32,24 @@ pub(super) struct Moved {
 
 impl Plans {
     /// That of a PE's list, which lies at an address.
-    fn of(&mut self, (index, claim): (u32, &TakesClaim), planes: &Planes, pe: u32, list: i64) -> Option<Rc<Plan>> {
+    fn of(
+        &mut self,
+        (index, claim): (u32, &TakesClaim),
+        planes: &mut Planes<'_>,
+        pe: u32,
+        list: i64,
+    ) -> Option<Rc<Plan>> {
         let lists = self.lists.entry((index, list)).or_default();
         if let Some(Some(plan)) = lists.get(pe as usize) {
             return Some(plan.clone());
         }
-        let read = Rc::new(Plan::read(claim, planes.memory(pe), list)?);
+        // Where the list ends is known when it has been read.
+        planes.ask_for(list..list + 1);
+        let (mut plan, mut end) = Plan::read(claim, planes.memory(pe), list)?;
+        while planes.ask_for(list..end) {
+            (plan, end) = Plan::read(claim, planes.memory(pe), list)?;
+        }
+        let read = Rc::new(plan);
         let plan = match self.known.get_key_value(&read) {
             Some((plan, ())) => plan.clone(),
             None => {
@@ -64,7 +76,7 @@ impl Twins<'_> {
     pub(crate) fn move_all(
         &mut self,
         (pe, pes): (Place, usize),
-        planes: &mut Planes,
+        planes: &mut Planes<'_>,
         mut written: impl FnMut(u32, Range<i64>),
     ) -> Result<(), Fault> {
         let first = self.program.grid.index(pe.0);
@@ -107,7 +119,7 @@ impl Twins<'_> {
     fn find_takers(
         &mut self,
         (index, claim): (u32, &TakesClaim),
-        planes: &Planes,
+        planes: &mut Planes<'_>,
         line: impl Iterator<Item = usize>,
         mut most: usize,
         takers: &mut Vec<(u32, Inside, Rc<Plan>)>,
@@ -137,7 +149,7 @@ impl Moved {
     fn run(
         &mut self,
         claim: &TakesClaim,
-        planes: &mut Planes,
+        planes: &mut Planes<'_>,
         n: u32,
         written: &mut impl FnMut(u32, Range<i64>),
     ) -> Option<()> {
@@ -153,12 +165,13 @@ impl Moved {
         }
         let mut words = self.words.as_slice();
         for (pe, inside, plan) in &self.takers {
+            let range = inside.at[2] + plan.written.start..inside.at[2] + plan.written.end;
+            planes.ask_for(range.clone());
             for run in &plan.runs {
                 let own = words.split_off(..(run.count * n) as usize)?;
                 let place = (inside.at[2] + run.target * size, run.target_step * size, run.count);
                 planes.scatter((*pe, n), place, bytes, own)?;
             }
-            let range = inside.at[2] + plan.written.start..inside.at[2] + plan.written.end;
             (*pe..pe + n).for_each(|pe| written(pe, range.clone()));
         }
         self.takers.clear();

@@ -82,7 +82,7 @@ impl Line {
             return Some(());
         }
         let (words, bytes) = (claim.words as usize, i64::from(claim.dtype.bytes()));
-        for run in Plan::read(claim, memory, list)?.runs {
+        for run in Plan::read(claim, memory, list)?.0.runs {
             self.begun.get(run.root).filter(|&&begun| begun)?;
             let tile = self.words.get(run.root * words..(run.root + 1) * words)?;
             for i in 0..i64::from(run.count) {
@@ -100,8 +100,8 @@ impl Line {
 }
 
 impl Plan {
-    /// The list at an address; `None` when it leads out of memory or of the roots' tiles.
-    pub(super) fn read(claim: &TakesClaim, memory: Memory<'_>, list: i64) -> Option<Self> {
+    /// The list at an address, and where it ends; `None` when it leads out of memory or of the roots' tiles.
+    pub(super) fn read(claim: &TakesClaim, memory: Memory<'_>, list: i64) -> Option<(Self, i64)> {
         let (mut plan, mut at, mut count) = (Self::default(), list, 0);
         loop {
             let [root] = numbers(memory, at)?;
@@ -113,7 +113,7 @@ impl Plan {
                 let (first, end) = ends.reduce(|all, own| (all.0.min(own.0), all.1.max(own.1))).unwrap_or_default();
                 let bytes = i64::from(claim.dtype.bytes());
                 plan.written = first * bytes..end * bytes;
-                return Some(plan);
+                return Some((plan, at + 2));
             }
             let [roots, advance, copies] = numbers(memory, at + 2)?;
             at += 8;

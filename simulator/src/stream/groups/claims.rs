@@ -51,9 +51,16 @@ impl Groups<'_> {
                 let own = self.tiles(group, pe, tiles);
                 let is_like = |&pe: &u32| self.tiles(group, pe, tiles) == own;
                 let n = (pe..pe + most).take_while(is_like).count();
-                let (Some(planes), Some(twins)) = (&self.planes, &mut self.twins) else { return Ok(()) };
+                let (Some(planes), Some(twins)) = (&mut self.planes, &mut self.twins) else { return Ok(()) };
                 let at = self.band.pes[pe as usize].at;
-                let begun = twins.begin_with((at, n), planes.memory(pe), claim, own).map_err(|_| Stop::Unfit)?;
+                let right = planes.kept(own[1]).filter(|right| twins.takes_right(claim, right));
+                for (range, _) in
+                    twins.tiles(claim, own).into_iter().zip(0..).filter(|&(_, i)| i != 1 || right.is_none())
+                {
+                    planes.ask_for(range);
+                }
+                let memory = planes.memory(pe);
+                let begun = twins.begin_with((at, n), memory, claim, own, right).map_err(|_| Stop::Unfit)?;
                 let (n, is_ready) = (begun.0 as u32, begun.1);
                 if is_ready {
                     self.move_at_once(claim, pe, n)?;

@@ -149,7 +149,7 @@ struct Groups<'a> {
     /// The memories of some PEs may not have been laid out.
     is_lent: bool,
     /// In a run for the numbers alone: all memories.
-    planes: Option<Planes>,
+    planes: Option<Planes<'a>>,
     /// The same: claims whose code is not passed over.
     run_claims: BTreeSet<u32>,
     /// The same: of how many senders side by side the ways run together.

@@ -33,7 +33,7 @@ impl PutOff {
     }
 
     /// Runs it in PEs side by side.
-    fn run(&mut self, (planes, pe, n): (&mut Planes, u32, u32), bench: &mut Workbench) {
+    fn run(&mut self, (planes, pe, n): (&mut Planes<'_>, u32, u32), bench: &mut Workbench) {
         if let Some(abreast) = &self.abreast {
             abreast.run(planes, pe, n);
         } else if !self.work.unknown {
