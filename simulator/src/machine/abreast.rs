@@ -7,6 +7,7 @@
 
 use super::bulk::cursor;
 use super::compute::{self, Each, HOST, Kernel};
+use super::lockstep::Received;
 use super::nest::OPERANDS;
 use super::numerics::Element;
 use super::operand::{Cursor, Port};
@@ -102,6 +103,48 @@ impl Abreast {
     pub(crate) fn run(&self, planes: &mut Planes<'_>, pe: u32, n: u32) {
         HOST.dispatch(Dispatched { abreast: self, planes, pe, n });
     }
+}
+
+/// Puts words that PEs side by side have received into their memories: the next `count` elements of a move that keeps their bits. Says
+/// whether it is one; else nothing is done.
+pub(super) fn put(
+    (planes, pe, n): (&mut Planes<'_>, u32, u32),
+    work: &mut VectorWork,
+    received: Received<'_>,
+    count: u64,
+) -> bool {
+    let (Port::FabIn { dtype, .. }, Port::Memory(cursor)) = (&work.srcs[0], &mut work.dst) else { return false };
+    let kernel = Kernel::of(work.op, cursor.dtype, &[(*dtype, true)][..work.arity.min(1)]);
+    if work.op != VectorOp::Mov || kernel != Some(Kernel::Copy) || dtype.bytes() != 4 {
+        return false;
+    }
+    let (mut start, mut left) = (received.start, count);
+    while left > 0 {
+        let part = cursor.row_rest().min(left);
+        let (at, step) = (cursor.address() / 4, cursor.row_step() / 4);
+        let mut done = 0;
+        while done < n {
+            let lanes = planes.lanes(pe + done, n - done);
+            let first = start + received.step * done as usize;
+            for i in 0..part as usize {
+                let line = (at + step * i as i64) as usize * SIDE + lanes.first;
+                let line = lanes.words.get_mut(line..line + lanes.count).unwrap_or_default();
+                let words = received.words.get(first + received.pitch * i..).unwrap_or_default();
+                match (received.step, words) {
+                    (0, [word, ..]) => line.fill(*word),
+                    (1, words) => line.iter_mut().zip(words).for_each(|(to, word)| *to = *word),
+                    (step, words) => {
+                        line.iter_mut().zip(words.iter().step_by(step.max(1))).for_each(|(to, word)| *to = *word)
+                    }
+                }
+            }
+            done += lanes.count as u32;
+        }
+        cursor.advance_in_row(part);
+        (start, left) = (start + received.pitch * part as usize, left - part);
+    }
+    work.remaining -= count;
+    true
 }
 
 impl Row {

@@ -6,7 +6,7 @@
 
 #![allow(clippy::inline_always, reason = "what is not inlined is not compiled for the host's vector instructions")]
 
-use super::abreast::Abreast;
+use super::abreast::{self, Abreast};
 use super::bulk::{self, Place, cursor, place};
 use super::compute::{self, HOST, Kernel, PIECE};
 use super::floats;
@@ -98,6 +98,11 @@ pub(crate) fn run(
         && let Some(abreast) = Abreast::new(work, count)
     {
         return abreast.run(planes, pe, n);
+    }
+    if let [Some(received), None, None] = *taken
+        && abreast::put((&mut *planes, pe, n), work, received, count)
+    {
+        return;
     }
     let kernel = kernel(work);
     let sent_before = bench.sent.len();
