@@ -15,7 +15,7 @@ use crate::machine::pe::VectorWork;
 use crate::machine::planes::Planes;
 
 /// Members in which they are done together: their operands fit a second cache.
-const BLOCK: u32 = 64;
+const BLOCK: u32 = 16;
 
 /// An instruction that is put off.
 pub(super) struct PutOff {
