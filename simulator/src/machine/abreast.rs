@@ -71,14 +71,14 @@ impl Abreast {
         let mut abreast = Self { op: work.op, kernel, to_floats, numbers, rows: Vec::new() };
         let mut done = 0;
         while done < count {
-            done += abreast.add_row(work, count - done)?;
+            done += abreast.add_row(work, count - done);
         }
         work.remaining -= count;
         Some(abreast)
     }
 
     /// Adds the elements up to where an operand's row ends, as many as `most`; gives how many these are.
-    fn add_row(&mut self, work: &mut VectorWork, most: u64) -> Option<u64> {
+    fn add_row(&mut self, work: &mut VectorWork, most: u64) -> u64 {
         let cursors = || work.srcs[..work.arity].iter().chain([&work.dst]).filter_map(cursor);
         let count = cursors().map(Cursor::row_rest).fold(most, u64::min);
         let mut row = Row { count: count as u32, at: [-1, -1, -2, -3], steps: [0; OPERANDS] };
@@ -96,7 +96,7 @@ impl Abreast {
                 cursor.advance_in_row(count);
             }
         }
-        Some(count)
+        count
     }
 
     /// Runs it in PEs side by side.
@@ -132,9 +132,10 @@ pub(super) fn put(
                 let words = received.words.get(first + received.pitch * i..).unwrap_or_default();
                 match (received.step, words) {
                     (0, [word, ..]) => line.fill(*word),
-                    (1, words) => line.iter_mut().zip(words).for_each(|(to, word)| *to = *word),
+                    (1, words) => line.iter_mut().zip(words).for_each(|(to, &word)| *to = word),
                     (step, words) => {
-                        line.iter_mut().zip(words.iter().step_by(step.max(1))).for_each(|(to, word)| *to = *word)
+                        let own = words.iter().step_by(step.max(1));
+                        line.iter_mut().zip(own).for_each(|(to, &word)| *to = word);
                     }
                 }
             }

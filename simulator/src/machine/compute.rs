@@ -281,7 +281,7 @@ pub(super) fn compute<const N: usize>(
     results: &mut [u32; N],
     pieces: usize,
 ) {
-    with_operation(kernel, op, &mut Pieces { inputs, results, pieces });
+    with_operation(kernel, op, &mut Pieces { inputs, results, count: pieces });
 }
 
 /// Does a kernel's operation for all elements of something.
@@ -331,7 +331,7 @@ pub(super) trait Each {
 struct Pieces<'a, const N: usize> {
     inputs: &'a [[u32; N]; 3],
     results: &'a mut [u32; N],
-    pieces: usize,
+    count: usize,
 }
 
 impl<const N: usize> Each for Pieces<'_, N> {
@@ -339,7 +339,7 @@ impl<const N: usize> Each for Pieces<'_, N> {
     fn each_bits(&mut self, operation: impl Fn(u32, u32, u32) -> u32) {
         let [a, b, c] = self.inputs.each_ref().map(|block| block.as_chunks::<PIECE>().0);
         let results = self.results.as_chunks_mut::<PIECE>().0;
-        for (((result, a), b), c) in results.iter_mut().zip(a).zip(b).zip(c).take(self.pieces) {
+        for (((result, a), b), c) in results.iter_mut().zip(a).zip(b).zip(c).take(self.count) {
             for (((result, &a), &b), &c) in result.iter_mut().zip(a).zip(b).zip(c) {
                 *result = operation(a, b, c);
             }

@@ -6,7 +6,9 @@
 //! out in one host product. Each PE's tile is written when it ends, not before. Claims of what PEs take from each other or combine along a line are not looked at
 //! there: to move words is what the simulation does.
 //!
-//! Where there is no time, PEs go from the beginning of any claim to its end at once, and wait there for all others of their group.
+//! Where there is no time, PEs go from the beginning of any claim to its end at once, and wait there for all others of their group. What they
+//! take from each other is moved when all of a line have begun ([`moves`]), and products take their weights from the program
+//! ([`constant`]).
 //!
 //! With [`Claims::Check`](crate::Claims::Check) the PEs compute everything themselves, and their tiles are held against the
 //! claims'.

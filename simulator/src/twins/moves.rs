@@ -9,7 +9,7 @@ use super::{Inside, Twins};
 use crate::machine::element::Fault;
 use crate::machine::pe::Place;
 use crate::machine::planes::Planes;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 use std::rc::Rc;
 use waferloom_fabric::{Claim, ClaimLine, TakesClaim};
@@ -19,7 +19,7 @@ use waferloom_fabric::{Claim, ClaimLine, TakesClaim};
 pub(super) struct Plans {
     /// By claim and address of the list: by PE, once they have been read.
     lists: BTreeMap<(u32, i64), Vec<Option<Rc<Plan>>>>,
-    known: HashMap<Rc<Plan>, ()>,
+    known: HashSet<Rc<Plan>>,
 }
 
 /// What is moved: words of all PEs that move together, element by element.
@@ -50,13 +50,8 @@ impl Plans {
             (plan, end) = Plan::read(claim, planes.memory(pe), list)?;
         }
         let read = Rc::new(plan);
-        let plan = match self.known.get_key_value(&read) {
-            Some((plan, ())) => plan.clone(),
-            None => {
-                self.known.insert(read.clone(), ());
-                read
-            }
-        };
+        let plan = self.known.get(&read).cloned().unwrap_or_else(|| read.clone());
+        self.known.insert(read);
         if lists.len() <= pe as usize {
             lists.resize(pe as usize + 1, None);
         }

@@ -155,7 +155,6 @@ struct Groups<'a> {
     /// The same: of how many senders side by side the ways run together.
     open: Vec<u32>,
     /// The same: instructions that the group at hand has still to do.
-    #[expect(clippy::vec_box, reason = "PEs take the boxes and give them back")]
     put_off: Vec<put_off::PutOff>,
     /// The same: where instructions are computed.
     bench: Workbench,
