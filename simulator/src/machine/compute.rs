@@ -281,61 +281,69 @@ pub(super) fn compute<const N: usize>(
     results: &mut [u32; N],
     pieces: usize,
 ) {
-    let mut floats = Floats { inputs, results, pieces };
+    with_operation(kernel, op, &mut Pieces { inputs, results, count: pieces });
+}
+
+/// Does a kernel's operation for all elements of something.
+#[inline(always)]
+pub(super) fn with_operation(kernel: Kernel, op: VectorOp, all: &mut impl Each) {
     match (kernel, op) {
-        (Kernel::Floats, VectorOp::Add) => floats.each(|a, b, _| numerics::sum(a, b).to_bits()),
-        (Kernel::Floats, VectorOp::Sub) => floats.each(|a, b, _| numerics::difference(a, b).to_bits()),
-        (Kernel::Floats, VectorOp::Mul) => floats.each(|a, b, _| numerics::product(a, b).to_bits()),
-        (Kernel::Floats, VectorOp::Mac) => floats.each(|a, b, c| numerics::multiply_add(a, b, c).to_bits()),
-        (Kernel::Floats, VectorOp::Max) => floats.each(|a, b, _| numerics::largest(a, b).to_bits()),
-        (Kernel::Floats, VectorOp::Min) => floats.each(|a, b, _| numerics::smallest(a, b).to_bits()),
-        (Kernel::Floats, VectorOp::Abs) => floats.each(|a, _, _| a.abs().to_bits()),
-        (Kernel::Floats, VectorOp::Neg) => floats.each(|a, _, _| (-a).to_bits()),
-        (Kernel::Floats | Kernel::Copy, _) => floats.each(|a, _, _| a.to_bits()),
-        (Kernel::FloatsToIntegers, VectorOp::Eq) => floats.each(|a, b, _| u32::from(a == b)),
-        (Kernel::FloatsToIntegers, VectorOp::Lt) => floats.each(|a, b, _| u32::from(a < b)),
-        (Kernel::FloatsToIntegers, VectorOp::Le) => floats.each(|a, b, _| u32::from(a <= b)),
-        (Kernel::FloatsToIntegers, _) => floats.each(|a, _, _| a.round_ties_even() as i32 as u32),
+        (Kernel::Floats, VectorOp::Add) => all.each(|a, b, _| numerics::sum(a, b).to_bits()),
+        (Kernel::Floats, VectorOp::Sub) => all.each(|a, b, _| numerics::difference(a, b).to_bits()),
+        (Kernel::Floats, VectorOp::Mul) => all.each(|a, b, _| numerics::product(a, b).to_bits()),
+        (Kernel::Floats, VectorOp::Mac) => all.each(|a, b, c| numerics::multiply_add(a, b, c).to_bits()),
+        (Kernel::Floats, VectorOp::Max) => all.each(|a, b, _| numerics::largest(a, b).to_bits()),
+        (Kernel::Floats, VectorOp::Min) => all.each(|a, b, _| numerics::smallest(a, b).to_bits()),
+        (Kernel::Floats, VectorOp::Abs) => all.each(|a, _, _| a.abs().to_bits()),
+        (Kernel::Floats, VectorOp::Neg) => all.each(|a, _, _| (-a).to_bits()),
+        (Kernel::Floats | Kernel::Copy, _) | (Kernel::Integers, VectorOp::Mov) => all.each_bits(|a, _, _| a),
+        (Kernel::FloatsToIntegers, VectorOp::Eq) => all.each(|a, b, _| u32::from(a == b)),
+        (Kernel::FloatsToIntegers, VectorOp::Lt) => all.each(|a, b, _| u32::from(a < b)),
+        (Kernel::FloatsToIntegers, VectorOp::Le) => all.each(|a, b, _| u32::from(a <= b)),
+        (Kernel::FloatsToIntegers, _) => all.each(|a, _, _| a.round_ties_even() as i32 as u32),
         (Kernel::SelectFloats | Kernel::SelectIntegers, _) => {
-            floats.each(|a, b, c| if a == 0.0 { c.to_bits() } else { b.to_bits() });
+            all.each(|a, b, c| if a == 0.0 { c.to_bits() } else { b.to_bits() });
         }
-        (Kernel::Integers, VectorOp::Mov) => floats.each_bits(|a, _, _| a),
-        (Kernel::Integers, VectorOp::Add) => floats.each_bits(|a, b, _| a.wrapping_add(b)),
-        (Kernel::Integers, VectorOp::Sub) => floats.each_bits(|a, b, _| a.wrapping_sub(b)),
-        (Kernel::Integers, VectorOp::Mul) => floats.each_bits(|a, b, _| a.wrapping_mul(b)),
-        (Kernel::Integers, VectorOp::Mac) => floats.each_bits(|a, b, c| a.wrapping_add(b.wrapping_mul(c))),
-        (Kernel::Integers, _) => {
-            let [a, b, c] = inputs;
-            for (i, result) in results.iter_mut().enumerate().take(pieces * PIECE) {
-                let elements = [a[i], b[i], c[i]].map(|bits| Element::Int(bits as i32));
-                *result = numerics::apply(op, elements).to_bits(Dtype::I32);
-            }
-        }
+        (Kernel::Integers, VectorOp::Add) => all.each_bits(|a, b, _| a.wrapping_add(b)),
+        (Kernel::Integers, VectorOp::Sub) => all.each_bits(|a, b, _| a.wrapping_sub(b)),
+        (Kernel::Integers, VectorOp::Mul) => all.each_bits(|a, b, _| a.wrapping_mul(b)),
+        (Kernel::Integers, VectorOp::Mac) => all.each_bits(|a, b, c| a.wrapping_add(b.wrapping_mul(c))),
+        (Kernel::Integers, _) => all.each_bits(|a, b, c| {
+            let elements = [a, b, c].map(|bits| Element::Int(bits as i32));
+            numerics::apply(op, elements).to_bits(Dtype::I32)
+        }),
+    }
+}
+
+/// Elements for each of which something can be done.
+pub(super) trait Each {
+    /// `target = operation(a, b, c)` in all of them, in the bits of their types.
+    fn each_bits(&mut self, operation: impl Fn(u32, u32, u32) -> u32);
+
+    /// The same of floats.
+    #[inline(always)]
+    fn each(&mut self, operation: impl Fn(f32, f32, f32) -> u32) {
+        self.each_bits(|a, b, c| operation(f32::from_bits(a), f32::from_bits(b), f32::from_bits(c)));
     }
 }
 
 /// Pieces to be computed.
-struct Floats<'a, const N: usize> {
+struct Pieces<'a, const N: usize> {
     inputs: &'a [[u32; N]; 3],
     results: &'a mut [u32; N],
-    pieces: usize,
+    count: usize,
 }
 
-impl<const N: usize> Floats<'_, N> {
+impl<const N: usize> Each for Pieces<'_, N> {
     #[inline(always)]
     fn each_bits(&mut self, operation: impl Fn(u32, u32, u32) -> u32) {
         let [a, b, c] = self.inputs.each_ref().map(|block| block.as_chunks::<PIECE>().0);
         let results = self.results.as_chunks_mut::<PIECE>().0;
-        for (((result, a), b), c) in results.iter_mut().zip(a).zip(b).zip(c).take(self.pieces) {
+        for (((result, a), b), c) in results.iter_mut().zip(a).zip(b).zip(c).take(self.count) {
             for (((result, &a), &b), &c) in result.iter_mut().zip(a).zip(b).zip(c) {
                 *result = operation(a, b, c);
             }
         }
-    }
-
-    #[inline(always)]
-    fn each(&mut self, operation: impl Fn(f32, f32, f32) -> u32) {
-        self.each_bits(|a, b, c| operation(f32::from_bits(a), f32::from_bits(b), f32::from_bits(c)));
     }
 }
 

@@ -82,8 +82,27 @@ impl Loaded<'_> {
     }
 
     /// Puts a tile into a PE's memory that is turned over.
-    pub(super) fn turn_over(&self, tile: Coord, pe: u32, planes: &mut Planes) {
+    fn turn_over(&self, tile: Coord, pe: u32, planes: &mut Planes<'_>) {
         self.each_run(tile, |start, bytes| planes.lay_out(pe, start, bytes));
+    }
+
+    /// Where it lies in the memory of each PE that has a tile.
+    pub(super) fn range(&self) -> Range<usize> {
+        self.constant.address as usize..self.end
+    }
+
+    /// Whether the host has it as long as the program.
+    pub(super) fn is_borrowed(&self) -> bool {
+        matches!(self.bytes, Cow::Borrowed(_))
+    }
+
+    /// Puts all tiles into the PEs' memories, which are turned over, in rows of `width` PEs.
+    pub(super) fn turn_over_all(&self, width: usize, planes: &mut Planes<'_>) {
+        let (from, size) = (self.constant.origin, self.constant.distribution.grid);
+        for tile in (0..size.height).flat_map(|y| (0..size.width).map(move |x| Coord { x, y })) {
+            let pe = usize::from(from.y + tile.y) * width + usize::from(from.x + tile.x);
+            self.turn_over(tile, pe as u32, planes);
+        }
     }
 
     /// The bytes of a tile, run by run, each with where it lies in memory.

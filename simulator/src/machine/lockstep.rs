@@ -6,6 +6,7 @@
 
 #![allow(clippy::inline_always, reason = "what is not inlined is not compiled for the host's vector instructions")]
 
+use super::abreast::{self, Abreast};
 use super::bulk::{self, Place, cursor, place};
 use super::compute::{self, HOST, Kernel, PIECE};
 use super::floats;
@@ -87,12 +88,22 @@ pub(crate) fn can_run(work: &VectorWork, bytes: usize) -> bool {
 
 /// Runs the next `count` elements of an instruction in PEs side by side. What they send is added to what is on the bench.
 pub(crate) fn run(
-    (planes, pe, n): (&mut Planes, u32, u32),
+    (planes, pe, n): (&mut Planes<'_>, u32, u32),
     work: &mut VectorWork,
     taken: &[Option<Received<'_>>; 3],
     count: u64,
     bench: &mut Workbench,
 ) {
+    if taken.iter().all(Option::is_none)
+        && let Some(abreast) = Abreast::new(work, count)
+    {
+        return abreast.run(planes, pe, n);
+    }
+    if let [Some(received), None, None] = *taken
+        && abreast::put((&mut *planes, pe, n), work, received, count)
+    {
+        return;
+    }
     let kernel = kernel(work);
     let sent_before = bench.sent.len();
     if matches!(work.dst, Port::FabOut { .. }) {
@@ -164,9 +175,9 @@ struct Segment<'a> {
 }
 
 /// They are computed in PEs side by side: to be compiled for the host's instructions.
-struct Computed<'a> {
+struct Computed<'a, 'p> {
     segment: Segment<'a>,
-    planes: &'a mut Planes,
+    planes: &'a mut Planes<'p>,
     pe: u32,
     n: u32,
     bench: &'a mut Workbench,
@@ -182,7 +193,7 @@ struct Part<'a, 'm> {
     all: usize,
 }
 
-impl pulp::NullaryFnOnce for Computed<'_> {
+impl pulp::NullaryFnOnce for Computed<'_, '_> {
     type Output = ();
 
     #[inline(always)]

@@ -10,12 +10,13 @@
 //! - [`operand`], [`element`], [`numerics`]: vector instructions, element by element
 //! - [`nest`], [`compute`], [`products`], [`formats`]: those over memory whose operands have one shape, all elements at once
 //! - [`bulk`], [`floats`]: any over memory, row by row
-//! - [`lockstep`], [`planes`]: any in PEs side by side at once
+//! - [`lockstep`], [`planes`], [`abreast`]: any in PEs side by side at once
 //! - [`conflicts`]: waits for memory
 //! - [`unknown`]: which numbers a run for the time alone has
 //! - [`collect`]: what a run gave
 //! - [`stall`]: who waits for what when nothing moves any more
 
+pub(crate) mod abreast;
 pub(crate) mod band;
 pub(crate) mod bulk;
 pub(crate) mod collect;

@@ -4,23 +4,29 @@
 
 use super::bulk::Place;
 use super::formats::Format;
+use super::lent::Loaded;
 use super::numerics::Element;
 use super::pe::Pe;
 use std::ops::Range;
-use waferloom_fabric::Dtype;
+use waferloom_fabric::{Constant, Dtype};
 
 /// PEs whose words lie side by side.
 pub(crate) const SIDE: usize = 16;
 
+/// Lines behind the memories of a bank for what its PEs compute with: numbers, one for each source of an instruction.
+pub(super) const NUMBERS: usize = 3;
+
 /// The memories of all PEs of a mesh.
-pub(crate) struct Planes {
-    /// Of the first PEs of the first row, of those beside them, and so on: words, `[address / 4][PE]`.
+pub(crate) struct Planes<'a> {
+    /// Of the first PEs of the first row, of those beside them, and so on: words, `[address / 4][PE]`, and [`NUMBERS`] more addresses.
     banks: Vec<Vec<u32>>,
     /// PEs in a row, and banks.
     width: usize,
     across: usize,
     /// By PE: bytes of its memory.
     bytes: Vec<u32>,
+    /// Constants that are not there yet, in the order of their addresses, none of which two have.
+    kept: Vec<Loaded<'a>>,
 }
 
 /// PEs side by side whose words lie so.
@@ -32,16 +38,49 @@ pub(crate) struct Lanes<'a> {
     pub(crate) count: usize,
 }
 
-impl Planes {
+impl<'a> Planes<'a> {
     /// Zeros, as many as PEs in rows of `width` have.
     pub(crate) fn new(pes: &[Pe<'_>], width: usize) -> Self {
         let words = |bank: &[Pe<'_>]| bank.iter().map(|pe| pe.memory.len().div_ceil(4)).max().unwrap_or(0);
+        let zeros = |bank: &[Pe<'_>]| vec![0; (words(bank) + NUMBERS) * SIDE];
         Self {
-            banks: pes.chunks(width).flat_map(|row| row.chunks(SIDE)).map(|bank| vec![0; words(bank) * SIDE]).collect(),
+            banks: pes.chunks(width).flat_map(|row| row.chunks(SIDE)).map(zeros).collect(),
             width,
             across: width.div_ceil(SIDE),
             bytes: pes.iter().map(|pe| pe.memory.len() as u32).collect(),
+            kept: Vec::new(),
         }
+    }
+
+    /// Puts a constant into the memories, or keeps it until somebody [asks for](Self::ask_for) it: weights of products are never
+    /// asked for, as claims take them from the program. Those that follow overwrite it.
+    pub(super) fn load(&mut self, loaded: Loaded<'a>) {
+        let range = loaded.range();
+        self.ask_for(range.start as i64..range.end as i64);
+        if !loaded.constant.dtype.is_float() || !loaded.is_borrowed() || range.is_empty() {
+            return loaded.turn_over_all(self.width, self);
+        }
+        let at = self.kept.partition_point(|kept| kept.range().end <= range.start);
+        self.kept.insert(at, loaded);
+    }
+
+    /// Somebody reads or writes between two addresses of some PEs: what is to be there is put there. Says whether there was something.
+    #[inline]
+    pub(crate) fn ask_for(&mut self, bytes: Range<i64>) -> bool {
+        let first = self.kept.partition_point(|kept| kept.range().end as i64 <= bytes.start);
+        let mut found = false;
+        while self.kept.get(first).is_some_and(|kept| (kept.range().start as i64) < bytes.end) {
+            let asked = self.kept.remove(first);
+            asked.turn_over_all(self.width, self);
+            found = true;
+        }
+        found
+    }
+
+    /// The constant that is at an address of some PEs and that nobody has asked for.
+    pub(crate) fn kept(&self, address: i64) -> Option<&'a Constant> {
+        let first = self.kept.partition_point(|kept| (kept.range().start as i64) < address);
+        self.kept.get(first).map(|kept| kept.constant).filter(|constant| i64::from(constant.address) == address)
     }
 
     /// The bank of a PE, and its place there.
@@ -83,12 +122,14 @@ impl Planes {
     }
 
     /// As [`Pe::read`].
-    pub(crate) fn read(&self, pe: u32, address: i64, bytes: u32) -> Option<u32> {
+    pub(crate) fn read(&mut self, pe: u32, address: i64, bytes: u32) -> Option<u32> {
+        self.ask_for(address..address + i64::from(bytes));
         self.memory(pe).read(address, bytes)
     }
 
     /// As [`Pe::write`].
     pub(crate) fn write(&mut self, pe: u32, address: i64, bytes: u32, bits: u32) -> Option<()> {
+        self.ask_for(address..address + i64::from(bytes));
         let (bank, word, shift) = self.place(pe, address, bytes)?;
         let word = self.banks[bank].get_mut(word)?;
         let mask = if bytes == 4 { u32::MAX } else { 0xFFFF << shift };
@@ -96,7 +137,7 @@ impl Planes {
         Some(())
     }
 
-    /// Writes singles to one address of `pes` PEs side by side, which share a bank: `columns` to each, then as many behind them. Gives from
+    /// Writes singles, which somebody has asked for, to one address of `pes` PEs side by side, which share a bank: `columns` to each, then as many behind them. Gives from
     /// where to where in each, or `None` when they do not fit there.
     pub(crate) fn write_floats(
         &mut self,
@@ -118,6 +159,70 @@ impl Planes {
             }
         }
         Some(range)
+    }
+
+    /// Adds elements of `bytes` (2 or 4) that lie in PEs side by side, which share a bank and have as much memory, at one address and at
+    /// others behind it: the first one of each PE, then the next one. `None` when one does not lie in memory.
+    pub(crate) fn gather(
+        &self,
+        (pe, pes): (u32, u32),
+        (address, step, count): (i64, i64, u32),
+        bytes: u32,
+        elements: &mut Vec<u32>,
+    ) -> Option<()> {
+        let (bank, _) = self.bank(pe);
+        let words = &self.banks[bank];
+        for at in self.each_place(pe, (address, step, count), bytes)? {
+            let (first, shift) = at;
+            let line = words.get(first..first + pes as usize)?;
+            if bytes == 4 {
+                elements.extend_from_slice(line);
+            } else {
+                elements.extend(line.iter().map(|word| word >> shift & 0xFFFF));
+            }
+        }
+        Some(())
+    }
+
+    /// Writes elements as [`Self::gather`] reads them.
+    pub(crate) fn scatter(
+        &mut self,
+        (pe, pes): (u32, u32),
+        (address, step, count): (i64, i64, u32),
+        bytes: u32,
+        elements: &[u32],
+    ) -> Option<()> {
+        let (bank, _) = self.bank(pe);
+        let places = self.each_place(pe, (address, step, count), bytes)?;
+        let words = &mut self.banks[bank];
+        for ((first, shift), elements) in places.zip(elements.chunks_exact(pes as usize)) {
+            let line = words.get_mut(first..first + pes as usize)?;
+            if bytes == 4 {
+                line.copy_from_slice(elements);
+            } else {
+                let mask = 0xFFFF << shift;
+                line.iter_mut().zip(elements).for_each(|(word, bits)| *word = *word & !mask | bits << shift & mask);
+            }
+        }
+        Some(())
+    }
+
+    /// The words in a PE's bank of elements at an address and at others behind it, and by how many bits they are shifted there.
+    fn each_place(
+        &self,
+        pe: u32,
+        (address, step, count): (i64, i64, u32),
+        bytes: u32,
+    ) -> Option<impl Iterator<Item = (usize, u32)> + use<>> {
+        let last = address + step * (i64::from(count) - 1);
+        let (_, lane) = self.bank(pe);
+        self.place(pe, address.min(last), bytes)?;
+        self.place(pe, address.max(last), bytes)?;
+        (step % i64::from(bytes) == 0).then_some(())?;
+        Some((0..i64::from(count)).map(move |i| {
+            let at = (address + step * i) as usize;
+            (at / 4 * SIDE + lane, at as u32 % 4 * 8)
+        }))
     }
 
     /// Writes elements of a number of bytes to a PE's memory, each at its address; gives from where to where, or `None` when one does not lie
@@ -150,7 +255,8 @@ impl Planes {
     }
 
     /// Gives a range of bytes back to a PE.
-    pub(crate) fn give_back(&self, pe: u32, memory: &mut [u8], range: &Range<usize>) {
+    pub(crate) fn give_back(&mut self, pe: u32, memory: &mut [u8], range: &Range<usize>) {
+        self.ask_for(range.start as i64..range.end as i64);
         let (bank, lane) = self.bank(pe);
         for at in range.clone() {
             if let (Some(byte), Some(word)) = (memory.get_mut(at), self.banks[bank].get(at / 4 * SIDE + lane)) {

@@ -178,17 +178,11 @@ impl<'a> Fabric<'a> {
         Ok(bands)
     }
 
-    /// The memories of PEs in rows of the grid with all constants, turned over.
-    pub(crate) fn planes(&self, pes: &[Pe<'_>]) -> Result<Planes, SimulateError> {
-        let grid = self.program.grid;
-        let mut planes = Planes::new(pes, grid.width.into());
+    /// The memories of PEs in rows of the grid with all constants, turned over; some are put there when they are asked for.
+    pub(crate) fn planes(&self, pes: &[Pe<'_>]) -> Result<Planes<'a>, SimulateError> {
+        let mut planes = Planes::new(pes, self.program.grid.width.into());
         for loaded in Constants::each(self.program, self.base_dir, false) {
-            let loaded = loaded?;
-            let (from, size) = (loaded.constant.origin, loaded.constant.distribution.grid);
-            for tile in (0..size.height).flat_map(|y| (0..size.width).map(move |x| Coord { x, y })) {
-                let at = Coord { x: from.x + tile.x, y: from.y + tile.y };
-                loaded.turn_over(tile, grid.index(at) as u32, &mut planes);
-            }
+            planes.load(loaded?);
         }
         Ok(planes)
     }

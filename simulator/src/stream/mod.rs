@@ -119,7 +119,7 @@ pub(crate) fn run(program: &Program, inputs: &Inputs<'_>, options: &Options<'_>)
     }
     let mut stream = Stream::new(fabric.shared(), band);
     if fabric.heeds_claims {
-        stream.twins = Some(Twins::new(program, options.claims == Claims::Check, options.threads != 1));
+        stream.twins = Some(Twins::new(program, options.claims == Claims::Check, options.threads != 1, false));
     }
     let end = stream.events(options);
     let now = stream.now;

@@ -6,18 +6,18 @@ use super::product::Group;
 use super::sums::Column;
 use super::takes::Line;
 use crate::machine::planes::Memory;
-use waferloom_fabric::{AllReduceClaim, Claim, ClaimKind, ClaimLine, ProductClaim, Region, TakesClaim};
+use waferloom_fabric::{AllReduceClaim, Claim, ClaimKind, ClaimLine, Constant, ProductClaim, Region, TakesClaim};
 
 /// One turn of a claim.
-pub(super) struct Instance {
-    kernel: Kernel,
+pub(super) struct Instance<'a> {
+    kernel: Kernel<'a>,
     /// PEs that have not ended it.
     pub(super) left: usize,
 }
 
-enum Kernel {
+enum Kernel<'a> {
     /// By group, row by row.
-    Products(Vec<Group>),
+    Products(Vec<Group<'a>>),
     /// From the west.
     ColumnSums(Vec<Column>),
     /// By line, from the north-west.
@@ -34,19 +34,18 @@ pub(super) fn place_in_group(claim: &ProductClaim, [x, y]: [usize; 2]) -> (usize
     (row * across + column, [x, y])
 }
 
-impl Instance {
-    pub(super) fn new(claim: &Claim, unused: &mut Unused) -> Self {
+impl<'a> Instance<'a> {
+    /// Before any PE has begun; the first one has its right operand of a product in a constant, if in one.
+    pub(super) fn new(claim: &Claim, unused: &mut Unused, at_once: bool, right: Option<&'a Constant>) -> Self {
         let (width, height) = (usize::from(claim.region().width), usize::from(claim.region().height));
         let lines = |line: ClaimLine| 0..width * height / usize::from(line.pes(claim.region())).max(1);
         let kernel = match claim {
             Claim::Product(claim) if claim.kind == ClaimKind::Product => {
                 let groups = if claim.left.split { 1 } else { width } * if claim.right.split { 1 } else { height };
-                Kernel::Products((0..groups).map(|_| Group::new(claim, &mut unused.matrices)).collect())
+                Kernel::Products((0..groups).map(|_| Group::new(claim, &mut unused.matrices, right)).collect())
             }
             Claim::Product(claim) => Kernel::ColumnSums((0..width).map(|_| Column::new(claim)).collect()),
-            Claim::Takes(claim) => {
-                Kernel::Takes(lines(claim.line).map(|_| Line::new(claim, &mut unused.words)).collect())
-            }
+            Claim::Takes(claim) => Kernel::Takes(lines(claim.line).map(|_| Line::new(claim, at_once)).collect()),
             Claim::AllReduce(claim) => {
                 let new = |_| all_reduce::Line::new(claim, &mut unused.matrices);
                 Kernel::AllReduces(lines(claim.line).map(new).collect())
@@ -62,7 +61,7 @@ impl Instance {
         claim: &Claim,
         ([x, y], pes): ([usize; 2], usize),
         memory: Memory<'_>,
-        at: [i64; 3],
+        (at, right): ([i64; 3], Option<&'a Constant>),
     ) -> Option<bool> {
         let together = if shares_group(claim) { pes } else { 1 };
         let mut is_ready = false;
@@ -71,7 +70,7 @@ impl Instance {
             match (claim, &mut self.kernel) {
                 (Claim::Product(claim), Kernel::Products(groups)) => {
                     let (group, place) = place_in_group(claim, place);
-                    groups[group].begin(claim, (place, together), memory, at)?;
+                    groups[group].begin(claim, (place, together), memory, (at, right))?;
                 }
                 (Claim::Product(claim), Kernel::ColumnSums(columns)) => {
                     columns[x + i].begin(claim, y, memory, [at[0], at[1]])?;
@@ -134,9 +133,8 @@ impl Instance {
     pub(super) fn give_back(self, unused: &mut Unused) {
         match self.kernel {
             Kernel::Products(groups) => groups.into_iter().for_each(|group| group.give_back(&mut unused.matrices)),
-            Kernel::Takes(lines) => lines.into_iter().for_each(|line| line.give_back(&mut unused.words)),
             Kernel::AllReduces(lines) => lines.into_iter().for_each(|line| line.give_back(&mut unused.matrices)),
-            Kernel::ColumnSums(_) => {}
+            Kernel::ColumnSums(_) | Kernel::Takes(_) => {}
         }
     }
 

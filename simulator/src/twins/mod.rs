@@ -6,7 +6,9 @@
 //! out in one host product. Each PE's tile is written when it ends, not before. Claims of what PEs take from each other or combine along a line are not looked at
 //! there: to move words is what the simulation does.
 //!
-//! Where there is no time, PEs go from the beginning of any claim to its end at once, and wait there for all others of their group.
+//! Where there is no time, PEs go from the beginning of any claim to its end at once, and wait there for all others of their group. What they
+//! take from each other is moved when all of a line have begun ([`moves`]), and products take their weights from the program
+//! ([`constant`]).
 //!
 //! With [`Claims::Check`](crate::Claims::Check) the PEs compute everything themselves, and their tiles are held against the
 //! claims'.
@@ -14,7 +16,9 @@
 mod all_reduce;
 mod buffers;
 pub(crate) mod check;
+mod constant;
 mod instance;
+mod moves;
 mod multiply;
 mod product;
 mod sums;
@@ -29,9 +33,10 @@ use crate::machine::pe::{Pe, Place};
 use crate::machine::planes::Memory;
 use buffers::Buffers;
 use instance::Instance;
+use moves::{Moved, Plans};
 use std::collections::BTreeMap;
 use std::ops::Range;
-use waferloom_fabric::{AllReduceClaim, Claim, ProductClaim, Program, Region};
+use waferloom_fabric::{AllReduceClaim, Claim, ClaimLine, Constant, ProductClaim, Program, Region};
 
 /// The claims at work in a run.
 pub(crate) struct Twins<'a> {
@@ -42,13 +47,17 @@ pub(crate) struct Twins<'a> {
     /// By claim and place in its region: how often the PE has begun it.
     turns: Vec<Vec<u32>>,
     /// By claim and turn: those that some PE has begun and not all have ended.
-    instances: BTreeMap<(u32, u32), Instance>,
+    instances: BTreeMap<(u32, u32), Instance<'a>>,
     /// By PE: the claim that it is in.
     inside: Vec<Option<Inside>>,
     /// What the last PE has taken, or its tile.
     taken: Vec<(i64, u32)>,
     tile: Vec<f32>,
     unused: Unused,
+    /// In a run for the numbers alone: what PEs take, and where it is moved.
+    at_once: bool,
+    plans: Plans,
+    moved: Moved,
     /// Operators of which numbers were worked out as claims say.
     pub(crate) operators: Vec<bool>,
 }
@@ -57,7 +66,6 @@ pub(crate) struct Twins<'a> {
 #[derive(Default)]
 struct Unused {
     matrices: Buffers<f32>,
-    words: Buffers<u32>,
 }
 
 /// A claim that a PE is in.
@@ -84,8 +92,8 @@ pub(crate) enum Given<'t> {
 }
 
 impl<'a> Twins<'a> {
-    /// For a program of which the verifier has found no error.
-    pub(crate) fn new(program: &'a Program, checks: bool, on_threads: bool) -> Self {
+    /// For a program of which the verifier has found no error. `untimed`: PEs go from the beginning of a claim to its end at once.
+    pub(crate) fn new(program: &'a Program, checks: bool, on_threads: bool, untimed: bool) -> Self {
         let pes = |claim: &Claim| vec![0; usize::from(claim.region().width) * usize::from(claim.region().height)];
         Self {
             program,
@@ -97,6 +105,9 @@ impl<'a> Twins<'a> {
             taken: Vec::new(),
             tile: Vec::new(),
             unused: Unused::default(),
+            at_once: untimed,
+            plans: Plans::default(),
+            moved: Moved::default(),
             operators: vec![false; program.operators.len()],
         }
     }
@@ -110,20 +121,35 @@ impl<'a> Twins<'a> {
     pub(crate) fn begin(&mut self, pe: &mut Pe, index: u32, at: [i64; 3]) -> Result<(), Fault> {
         let gives_numbers = self.gives_numbers(index);
         if gives_numbers || self.checks {
-            self.begin_with((pe.at, 1), Memory::Pe(pe.memory), index, at)?;
+            self.begin_with((pe.at, 1), Memory::Pe(pe.memory), index, at, None)?;
         }
         pe.unknown.operand = gives_numbers;
         Ok(())
     }
 
-    /// The same of PEs side by side, the first one at a place, whose memories may lie elsewhere, in one bank. Says how many have begun at once,
-    /// and whether all of the group of one of them have.
+    /// Between which addresses the tiles of a PE lie that begins a claim with tiles at these addresses; only where a list begins is known.
+    pub(crate) fn tiles(&self, index: u32, at: [i64; 3]) -> [Range<i64>; 3] {
+        let bytes = self.program.claims[index as usize].tiles().map(|(bytes, _)| bytes as i64);
+        std::array::from_fn(|i| at[i]..at[i].saturating_add(bytes[i]))
+    }
+
+    /// Whether a constant is the right operand of a claim that has its tiles where those of the constant are, in the same PEs.
+    pub(crate) fn takes_right(&self, index: u32, right: &Constant) -> bool {
+        match &self.program.claims[index as usize] {
+            Claim::Product(claim) => constant::is_right(claim, right),
+            _ => false,
+        }
+    }
+
+    /// The same of PEs side by side, the first one at a place, whose memories may lie elsewhere, in one bank; `right` says that their tiles of
+    /// the right operand are those of a constant. Says how many have begun at once, and whether all of the group of one of them have.
     pub(crate) fn begin_with(
         &mut self,
         (pe, pes): (Place, usize),
         memory: Memory<'_>,
         index: u32,
         at: [i64; 3],
+        right: Option<&'a Constant>,
     ) -> Result<(usize, bool), Fault> {
         let claim = &self.program.claims[index as usize];
         let [x, y] = place(claim, pe);
@@ -132,8 +158,11 @@ impl<'a> Twins<'a> {
         let pes = turns.iter().take_while(|&&other| other == turn).count();
         turns[..pes].fill(turn + 1);
         self.inside[self.program.grid.index(pe.0)..][..pes].fill(Some(Inside { claim: index, turn, at }));
-        let instance = self.instances.entry((index, turn)).or_insert_with(|| Instance::new(claim, &mut self.unused));
-        let is_ready = instance.begin(claim, ([x, y], pes), memory, at).ok_or_else(|| {
+        let instance = self
+            .instances
+            .entry((index, turn))
+            .or_insert_with(|| Instance::new(claim, &mut self.unused, self.at_once, right));
+        let is_ready = instance.begin(claim, ([x, y], pes), memory, (at, right)).ok_or_else(|| {
             Fault(format!(
                 "claim {index} names tiles at {}, {} and {} that do not lie in the {} bytes of data",
                 at[0],
@@ -152,15 +181,20 @@ impl<'a> Twins<'a> {
         self.instances.get(&(index, turn)).is_none_or(|instance| instance.is_ready(claim, place(claim, pe)))
     }
 
-    /// Of PEs side by side, the first one at a place, how many are in the same turn of the same claim with tiles at the same addresses, and can
-    /// end it at once if they are ready.
+    /// Of PEs side by side, the first one at a place, how many are in the same turn of the same claim, as a rule with tiles at the same
+    /// addresses, and can end it at once if they are ready.
     pub(crate) fn alike(&self, pe: Place, pes: usize) -> usize {
         let inside = &self.inside[self.program.grid.index(pe.0)..][..pes];
-        let claim = inside[0].map(|inside| &self.program.claims[inside.claim as usize]);
-        if claim.is_some_and(instance::shares_group) {
-            inside.iter().take_while(|&&other| other == inside[0]).count()
-        } else {
-            1
+        let Some(first) = inside[0] else { return 1 };
+        let claim = &self.program.claims[first.claim as usize];
+        let is_moved = |other: &Inside| (other.claim, other.turn) == (first.claim, first.turn);
+        match claim {
+            // They have all that they take.
+            Claim::Takes(claim) if self.at_once && claim.line == ClaimLine::Row => {
+                inside.iter().map_while(|other| other.filter(is_moved)).count()
+            }
+            _ if instance::shares_group(claim) => inside.iter().take_while(|&&other| other == inside[0]).count(),
+            _ => 1,
         }
     }
 

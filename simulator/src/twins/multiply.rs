@@ -9,7 +9,6 @@
 #![allow(clippy::inline_always, reason = "what is not inlined is not compiled for the host's vector instructions")]
 
 use crate::machine::compute::HOST;
-use crate::machine::numerics::one_nan;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 use std::sync::LazyLock;
@@ -56,30 +55,50 @@ pub(crate) fn multiply<'a>(
     }
     let many = on_threads && results.len() * sizes.inner >= 2 * WORTH_A_THREAD;
     if many && size * sizes.inner < WORTH_A_THREAD {
-        results.par_chunks_mut(size).enumerate().for_each(|(i, result)| product(result, sizes, operands(i), 1));
+        let each =
+            |packed: &mut Packed, (i, result): (usize, &mut [f32])| product(result, sizes, operands(i), 1, packed);
+        results.par_chunks_mut(size).enumerate().for_each_init(Packed::default, each);
     } else {
         let threads = if many { rayon::current_num_threads() } else { 1 };
-        results.chunks_mut(size).enumerate().for_each(|(i, result)| product(result, sizes, operands(i), threads));
+        let mut packed = Packed::default();
+        for (i, result) in results.chunks_mut(size).enumerate() {
+            product(result, sizes, operands(i), threads, &mut packed);
+        }
     }
 }
 
-fn product(result: &mut [f32], sizes: Sizes, [left, right]: [&[f32]; 2], threads: usize) {
+/// Where operands are packed, product after product: new pages would take as long to get.
+#[derive(Default)]
+struct Packed {
+    left: Vec<f32>,
+    right: Vec<f32>,
+}
+
+fn product(result: &mut [f32], sizes: Sizes, [left, right]: [&[f32]; 2], threads: usize, packed: &mut Packed) {
     let Sizes { rows, columns, inner } = sizes;
     let [tile_rows, tile_columns] = *TILE;
     let at_once = rows.div_ceil(threads).min(ROWS).next_multiple_of(tile_rows);
-    let mut packed_right = vec![0.0; inner.min(DEPTH) * columns.min(COLUMNS).next_multiple_of(tile_columns)];
-    for column in (0..columns).step_by(COLUMNS) {
-        for index in (0..inner).step_by(DEPTH) {
-            let (width, depth) = (COLUMNS.min(columns - column), DEPTH.min(inner - index));
-            let packed_right = &mut packed_right[..depth * width.next_multiple_of(tile_columns)];
-            pack_right(packed_right, &right[index * columns + column..], columns, width, depth);
-            let packed_right = &*packed_right;
+    for index in (0..inner).step_by(DEPTH) {
+        let (depth, is_last) = (DEPTH.min(inner - index), inner - index <= DEPTH);
+        packed.left.resize(depth * rows.next_multiple_of(tile_rows), 0.0);
+        let pack = |(i, packed): (usize, &mut [f32])| {
+            let height = at_once.min(rows - i * at_once);
+            pack_left(packed, &left[i * at_once * inner + index..], inner, height, depth);
+        };
+        if threads > 1 {
+            packed.left.par_chunks_mut(depth * at_once).enumerate().for_each(pack);
+        } else {
+            packed.left.chunks_mut(depth * at_once).enumerate().for_each(pack);
+        }
+        for column in (0..columns).step_by(COLUMNS) {
+            let width = COLUMNS.min(columns - column);
+            packed.right.resize(depth * width.next_multiple_of(tile_columns), 0.0);
+            pack_right(&mut packed.right, &right[index * columns + column..], columns, width, depth);
+            let (all, right) = (&packed.left, packed.right.as_slice());
             let part = |(i, result): (usize, &mut [f32])| {
-                let height = result.len() / columns;
-                let mut packed_left = vec![0.0; depth * height.next_multiple_of(tile_rows)];
-                pack_left(&mut packed_left, &left[i * at_once * inner + index..], inner, height, depth);
-                let (left, right) = (packed_left.as_slice(), packed_right);
-                HOST.dispatch(Part { left, right, result, pitch: columns, column, width, depth });
+                let left = &all[i * depth * at_once..];
+                let left = &left[..left.len().min(depth * at_once)];
+                HOST.dispatch(Part { left, right, result, pitch: columns, column, width, depth, is_last });
             };
             if threads > 1 {
                 result.par_chunks_mut(at_once * columns).enumerate().for_each(part);
@@ -87,9 +106,6 @@ fn product(result: &mut [f32], sizes: Sizes, [left, right]: [&[f32]; 2], threads
                 result.chunks_mut(at_once * columns).enumerate().for_each(part);
             }
         }
-    }
-    for x in result {
-        *x = one_nan(*x);
     }
 }
 
@@ -140,6 +156,8 @@ struct Part<'a> {
     column: usize,
     width: usize,
     depth: usize,
+    /// Nothing follows: what is not a number becomes the one NaN.
+    is_last: bool,
 }
 
 impl WithSimd for Part<'_> {
@@ -154,7 +172,7 @@ impl WithSimd for Part<'_> {
 impl Part<'_> {
     #[inline(always)]
     fn tiles<S: Simd, const ROWS: usize>(self, simd: S) {
-        let Self { left, right, result, pitch, column, width, depth } = self;
+        let Self { left, right, result, pitch, column, width, depth, is_last } = self;
         let columns = VECTORS * S::F32_LANES;
         let height = result.len() / pitch;
         for (right, j) in right.chunks_exact(depth * columns).zip((0..width).step_by(columns)) {
@@ -162,7 +180,7 @@ impl Part<'_> {
                 let at = i * pitch + column + j;
                 let (rows, count) = (ROWS.min(height - i), columns.min(width - j));
                 if (rows, count) == (ROWS, columns) {
-                    tile::<S, ROWS>(simd, left, right, &mut result[at..], pitch);
+                    tile::<S, ROWS>(simd, [left, right], &mut result[at..], pitch, is_last);
                     continue;
                 }
                 // A tile that sticks out is worked out apart.
@@ -171,7 +189,7 @@ impl Part<'_> {
                 for (to, from) in (0..rows).map(lines) {
                     apart[to].copy_from_slice(&result[from]);
                 }
-                tile::<S, ROWS>(simd, left, right, &mut apart, columns);
+                tile::<S, ROWS>(simd, [left, right], &mut apart, columns, is_last);
                 for (from, to) in (0..rows).map(lines) {
                     result[to].copy_from_slice(&apart[from]);
                 }
@@ -182,7 +200,13 @@ impl Part<'_> {
 
 /// `result += left x right` for a tile of the result.
 #[inline(always)]
-fn tile<S: Simd, const ROWS: usize>(simd: S, left: &[f32], right: &[f32], result: &mut [f32], pitch: usize) {
+fn tile<S: Simd, const ROWS: usize>(
+    simd: S,
+    [left, right]: [&[f32]; 2],
+    result: &mut [f32],
+    pitch: usize,
+    is_last: bool,
+) {
     let columns = VECTORS * S::F32_LANES;
     let mut sums = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
     for (i, sums) in sums.iter_mut().enumerate() {
@@ -196,6 +220,12 @@ fn tile<S: Simd, const ROWS: usize>(simd: S, left: &[f32], right: &[f32], result
             for (sum, &right) in sums.iter_mut().zip(right) {
                 *sum = simd.mul_add_f32s(left, right, *sum);
             }
+        }
+    }
+    if is_last {
+        let nan = simd.splat_f32s(f32::NAN);
+        for sum in sums.as_flattened_mut() {
+            *sum = simd.select_f32s(simd.equal_f32s(*sum, *sum), *sum, nan);
         }
     }
     for (i, sums) in sums.iter().enumerate() {

@@ -1,13 +1,15 @@
 //! The products of [`ClaimKind::Product`](waferloom_fabric::ClaimKind::Product): a host product for all PEs that share operands.
 
 use super::buffers::Buffers;
+use super::constant;
 use super::multiply::{Sizes, multiply};
 use super::tiles::Tiles;
 use crate::machine::planes::Memory;
-use waferloom_fabric::{ClaimOperand, Dtype, ProductClaim};
+use std::borrow::Cow;
+use waferloom_fabric::{ClaimOperand, Constant, Dtype, ProductClaim};
 
 /// PEs that share operands: along a row where the left one is split, along a column where the right one is.
-pub(super) struct Group {
+pub(super) struct Group<'a> {
     /// PEs in a row and in a column.
     width: usize,
     height: usize,
@@ -15,6 +17,8 @@ pub(super) struct Group {
     left: Vec<f32>,
     /// `[matrix, inner index, column of PEs, column]`.
     right: Vec<f32>,
+    /// What it is instead, if all have their tiles of it there.
+    constant: Option<&'a Constant>,
     /// `[product, row of PEs, row, column of PEs, column]`: what sums start from, and the sums where they are done.
     result: Vec<f32>,
     /// By PE.
@@ -41,9 +45,9 @@ fn holders(claim: &ProductClaim, operand: &ClaimOperand, pes: usize) -> usize {
     if operand.split { pes.min(claim.blocks() as usize) } else { 1 }
 }
 
-impl Group {
+impl<'a> Group<'a> {
     /// Before any PE has begun; what is in the matrices then is overwritten by those that begin.
-    pub(super) fn new(claim: &ProductClaim, buffers: &mut Buffers<f32>) -> Self {
+    pub(super) fn new(claim: &ProductClaim, buffers: &mut Buffers<f32>, constant: Option<&'a Constant>) -> Self {
         let width = if claim.left.split { usize::from(claim.region.width) } else { 1 };
         let height = if claim.right.split { usize::from(claim.region.height) } else { 1 };
         let (rows, columns) = (height * claim.rows as usize, width * claim.columns as usize);
@@ -52,7 +56,8 @@ impl Group {
             width,
             height,
             left: buffers.take(left as usize * rows * inner),
-            right: buffers.take(right as usize * inner * columns),
+            right: if constant.is_some() { Vec::new() } else { buffers.take(right as usize * inner * columns) },
+            constant,
             result: buffers.take(claim.products() as usize * rows * columns),
             states: vec![State::Before; width * height],
             before: width * height,
@@ -67,7 +72,7 @@ impl Group {
         claim: &ProductClaim,
         ([x, y], pes): ([usize; 2], usize),
         memory: Memory<'_>,
-        at: [i64; 3],
+        (at, constant): ([i64; 3], Option<&'a Constant>),
     ) -> Option<()> {
         let [rows, columns] = [claim.rows, claim.columns].map(|size| size as usize);
         let (inner, pitch) = (claim.inner as usize, self.width * columns);
@@ -92,7 +97,14 @@ impl Group {
                 part.rows([matrix as u32, slot], [rows, rest], self.left.get_mut(start..)?, inner)?;
             }
         }
-        for (slot, first, depth) in blocks(claim, &claim.right, y, self.height) {
+        if self.constant.is_some() && !same(self.constant, constant) {
+            self.right = self.right_operand(claim).into_owned();
+            self.constant = None;
+        }
+        // What is in no memory can be nobody's own.
+        (same(self.constant, constant) || constant.is_none()).then_some(())?;
+        let own = if constant.is_some() { 0 } else { usize::MAX };
+        for (slot, first, depth) in blocks(claim, &claim.right, y, self.height).take(own) {
             for matrix in 0..right_matrices {
                 let start = (matrix as usize * inner + first) * pitch + x * columns;
                 right.columns([matrix as u32, slot], [columns, depth], self.right.get_mut(start..)?, pitch)?;
@@ -129,8 +141,10 @@ impl Group {
                 return None;
             }
             if self.states.iter().all(|&state| state == State::Begun) {
-                let height = self.height;
-                compute(claim, &self.left, &self.right, &mut self.result, [self.width, height], on_threads);
+                let mut result = std::mem::take(&mut self.result);
+                let right = self.right_operand(claim);
+                compute(claim, &self.left, &right, &mut result, [self.width, self.height], on_threads);
+                self.result = result;
                 self.states.fill(State::Done);
             } else {
                 self.some(claim, on_threads);
@@ -143,6 +157,14 @@ impl Group {
             lines.for_each(|line| tile.extend_from_slice(&line[x * columns..(x + pes) * columns]));
         }
         Some(())
+    }
+
+    /// The matrices of the right operand, as far as they are known.
+    fn right_operand(&self, claim: &ProductClaim) -> Cow<'_, [f32]> {
+        match self.constant {
+            Some(right) => constant::matrix(right, claim.inner as usize, self.width * claim.columns as usize),
+            None => Cow::Borrowed(&self.right),
+        }
     }
 
     /// Gives the matrices back.
@@ -169,7 +191,7 @@ impl Group {
         let xs: Vec<usize> = (0..self.width).filter(|&x| (0..self.height).any(|y| self.is_ready(x, y))).collect();
         let [rows, columns, inner] = [claim.rows, claim.columns, claim.inner].map(|size| size as usize);
         let left = chosen(&self.left, self.height, rows * inner, &ys);
-        let right = chosen(&self.right, self.width, columns, &xs);
+        let right = chosen(&self.right_operand(claim), self.width, columns, &xs);
         let in_rows = chosen(&self.result, self.height, rows * self.width * columns, &ys);
         let mut result = chosen(&in_rows, self.width, columns, &xs);
         compute(claim, &left, &right, &mut result, [xs.len(), ys.len()], on_threads);
@@ -191,6 +213,11 @@ impl Group {
             }
         }
     }
+}
+
+/// Whether both are one constant, or none.
+fn same(a: Option<&Constant>, b: Option<&Constant>) -> bool {
+    a.map(std::ptr::from_ref) == b.map(std::ptr::from_ref)
 }
 
 /// The blocks of an operand that a PE at a place in its line holds: slot, first inner index, number of them.

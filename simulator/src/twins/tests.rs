@@ -141,14 +141,14 @@ proptest! {
         // What is in the matrices in the beginning does not matter.
         let mut buffers = Buffers::default();
         (0..14).flat_map(|size| [1 << size; 3]).for_each(|size| buffers.give(vec![f32::NAN; size]));
-        let mut groups: Vec<Group> = (0..groups).map(|_| Group::new(&claim, &mut buffers)).collect();
+        let mut groups: Vec<Group> = (0..groups).map(|_| Group::new(&claim, &mut buffers, None)).collect();
         let mut begin: Vec<usize> = (0..pes).collect();
         begin.sort_by_key(|&pe| order[pe]);
         let place = |pe: usize| [pe % width as usize, pe / width as usize];
         let mut open: Vec<usize> = Vec::new();
         for (turn, &pe) in begin.iter().enumerate() {
             let (group, at) = place_in_group(&claim, place(pe));
-            groups[group].begin(&claim, (at, 1), Memory::Pe(&memories[pe]), addresses(&claim)).expect("the tiles lie in memory");
+            groups[group].begin(&claim, (at, 1), Memory::Pe(&memories[pe]), (addresses(&claim), None)).expect("the tiles lie in memory");
             open.push(pe);
             if order[turn] % 3 == 0 || turn + 1 == pes {
                 open.retain(|&pe| {
@@ -175,7 +175,7 @@ proptest! {
         let mut planes = Planes::new(&pes, width);
         (0..).zip(&pes).for_each(|(index, pe)| planes.lay_out(index, 0, pe.memory));
         let (at, all) = (addresses(&claim), Claim::Product(claim.clone()));
-        let mut instance = Instance::new(&all, &mut Unused::default());
+        let mut instance = Instance::new(&all, &mut Unused::default(), true, None);
         // Runs end where a row does, and where chance says.
         let begins = |&pe: &usize| pe % width == 0 || order[pe] % 2 == 0;
         let firsts: Vec<usize> = (0..expected.len()).filter(begins).collect();
@@ -184,7 +184,7 @@ proptest! {
         runs.sort_by_key(|run| order[run.0]);
         let place = |pe: usize| [pe % width, pe / width];
         for &(first, end) in &runs {
-            instance.begin(&all, (place(first), end - first), planes.memory(first as u32), at).expect("the tiles lie in memory");
+            instance.begin(&all, (place(first), end - first), planes.memory(first as u32), (at, None)).expect("the tiles lie in memory");
         }
         let columns = claim.columns as usize;
         for (first, end) in runs {

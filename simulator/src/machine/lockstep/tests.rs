@@ -37,6 +37,18 @@ fn words(count: usize) -> impl Strategy<Value = Vec<u32>> {
     prop_oneof![1 => Just(ordinary), 1 => prop::collection::vec(any::<u32>(), count)]
 }
 
+/// An operand of whole words, which PEs of a bank may be worked out in abreast.
+fn widened(operand: &Operand) -> Operand {
+    let mut wide = operand.clone();
+    if let Operand::Mem(vector) = &mut wide {
+        vector.dtype = if vector.dtype.is_float() { Dtype::F32 } else { Dtype::I32 };
+        if let Value::Imm(base) = &mut vector.base {
+            *base -= *base % 4;
+        }
+    }
+    wide
+}
+
 /// What an instruction gives in one PE, element by element: its memory and what it sends.
 fn alone(memory: &mut [u8], mut work: VectorWork, words: [&[u32]; 3]) -> Vec<u32> {
     let machine = Machine::builtin("bench16").expect("a built-in machine");
@@ -72,6 +84,7 @@ proptest! {
         dst in target(),
         srcs in prop::collection::vec(source(), 3),
         twin in any::<bool>(),
+        is_wide in any::<bool>(),
         pes in prop::sample::select(vec![1usize, 2, 5, 16, 31, 40]),
         first in 0..3usize,
         cut in 0..COUNT as u64,
@@ -81,7 +94,8 @@ proptest! {
     ) {
         let port = |operand: &Operand| {
             let mut port = Port::Null;
-            port.resolve(&SLOTS.access(operand), &[]);
+            let operand = if is_wide { widened(operand) } else { operand.clone() };
+            port.resolve(&SLOTS.access(&operand), &[]);
             port
         };
         // Often the first source is the destination, as in a sum.

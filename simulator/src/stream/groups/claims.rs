@@ -6,8 +6,10 @@ use super::send::Outcome;
 use super::{Groups, Stop};
 use crate::machine::decode::Step;
 use crate::machine::operand::Number;
+use crate::machine::pe::Pe;
 use crate::twins::Given;
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 impl Groups<'_> {
     /// All members begin a claim.
@@ -49,15 +51,53 @@ impl Groups<'_> {
                 let own = self.tiles(group, pe, tiles);
                 let is_like = |&pe: &u32| self.tiles(group, pe, tiles) == own;
                 let n = (pe..pe + most).take_while(is_like).count();
-                let (Some(planes), Some(twins)) = (&self.planes, &mut self.twins) else { return Ok(()) };
+                let (Some(planes), Some(twins)) = (&mut self.planes, &mut self.twins) else { return Ok(()) };
                 let at = self.band.pes[pe as usize].at;
-                let begun = twins.begin_with((at, n), planes.memory(pe), claim, own).map_err(|_| Stop::Unfit)?;
+                let right = planes.kept(own[1]).filter(|right| twins.takes_right(claim, right));
+                for (range, _) in
+                    twins.tiles(claim, own).into_iter().zip(0..).filter(|&(_, i)| i != 1 || right.is_none())
+                {
+                    planes.ask_for(range);
+                }
+                let memory = planes.memory(pe);
+                let begun = twins.begin_with((at, n), memory, claim, own, right).map_err(|_| Stop::Unfit)?;
                 let (n, is_ready) = (begun.0 as u32, begun.1);
                 if is_ready {
+                    self.move_at_once(claim, pe, n)?;
                     (pe..pe + n).for_each(|pe| self.wake_group(pe));
                 }
                 pe += n;
             }
+        }
+        Ok(())
+    }
+
+    /// PEs side by side, in one bank, are the last ones of their lines, or some of them, to begin a claim: if it is of what PEs take, those
+    /// of these lines do.
+    fn move_at_once(&mut self, claim: u32, pe: u32, n: u32) -> Result<(), Stop> {
+        let (Some(twins), Some(planes)) = (&mut self.twins, &mut self.planes) else { return Ok(()) };
+        if !twins.moves_at_once(claim) {
+            return Ok(());
+        }
+        let pes = &self.band.pes;
+        let mut last = None;
+        let tables = &mut self.tables;
+        let mut written = |pe: u32, range: Range<i64>| {
+            let written = pes[pe as usize].class.map(|class| (class, range));
+            if let Some((class, range)) = written.clone().filter(|_| written != last) {
+                tables.overwrite(class, range);
+            }
+            last = written;
+        };
+        let mut done = 0;
+        while done < n {
+            let is_ready = |pe: &&Pe<'_>| twins.is_ready(pe.at);
+            let own = &pes[(pe + done) as usize..(pe + n) as usize];
+            let ready = own.iter().take_while(is_ready).count();
+            if ready > 0 {
+                twins.move_all((own[0].at, ready), planes, &mut written).map_err(|_| Stop::Unfit)?;
+            }
+            done += ready.max(1) as u32;
         }
         Ok(())
     }

@@ -204,7 +204,7 @@ impl Groups<'_> {
             let address = i64::from(self.value(group, pe, base)) + i64::from(offset);
             self.watch_load(group.class, address, dtype.bytes());
             let state = &self.band.pes[pe as usize];
-            let bits = match &self.planes {
+            let bits = match &mut self.planes {
                 Some(planes) => planes.read(pe, address, dtype.bytes()),
                 None => state.read(address, dtype.bytes()),
             };
@@ -256,14 +256,15 @@ impl Groups<'_> {
         }
         let marked = self.all_know(class, start, size)
             || self.marks.get(usize::from(class)).is_some_and(|marks| marks.is_untouched(start, size));
-        let (pes, width, planes) = (&self.band.pes, self.lanes.width, &self.planes);
+        let (pes, width, planes) = (&self.band.pes, self.lanes.width, &mut self.planes);
         let are_most = 2 * group.members.count() > self.class_sizes[usize::from(class)];
         self.tables.other_entry((class, start, bytes), || {
             if !are_most {
                 return None;
             }
             if let Some(planes) = planes {
-                return tables::look_up_each(class, (pes, width), |pe| planes.read(pe, address, bytes));
+                planes.ask_for(address..address + i64::from(bytes));
+                return tables::look_up_each(class, (pes, width), |pe| planes.memory(pe).read(address, bytes));
             }
             let knows = |pe: &Pe| pe.class != Some(class) || !pe.unknown.any(start, size);
             let all_know = marked || pes.iter().all(knows);

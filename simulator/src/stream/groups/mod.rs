@@ -149,14 +149,13 @@ struct Groups<'a> {
     /// The memories of some PEs may not have been laid out.
     is_lent: bool,
     /// In a run for the numbers alone: all memories.
-    planes: Option<Planes>,
+    planes: Option<Planes<'a>>,
     /// The same: claims whose code is not passed over.
     run_claims: BTreeSet<u32>,
     /// The same: of how many senders side by side the ways run together.
     open: Vec<u32>,
     /// The same: instructions that the group at hand has still to do.
-    #[expect(clippy::vec_box, reason = "PEs take the boxes and give them back")]
-    put_off: Vec<Box<VectorWork>>,
+    put_off: Vec<put_off::PutOff>,
     /// The same: where instructions are computed.
     bench: Workbench,
     /// The same: parts of a way that have still to be gone.
@@ -384,7 +383,8 @@ impl<'a> Groups<'a> {
             self.run_claims = self.claims_to_run();
         }
         if matches!(way, Way::Claimed | Way::Numbers) {
-            self.twins = Some(Twins::new(program, options.claims == Claims::Check, options.threads != 1));
+            let (checks, on_threads) = (options.claims == Claims::Check, options.threads != 1);
+            self.twins = Some(Twins::new(program, checks, on_threads, way == Way::Numbers));
         }
     }
 

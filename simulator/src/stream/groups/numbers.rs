@@ -295,7 +295,7 @@ impl Groups<'_> {
 
     /// What lies in memory where the program says that the host reads it at the end.
     pub(super) fn read_back(&mut self, program: &Program) {
-        let Some(planes) = &self.planes else { return };
+        let Some(planes) = &mut self.planes else { return };
         for readback in &program.readbacks {
             let (start, grid) = (readback.address as usize, readback.distribution.grid);
             let bytes = readback.distribution.tile_elements() * readback.dtype.bytes() as usize;

@@ -8,11 +8,42 @@ use super::code::same;
 use super::group::Group;
 use super::vector::Template;
 use super::{Groups, Stop};
+use crate::machine::abreast::Abreast;
 use crate::machine::decode::{Step, Vector};
-use crate::machine::lockstep;
+use crate::machine::lockstep::{self, Workbench};
+use crate::machine::pe::VectorWork;
+use crate::machine::planes::Planes;
 
 /// Members in which they are done together: their operands fit a second cache.
-const BLOCK: u32 = 64;
+const BLOCK: u32 = 16;
+
+/// An instruction that is put off.
+pub(super) struct PutOff {
+    work: Box<VectorWork>,
+    /// It, if it can be run in that way.
+    abreast: Option<Abreast>,
+}
+
+impl PutOff {
+    fn new(mut work: Box<VectorWork>) -> Self {
+        let all = work.remaining;
+        let abreast = if work.unknown { None } else { Abreast::new(&mut work, all) };
+        work.remaining = all;
+        Self { work, abreast }
+    }
+
+    /// Runs it in PEs side by side.
+    fn run(&mut self, (planes, pe, n): (&mut Planes<'_>, u32, u32), bench: &mut Workbench) {
+        if let Some(abreast) = &self.abreast {
+            abreast.run(planes, pe, n);
+        } else if !self.work.unknown {
+            let all = self.work.remaining;
+            lockstep::run((planes, pe, n), &mut self.work, &[None; 3], all, bench);
+            // All its operands stand at their first elements again.
+            self.work.remaining = all;
+        }
+    }
+}
 
 impl Groups<'_> {
     /// Whether a group may go on with a step while instructions are put off: it stays whole and looks at no memory, or sees to it itself.
@@ -33,7 +64,7 @@ impl Groups<'_> {
         if !lockstep::can_run(&work, bytes) {
             return Err(Stop::Unfit);
         }
-        self.put_off.push(work);
+        self.put_off.push(PutOff::new(work));
         Ok(true)
     }
 
@@ -45,15 +76,12 @@ impl Groups<'_> {
             while pe < first + n {
                 let column = pe % self.lanes.width;
                 let here = (BLOCK - column % BLOCK).min(first + n - pe);
-                for work in self.put_off.iter_mut().filter(|work| !work.unknown) {
-                    let all = work.remaining;
-                    lockstep::run((planes, pe, here), work, &[None; 3], all, &mut self.bench);
-                    // All its operands stand at their first elements again.
-                    work.remaining = all;
+                for put_off in &mut self.put_off {
+                    put_off.run((planes, pe, here), &mut self.bench);
                 }
                 pe += here;
             }
         }
-        self.unused.append(&mut self.put_off);
+        self.unused.extend(self.put_off.drain(..).map(|put_off| put_off.work));
     }
 }

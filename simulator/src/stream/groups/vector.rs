@@ -6,6 +6,7 @@ use super::registers::each;
 use super::send::Outcome;
 use super::strip::along_if_equal;
 use super::{Groups, Stop};
+use crate::machine::bulk;
 use crate::machine::decode::Vector;
 use crate::machine::pe::{Pe, Running, VectorWork};
 use crate::machine::steps;
@@ -162,6 +163,12 @@ impl Groups<'_> {
         let work = steps::prepare((&slots, group.is_claimed), vector, running, work).map_err(|_| Stop::Unfit)?;
         self.slots = slots;
         self.tables.overwrite_by(group.class, &work.dst);
+        if let Some(planes) = &mut self.planes {
+            let cursors = work.srcs[..work.arity].iter().chain([&work.dst]).filter_map(bulk::cursor);
+            for cursor in cursors {
+                planes.ask_for(cursor.bounds());
+            }
+        }
         let silence = self.silence(group.class, &work);
         self.touch(group.class, &work, silence);
         Ok(Template { members, work, known: Known { class: group.class, silence } })

@@ -1,0 +1,175 @@
+//! In a run for the numbers alone: what all PEs of a line take ([`TakesClaim`]), moved at once when all of them have begun.
+//!
+//! They pass over the claim's code, so that their memories are still as they were when they began. What lists say is the same whenever they
+//! are read, since nobody writes to them; PEs that take the same have one plan. PEs of a bank that do the same in lines
+//! of their own, columns or themselves, move their words together.
+
+use super::takes::Plan;
+use super::{Inside, Twins};
+use crate::machine::element::Fault;
+use crate::machine::pe::Place;
+use crate::machine::planes::Planes;
+use std::collections::{BTreeMap, HashSet};
+use std::ops::Range;
+use std::rc::Rc;
+use waferloom_fabric::{Claim, ClaimLine, TakesClaim};
+
+/// What the lists of PEs say.
+#[derive(Default)]
+pub(super) struct Plans {
+    /// By claim and address of the list: by PE, once they have been read.
+    lists: BTreeMap<(u32, i64), Vec<Option<Rc<Plan>>>>,
+    known: HashSet<Rc<Plan>>,
+}
+
+/// What is moved: words of all PEs that move together, element by element.
+#[derive(Default)]
+pub(super) struct Moved {
+    words: Vec<u32>,
+    /// The PEs of the line, and what they take.
+    takers: Vec<(u32, Inside, Rc<Plan>)>,
+}
+
+impl Plans {
+    /// That of a PE's list, which lies at an address.
+    fn of(
+        &mut self,
+        (index, claim): (u32, &TakesClaim),
+        planes: &mut Planes<'_>,
+        pe: u32,
+        list: i64,
+    ) -> Option<Rc<Plan>> {
+        let lists = self.lists.entry((index, list)).or_default();
+        if let Some(Some(plan)) = lists.get(pe as usize) {
+            return Some(plan.clone());
+        }
+        // Where the list ends is known when it has been read.
+        planes.ask_for(list..list + 1);
+        let (mut plan, mut end) = Plan::read(claim, planes.memory(pe), list)?;
+        while planes.ask_for(list..end) {
+            (plan, end) = Plan::read(claim, planes.memory(pe), list)?;
+        }
+        let read = Rc::new(plan);
+        let plan = self.known.get(&read).cloned().unwrap_or_else(|| read.clone());
+        self.known.insert(read);
+        if lists.len() <= pe as usize {
+            lists.resize(pe as usize + 1, None);
+        }
+        lists[pe as usize] = Some(plan.clone());
+        Some(plan)
+    }
+}
+
+impl Twins<'_> {
+    /// Whether all PEs of a line take what they take at once when they have begun a claim.
+    pub(crate) fn moves_at_once(&self, index: u32) -> bool {
+        self.at_once && matches!(self.program.claims[index as usize], Claim::Takes(_))
+    }
+
+    /// The lines of PEs side by side, in one bank, have begun a claim; their PEs take what they take. `written` gets the PEs and the bytes of
+    /// their memories between which they have.
+    pub(crate) fn move_all(
+        &mut self,
+        (pe, pes): (Place, usize),
+        planes: &mut Planes<'_>,
+        mut written: impl FnMut(u32, Range<i64>),
+    ) -> Result<(), Fault> {
+        let first = self.program.grid.index(pe.0);
+        let Some(Inside { claim: index, .. }) = self.inside[first] else { return Ok(()) };
+        let Claim::Takes(claim) = &self.program.claims[index as usize] else { return Ok(()) };
+        let mut moved = std::mem::take(&mut self.moved);
+        let width = usize::from(self.program.grid.width);
+        let mut done = 0;
+        while done < pes {
+            let lane = first + done;
+            let line: Range<usize> = match claim.line {
+                ClaimLine::Row => {
+                    let row = lane - lane % width;
+                    row + usize::from(claim.region.x)..row + usize::from(claim.region.x + claim.region.width)
+                }
+                ClaimLine::Column => {
+                    let column = lane % width;
+                    let y = usize::from(claim.region.y);
+                    y * width + column..(y + usize::from(claim.region.height) - 1) * width + column + 1
+                }
+                ClaimLine::Own => lane..lane + 1,
+            };
+            let apart = if claim.line == ClaimLine::Column { width } else { 1 };
+            let n = if claim.line == ClaimLine::Row { 1 } else { pes - done };
+            let line = line.step_by(apart);
+            let together = self.find_takers((index, claim), planes, line, n, &mut moved.takers);
+            let n = together.ok_or_else(|| {
+                Fault(format!("claim {index} is false: a list takes what is not there, or leads out of memory"))
+            })?;
+            moved
+                .run(claim, planes, n, &mut written)
+                .ok_or_else(|| Fault(format!("claim {index} is false: a list leads out of memory")))?;
+            done += if claim.line == ClaimLine::Row { pes } else { n as usize };
+        }
+        self.moved = moved;
+        Ok(())
+    }
+
+    /// Finds what the PEs of a line take, and how many lines there are side by side, of `most`, that take the same.
+    fn find_takers(
+        &mut self,
+        (index, claim): (u32, &TakesClaim),
+        planes: &mut Planes<'_>,
+        line: impl Iterator<Item = usize>,
+        mut most: usize,
+        takers: &mut Vec<(u32, Inside, Rc<Plan>)>,
+    ) -> Option<u32> {
+        takers.clear();
+        for pe in line {
+            let inside = self.inside[pe]?;
+            let plan = self.plans.of((index, claim), planes, pe as u32, inside.at[1])?;
+            for beside in 1..most {
+                let other = self.inside[pe + beside]?;
+                let is_like = other == inside
+                    && planes.bytes((pe + beside) as u32) == planes.bytes(pe as u32)
+                    && Rc::ptr_eq(&self.plans.of((index, claim), planes, (pe + beside) as u32, other.at[1])?, &plan);
+                if !is_like {
+                    most = beside;
+                    break;
+                }
+            }
+            takers.push((pe as u32, inside, plan));
+        }
+        Some(most as u32)
+    }
+}
+
+impl Moved {
+    /// Moves what the PEs of a line take, and those of the lines beside it, `n` in all. All is read before anything is written.
+    fn run(
+        &mut self,
+        claim: &TakesClaim,
+        planes: &mut Planes<'_>,
+        n: u32,
+        written: &mut impl FnMut(u32, Range<i64>),
+    ) -> Option<()> {
+        let bytes = claim.dtype.bytes();
+        let size = i64::from(bytes);
+        self.words.clear();
+        for (_, _, plan) in &self.takers {
+            for run in &plan.runs {
+                let (root, inside, _) = self.takers.get(usize::from(claim.first) + run.root)?;
+                let place = (inside.at[0] + run.source * size, run.source_step * size, run.count);
+                planes.gather((*root, n), place, bytes, &mut self.words)?;
+            }
+        }
+        let mut words = self.words.as_slice();
+        for (pe, inside, plan) in &self.takers {
+            let range = inside.at[2] + plan.written.start..inside.at[2] + plan.written.end;
+            planes.ask_for(range.clone());
+            for run in &plan.runs {
+                let own = words.split_off(..(run.count * n) as usize)?;
+                let place = (inside.at[2] + run.target * size, run.target_step * size, run.count);
+                planes.scatter((*pe, n), place, bytes, own)?;
+            }
+            (*pe..pe + n).for_each(|pe| written(pe, range.clone()));
+        }
+        self.takers.clear();
+        Some(())
+    }
+}
