@@ -28,13 +28,13 @@ struct Case {
 const CASES: &[Case] = &[
     case("Nucleotide Transformer v2, width 64, 2 layers, 64 tokens", "nucleotide_v2", "16x16").fixture(),
     case("Nucleotide Transformer v2, width 512, 2 layers, 128 tokens", "nucleotide_v2_2_layers", "80x80"),
-    case("Nucleotide Transformer v2 50M, 512 tokens", "nucleotide_v2_50m", "128x128").target(),
+    case("Nucleotide Transformer v2 50M, 512 tokens", "nucleotide_v2_50m", "104x104").target(),
     case("DNABERT-2, width 64, 2 layers, batch of 2, 48 tokens", "dnabert2", "16x16").fixture(),
     case("DNABERT-2, width 768, 2 layers, 128 tokens", "dnabert2_2_layers", "96x96"),
-    case("DNABERT-2 117M, 512 tokens", "dnabert2_117m", "192x192").target(),
+    case("DNABERT-2 117M, 512 tokens", "dnabert2_117m", "128x128").target(),
     case("ViT, width 64, 2 layers, 17 tokens", "vit", "16x16").fixture(),
     case("ViT-B/16 with 2 layers", "vit_b16_2_layers", "96x96"),
-    case("ViT-B/16", "vit_b16", "128x128").target(),
+    case("ViT-B/16", "vit_b16", "112x112").target(),
 ];
 
 const fn case(what: &'static str, name: &'static str, grid: &'static str) -> Case {

@@ -183,8 +183,9 @@ impl Groups<'_> {
                     return watch.map_or_else(Vec::new, |watch| self.go_to_end(&watch, [step, end], turn, left));
                 }
                 _ => {
-                    let looks = self.repeats.looks[usize::from(class)].get_mut(step as usize);
-                    looks.into_iter().for_each(|looks| *looks = looks.saturating_sub(1));
+                    if let Some(looks) = self.repeats.looks[usize::from(class)].get_mut(step as usize) {
+                        *looks = looks.saturating_sub(1);
+                    }
                 }
             }
         }

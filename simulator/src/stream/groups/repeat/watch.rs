@@ -55,11 +55,11 @@ impl Groups<'_> {
         }
         // All have entered it before they stand somewhere in it: who comes later enters it once more.
         let is_known = |watch: &Watch| watch.enter == enter && watch.posts.is_empty();
-        if !self.repeats.watch.as_deref().is_some_and(is_known) {
+        if self.repeats.watch.as_deref().is_some_and(is_known) {
+            group.drift = Drift::default();
+        } else {
             self.end_watch();
             self.begin_watch(enter, [group].into_iter());
-        } else {
-            group.drift = Drift::default();
         }
     }
 
