@@ -284,7 +284,9 @@ fn step(
     }
     let words = axis.map_or(Words::Even(0), |axis| words(grid, axis, series, &wanted, size, dtype));
     let sorted = takes.map(|mut parts| {
-        parts.iter_mut().for_each(|takes| takes.sort_by_key(|take| take.root));
+        for takes in &mut parts {
+            takes.sort_by_key(|take| take.root);
+        }
         parts
     });
     let (rank, runs) = best_runs(sorted);
