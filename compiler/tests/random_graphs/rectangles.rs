@@ -60,8 +60,10 @@ fn where_memory_is_short_relayouts_go_in_parts() {
     let (plan, _) = run(&graph, &inputs, &options);
     assert_eq!(plan.relayouts, Aim::Cycles);
     // As little memory as it fits with.
-    options.machine.sram_bytes = (0..)
-        .map(|step| options.machine.sram_bytes - 64 * step)
+    let enough = options.machine.sram_bytes;
+    options.machine.sram_bytes = (0..enough)
+        .step_by(64)
+        .map(|less| enough - less)
         .take_while(|&sram_bytes| {
             let machine = Machine { sram_bytes, ..options.machine.clone() };
             compile(&prepared, &Options { machine, ..options.clone() }).is_ok()
