@@ -1,11 +1,13 @@
 //! The rectangle that the planner takes of the grid.
 
+use crate::net::Net;
 use crate::pipeline::encoder;
 use crate::{compare, host};
 use std::collections::BTreeMap;
 use waferloom_compiler::{Options, Plan, compile, prepare};
 use waferloom_fabric::{Dtype, Extent, Machine};
 use waferloom_kernels::relayout::Aim;
+use waferloom_models::graph::{BinaryOp, ElementType};
 use waferloom_models::{Graph, Tensor, evaluate};
 use waferloom_simulator::simulate;
 
@@ -54,9 +56,16 @@ fn the_whole_grid_is_slower_where_the_planner_leaves_some() {
 
 #[test]
 fn where_memory_is_short_relayouts_go_in_parts() {
-    let (graph, inputs) = encoder(2);
-    let prepared = prepare(&graph).unwrap();
-    let mut options = Options { whole_grid: true, ..options((4, 4)) };
+    // Of 64x64 elements each of 4x4 PEs has 1 KiB, before and after they are turned around; in between a PE keeps 4 KiB and another one receives as
+    // many, or 1 KiB each in 4 parts.
+    let mut net = Net::new(0);
+    let x = net.input("x", ElementType::Float, &[64, 64]);
+    let doubled = net.binary(BinaryOp::Add, x, x);
+    let turned = net.transpose(doubled);
+    net.output(turned);
+    let inputs = BTreeMap::from([("x".to_string(), Tensor::from_f32(&[64, 64], net.floats(4096, 1.0)).unwrap())]);
+    let (graph, prepared) = (net.graph.clone(), prepare(&net.graph).unwrap());
+    let mut options = Options { whole_grid: true, stages: Some(1), ..options((4, 4)) };
     let (plan, _) = run(&graph, &inputs, &options);
     assert_eq!(plan.relayouts, Aim::Cycles);
     // As little memory as it fits with.
