@@ -34,7 +34,7 @@ const CASES: &[Case] = &[
     case("DNABERT-2 117M, 512 tokens", "dnabert2_117m", "128x128").target(),
     case("ViT, width 64, 2 layers, 17 tokens", "vit", "16x16").fixture(),
     case("ViT-B/16 with 2 layers", "vit_b16_2_layers", "96x96"),
-    case("ViT-B/16", "vit_b16", "112x112").target(),
+    case("ViT-B/16", "vit_b16", "128x128").target(),
 ];
 
 const fn case(what: &'static str, name: &'static str, grid: &'static str) -> Case {
