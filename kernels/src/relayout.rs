@@ -143,8 +143,6 @@ struct Take<'a> {
 #[derive(Clone, Debug)]
 pub struct Relayout {
     steps: Vec<Step>,
-    /// How often all steps are done, each time for other elements.
-    parts: u32,
     /// Elements between the two steps, the most over all PEs and parts.
     middle_elements: u32,
     grid: Extent,
@@ -173,8 +171,12 @@ pub struct Tables {
 impl Relayout {
     fn new(steps: Vec<Step>, middle_elements: u32, grid: Extent, machine: &Machine, dtype: Dtype) -> Self {
         let cycles = steps.iter().map(|step| cycles::of_step(step, grid, machine, dtype)).sum();
-        let parts = steps.first().map_or(1, |step| step.series.parts);
-        Self { steps, parts, middle_elements, grid, cycles }
+        Self { steps, middle_elements, grid, cycles }
+    }
+
+    /// How often all steps are done, each time for other elements.
+    fn parts(&self) -> u32 {
+        self.steps.first().map_or(1, |step| step.series.parts)
     }
 
     /// Cycles of [`emit`], estimated, for the machine and the type of elements of the plan.
@@ -199,7 +201,7 @@ impl Relayout {
     /// The series of broadcasts, in order: along which axis, and how many turns each has.
     pub fn series(&self) -> Vec<(Axis, u32)> {
         let of_part = || self.steps.iter().filter_map(|step| step.axis.map(|axis| (axis, step.series.turns)));
-        (0..self.parts).flat_map(|_| of_part()).collect()
+        (0..self.parts()).flat_map(|_| of_part()).collect()
     }
 
     /// Bytes of the buffer that receives broadcasts.
@@ -289,7 +291,7 @@ pub struct Memory {
 /// Emits the data movement. Elements of `dst` that the map leaves out keep their value.
 pub fn emit(code: &mut Code, mesh: &mut Mesh, relayout: &Relayout, dst: Tile, src: Tile, memory: &Memory) {
     let count = relayout.steps.len();
-    code.repeat(relayout.parts, |code, part| {
+    code.repeat(relayout.parts(), |code, part| {
         let mut tables = memory.tables.as_slice();
         for (i, step) in relayout.steps.iter().enumerate() {
             let (own, rest) = tables.split_at(table_bytes(step).count());
@@ -307,20 +309,12 @@ pub fn emit(code: &mut Code, mesh: &mut Mesh, relayout: &Relayout, dst: Tile, sr
             let claim = mesh.claim(step.claim(mesh.region(), src.dtype, words));
             code.scope(|code| {
                 let list = scaled_sum(code, part, step.list_numbers as u32 * 2, own[0]);
-                code.claim(claim, [Address::from(from), address(list), to.into()], |code| {
+                code.claim(claim, [from.into(), Address { base: list, offset: 0 }, to.into()], |code| {
                     emit_step(code, mesh, step, src.dtype, [from, to, memory.panel], (part, list, own));
                 });
             });
         }
     });
-}
-
-/// A place in memory that may not be known yet.
-fn address(value: Value) -> Address {
-    match value {
-        Value::Imm(known) => Address::from(known as u32),
-        value => Address { base: value, offset: 0 },
-    }
 }
 
 /// A part of a step, whose list lies at an address.

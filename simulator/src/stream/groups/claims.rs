@@ -54,10 +54,10 @@ impl Groups<'_> {
                 let (Some(planes), Some(twins)) = (&mut self.planes, &mut self.twins) else { return Ok(()) };
                 let at = self.band.pes[pe as usize].at;
                 let right = planes.kept(own[1]).filter(|right| twins.takes_right(claim, right));
-                for (range, _) in
-                    twins.tiles(claim, own).into_iter().zip(0..).filter(|&(_, i)| i != 1 || right.is_none())
-                {
-                    planes.ask_for(range);
+                for (operand, range) in twins.tiles(claim, own).into_iter().enumerate() {
+                    if operand != 1 || right.is_none() {
+                        planes.ask_for(range);
+                    }
                 }
                 let memory = planes.memory(pe);
                 let begun = twins.begin_with((at, n), memory, claim, own, right).map_err(|_| Stop::Unfit)?;

@@ -97,9 +97,7 @@ impl Groups<'_> {
         self.lanes.pass_over(&state.lanes, turn, turns);
         self.links.pass_over(turn, turns);
         self.queues.pass_over(turn, turns);
-        for spans in &watch.spans[before.spans..] {
-            (1..=turns).for_each(|later| join_later(&mut self.band.spans, spans, operators, turn.cycles, later));
-        }
+        join_later(&mut self.band.spans, &watch.spans[before.spans..], (operators, turn.cycles), 1..=turns);
         for group in groups {
             group.skip_turns(turns);
             group.drift = Drift::default();
@@ -128,12 +126,9 @@ impl Groups<'_> {
             lane.set_position(position, self.shared.routes);
             lane.closed = closed;
         }
-        for spans in &watch.spans[before.spans..] {
-            (1..=turns).for_each(|later| join_later(&mut self.band.spans, spans, operators, turn.cycles, later));
-        }
-        for spans in &watch.spans[before.spans..behind.spans] {
-            join_later(&mut self.band.spans, spans, operators, turn.cycles, later);
-        }
+        let (spans, further) = (&mut self.band.spans, (operators, turn.cycles));
+        join_later(spans, &watch.spans[before.spans..], further, 1..=turns);
+        join_later(spans, &watch.spans[before.spans..behind.spans], further, later..=later);
         let mut groups = end.groups.clone();
         for group in &mut groups {
             group.skip_turns(later);

@@ -11,6 +11,7 @@ use crate::machine::band::Span;
 use crate::machine::decode::{Step, Vector};
 use crate::machine::operand::{Access, Number};
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 /// A loop whose turns are watched.
 pub(in super::super) struct Watch {
@@ -36,13 +37,21 @@ impl Watch {
     }
 }
 
-/// Adds times in operators so many turns later, in each of which operators are so much further.
-pub(super) fn join_later(all: &mut [Span], spans: &[Span], operators: i32, cycles: i64, turns: u32) {
-    let (by, further) = (cycles as u64 * u64::from(turns), i64::from(operators) * i64::from(turns));
-    for (index, span) in spans.iter().enumerate().filter(|(_, span)| span.start != u64::MAX) {
-        let span = Span { start: span.start + by, end: span.end + by, ..*span };
-        let operator = usize::try_from(index as i64 + further).ok();
-        operator.and_then(|operator| all.get_mut(operator)).into_iter().for_each(|all| all.join(&span));
+/// Adds times in operators in each of some turns later, from one of which to the next operators are so much further.
+pub(super) fn join_later(
+    all: &mut [Span],
+    spans: &[Vec<Span>],
+    (operators, cycles): (i32, i64),
+    turns: RangeInclusive<u32>,
+) {
+    for turns in turns {
+        let (by, further) = (cycles as u64 * u64::from(turns), i64::from(operators) * i64::from(turns));
+        let met = spans.iter().flat_map(|spans| (0i64..).zip(spans)).filter(|(_, span)| span.start != u64::MAX);
+        for (index, span) in met {
+            let span = Span { start: span.start + by, end: span.end + by, ..*span };
+            let operator = usize::try_from(index + further).ok();
+            operator.and_then(|operator| all.get_mut(operator)).into_iter().for_each(|all| all.join(&span));
+        }
     }
 }
 
