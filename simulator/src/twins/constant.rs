@@ -30,15 +30,21 @@ pub(super) fn is_right(claim: &ProductClaim, constant: &Constant) -> bool {
         && matches!(constant.payload, Payload::Inline(_))
 }
 
+/// The matrix of a right operand as it lies in the program, if it lies there as the host has it; it may have fewer columns than the PEs.
+pub(super) fn dense(constant: &Constant, rows: usize) -> Option<&[f32]> {
+    let Payload::Inline(bytes) = &constant.payload else { return None };
+    let is_own = constant.dtype == Dtype::F32 && cfg!(target_endian = "little");
+    let matrix: &[f32] = is_own.then(|| bytemuck::try_cast_slice(bytes).ok())??;
+    matrix.len().is_multiple_of(rows.max(1)).then_some(matrix)
+}
+
 /// The matrix of a right operand, whose rows have `pitch` columns.
 pub(super) fn matrix(constant: &Constant, rows: usize, pitch: usize) -> Cow<'_, [f32]> {
     let Payload::Inline(bytes) = &constant.payload else { return Cow::Owned(vec![0.0; rows * pitch]) };
     let size = constant.dtype.bytes() as usize;
     let columns = bytes.len() / size / rows.max(1);
     if columns == pitch
-        && constant.dtype == Dtype::F32
-        && cfg!(target_endian = "little")
-        && let Ok(matrix) = bytemuck::try_cast_slice(bytes)
+        && let Some(matrix) = dense(constant, rows)
     {
         return Cow::Borrowed(matrix);
     }

@@ -39,6 +39,15 @@ pub(crate) struct Sizes {
     pub(crate) rows: usize,
     pub(crate) columns: usize,
     pub(crate) inner: usize,
+    /// Columns of the right operand: others of the result, behind these, are multiplied with zeros.
+    pub(crate) right: usize,
+}
+
+impl Sizes {
+    /// Those of a product whose right operand has all columns.
+    pub(crate) fn dense(rows: usize, columns: usize, inner: usize) -> Self {
+        Self { rows, columns, inner, right: columns }
+    }
 }
 
 /// `results += left x right`, product by product; `operands` gives the left and the right matrix of each. All are dense and
@@ -75,7 +84,7 @@ struct Packed {
 }
 
 fn product(result: &mut [f32], sizes: Sizes, [left, right]: [&[f32]; 2], threads: usize, packed: &mut Packed) {
-    let Sizes { rows, columns, inner } = sizes;
+    let Sizes { rows, columns, inner, right: own } = sizes;
     let [tile_rows, tile_columns] = *TILE;
     let at_once = rows.div_ceil(threads).min(ROWS).next_multiple_of(tile_rows);
     for index in (0..inner).step_by(DEPTH) {
@@ -93,7 +102,8 @@ fn product(result: &mut [f32], sizes: Sizes, [left, right]: [&[f32]; 2], threads
         for column in (0..columns).step_by(COLUMNS) {
             let width = COLUMNS.min(columns - column);
             packed.right.resize(depth * width.next_multiple_of(tile_columns), 0.0);
-            pack_right(&mut packed.right, &right[index * columns + column..], columns, width, depth);
+            let right = right.get(index * own + column..).unwrap_or_default();
+            pack_right(&mut packed.right, right, own, own.saturating_sub(column).min(width), depth);
             let (all, right) = (&packed.left, packed.right.as_slice());
             let part = |(i, result): (usize, &mut [f32])| {
                 let left = &all[i * depth * at_once..];
@@ -109,11 +119,15 @@ fn product(result: &mut [f32], sizes: Sizes, [left, right]: [&[f32]; 2], threads
     }
 }
 
-/// Packs `depth` rows of `width` elements into panels as wide as a tile.
+/// Packs `depth` rows of `width` elements into panels as wide as a tile; what is left of the panels becomes zeros.
 fn pack_right(packed: &mut [f32], right: &[f32], pitch: usize, width: usize, depth: usize) {
     let tile = TILE[1];
-    for (panel, first) in packed.chunks_exact_mut(depth * tile).zip((0..width).step_by(tile)) {
-        let count = tile.min(width - first);
+    for (panel, first) in packed.chunks_exact_mut(depth * tile).zip((0..).step_by(tile)) {
+        let count = tile.min(width.saturating_sub(first));
+        if count == 0 {
+            panel.fill(0.0);
+            continue;
+        }
         for (to, index) in panel.chunks_exact_mut(tile).zip(0..depth) {
             let from = index * pitch + first;
             to[..count].copy_from_slice(&right[from..from + count]);
@@ -241,7 +255,7 @@ mod tests {
 
     /// As the machine does it, element by element.
     fn reference(start: &[f32], sizes: Sizes, left: &[f32], right: &[f32]) -> Vec<f32> {
-        let Sizes { rows, columns, inner } = sizes;
+        let Sizes { rows, columns, inner, .. } = sizes;
         let element = |(i, j): (usize, usize)| {
             let step = |sum, p| multiply_add(sum, left[i * inner + p], right[p * columns + j]);
             (0..inner).fold(start[i * columns + j], step)
@@ -275,7 +289,7 @@ mod tests {
     fn one_rounding_each_in_ascending_order_from_the_start() {
         // 2^24 + 1 is halfway between 2^24 and 2^24 + 2, so each step rounds to the even 2^24; the sum of the products by
         // itself, 3, would give 2^24 + 4.
-        let sizes = Sizes { rows: 1, columns: 1, inner: 3 };
+        let sizes = Sizes::dense(1, 1, 3);
         let mut result = [16_777_216.0];
         multiply(&mut result, sizes, |_| [&[1.0; 3], &[1.0; 3]], false);
         assert_eq!(result, [16_777_216.0]);
@@ -289,14 +303,30 @@ mod tests {
     /// More than one part in every direction.
     #[test]
     fn long_sums_are_one_sequence() {
-        let sizes = Sizes { rows: ROWS + 30, columns: COLUMNS + 50, inner: 2 * DEPTH + 7 };
+        let sizes = Sizes::dense(ROWS + 30, COLUMNS + 50, 2 * DEPTH + 7);
         let start = numbers(1, sizes.rows * sizes.columns);
         check(sizes, &start, &numbers(2, sizes.rows * sizes.inner), &numbers(3, sizes.inner * sizes.columns));
     }
 
+    /// The last ones lie in a panel of their own, or in one with others.
+    #[test]
+    fn columns_that_the_right_operand_lacks_are_zeros() {
+        for (own, columns) in [(COLUMNS + 5, COLUMNS + 9), (40, COLUMNS + 70), (3, 5)] {
+            let (rows, inner) = (5, 7);
+            let [start, left, right] =
+                [(1, rows * columns), (2, rows * inner), (3, inner * own)].map(|(i, n)| numbers(i, n));
+            let with_zeros = |row: &[f32]| [row, &vec![0.0; columns - own]].concat();
+            let wide: Vec<f32> = right.chunks(own).flat_map(with_zeros).collect();
+            let expected = reference(&start, Sizes::dense(rows, columns, inner), &left, &wide);
+            let mut result = start;
+            multiply(&mut result, Sizes { rows, columns, inner, right: own }, |_| [&left, &right], false);
+            assert_eq!(result, expected);
+        }
+    }
+
     #[test]
     fn several_products_keep_apart() {
-        let sizes = Sizes { rows: 2, columns: 1, inner: 2 };
+        let sizes = Sizes::dense(2, 1, 2);
         let mut results = [1.0, 0.0, 0.0, 1.0];
         // [1 2; 3 4] (1, 1) + (1, 0) = (4, 7); [5 6; 7 8] (1, 1) + (0, 1) = (11, 16).
         let lefts: [&[f32]; 2] = [&[1.0, 2.0, 3.0, 4.0], &[5.0, 6.0, 7.0, 8.0]];
@@ -322,7 +352,7 @@ mod tests {
         fn every_shape_and_number((sizes, start, left, right) in (1usize..40, 1usize..80, 1usize..30).prop_flat_map(
             |(rows, columns, inner)| {
                 let list = |count| prop::collection::vec(number(), count);
-                (Just(Sizes { rows, columns, inner }), list(rows * columns), list(rows * inner), list(inner * columns))
+                (Just(Sizes::dense(rows, columns, inner)), list(rows * columns), list(rows * inner), list(inner * columns))
             })
         ) {
             check(sizes, &start, &left, &right);

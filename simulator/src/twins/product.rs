@@ -142,7 +142,9 @@ impl<'a> Group<'a> {
             }
             if self.states.iter().all(|&state| state == State::Begun) {
                 let mut result = std::mem::take(&mut self.result);
-                let right = self.right_operand(claim);
+                // A constant is read where it lies in the program, with as many columns as it has.
+                let dense = self.constant.and_then(|right| constant::dense(right, claim.inner as usize));
+                let right = dense.map_or_else(|| self.right_operand(claim), Cow::Borrowed);
                 compute(claim, &self.left, &right, &mut result, [self.width, self.height], on_threads);
                 self.result = result;
                 self.states.fill(State::Done);
@@ -251,10 +253,11 @@ fn compute(
 ) {
     let inner = claim.inner as usize;
     let (rows, columns) = (height * claim.rows as usize, width * claim.columns as usize);
+    let right_columns = right.len() / (claim.operand_matrices()[1] as usize * inner).max(1);
     let matrices = claim.matrices();
     let operands = |product: usize| {
         let [l, r] = matrices[product].map(|matrix| matrix as usize);
-        [&left[l * rows * inner..], &right[r * inner * columns..]]
+        [&left[l * rows * inner..], &right[r * inner * right_columns..]]
     };
-    multiply(result, Sizes { rows, columns, inner }, operands, on_threads);
+    multiply(result, Sizes { rows, columns, inner, right: right_columns }, operands, on_threads);
 }
