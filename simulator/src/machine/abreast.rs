@@ -238,6 +238,9 @@ impl Row {
         put: impl Fn(&mut Line, Line),
     ) {
         let mut at = self.at.map(|at| if at < 0 { end.wrapping_add_signed(at as isize) } else { at as usize });
+        if self.adds_up() {
+            return self.add_up(lines, at, operation, put);
+        }
         for _ in 0..self.count {
             let [a, b, c] = [at[1], at[2], at[3]].map(|at| lines.get(at).copied().unwrap_or_default());
             let mut results = [0; SIDE];
@@ -250,6 +253,41 @@ impl Row {
             for (at, step) in at.iter_mut().zip(self.steps) {
                 *at = at.wrapping_add_signed(step as isize);
             }
+        }
+    }
+
+    /// Whether all elements are written to one line, which is the first source and no other one.
+    #[inline(always)]
+    fn adds_up(&self) -> bool {
+        let is_one = self.count > 1 && self.at[0] == self.at[1] && self.steps[..2] == [0; 2];
+        let is_apart = |i: usize| {
+            let (first, last) = (self.at[i], self.at[i] + self.steps[i] * (self.count as i32 - 1));
+            first < 0 || self.at[0] < first.min(last) || self.at[0] > first.max(last)
+        };
+        is_one && is_apart(2) && is_apart(3)
+    }
+
+    /// Such elements: what is added up stays in a register.
+    #[inline(always)]
+    fn add_up(
+        &self,
+        lines: &mut [Line],
+        [target, _, mut b, mut c]: [usize; OPERANDS],
+        operation: &impl Fn(u32, u32, u32) -> u32,
+        put: impl Fn(&mut Line, Line),
+    ) {
+        let Some(mut sums) = lines.get(target).copied() else { return };
+        for _ in 0..self.count {
+            let [b_line, c_line] = [b, c].map(|at| lines.get(at).copied().unwrap_or_default());
+            let mut results = [0; SIDE];
+            for (((result, a), b), c) in results.iter_mut().zip(sums).zip(b_line).zip(c_line) {
+                *result = operation(a, b, c);
+            }
+            sums = results;
+            (b, c) = (b.wrapping_add_signed(self.steps[2] as isize), c.wrapping_add_signed(self.steps[3] as isize));
+        }
+        if let Some(line) = lines.get_mut(target) {
+            put(line, sums);
         }
     }
 }

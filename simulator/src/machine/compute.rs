@@ -300,7 +300,7 @@ pub(super) fn with_operation(kernel: Kernel, op: VectorOp, all: &mut impl Each) 
         (Kernel::FloatsToIntegers, VectorOp::Eq) => all.each(|a, b, _| u32::from(a == b)),
         (Kernel::FloatsToIntegers, VectorOp::Lt) => all.each(|a, b, _| u32::from(a < b)),
         (Kernel::FloatsToIntegers, VectorOp::Le) => all.each(|a, b, _| u32::from(a <= b)),
-        (Kernel::FloatsToIntegers, _) => all.each(|a, _, _| a.round_ties_even() as i32 as u32),
+        (Kernel::FloatsToIntegers, _) => all.each(|a, _, _| numerics::rounded(a) as u32),
         (Kernel::SelectFloats | Kernel::SelectIntegers, _) => {
             all.each(|a, b, c| if a == 0.0 { c.to_bits() } else { b.to_bits() });
         }

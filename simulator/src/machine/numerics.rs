@@ -60,7 +60,7 @@ pub(crate) fn apply(op: VectorOp, [a, b, c]: [Element; 3]) -> Element {
     match op {
         VectorOp::Mov => a,
         VectorOp::Round => match a {
-            Element::Float(x) => Element::Int(x.round_ties_even() as i32),
+            Element::Float(x) => Element::Int(rounded(x)),
             Element::Int(_) => a,
         },
         VectorOp::Select => {
@@ -78,6 +78,24 @@ pub(crate) fn apply(op: VectorOp, [a, b, c]: [Element; 3]) -> Element {
         _ if a.is_float() || b.is_float() => binary_float(op, a.float(), b.float()),
         _ => Element::Int(binary_int(op, a.int(), b.int())),
     }
+}
+
+/// The nearest integer, of two the even one: `x.round_ties_even() as i32`, in operations that the host has for vectors.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "only so it is compiled for the host's vector instructions")]
+pub(crate) fn rounded(x: f32) -> i32 {
+    /// From here on all floats are whole, and as many steps apart as the exponent says.
+    const WHOLE: f32 = 8_388_608.0;
+    let size = x.abs();
+    // What is added shifts the fraction out of the mantissa.
+    let small = (size + WHOLE).to_bits().wrapping_sub(WHOLE.to_bits());
+    let bits = size.to_bits();
+    let large = (bits & 0x7F_FFFF | 0x80_0000).wrapping_shl((bits >> 23).wrapping_sub(150));
+    let whole = if size < WHOLE { small } else { large } as i32;
+    let signed = if x < 0.0 { whole.wrapping_neg() } else { whole };
+    let above = if x >= 2_147_483_648.0 { i32::MAX } else { signed };
+    let below = if x <= -2_147_483_648.0 { i32::MIN } else { above };
+    if x.is_nan() { 0 } else { below }
 }
 
 fn unary(op: VectorOp, a: Element) -> Element {
@@ -172,6 +190,30 @@ mod tests {
     fn float(op: VectorOp, a: f32, b: f32, c: f32) -> f32 {
         let bits = apply(op, [Element::Float(a), Element::Float(b), Element::Float(c)]).to_bits(Dtype::F32);
         f32::from_bits(bits)
+    }
+
+    #[test]
+    fn rounding_is_to_the_nearest_integer_that_there_is() {
+        let edges = [
+            0.0,
+            0.5,
+            1.5,
+            2.5,
+            8_388_607.5,
+            8_388_608.0,
+            16_777_217.0,
+            2_147_483_648.0,
+            f32::INFINITY,
+            f32::NAN,
+            1e-40,
+        ];
+        let any = (0..1 << 16).map(|i: u32| f32::from_bits(i.wrapping_mul(0x9E37_79B9)));
+        let near = (-4000..4000).map(|i| i as f32 / 8.0);
+        for x in edges.into_iter().flat_map(|x| [x, x.next_up(), x.next_down()]).chain(any).chain(near) {
+            for x in [x, -x] {
+                assert_eq!(rounded(x), x.round_ties_even() as i32, "{x:?}");
+            }
+        }
     }
 
     #[test]
