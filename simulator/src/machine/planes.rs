@@ -2,13 +2,12 @@
 //! behind it what they have at the next address. An instruction that they do together goes through the host's memory from one end to
 //! the other, where memories one behind the other would have to be fetched a line for each PE.
 
-use super::bulk::Place;
-use super::formats::Format;
+mod moved;
+
 use super::lent::Loaded;
-use super::numerics::Element;
 use super::pe::Pe;
 use std::ops::Range;
-use waferloom_fabric::{Constant, Dtype};
+use waferloom_fabric::{Constant, Coord};
 
 /// PEs whose words lie side by side.
 pub(crate) const SIDE: usize = 16;
@@ -20,13 +19,23 @@ pub(super) const NUMBERS: usize = 3;
 pub(crate) struct Planes<'a> {
     /// Of the first PEs of the first row, of those beside them, and so on: words, `[address / 4][PE]`, and [`NUMBERS`] more addresses.
     banks: Vec<Vec<u32>>,
-    /// PEs in a row, and banks.
+    /// PEs in a row.
     width: usize,
-    across: usize,
-    /// By PE: bytes of its memory.
-    bytes: Vec<u32>,
+    /// By PE.
+    own: Vec<Own>,
     /// Constants that are not there yet, in the order of their addresses, none of which two have.
     kept: Vec<Loaded<'a>>,
+}
+
+/// What is asked for of each PE: its record would have to be fetched for it.
+#[derive(Clone, Copy)]
+struct Own {
+    /// Its bank times [`SIDE`], and its place there.
+    place: u32,
+    /// Bytes of its memory.
+    bytes: u32,
+    at: Coord,
+    class: Option<u16>,
 }
 
 /// PEs side by side whose words lie so.
@@ -43,11 +52,17 @@ impl<'a> Planes<'a> {
     pub(crate) fn new(pes: &[Pe<'_>], width: usize) -> Self {
         let words = |bank: &[Pe<'_>]| bank.iter().map(|pe| pe.memory.len().div_ceil(4)).max().unwrap_or(0);
         let zeros = |bank: &[Pe<'_>]| vec![0; (words(bank) + NUMBERS) * SIDE];
+        let across = width.div_ceil(SIDE);
+        let own = |(index, pe): (usize, &Pe<'_>)| Own {
+            place: (index / width * across * SIDE + index % width) as u32,
+            bytes: pe.memory.len() as u32,
+            at: pe.at.0,
+            class: pe.class,
+        };
         Self {
             banks: pes.chunks(width).flat_map(|row| row.chunks(SIDE)).map(zeros).collect(),
             width,
-            across: width.div_ceil(SIDE),
-            bytes: pes.iter().map(|pe| pe.memory.len() as u32).collect(),
+            own: pes.iter().enumerate().map(own).collect(),
             kept: Vec::new(),
         }
     }
@@ -86,13 +101,23 @@ impl<'a> Planes<'a> {
     /// The bank of a PE, and its place there.
     #[inline]
     fn bank(&self, pe: u32) -> (usize, usize) {
-        let (row, column) = (pe as usize / self.width, pe as usize % self.width);
-        (row * self.across + column / SIDE, column % SIDE)
+        let place = self.own[pe as usize].place as usize;
+        (place / SIDE, place % SIDE)
     }
 
     /// Bytes of a PE's memory.
     pub(crate) fn bytes(&self, pe: u32) -> usize {
-        self.bytes[pe as usize] as usize
+        self.own[pe as usize].bytes as usize
+    }
+
+    /// The place of a PE.
+    pub(crate) fn at(&self, pe: u32) -> Coord {
+        self.own[pe as usize].at
+    }
+
+    /// The class of a PE.
+    pub(crate) fn class(&self, pe: u32) -> Option<u16> {
+        self.own[pe as usize].class
     }
 
     /// The first ones of some PEs side by side, which share a bank.
@@ -135,30 +160,6 @@ impl<'a> Planes<'a> {
         let mask = if bytes == 4 { u32::MAX } else { 0xFFFF << shift };
         *word = *word & !mask | bits << shift & mask;
         Some(())
-    }
-
-    /// Writes singles, which somebody has asked for, to one address of `pes` PEs side by side, which share a bank: `columns` to each, then as many behind them. Gives from
-    /// where to where in each, or `None` when they do not fit there.
-    pub(crate) fn write_floats(
-        &mut self,
-        (pe, pes): (u32, usize),
-        address: i64,
-        columns: usize,
-        numbers: &[f32],
-    ) -> Option<Range<usize>> {
-        let (bank, first, _) = self.place(pe, address, 4)?;
-        let range = address as usize..address as usize + size_of_val(numbers) / pes.max(1);
-        if range.end > self.bytes(pe) {
-            return None;
-        }
-        let mut words = self.banks[bank].get_mut(first..).unwrap_or_default().chunks_mut(SIDE);
-        for line in numbers.chunks((pes * columns).max(1)) {
-            for (column, words) in (0..columns).zip(&mut words) {
-                let own = line.iter().skip(column).step_by(columns);
-                words.iter_mut().zip(own).for_each(|(word, number)| *word = number.to_bits());
-            }
-        }
-        Some(range)
     }
 
     /// Adds elements of `bytes` (2 or 4) that lie in PEs side by side, which share a bank and have as much memory, at one address and at
@@ -332,36 +333,13 @@ impl Memory<'_> {
             own @ Memory::Pe(_) => own,
         }
     }
-
-    /// Elements that lie inside of it, as floats: as many of this PE as there are `values` for each of `pes`, then those of the PEs to the
-    /// east in the same bank.
-    pub(crate) fn widen(self, place: Place, pes: usize, values: &mut [f32]) {
-        let (words, lane) = match self {
-            Memory::Pe(memory) => return super::floats::widen(memory, place, values),
-            Memory::Plane { words, lane, .. } => (words, lane),
-        };
-        let each = values.len() / pes.max(1);
-        for element in 0..each {
-            let at = place.nth(element as u64);
-            let first = at / 4 * SIDE + lane;
-            let pairs =
-                values[element..].iter_mut().step_by(each).zip(words.get(first..first + pes).unwrap_or_default());
-            let shift = at % 4 * 8;
-            match Format::of(place.dtype) {
-                _ if place.dtype == Dtype::F32 => pairs.for_each(|(value, &word)| *value = f32::from_bits(word)),
-                Some(format) => pairs.for_each(|(value, &word)| *value = format.widen((word >> shift) as u16)),
-                None => pairs.for_each(|(value, &word)| {
-                    let bits = if place.dtype.bytes() == 4 { word } else { word >> shift & 0xFFFF };
-                    *value = Element::from_bits(bits, place.dtype).float();
-                }),
-            }
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine::bulk::Place;
+    use waferloom_fabric::Dtype;
 
     #[test]
     fn planes_hold_what_memories_do() {

@@ -193,6 +193,15 @@ impl<'a> Twins<'a> {
             Claim::Takes(claim) if self.at_once && claim.line == ClaimLine::Row => {
                 inside.iter().map_while(|other| other.filter(is_moved)).count()
             }
+            // The same of those whose lines have.
+            Claim::Takes(_) if self.at_once => {
+                let Some(instance) = self.instances.get(&(first.claim, first.turn)) else { return 1 };
+                let [x, y] = place(claim, pe);
+                let is_ready = |(i, other): &(usize, &Option<Inside>)| {
+                    other.as_ref().is_some_and(is_moved) && instance.is_ready(claim, [x + i, y])
+                };
+                inside.iter().enumerate().take_while(is_ready).count().max(1)
+            }
             _ if instance::shares_group(claim) => inside.iter().take_while(|&&other| other == inside[0]).count(),
             _ => 1,
         }

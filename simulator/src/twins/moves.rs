@@ -66,13 +66,13 @@ impl Twins<'_> {
         self.at_once && matches!(self.program.claims[index as usize], Claim::Takes(_))
     }
 
-    /// The lines of PEs side by side, in one bank, have begun a claim; their PEs take what they take. `written` gets the PEs and the bytes of
-    /// their memories between which they have.
+    /// The lines of PEs side by side, in one bank, have begun a claim; their PEs take what they take. `written` gets the classes of those
+    /// PEs and between which bytes of their memories they have.
     pub(crate) fn move_all(
         &mut self,
         (pe, pes): (Place, usize),
         planes: &mut Planes<'_>,
-        mut written: impl FnMut(u32, Range<i64>),
+        mut written: impl FnMut(u16, Range<i64>),
     ) -> Result<(), Fault> {
         let first = self.program.grid.index(pe.0);
         let Some(Inside { claim: index, .. }) = self.inside[first] else { return Ok(()) };
@@ -140,14 +140,62 @@ impl Twins<'_> {
 }
 
 impl Moved {
-    /// Moves what the PEs of a line take, and those of the lines beside it, `n` in all. All is read before anything is written.
+    /// Moves what the PEs of a line take, and those of the lines beside it, `n` in all.
     fn run(
         &mut self,
         claim: &TakesClaim,
         planes: &mut Planes<'_>,
         n: u32,
-        written: &mut impl FnMut(u32, Range<i64>),
+        written: &mut impl FnMut(u16, Range<i64>),
     ) -> Option<()> {
+        if self.is_apart(claim) {
+            self.move_words(claim, planes, n)?;
+        } else {
+            self.copy_words(claim, planes, n)?;
+        }
+        for (pe, inside, plan) in &self.takers {
+            let classes = (*pe..pe + n).filter_map(|pe| planes.class(pe));
+            classes.for_each(|class| written(class, target(inside, plan)));
+        }
+        self.takers.clear();
+        Some(())
+    }
+
+    /// Whether nobody takes something to where somebody has what is taken.
+    fn is_apart(&self, claim: &TakesClaim) -> bool {
+        let all = |all: Range<i64>, own: Range<i64>| all.start.min(own.start)..all.end.max(own.end);
+        let roots = self.takers.get(claim.first.into()..claim.end.into()).unwrap_or_default();
+        let tile = |(_, inside, _): &(u32, Inside, Rc<Plan>)| inside.at[0]..inside.at[0] + i64::from(claim.words) * 4;
+        let targets = self.takers.iter().map(|(_, inside, plan)| target(inside, plan));
+        let (Some(from), Some(to)) = (roots.iter().map(tile).reduce(all), targets.reduce(all)) else { return true };
+        from.end <= to.start || to.end <= from.start
+    }
+
+    /// Moves words from where they lie to where they are taken.
+    fn move_words(&mut self, claim: &TakesClaim, planes: &mut Planes<'_>, n: u32) -> Option<()> {
+        let bytes = claim.dtype.bytes();
+        let size = i64::from(bytes);
+        let mut asked = 0..0;
+        for (pe, inside, plan) in &self.takers {
+            let range = target(inside, plan);
+            if range != asked {
+                planes.ask_for(range.clone());
+                asked = range;
+            }
+            for run in &plan.runs {
+                let (root, from, _) = self.takers.get(usize::from(claim.first) + run.root)?;
+                let places = [
+                    (from.at[0] + run.source * size, run.source_step * size),
+                    (inside.at[2] + run.target * size, run.target_step * size),
+                ];
+                planes.move_elements(([*root, *pe], n as usize), places, run.count, bytes)?;
+            }
+        }
+        Some(())
+    }
+
+    /// The same by way of a list: all is read before anything is written.
+    fn copy_words(&mut self, claim: &TakesClaim, planes: &mut Planes<'_>, n: u32) -> Option<()> {
         let bytes = claim.dtype.bytes();
         let size = i64::from(bytes);
         self.words.clear();
@@ -160,16 +208,18 @@ impl Moved {
         }
         let mut words = self.words.as_slice();
         for (pe, inside, plan) in &self.takers {
-            let range = inside.at[2] + plan.written.start..inside.at[2] + plan.written.end;
-            planes.ask_for(range.clone());
+            planes.ask_for(target(inside, plan));
             for run in &plan.runs {
                 let own = words.split_off(..(run.count * n) as usize)?;
                 let place = (inside.at[2] + run.target * size, run.target_step * size, run.count);
                 planes.scatter((*pe, n), place, bytes, own)?;
             }
-            (*pe..pe + n).for_each(|pe| written(pe, range.clone()));
         }
-        self.takers.clear();
         Some(())
     }
+}
+
+/// Between which addresses all lies that a PE takes.
+fn target(inside: &Inside, plan: &Plan) -> Range<i64> {
+    inside.at[2] + plan.written.start..inside.at[2] + plan.written.end
 }

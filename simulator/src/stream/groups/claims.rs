@@ -6,7 +6,7 @@ use super::send::Outcome;
 use super::{Groups, Stop};
 use crate::machine::decode::Step;
 use crate::machine::operand::Number;
-use crate::machine::pe::Pe;
+use crate::machine::pe::Place;
 use crate::twins::Given;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -52,7 +52,7 @@ impl Groups<'_> {
                 let is_like = |&pe: &u32| self.tiles(group, pe, tiles) == own;
                 let n = (pe..pe + most).take_while(is_like).count();
                 let (Some(planes), Some(twins)) = (&mut self.planes, &mut self.twins) else { return Ok(()) };
-                let at = self.band.pes[pe as usize].at;
+                let at = Place(planes.at(pe));
                 let right = planes.kept(own[1]).filter(|right| twins.takes_right(claim, right));
                 for (operand, range) in twins.tiles(claim, own).into_iter().enumerate() {
                     if operand != 1 || right.is_none() {
@@ -64,7 +64,7 @@ impl Groups<'_> {
                 let (n, is_ready) = (begun.0 as u32, begun.1);
                 if is_ready {
                     self.move_at_once(claim, pe, n)?;
-                    (pe..pe + n).for_each(|pe| self.wake_group(pe));
+                    self.wake_groups(pe, n);
                 }
                 pe += n;
             }
@@ -79,11 +79,10 @@ impl Groups<'_> {
         if !twins.moves_at_once(claim) {
             return Ok(());
         }
-        let pes = &self.band.pes;
         let mut last = None;
         let tables = &mut self.tables;
-        let mut written = |pe: u32, range: Range<i64>| {
-            let written = pes[pe as usize].class.map(|class| (class, range));
+        let mut written = |class: u16, range: Range<i64>| {
+            let written = Some((class, range));
             if let Some((class, range)) = written.clone().filter(|_| written != last) {
                 tables.overwrite(class, range);
             }
@@ -91,11 +90,11 @@ impl Groups<'_> {
         };
         let mut done = 0;
         while done < n {
-            let is_ready = |pe: &&Pe<'_>| twins.is_ready(pe.at);
-            let own = &pes[(pe + done) as usize..(pe + n) as usize];
-            let ready = own.iter().take_while(is_ready).count();
+            let is_ready = |&pe: &u32| twins.is_ready(Place(planes.at(pe)));
+            let ready = (pe + done..pe + n).take_while(is_ready).count();
             if ready > 0 {
-                twins.move_all((own[0].at, ready), planes, &mut written).map_err(|_| Stop::Unfit)?;
+                let first = Place(planes.at(pe + done));
+                twins.move_all((first, ready), planes, &mut written).map_err(|_| Stop::Unfit)?;
             }
             done += ready.max(1) as u32;
         }
@@ -123,14 +122,19 @@ impl Groups<'_> {
         claims
     }
 
-    /// A PE has begun a claim: if all of its group have, those go on that wait at its end.
-    fn wake_group(&mut self, pe: u32) {
-        let at = self.band.pes[pe as usize].at;
-        let Some(twins) = self.twins.as_ref().filter(|twins| twins.is_ready(at)) else { return };
-        let Some(group) = twins.group(at) else { return };
+    /// PEs side by side have begun a claim: where all of a group have, those go on that wait at its end.
+    fn wake_groups(&mut self, pe: u32, n: u32) {
+        let (Some(planes), Some(twins)) = (&self.planes, &self.twins) else { return };
         let width = self.lanes.width;
-        for y in group.y..group.y + group.height {
-            self.schedule.wake(u32::from(y) * width + u32::from(group.x), group.width.into());
+        let mut last = None;
+        for at in (pe..pe + n).map(|pe| Place(planes.at(pe))) {
+            let Some(group) = twins.group(at).filter(|group| last.as_ref() != Some(group)) else { continue };
+            if twins.is_ready(at) {
+                for y in group.y..group.y + group.height {
+                    self.schedule.wake(u32::from(y) * width + u32::from(group.x), group.width.into());
+                }
+            }
+            last = Some(group);
         }
     }
 
@@ -158,20 +162,22 @@ impl Groups<'_> {
         let (Some(twins), Some(planes)) = (&mut self.twins, &mut self.planes) else {
             return Ok((n, Outcome::Done));
         };
-        let pes = &self.band.pes[pe as usize..(pe + n) as usize];
-        let is_ready = twins.is_ready(pes[0].at);
+        let is_ready = twins.is_ready(Place(planes.at(pe)));
         let mut alike = 0;
-        while let Some(other) = pes.get(alike).filter(|other| twins.is_ready(other.at) == is_ready) {
-            alike += twins.alike(other.at, pes.len() - alike);
+        while alike < n {
+            let at = Place(planes.at(pe + alike));
+            if twins.is_ready(at) != is_ready {
+                break;
+            }
+            alike += twins.alike(at, (n - alike) as usize) as u32;
         }
-        let alike = alike as u32;
         if !is_ready {
             return Ok((alike, Outcome::Waits));
         }
         let mut done = 0;
         while done < alike {
             let pe = pe + done;
-            let (at, most) = (self.band.pes[pe as usize].at, planes.beside(pe, alike - done));
+            let (at, most) = (Place(planes.at(pe)), planes.beside(pe, alike - done));
             let n = twins.alike(at, most as usize);
             done += n as u32;
             let operator = self.clocks.operator(pe).map(|inside| inside.operator);

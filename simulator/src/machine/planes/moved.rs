@@ -1,0 +1,173 @@
+//! Words that go from some PEs' memories to others', and singles between them and matrices of the host.
+
+use super::{Memory, Planes, SIDE};
+use crate::machine::bulk::Place;
+use crate::machine::formats::Format;
+use crate::machine::numerics::Element;
+use std::ops::Range;
+use waferloom_fabric::Dtype;
+
+/// Elements in PEs side by side that share a bank: the bank, the place there of the first PE's first element, how far on the next one is,
+/// and by how many bits it is shifted in its word.
+struct Run {
+    bank: usize,
+    /// In halves of words.
+    first: i64,
+    step: i64,
+    lane: usize,
+}
+
+impl Run {
+    /// The word of an element.
+    fn word(&self, i: u32) -> (usize, u32) {
+        let half = self.first + self.step * i64::from(i);
+        ((half >> 1) as usize * SIDE + self.lane, (half & 1) as u32 * 16)
+    }
+}
+
+impl Planes<'_> {
+    /// Elements of `bytes` (2 or 4) at an address of a PE and at others behind it; `None` when one does not lie in memory.
+    fn run(&self, pe: u32, (address, step, count): (i64, i64, u32), bytes: u32) -> Option<Run> {
+        let last = address + step * (i64::from(count) - 1);
+        let (bank, lane) = self.bank(pe);
+        let size = i64::from(bytes);
+        let is_inside = address.min(last) >= 0 && address.max(last) + size <= self.bytes(pe) as i64;
+        let is_aligned = address & (size - 1) == 0 && step & (size - 1) == 0;
+        (is_inside && is_aligned).then_some(Run { bank, first: address >> 1, step: step >> 1, lane })
+    }
+
+    /// Moves elements of `bytes` (2 or 4) from PEs side by side, the first of which is given, which share a bank and have as much memory, to
+    /// as many others that do: from one address and others behind it to one address and others behind that, none of which is one of the
+    /// former. `None` when one does not lie in memory.
+    pub(crate) fn move_elements(
+        &mut self,
+        ([from, to], pes): ([u32; 2], usize),
+        [source, target]: [(i64, i64); 2],
+        count: u32,
+        bytes: u32,
+    ) -> Option<()> {
+        let source = self.run(from, (source.0, source.1, count), bytes)?;
+        let target = self.run(to, (target.0, target.1, count), bytes)?;
+        if source.bank == target.bank {
+            let words = &mut self.banks[source.bank];
+            for i in 0..count {
+                let ((from, low), (to, high)) = (source.word(i), target.word(i));
+                for lane in 0..pes {
+                    let word = *words.get(from + lane)?;
+                    put(words.get_mut(to + lane)?, word >> low, high, bytes);
+                }
+            }
+            return Some(());
+        }
+        let [from, to] = self.banks.get_disjoint_mut([source.bank, target.bank]).ok()?;
+        if bytes == 4 && pes == SIDE {
+            let (from, to) = (from.as_chunks::<SIDE>().0, to.as_chunks_mut::<SIDE>().0);
+            let (mut own, mut other) = (source.first >> 1, target.first >> 1);
+            for _ in 0..count {
+                *to.get_mut(other as usize)? = *from.get(own as usize)?;
+                (own, other) = (own + (source.step >> 1), other + (target.step >> 1));
+            }
+            return Some(());
+        }
+        for i in 0..count {
+            let ((own, low), (other, high)) = (source.word(i), target.word(i));
+            if let 1 = pes {
+                put(to.get_mut(other)?, *from.get(own)? >> low, high, bytes);
+                continue;
+            }
+            let pairs = to.get_mut(other..other + pes)?.iter_mut().zip(from.get(own..own + pes)?);
+            pairs.for_each(|(to, &from)| put(to, from >> low, high, bytes));
+        }
+        Some(())
+    }
+
+    /// Writes singles, which somebody has asked for, to one address of `pes` PEs side by side, which share a bank: `columns` to each, then as many behind them. Gives from
+    /// where to where in each, or `None` when they do not fit there.
+    pub(crate) fn write_floats(
+        &mut self,
+        (pe, pes): (u32, usize),
+        address: i64,
+        columns: usize,
+        numbers: &[f32],
+    ) -> Option<Range<usize>> {
+        let (bank, first, _) = self.place(pe, address, 4)?;
+        let range = address as usize..address as usize + size_of_val(numbers) / pes.max(1);
+        if range.end > self.bytes(pe) {
+            return None;
+        }
+        let mut words = self.banks[bank].get_mut(first..).unwrap_or_default().chunks_mut(SIDE);
+        for line in numbers.chunks((pes * columns).max(1)) {
+            for (column, words) in (0..columns).zip(&mut words) {
+                put_line(words, &line[column..], columns, pes);
+            }
+        }
+        Some(range)
+    }
+}
+
+/// Every `apart`th number, for PEs side by side.
+fn put_line(words: &mut [u32], numbers: &[f32], apart: usize, pes: usize) {
+    if pes == SIDE
+        && let (Some(words), Some(numbers)) = (words.first_chunk_mut::<SIDE>(), numbers.get(..(SIDE - 1) * apart + 1))
+    {
+        *words = std::array::from_fn(|lane| numbers[lane * apart].to_bits());
+        return;
+    }
+    let own = numbers.iter().step_by(apart);
+    words.iter_mut().zip(own).take(pes).for_each(|(word, number)| *word = number.to_bits());
+}
+
+/// Puts bits of an element of `bytes` (2 or 4) into a word, `shift` bits up.
+#[inline]
+fn put(word: &mut u32, bits: u32, shift: u32, bytes: u32) {
+    let mask = if bytes == 4 { u32::MAX } else { 0xFFFF << shift };
+    *word = *word & !mask | bits << shift & mask;
+}
+
+impl Memory<'_> {
+    /// Elements that lie inside of it, as floats: as many of this PE as there are `values` for each of `pes`, then those of the PEs to the
+    /// east in the same bank.
+    pub(crate) fn widen(self, place: Place, pes: usize, values: &mut [f32]) {
+        let (words, lane) = match self {
+            Memory::Pe(memory) => return crate::machine::floats::widen(memory, place, values),
+            Memory::Plane { words, lane, .. } => (words, lane),
+        };
+        let each = values.len() / pes.max(1);
+        if place.dtype == Dtype::F32 && pes == SIDE && place.step % 4 == 0 {
+            return turn(words.as_chunks().0, ((place.at / 4) as usize, place.step / 4), each, values);
+        }
+        for element in 0..each {
+            let at = place.nth(element as u64);
+            let first = at / 4 * SIDE + lane;
+            let pairs =
+                values[element..].iter_mut().step_by(each).zip(words.get(first..first + pes).unwrap_or_default());
+            let shift = at % 4 * 8;
+            match Format::of(place.dtype) {
+                _ if place.dtype == Dtype::F32 => pairs.for_each(|(value, &word)| *value = f32::from_bits(word)),
+                Some(format) => pairs.for_each(|(value, &word)| *value = format.widen((word >> shift) as u16)),
+                None => pairs.for_each(|(value, &word)| {
+                    let bits = if place.dtype.bytes() == 4 { word } else { word >> shift & 0xFFFF };
+                    *value = Element::from_bits(bits, place.dtype).float();
+                }),
+            }
+        }
+    }
+}
+
+/// Singles on lines of all PEs of a bank, from one line on and some lines farther each: `each` of the first PE, then those of the next one.
+fn turn(lines: &[[u32; SIDE]], (first, step): (usize, i64), each: usize, values: &mut [f32]) {
+    let line = |element: usize| lines.get(first.wrapping_add_signed(step as isize * element as isize));
+    if each == 1 {
+        if let Some(line) = line(0) {
+            values.iter_mut().zip(line).for_each(|(value, &word)| *value = f32::from_bits(word));
+        }
+        return;
+    }
+    let most = (SIDE - 1) * each + 1;
+    for element in 0..each {
+        let (Some(values), Some(line)) = (values.get_mut(element..element + most), line(element)) else { return };
+        for (lane, &word) in line.iter().enumerate() {
+            values[lane * each] = f32::from_bits(word);
+        }
+    }
+}
