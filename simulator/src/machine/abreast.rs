@@ -15,6 +15,9 @@ use super::pe::VectorWork;
 use super::planes::{NUMBERS, Planes, SIDE};
 use waferloom_fabric::{Dtype, VectorOp};
 
+/// Elements whose sources are read before the first one of them is written, where nobody can tell.
+const TOGETHER: usize = 4;
+
 /// What the PEs of a bank have at an address.
 type Line = [u32; SIDE];
 
@@ -130,6 +133,13 @@ pub(super) fn put(
                 let line = (at + step * i as i64) as usize * SIDE + lanes.first;
                 let line = lanes.words.get_mut(line..line + lanes.count).unwrap_or_default();
                 let words = received.words.get(first + received.pitch * i..).unwrap_or_default();
+                // Whole lines, without a loop that does not know how long they are.
+                if let (Ok(line), Some(words)) = (<&mut Line>::try_from(&mut *line), words.first_chunk::<SIDE>())
+                    && received.step < 2
+                {
+                    *line = if received.step == 0 { [words[0]; SIDE] } else { *words };
+                    continue;
+                }
                 match (received.step, words) {
                     (0, [word, ..]) => line.fill(*word),
                     (1, words) => line.iter_mut().zip(words).for_each(|(to, &word)| *to = word),
@@ -160,6 +170,33 @@ impl Row {
         }
         joins
     }
+}
+
+/// Works out elements on lines that follow each other; says whether these are lines of the bank, else nothing is done.
+#[inline(always)]
+fn together(
+    lines: &mut [Line],
+    at: [usize; OPERANDS],
+    steps: [i32; OPERANDS],
+    operation: &impl Fn(u32, u32, u32) -> u32,
+    put: &impl Fn(&mut Line, Line),
+) -> bool {
+    let source = |i: usize| match steps[i] {
+        0 => lines.get(at[i]).map(|&line| [line; TOGETHER]),
+        _ => lines.get(at[i]..)?.first_chunk::<TOGETHER>().copied(),
+    };
+    let (Some(a), Some(b), Some(c)) = (source(1), source(2), source(3)) else { return false };
+    let Some(targets) = lines.get_mut(at[0]..).and_then(|lines| lines.first_chunk_mut::<TOGETHER>()) else {
+        return false;
+    };
+    for (((target, a), b), c) in targets.iter_mut().zip(a).zip(b).zip(c) {
+        let mut results = [0; SIDE];
+        for (((result, a), b), c) in results.iter_mut().zip(a).zip(b).zip(c) {
+            *result = operation(a, b, c);
+        }
+        put(target, results);
+    }
+    true
 }
 
 /// The types of an operation's sources and of its results.
@@ -241,7 +278,16 @@ impl Row {
         if self.adds_up() {
             return self.add_up(lines, at, operation, put);
         }
-        for _ in 0..self.count {
+        let mut left = self.count;
+        if self.may_go_together() {
+            while left >= TOGETHER as u32 && together(lines, at, self.steps, operation, &put) {
+                for (at, step) in at.iter_mut().zip(self.steps) {
+                    *at += step as usize * TOGETHER;
+                }
+                left -= TOGETHER as u32;
+            }
+        }
+        for _ in 0..left {
             let [a, b, c] = [at[1], at[2], at[3]].map(|at| lines.get(at).copied().unwrap_or_default());
             let mut results = [0; SIDE];
             for (((result, a), b), c) in results.iter_mut().zip(a).zip(b).zip(c) {
@@ -254,6 +300,19 @@ impl Row {
                 *at = at.wrapping_add_signed(step as isize);
             }
         }
+    }
+
+    /// Whether elements may be read some at a time before they are written: their lines follow each other, or are one, and none of them is
+    /// one that an earlier element has just written.
+    #[inline(always)]
+    fn may_go_together(&self) -> bool {
+        let end = self.at[0] + self.count as i32;
+        let is_apart = |i: usize| match self.steps[i] {
+            0 => self.at[i] < self.at[0] || self.at[i] >= end,
+            1 => self.at[i] >= self.at[0] || self.at[i] <= self.at[0] - TOGETHER as i32,
+            _ => false,
+        };
+        self.steps[0] == 1 && is_apart(1) && is_apart(2) && is_apart(3)
     }
 
     /// Whether all elements are written to one line, which is the first source and no other one.
@@ -295,6 +354,29 @@ impl Row {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Some are read before others are written, and sums stay in a register, only where nobody can tell.
+    #[test]
+    fn elements_follow_each_other() {
+        let start: Vec<Line> = (0..64).map(|line| std::array::from_fn(|lane| line * 31 + lane as u32)).collect();
+        let operation = |a: u32, b: u32, c: u32| a.wrapping_mul(3).wrapping_add(b ^ c.rotate_left(5));
+        let places = (0..9).flat_map(|a| (0..9).flat_map(move |b| [0, 1, 2].map(|step| (a, b, step))));
+        for (a, b, step) in places {
+            for (count, target_step) in [(1, 1), (11, 1), (11, 0), (3, 2)] {
+                let row = Row { count, at: [24, 20 + a, 20 + b, -3], steps: [target_step, step, 1, 0] };
+                let row = if a == 4 && step == 2 { Row { steps: [target_step, 0, 1, 0], ..row } } else { row };
+                let (mut found, mut expected) = (start.clone(), start.clone());
+                row.run(&mut found, start.len(), &operation, |line, results| *line = results);
+                for i in 0..count as usize {
+                    let [a, b] = [1, 2].map(|k| expected[row.at[k] as usize + row.steps[k] as usize * i]);
+                    let c = expected[start.len() - 3];
+                    let result = std::array::from_fn(|lane| operation(a[lane], b[lane], c[lane]));
+                    expected[24 + target_step as usize * i] = result;
+                }
+                assert_eq!(found, expected, "{row:?}");
+            }
+        }
+    }
 
     #[test]
     fn elements_on_a_line_are_one_row() {
