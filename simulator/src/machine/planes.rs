@@ -2,8 +2,11 @@
 //! behind it what they have at the next address. An instruction that they do together goes through the host's memory from one end to
 //! the other, where memories one behind the other would have to be fetched a line for each PE.
 
+mod bank;
 mod moved;
+mod turned;
 
+use self::bank::Bank;
 use super::lent::Loaded;
 use super::pe::Pe;
 use std::ops::Range;
@@ -18,7 +21,7 @@ pub(super) const NUMBERS: usize = 3;
 /// The memories of all PEs of a mesh.
 pub(crate) struct Planes<'a> {
     /// Of the first PEs of the first row, of those beside them, and so on: words, `[address / 4][PE]`, and [`NUMBERS`] more addresses.
-    banks: Vec<Vec<u32>>,
+    banks: Vec<Bank>,
     /// PEs in a row.
     width: usize,
     /// By PE.
@@ -51,7 +54,7 @@ impl<'a> Planes<'a> {
     /// Zeros, as many as PEs in rows of `width` have.
     pub(crate) fn new(pes: &[Pe<'_>], width: usize) -> Self {
         let words = |bank: &[Pe<'_>]| bank.iter().map(|pe| pe.memory.len().div_ceil(4)).max().unwrap_or(0);
-        let zeros = |bank: &[Pe<'_>]| vec![0; (words(bank) + NUMBERS) * SIDE];
+        let zeros = |bank: &[Pe<'_>]| Bank::zeros((words(bank) + NUMBERS) * SIDE);
         let across = width.div_ceil(SIDE);
         let own = |(index, pe): (usize, &Pe<'_>)| Own {
             place: (index / width * across * SIDE + index % width) as u32,
@@ -108,6 +111,11 @@ impl<'a> Planes<'a> {
     /// Bytes of a PE's memory.
     pub(crate) fn bytes(&self, pe: u32) -> usize {
         self.own[pe as usize].bytes as usize
+    }
+
+    /// PEs in a row.
+    pub(crate) fn width(&self) -> usize {
+        self.width
     }
 
     /// The place of a PE.

@@ -17,10 +17,14 @@ use waferloom_fabric::{Claim, ClaimLine, TakesClaim};
 /// What the lists of PEs say.
 #[derive(Default)]
 pub(super) struct Plans {
-    /// By claim and address of the list: by PE, once they have been read.
-    lists: BTreeMap<(u32, i64), Vec<Option<Rc<Plan>>>>,
+    /// By claim and address of the list: by PE, once they have been read. The ones that were asked for last lie apart.
+    lists: BTreeMap<(u32, i64), Lists>,
+    last: Option<((u32, i64), Lists)>,
     known: HashSet<Rc<Plan>>,
 }
+
+/// What lists say, by PE.
+type Lists = Vec<Option<Rc<Plan>>>;
 
 /// What is moved: words of all PEs that move together, element by element.
 #[derive(Default)]
@@ -39,7 +43,11 @@ impl Plans {
         pe: u32,
         list: i64,
     ) -> Option<Rc<Plan>> {
-        let lists = self.lists.entry((index, list)).or_default();
+        if self.last.as_ref().is_none_or(|(place, _)| *place != (index, list)) {
+            let own = ((index, list), self.lists.remove(&(index, list)).unwrap_or_default());
+            self.lists.extend(self.last.replace(own));
+        }
+        let (_, lists) = self.last.as_mut()?;
         if let Some(Some(plan)) = lists.get(pe as usize) {
             return Some(plan.clone());
         }
@@ -49,9 +57,17 @@ impl Plans {
         while planes.ask_for(list..end) {
             (plan, end) = Plan::read(claim, planes.memory(pe), list)?;
         }
-        let read = Rc::new(plan);
-        let plan = self.known.get(&read).cloned().unwrap_or_else(|| read.clone());
-        self.known.insert(read);
+        // As a rule the PE to the west or the one to the north takes the same.
+        let near = [1, planes.width() as u32].map(|apart| lists.get(pe.checked_sub(apart)? as usize)?.clone());
+        let plan = match near.into_iter().flatten().find(|near| **near == plan) {
+            Some(near) => near,
+            None => {
+                let read = Rc::new(plan);
+                let plan = self.known.get(&read).cloned().unwrap_or_else(|| read.clone());
+                self.known.insert(read);
+                plan
+            }
+        };
         if lists.len() <= pe as usize {
             lists.resize(pe as usize + 1, None);
         }

@@ -89,22 +89,22 @@ fn product(result: &mut [f32], sizes: Sizes, [left, right]: [&[f32]; 2], threads
     let at_once = rows.div_ceil(threads).min(ROWS).next_multiple_of(tile_rows);
     for index in (0..inner).step_by(DEPTH) {
         let (depth, is_last) = (DEPTH.min(inner - index), inner - index <= DEPTH);
-        packed.left.resize(depth * rows.next_multiple_of(tile_rows), 0.0);
+        let all = aligned(&mut packed.left, depth * rows.next_multiple_of(tile_rows));
         let pack = |(i, packed): (usize, &mut [f32])| {
             let height = at_once.min(rows - i * at_once);
             pack_left(packed, &left[i * at_once * inner + index..], inner, height, depth);
         };
         if threads > 1 {
-            packed.left.par_chunks_mut(depth * at_once).enumerate().for_each(pack);
+            all.par_chunks_mut(depth * at_once).enumerate().for_each(pack);
         } else {
-            packed.left.chunks_mut(depth * at_once).enumerate().for_each(pack);
+            all.chunks_mut(depth * at_once).enumerate().for_each(pack);
         }
         for column in (0..columns).step_by(COLUMNS) {
             let width = COLUMNS.min(columns - column);
-            packed.right.resize(depth * width.next_multiple_of(tile_columns), 0.0);
+            let panels = aligned(&mut packed.right, depth * width.next_multiple_of(tile_columns));
             let right = right.get(index * own + column..).unwrap_or_default();
-            pack_right(&mut packed.right, right, own, own.saturating_sub(column).min(width), depth);
-            let (all, right) = (&packed.left, packed.right.as_slice());
+            pack_right(panels, right, own, own.saturating_sub(column).min(width), depth);
+            let (all, right) = (&*all, &*panels);
             let part = |(i, result): (usize, &mut [f32])| {
                 let left = &all[i * depth * at_once..];
                 let left = &left[..left.len().min(depth * at_once)];
@@ -117,6 +117,16 @@ fn product(result: &mut [f32], sizes: Sizes, [left, right]: [&[f32]; 2], threads
             }
         }
     }
+}
+
+/// Some elements of a buffer, the first one where a cache line of the host begins: vectors of a panel lie in one line each.
+fn aligned(buffer: &mut Vec<f32>, count: usize) -> &mut [f32] {
+    const LINE: usize = 64 / size_of::<f32>();
+    if buffer.len() < count + LINE - 1 {
+        buffer.resize(count + LINE - 1, 0.0);
+    }
+    let first = buffer.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE - 1);
+    &mut buffer[first..first + count]
 }
 
 /// Packs `depth` rows of `width` elements into panels as wide as a tile; what is left of the panels becomes zeros.

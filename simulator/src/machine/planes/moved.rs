@@ -1,9 +1,10 @@
 //! Words that go from some PEs' memories to others', and singles between them and matrices of the host.
 
-use super::{Memory, Planes, SIDE};
+use super::{Memory, Planes, SIDE, turned};
 use crate::machine::bulk::Place;
 use crate::machine::formats::Format;
 use crate::machine::numerics::Element;
+use pulp::bytemuck;
 use std::ops::Range;
 use waferloom_fabric::Dtype;
 
@@ -48,6 +49,9 @@ impl Planes<'_> {
     ) -> Option<()> {
         let source = self.run(from, (source.0, source.1, count), bytes)?;
         let target = self.run(to, (target.0, target.1, count), bytes)?;
+        // Of a single PE's words, where they lie and how far apart they are.
+        let (from, to) = (source.word(0).0, target.word(0).0);
+        let apart = [source.step, target.step].map(|step| (step >> 1) as isize * SIDE as isize);
         if source.bank == target.bank {
             let words = &mut self.banks[source.bank];
             for i in 0..count {
@@ -59,23 +63,29 @@ impl Planes<'_> {
             }
             return Some(());
         }
-        let [from, to] = self.banks.get_disjoint_mut([source.bank, target.bank]).ok()?;
+        let [own, other] = self.banks.get_disjoint_mut([source.bank, target.bank]).ok()?;
+        let (own, other): (&[u32], &mut [u32]) = (own, other);
         if bytes == 4 && pes == SIDE {
-            let (from, to) = (from.as_chunks::<SIDE>().0, to.as_chunks_mut::<SIDE>().0);
-            let (mut own, mut other) = (source.first >> 1, target.first >> 1);
+            let (own, other) = (own.as_chunks::<SIDE>().0, other.as_chunks_mut::<SIDE>().0);
+            let (mut from, mut to) = (from / SIDE, to / SIDE);
             for _ in 0..count {
-                *to.get_mut(other as usize)? = *from.get(own as usize)?;
-                (own, other) = (own + (source.step >> 1), other + (target.step >> 1));
+                *other.get_mut(to)? = *own.get(from)?;
+                from = from.wrapping_add_signed(apart[0] / SIDE as isize);
+                to = to.wrapping_add_signed(apart[1] / SIDE as isize);
+            }
+            return Some(());
+        }
+        if bytes == 4 && pes == 1 {
+            let (mut from, mut to) = (from, to);
+            for _ in 0..count {
+                *other.get_mut(to)? = *own.get(from)?;
+                (from, to) = (from.wrapping_add_signed(apart[0]), to.wrapping_add_signed(apart[1]));
             }
             return Some(());
         }
         for i in 0..count {
-            let ((own, low), (other, high)) = (source.word(i), target.word(i));
-            if let 1 = pes {
-                put(to.get_mut(other)?, *from.get(own)? >> low, high, bytes);
-                continue;
-            }
-            let pairs = to.get_mut(other..other + pes)?.iter_mut().zip(from.get(own..own + pes)?);
+            let ((from, low), (to, high)) = (source.word(i), target.word(i));
+            let pairs = other.get_mut(to..to + pes)?.iter_mut().zip(own.get(from..from + pes)?);
             pairs.for_each(|(to, &from)| put(to, from >> low, high, bytes));
         }
         Some(())
@@ -95,26 +105,22 @@ impl Planes<'_> {
         if range.end > self.bytes(pe) {
             return None;
         }
-        let mut words = self.banks[bank].get_mut(first..).unwrap_or_default().chunks_mut(SIDE);
+        let words = &mut self.banks[bank];
+        if pes == SIDE && columns > 0 {
+            let lines = words.as_chunks_mut().0.get_mut(first / SIDE..).unwrap_or_default();
+            let rows = bytemuck::cast_slice(numbers).chunks_exact(SIDE * columns);
+            rows.zip(lines.chunks_mut(columns)).for_each(|(rows, lines)| turned::to_lines(rows, lines));
+            return Some(range);
+        }
+        let mut words = words.get_mut(first..).unwrap_or_default().chunks_mut(SIDE);
         for line in numbers.chunks((pes * columns).max(1)) {
             for (column, words) in (0..columns).zip(&mut words) {
-                put_line(words, &line[column..], columns, pes);
+                let own = line.iter().skip(column).step_by(columns);
+                words.iter_mut().zip(own).for_each(|(word, number)| *word = number.to_bits());
             }
         }
         Some(range)
     }
-}
-
-/// Every `apart`th number, for PEs side by side.
-fn put_line(words: &mut [u32], numbers: &[f32], apart: usize, pes: usize) {
-    if pes == SIDE
-        && let (Some(words), Some(numbers)) = (words.first_chunk_mut::<SIDE>(), numbers.get(..(SIDE - 1) * apart + 1))
-    {
-        *words = std::array::from_fn(|lane| numbers[lane * apart].to_bits());
-        return;
-    }
-    let own = numbers.iter().step_by(apart);
-    words.iter_mut().zip(own).take(pes).for_each(|(word, number)| *word = number.to_bits());
 }
 
 /// Puts bits of an element of `bytes` (2 or 4) into a word, `shift` bits up.
@@ -134,7 +140,8 @@ impl Memory<'_> {
         };
         let each = values.len() / pes.max(1);
         if place.dtype == Dtype::F32 && pes == SIDE && place.step % 4 == 0 {
-            return turn(words.as_chunks().0, ((place.at / 4) as usize, place.step / 4), each, values);
+            let rows = bytemuck::cast_slice_mut(values);
+            return turned::to_rows(words.as_chunks().0, ((place.at / 4) as usize, (place.step / 4) as isize), rows);
         }
         for element in 0..each {
             let at = place.nth(element as u64);
@@ -150,24 +157,6 @@ impl Memory<'_> {
                     *value = Element::from_bits(bits, place.dtype).float();
                 }),
             }
-        }
-    }
-}
-
-/// Singles on lines of all PEs of a bank, from one line on and some lines farther each: `each` of the first PE, then those of the next one.
-fn turn(lines: &[[u32; SIDE]], (first, step): (usize, i64), each: usize, values: &mut [f32]) {
-    let line = |element: usize| lines.get(first.wrapping_add_signed(step as isize * element as isize));
-    if each == 1 {
-        if let Some(line) = line(0) {
-            values.iter_mut().zip(line).for_each(|(value, &word)| *value = f32::from_bits(word));
-        }
-        return;
-    }
-    let most = (SIDE - 1) * each + 1;
-    for element in 0..each {
-        let (Some(values), Some(line)) = (values.get_mut(element..element + most), line(element)) else { return };
-        for (lane, &word) in line.iter().enumerate() {
-            values[lane * each] = f32::from_bits(word);
         }
     }
 }
