@@ -82,7 +82,6 @@ pub(crate) fn apply(op: VectorOp, [a, b, c]: [Element; 3]) -> Element {
 
 /// The nearest integer, of two the even one: `x.round_ties_even() as i32`, in operations that the host has for vectors.
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "only so it is compiled for the host's vector instructions")]
 pub(crate) fn rounded(x: f32) -> i32 {
     /// From here on all floats are whole, and as many steps apart as the exponent says.
     const WHOLE: f32 = 8_388_608.0;

@@ -7,6 +7,7 @@ mod moved;
 mod turned;
 
 use self::bank::Bank;
+pub(crate) use self::moved::Moves;
 use super::lent::Loaded;
 use super::pe::Pe;
 use std::ops::Range;
@@ -26,6 +27,8 @@ pub(crate) struct Planes<'a> {
     width: usize,
     /// By PE.
     own: Vec<Own>,
+    /// Whether all have as much memory.
+    are_alike: bool,
     /// Constants that are not there yet, in the order of their addresses, none of which two have.
     kept: Vec<Loaded<'a>>,
 }
@@ -66,6 +69,7 @@ impl<'a> Planes<'a> {
             banks: pes.chunks(width).flat_map(|row| row.chunks(SIDE)).map(zeros).collect(),
             width,
             own: pes.iter().enumerate().map(own).collect(),
+            are_alike: pes.windows(2).all(|two| two[0].memory.len() == two[1].memory.len()),
             kept: Vec::new(),
         }
     }
@@ -347,6 +351,7 @@ impl Memory<'_> {
 mod tests {
     use super::*;
     use crate::machine::bulk::Place;
+    use std::collections::BTreeMap;
     use waferloom_fabric::Dtype;
 
     #[test]
@@ -384,6 +389,40 @@ mod tests {
         planes.write(1, 0, 4, 0x4000_3C00);
         planes.memory(1).widen(Place { at: 0, step: 2, dtype: Dtype::F16 }, 1, &mut values);
         assert_eq!((values, planes.memory(1).len()), ([1.0, 2.0], 6));
+    }
+
+    #[test]
+    fn words_are_moved_in_a_row_and_between_rows() {
+        // Two rows of 20 PEs with four words, so that each has two banks; word `w` of PE `p` is `100 p + w`.
+        let mut memories = vec![vec![0; 16]; 40];
+        let pes: Vec<Pe<'_>> = memories.iter_mut().map(|memory| Pe { memory, ..Pe::default() }).collect();
+        let mut planes = Planes::new(&pes, 20);
+        for pe in 0..40 {
+            (0..4).for_each(|word| planes.write(pe, word * 4, 4, pe * 100 + word as u32).expect("it is there"));
+        }
+        assert!(planes.are_alike());
+        // Words 0 and 2 of PE 1 become words 3 and 1 of PE 18, in another bank, and in the second row as in the first one.
+        let mut moves = BTreeMap::new();
+        for move_ in [[(1, 0), (18, 12)], [(1, 8), (18, 4)], [(19, 0), (18, 8)]] {
+            planes.add_move(move_, &mut moves).expect("they lie in memory");
+        }
+        assert!(planes.add_move([(1, 16), (18, 0)], &mut moves).is_none());
+        for pe in [5, 25] {
+            planes.move_in_row(pe, &moves).expect("they lie in memory");
+        }
+        let all = |planes: &mut Planes<'_>, pe| [0, 4, 8, 12].map(|at| planes.read(pe, at, 4).expect("it is there"));
+        assert_eq!(all(&mut planes, 18), [1800, 102, 1900, 100]);
+        assert_eq!(all(&mut planes, 38), [3800, 2102, 3900, 2100]);
+        // A whole bank from one row to the other, and within itself; one word; halves of words.
+        planes.move_elements(([0, 20], 16), [(0, 8), (4, 4)], 2, 4).expect("they lie in memory");
+        assert_eq!((all(&mut planes, 20), all(&mut planes, 35)), ([2000, 0, 2, 2003], [3500, 1500, 1502, 3503]));
+        planes.move_elements(([0, 0], 16), [(0, 4), (8, 4)], 2, 4).expect("they lie in memory");
+        assert_eq!(all(&mut planes, 3), [300, 301, 300, 301]);
+        planes.move_elements(([2, 39], 1), [(4, 4), (12, -4)], 2, 4).expect("they lie in memory");
+        assert_eq!(all(&mut planes, 39), [3900, 3901, 200, 201]);
+        planes.move_elements(([16, 36], 2), [(0, 2), (14, -2)], 2, 2).expect("they lie in memory");
+        assert_eq!(all(&mut planes, 37), [3700, 3701, 3702, 1700 << 16]);
+        assert!(planes.move_elements(([0, 20], 16), [(0, 8), (4, 8)], 3, 4).is_none());
     }
 
     #[test]

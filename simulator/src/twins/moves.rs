@@ -8,7 +8,7 @@ use super::takes::Plan;
 use super::{Inside, Twins};
 use crate::machine::element::Fault;
 use crate::machine::pe::Place;
-use crate::machine::planes::Planes;
+use crate::machine::planes::{Moves, Planes};
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 use std::rc::Rc;
@@ -31,7 +31,18 @@ type Lists = Vec<Option<Rc<Plan>>>;
 pub(super) struct Moved {
     words: Vec<u32>,
     /// The PEs of the line, and what they take.
-    takers: Vec<(u32, Inside, Rc<Plan>)>,
+    takers: Vec<Taker>,
+    /// By claim, addresses and plan of the first PE of a row.
+    rows: BTreeMap<(u32, [i64; 3], *const Plan), Row>,
+}
+
+/// A PE of a line, and what it takes.
+type Taker = (u32, Inside, Rc<Plan>);
+
+/// What the PEs of a row take, word by word: the same in other rows whose PEs have their tiles and lists alike, and in other turns.
+struct Row {
+    takers: Vec<Taker>,
+    moves: BTreeMap<[u32; 2], Moves>,
 }
 
 impl Plans {
@@ -59,14 +70,13 @@ impl Plans {
         }
         // As a rule the PE to the west or the one to the north takes the same.
         let near = [1, planes.width() as u32].map(|apart| lists.get(pe.checked_sub(apart)? as usize)?.clone());
-        let plan = match near.into_iter().flatten().find(|near| **near == plan) {
-            Some(near) => near,
-            None => {
-                let read = Rc::new(plan);
-                let plan = self.known.get(&read).cloned().unwrap_or_else(|| read.clone());
-                self.known.insert(read);
-                plan
-            }
+        let plan = if let Some(near) = near.into_iter().flatten().find(|near| **near == plan) {
+            near
+        } else {
+            let read = Rc::new(plan);
+            let plan = self.known.get(&read).cloned().unwrap_or_else(|| read.clone());
+            self.known.insert(read);
+            plan
         };
         if lists.len() <= pe as usize {
             lists.resize(pe as usize + 1, None);
@@ -133,7 +143,7 @@ impl Twins<'_> {
         planes: &mut Planes<'_>,
         line: impl Iterator<Item = usize>,
         mut most: usize,
-        takers: &mut Vec<(u32, Inside, Rc<Plan>)>,
+        takers: &mut Vec<Taker>,
     ) -> Option<u32> {
         takers.clear();
         for pe in line {
@@ -165,7 +175,9 @@ impl Moved {
         written: &mut impl FnMut(u16, Range<i64>),
     ) -> Option<()> {
         if self.is_apart(claim) {
-            self.move_words(claim, planes, n)?;
+            if claim.line != ClaimLine::Row || !self.move_row(claim, planes)? {
+                self.move_words(claim, planes, n)?;
+            }
         } else {
             self.copy_words(claim, planes, n)?;
         }
@@ -181,10 +193,49 @@ impl Moved {
     fn is_apart(&self, claim: &TakesClaim) -> bool {
         let all = |all: Range<i64>, own: Range<i64>| all.start.min(own.start)..all.end.max(own.end);
         let roots = self.takers.get(claim.first.into()..claim.end.into()).unwrap_or_default();
-        let tile = |(_, inside, _): &(u32, Inside, Rc<Plan>)| inside.at[0]..inside.at[0] + i64::from(claim.words) * 4;
+        let tile = |(_, inside, _): &Taker| inside.at[0]..inside.at[0] + i64::from(claim.words) * 4;
         let targets = self.takers.iter().map(|(_, inside, plan)| target(inside, plan));
         let (Some(from), Some(to)) = (roots.iter().map(tile).reduce(all), targets.reduce(all)) else { return true };
         from.end <= to.start || to.end <= from.start
+    }
+
+    /// Moves words in a row as they were moved in one before it, if there is one in which all was the same, or none with the same first PE;
+    /// says whether they are moved.
+    fn move_row(&mut self, claim: &TakesClaim, planes: &mut Planes<'_>) -> Option<bool> {
+        let Some((pe, inside, plan)) = self.takers.first().filter(|_| claim.dtype.bytes() == 4 && planes.are_alike())
+        else {
+            return Some(false);
+        };
+        let (pe, first) = (*pe, (inside.claim, inside.at, Rc::as_ptr(plan)));
+        if !self.rows.contains_key(&first) {
+            let moves = self.moves_of_row(claim, planes)?;
+            self.rows.insert(first, Row { takers: self.takers.clone(), moves });
+        }
+        let Some(row) = self.rows.get(&first) else { return Some(false) };
+        let is_like =
+            |((_, inside, plan), (_, other, its)): (&Taker, &Taker)| inside.at == other.at && Rc::ptr_eq(plan, its);
+        if row.takers.len() != self.takers.len() || !self.takers.iter().zip(&row.takers).all(is_like) {
+            return Some(false);
+        }
+        planes.move_in_row(pe, &row.moves)?;
+        Some(true)
+    }
+
+    /// The words that the PEs of a row take, between any two banks; somebody has asked for where they go.
+    fn moves_of_row(&self, claim: &TakesClaim, planes: &mut Planes<'_>) -> Option<BTreeMap<[u32; 2], Moves>> {
+        let mut moves = BTreeMap::new();
+        for (pe, inside, plan) in &self.takers {
+            planes.ask_for(target(inside, plan));
+            for run in &plan.runs {
+                let (root, from, _) = self.takers.get(usize::from(claim.first) + run.root)?;
+                for i in 0..i64::from(run.count) {
+                    let source = from.at[0] + (run.source + run.source_step * i) * 4;
+                    let target = inside.at[2] + (run.target + run.target_step * i) * 4;
+                    planes.add_move([(*root, source), (*pe, target)], &mut moves)?;
+                }
+            }
+        }
+        Some(moves)
     }
 
     /// Moves words from where they lie to where they are taken.

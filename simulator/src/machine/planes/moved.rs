@@ -5,6 +5,7 @@ use crate::machine::bulk::Place;
 use crate::machine::formats::Format;
 use crate::machine::numerics::Element;
 use pulp::bytemuck;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use waferloom_fabric::Dtype;
 
@@ -25,6 +26,9 @@ impl Run {
         ((half >> 1) as usize * SIDE + self.lane, (half & 1) as u32 * 16)
     }
 }
+
+/// Of two banks of a row, or one: the places of words there and of where they are moved to.
+pub(crate) type Moves = Vec<[u32; 2]>;
 
 impl Planes<'_> {
     /// Elements of `bytes` (2 or 4) at an address of a PE and at others behind it; `None` when one does not lie in memory.
@@ -54,6 +58,16 @@ impl Planes<'_> {
         let apart = [source.step, target.step].map(|step| (step >> 1) as isize * SIDE as isize);
         if source.bank == target.bank {
             let words = &mut self.banks[source.bank];
+            if bytes == 4 && pes == SIDE {
+                let (lines, _) = words.as_chunks_mut::<SIDE>();
+                let (mut from, mut to) = (from / SIDE, to / SIDE);
+                for _ in 0..count {
+                    *lines.get_mut(to)? = *lines.get(from)?;
+                    from = from.wrapping_add_signed(apart[0] / SIDE as isize);
+                    to = to.wrapping_add_signed(apart[1] / SIDE as isize);
+                }
+                return Some(());
+            }
             for i in 0..count {
                 let ((from, low), (to, high)) = (source.word(i), target.word(i));
                 for lane in 0..pes {
@@ -87,6 +101,42 @@ impl Planes<'_> {
             let ((from, low), (to, high)) = (source.word(i), target.word(i));
             let pairs = other.get_mut(to..to + pes)?.iter_mut().zip(own.get(from..from + pes)?);
             pairs.for_each(|(to, &from)| put(to, from >> low, high, bytes));
+        }
+        Some(())
+    }
+
+    /// Whether all PEs have as much memory, so that [moves](Moves) of one row can be done in any other one.
+    pub(crate) fn are_alike(&self) -> bool {
+        self.are_alike
+    }
+
+    /// Adds the move of a word from an address of a PE to an address of another one in its row; `None` when one does not lie in memory.
+    pub(crate) fn add_move(&self, [from, to]: [(u32, i64); 2], moves: &mut BTreeMap<[u32; 2], Moves>) -> Option<()> {
+        let (source, from, _) = self.place(from.0, from.1, 4)?;
+        let (target, to, _) = self.place(to.0, to.1, 4)?;
+        let across = self.width.div_ceil(SIDE);
+        moves.entry([(target % across) as u32, (source % across) as u32]).or_default().push([from as u32, to as u32]);
+        Some(())
+    }
+
+    /// Moves words in the row of a PE, of which none is where one is moved to; those between two banks at a time.
+    pub(crate) fn move_in_row(&mut self, pe: u32, moves: &BTreeMap<[u32; 2], Moves>) -> Option<()> {
+        let across = self.width.div_ceil(SIDE);
+        let first = self.bank(pe).0 / across * across;
+        for ([target, source], moves) in moves {
+            let [target, source] = [target, source].map(|&bank| first + bank as usize);
+            if source == target {
+                let words = &mut *self.banks[source];
+                for &[from, to] in moves {
+                    *words.get_mut(to as usize)? = *words.get(from as usize)?;
+                }
+                continue;
+            }
+            let [source, target] = self.banks.get_disjoint_mut([source, target]).ok()?;
+            let (from_words, to_words): (&[u32], &mut [u32]) = (source, target);
+            for &[from, to] in moves {
+                *to_words.get_mut(to as usize)? = *from_words.get(from as usize)?;
+            }
         }
         Some(())
     }

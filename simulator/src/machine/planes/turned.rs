@@ -45,7 +45,6 @@ impl Turn for Plain {
 #[cfg(target_arch = "x86_64")]
 impl Turn for pulp::x86::V4 {
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "what is not inlined is not compiled for the host's vector instructions")]
     fn turn(self, four: [Line; FOUR]) -> [Line; FOUR] {
         use pulp::bytemuck::cast;
         let host = self.avx512f;
