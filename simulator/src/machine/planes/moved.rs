@@ -158,8 +158,7 @@ impl Planes<'_> {
         let words = &mut self.banks[bank];
         if pes == SIDE && columns > 0 {
             let lines = words.as_chunks_mut().0.get_mut(first / SIDE..).unwrap_or_default();
-            let rows = bytemuck::cast_slice(numbers).chunks_exact(SIDE * columns);
-            rows.zip(lines.chunks_mut(columns)).for_each(|(rows, lines)| turned::to_lines(rows, lines));
+            turned::to_lines(bytemuck::cast_slice(numbers), lines, columns);
             return Some(range);
         }
         let mut words = words.get_mut(first..).unwrap_or_default().chunks_mut(SIDE);
@@ -181,6 +180,19 @@ fn put(word: &mut u32, bits: u32, shift: u32, bytes: u32) {
 }
 
 impl Memory<'_> {
+    /// Singles that lie inside of it, where there are 16 PEs in a bank: `each` of the first PE, then those of the others; and again as many
+    /// of each `next` bytes farther, into rows `pitch` apart, as many as there are. Says whether it is so.
+    pub(crate) fn turn_over(self, place: Place, next: i64, (each, pitch): (usize, usize), rows: &mut [f32]) -> bool {
+        let Memory::Plane { words, lane: 0, .. } = self else { return false };
+        if place.dtype != Dtype::F32 || place.step % 4 != 0 || next % 4 != 0 {
+            return false;
+        }
+        let (first, step, next) = ((place.at / 4) as usize, (place.step / 4) as isize, (next / 4) as isize);
+        let rows = bytemuck::cast_slice_mut(rows);
+        turned::to_rows(words.as_chunks().0, turned::Lines { first, each, step, next }, rows, pitch);
+        true
+    }
+
     /// Elements that lie inside of it, as floats: as many of this PE as there are `values` for each of `pes`, then those of the PEs to the
     /// east in the same bank.
     pub(crate) fn widen(self, place: Place, pes: usize, values: &mut [f32]) {
@@ -189,10 +201,6 @@ impl Memory<'_> {
             Memory::Plane { words, lane, .. } => (words, lane),
         };
         let each = values.len() / pes.max(1);
-        if place.dtype == Dtype::F32 && pes == SIDE && place.step % 4 == 0 {
-            let rows = bytemuck::cast_slice_mut(values);
-            return turned::to_rows(words.as_chunks().0, ((place.at / 4) as usize, (place.step / 4) as isize), rows);
-        }
         for element in 0..each {
             let at = place.nth(element as u64);
             let first = at / 4 * SIDE + lane;

@@ -2,6 +2,8 @@
 //!
 //! Four lines at a time: their 64 words are 16 times four that lie side by side in a row, which vector instructions of x86 bring together.
 
+#![allow(clippy::inline_always, reason = "what is not inlined is not compiled for the host's vector instructions")]
+
 use super::SIDE;
 use crate::machine::compute::HOST;
 
@@ -11,15 +13,25 @@ pub(super) type Line = [u32; SIDE];
 /// Lines that are turned over at once.
 const FOUR: usize = 4;
 
-/// Lines from one on, each some lines behind the one before it, become the rows of their PEs, one behind the other: words whose number
-/// a row has room for. Lines that there are not stay out.
-pub(super) fn to_rows(lines: &[Line], (first, step): (usize, isize), rows: &mut [u32]) {
-    dispatch(ToRows { lines, first, step, rows });
+/// Lines of words that become rows: the first one of the first row, how many a row has, and how far the next one of a row is and the
+/// first one of the next row.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lines {
+    pub(super) first: usize,
+    pub(super) each: usize,
+    pub(super) step: isize,
+    pub(super) next: isize,
 }
 
-/// Rows of the PEs, one behind the other, each with a word for each line, become lines that follow each other.
-pub(super) fn to_lines(rows: &[u32], lines: &mut [Line]) {
-    dispatch(ToLines { rows, lines });
+/// Lines become the rows of their PEs, one behind the other, those of all PEs again and again `pitch` words farther. Lines that there are not
+/// are zeros.
+pub(super) fn to_rows(lines: &[Line], from: Lines, rows: &mut [u32], pitch: usize) {
+    dispatch(ToRows { lines, from, rows, pitch });
+}
+
+/// Rows of `each` words of the PEs, one behind the other, again and again, become lines that follow each other.
+pub(super) fn to_lines(rows: &[u32], lines: &mut [Line], each: usize) {
+    dispatch(ToLines { rows, lines, each });
 }
 
 /// Turns each four words of four lines over: the first of all four, and so on.
@@ -69,10 +81,6 @@ fn dispatch(work: impl Work) {
             type Output = ();
 
             #[inline(always)]
-            #[expect(
-                clippy::inline_always,
-                reason = "what is not inlined is not compiled for the host's vector instructions"
-            )]
             fn call(self) {
                 self.0.run(self.1);
             }
@@ -85,35 +93,71 @@ fn dispatch(work: impl Work) {
 
 struct ToRows<'a> {
     lines: &'a [Line],
-    first: usize,
-    step: isize,
+    from: Lines,
     rows: &'a mut [u32],
+    pitch: usize,
 }
 
 impl Work for ToRows<'_> {
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "what is not inlined is not compiled for the host's vector instructions")]
     fn run(self, turn: impl Turn) {
-        let Self { lines, first, step, rows } = self;
-        let each = rows.len() / SIDE;
-        let line = |i: usize| lines.get(first.wrapping_add_signed(step * i as isize)).copied().unwrap_or_default();
-        let mut done = 0;
-        while done + FOUR <= each {
-            let four = turn.turn([line(done), line(done + 1), line(done + 2), line(done + 3)]);
-            for (k, four) in four.iter().enumerate() {
-                for (i, own) in four.as_chunks::<FOUR>().0.iter().enumerate() {
-                    let at = (i * FOUR + k) * each + done;
-                    if let Some(to) = rows.get_mut(at..at + FOUR) {
-                        to.copy_from_slice(own);
-                    }
+        let Self { lines, from: Lines { first, each, step, next }, rows, pitch } = self;
+        for (i, rows) in rows.chunks_mut(pitch.max(1)).enumerate() {
+            let first = first.wrapping_add_signed(next * i as isize);
+            let line = |i: usize| lines.get(first.wrapping_add_signed(step * i as isize)).copied().unwrap_or_default();
+            // Of as few as there are as a rule it is known how many they are.
+            match each {
+                1 => some_to_rows::<1>(turn, line, rows),
+                2 => some_to_rows::<2>(turn, line, rows),
+                3 => some_to_rows::<3>(turn, line, rows),
+                4 => some_to_rows::<4>(turn, line, rows),
+                5 => some_to_rows::<5>(turn, line, rows),
+                6 => some_to_rows::<6>(turn, line, rows),
+                8 => some_to_rows::<8>(turn, line, rows),
+                _ => many_to_rows(turn, line, rows, each),
+            }
+        }
+    }
+}
+
+/// Rows of a known number of words.
+#[inline(always)]
+fn some_to_rows<const EACH: usize>(turn: impl Turn, line: impl Fn(usize) -> Line, rows: &mut [u32]) {
+    let Some(rows) = rows.as_chunks_mut::<EACH>().0.first_chunk_mut::<SIDE>() else { return };
+    let whole = EACH / FOUR * FOUR;
+    for i in (0..whole).step_by(FOUR) {
+        let four = turn.turn([line(i), line(i + 1), line(i + 2), line(i + 3)]);
+        for (k, four) in four.iter().enumerate() {
+            for (j, own) in four.as_chunks::<FOUR>().0.iter().enumerate() {
+                rows[j * FOUR + k][i..i + FOUR].copy_from_slice(own);
+            }
+        }
+    }
+    for i in whole..EACH {
+        for (row, word) in rows.iter_mut().zip(line(i)) {
+            row[i] = word;
+        }
+    }
+}
+
+/// Rows of any number.
+#[inline(always)]
+fn many_to_rows(turn: impl Turn, line: impl Fn(usize) -> Line, rows: &mut [u32], each: usize) {
+    let whole = each / FOUR * FOUR;
+    for i in (0..whole).step_by(FOUR) {
+        let four = turn.turn([line(i), line(i + 1), line(i + 2), line(i + 3)]);
+        for (k, four) in four.iter().enumerate() {
+            for (j, own) in four.as_chunks::<FOUR>().0.iter().enumerate() {
+                let at = (j * FOUR + k) * each + i;
+                if let Some(to) = rows.get_mut(at..at + FOUR) {
+                    to.copy_from_slice(own);
                 }
             }
-            done += FOUR;
         }
-        for i in done..each {
-            for (word, to) in line(i).iter().zip(rows[i..].iter_mut().step_by(each)) {
-                *to = *word;
-            }
+    }
+    for i in whole..each {
+        for (word, to) in line(i).iter().zip(rows.iter_mut().skip(i).step_by(each)) {
+            *to = *word;
         }
     }
 }
@@ -121,32 +165,73 @@ impl Work for ToRows<'_> {
 struct ToLines<'a> {
     rows: &'a [u32],
     lines: &'a mut [Line],
+    each: usize,
 }
 
 impl Work for ToLines<'_> {
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "what is not inlined is not compiled for the host's vector instructions")]
     fn run(self, turn: impl Turn) {
-        let Self { rows, lines } = self;
-        let each = lines.len();
-        let (fours, _) = lines.as_chunks_mut::<FOUR>();
-        let whole = fours.len() * FOUR;
-        for (i, four) in fours.iter_mut().enumerate() {
-            let mut own = [[0; SIDE]; FOUR];
-            for (k, own) in own.iter_mut().enumerate() {
-                for (j, own) in own.as_chunks_mut::<FOUR>().0.iter_mut().enumerate() {
-                    let at = (j * FOUR + k) * each + i * FOUR;
-                    if let Some(from) = rows.get(at..at + FOUR) {
-                        own.copy_from_slice(from);
-                    }
+        let Self { rows, lines, each } = self;
+        let each = each.max(1);
+        for (rows, lines) in rows.chunks_exact(SIDE * each).zip(lines.chunks_mut(each)) {
+            match each {
+                1 => some_to_lines::<1>(turn, rows, lines),
+                2 => some_to_lines::<2>(turn, rows, lines),
+                3 => some_to_lines::<3>(turn, rows, lines),
+                4 => some_to_lines::<4>(turn, rows, lines),
+                5 => some_to_lines::<5>(turn, rows, lines),
+                6 => some_to_lines::<6>(turn, rows, lines),
+                8 => some_to_lines::<8>(turn, rows, lines),
+                _ => many_to_lines(turn, rows, lines),
+            }
+        }
+    }
+}
+
+/// Rows of a known number of words.
+#[inline(always)]
+fn some_to_lines<const EACH: usize>(turn: impl Turn, rows: &[u32], lines: &mut [Line]) {
+    let Some(rows) = rows.as_chunks::<EACH>().0.first_chunk::<SIDE>() else { return };
+    let Some(lines) = lines.first_chunk_mut::<EACH>() else { return };
+    let whole = EACH / FOUR * FOUR;
+    for i in (0..whole).step_by(FOUR) {
+        let mut own = [[0; SIDE]; FOUR];
+        for (k, own) in own.iter_mut().enumerate() {
+            for (j, own) in own.as_chunks_mut::<FOUR>().0.iter_mut().enumerate() {
+                own.copy_from_slice(&rows[j * FOUR + k][i..i + FOUR]);
+            }
+        }
+        for (line, own) in lines[i..i + FOUR].iter_mut().zip(turn.turn(own)) {
+            *line = own;
+        }
+    }
+    for (i, line) in lines.iter_mut().enumerate().skip(whole) {
+        for (word, row) in line.iter_mut().zip(rows) {
+            *word = row[i];
+        }
+    }
+}
+
+/// Rows of any number.
+#[inline(always)]
+fn many_to_lines(turn: impl Turn, rows: &[u32], lines: &mut [Line]) {
+    let each = lines.len();
+    let whole = each / FOUR * FOUR;
+    for (i, four) in lines.as_chunks_mut::<FOUR>().0.iter_mut().enumerate() {
+        let mut own = [[0; SIDE]; FOUR];
+        for (k, own) in own.iter_mut().enumerate() {
+            for (j, own) in own.as_chunks_mut::<FOUR>().0.iter_mut().enumerate() {
+                let at = (j * FOUR + k) * each + i * FOUR;
+                if let Some(from) = rows.get(at..at + FOUR) {
+                    own.copy_from_slice(from);
                 }
             }
-            *four = turn.turn(own);
         }
-        for (i, line) in lines.iter_mut().enumerate().skip(whole) {
-            for (word, from) in line.iter_mut().zip(rows.get(i..).unwrap_or_default().iter().step_by(each)) {
-                *word = *from;
-            }
+        *four = turn.turn(own);
+    }
+    for (i, line) in lines.iter_mut().enumerate().skip(whole) {
+        for (word, from) in line.iter_mut().zip(rows.iter().skip(i).step_by(each)) {
+            *word = *from;
         }
     }
 }
@@ -159,19 +244,36 @@ mod tests {
     fn lines_become_rows_and_rows_lines() {
         // Of PE 3 the word at line 7 is 307.
         let lines: Vec<Line> = (0..40).map(|line| std::array::from_fn(|pe| pe as u32 * 100 + line)).collect();
-        for (first, step, each) in [(0, 1, 1), (2, 1, 4), (30, -3, 7), (5, 0, 5), (1, 2, 16), (0, 1, 40)] {
-            let mut rows = vec![u32::MAX; each * SIDE];
-            to_rows(&lines, (first, step), &mut rows);
-            let word =
-                |i: usize| (i / each * 100) as u32 + first.wrapping_add_signed(step * (i % each) as isize) as u32;
-            assert_eq!(rows, (0..each * SIDE).map(word).collect::<Vec<_>>(), "{first} {step} {each}");
-            let mut plain = vec![u32::MAX; each * SIDE];
-            ToRows { lines: &lines, first, step, rows: &mut plain }.run(Plain);
+        for (first, step, each) in [
+            (0, 1, 1),
+            (2, 1, 4),
+            (30, -3, 7),
+            (5, 0, 5),
+            (1, 2, 16),
+            (0, 1, 38),
+            (2, 1, 2),
+            (3, 1, 3),
+            (1, 3, 6),
+            (0, 2, 8),
+        ] {
+            // Two rows of each PE, of which the second one begins a line farther, and a word behind them.
+            let pitch = each * SIDE + 1;
+            let mut rows = vec![u32::MAX; 2 * pitch - 1];
+            let from = Lines { first, each, step, next: 1 };
+            to_rows(&lines, from, &mut rows, pitch);
+            let line = |row: usize, i: usize| first.wrapping_add_signed(step * i as isize) + row;
+            for (i, &found) in rows.iter().enumerate() {
+                let (row, pe, word) = (i / pitch, i % pitch / each, i % pitch % each);
+                let expected = if pe == SIDE { u32::MAX } else { pe as u32 * 100 + line(row, word) as u32 };
+                assert_eq!(found, expected, "{from:?}: {i}");
+            }
+            let mut plain = vec![u32::MAX; rows.len()];
+            ToRows { lines: &lines, from, rows: &mut plain, pitch }.run(Plain);
             assert_eq!(plain, rows);
-            let mut back = vec![[0; SIDE]; each];
-            to_lines(&rows, &mut back);
-            let line = |i: usize| lines[first.wrapping_add_signed(step * i as isize)];
-            assert_eq!(back, (0..each).map(line).collect::<Vec<_>>());
+            rows.remove(each * SIDE);
+            let mut back = vec![[0; SIDE]; 2 * each];
+            to_lines(&rows, &mut back, each);
+            assert_eq!(back, (0..2 * each).map(|i| lines[line(i / each, i % each)]).collect::<Vec<_>>());
         }
     }
 }
