@@ -27,6 +27,25 @@ impl Run {
     }
 }
 
+/// Where whole words of two runs lie, in lists of so many words each.
+fn places([from, to]: [&Run; 2], count: u32, each: usize) -> impl Iterator<Item = [usize; 2]> {
+    let mut next = [from, to].map(|run| run.word(0).0 / each);
+    let apart = [from, to].map(|run| (run.step >> 1) as isize * (SIDE / each) as isize);
+    (0..count).map(move |_| {
+        let place = next;
+        next = [0, 1].map(|i| next[i].wrapping_add_signed(apart[i]));
+        place
+    })
+}
+
+/// Copies from places of a list to places of another one; `None` when one is not there.
+fn copy<T: Copy>(from: &[T], to: &mut [T], mut places: impl Iterator<Item = [usize; 2]>) -> Option<()> {
+    places.try_for_each(|[source, target]| {
+        *to.get_mut(target)? = *from.get(source)?;
+        Some(())
+    })
+}
+
 /// Of two banks of a row, or one: the places of words there and of where they are moved to.
 pub(crate) type Moves = Vec<[u32; 2]>;
 
@@ -53,20 +72,14 @@ impl Planes<'_> {
     ) -> Option<()> {
         let source = self.run(from, (source.0, source.1, count), bytes)?;
         let target = self.run(to, (target.0, target.1, count), bytes)?;
-        // Of a single PE's words, where they lie and how far apart they are.
-        let (from, to) = (source.word(0).0, target.word(0).0);
-        let apart = [source.step, target.step].map(|step| (step >> 1) as isize * SIDE as isize);
         if source.bank == target.bank {
             let words = &mut self.banks[source.bank];
             if bytes == 4 && pes == SIDE {
-                let (lines, _) = words.as_chunks_mut::<SIDE>();
-                let (mut from, mut to) = (from / SIDE, to / SIDE);
-                for _ in 0..count {
+                let lines = words.as_chunks_mut::<SIDE>().0;
+                return places([&source, &target], count, SIDE).try_for_each(|[from, to]| {
                     *lines.get_mut(to)? = *lines.get(from)?;
-                    from = from.wrapping_add_signed(apart[0] / SIDE as isize);
-                    to = to.wrapping_add_signed(apart[1] / SIDE as isize);
-                }
-                return Some(());
+                    Some(())
+                });
             }
             for i in 0..count {
                 let ((from, low), (to, high)) = (source.word(i), target.word(i));
@@ -79,30 +92,19 @@ impl Planes<'_> {
         }
         let [own, other] = self.banks.get_disjoint_mut([source.bank, target.bank]).ok()?;
         let (own, other): (&[u32], &mut [u32]) = (own, other);
-        if bytes == 4 && pes == SIDE {
-            let (own, other) = (own.as_chunks::<SIDE>().0, other.as_chunks_mut::<SIDE>().0);
-            let (mut from, mut to) = (from / SIDE, to / SIDE);
-            for _ in 0..count {
-                *other.get_mut(to)? = *own.get(from)?;
-                from = from.wrapping_add_signed(apart[0] / SIDE as isize);
-                to = to.wrapping_add_signed(apart[1] / SIDE as isize);
+        match pes {
+            SIDE if bytes == 4 => {
+                let (own, other) = (own.as_chunks::<SIDE>().0, other.as_chunks_mut::<SIDE>().0);
+                copy(own, other, places([&source, &target], count, SIDE))
             }
-            return Some(());
+            1 if bytes == 4 => copy(own, other, places([&source, &target], count, 1)),
+            _ => (0..count).try_for_each(|i| {
+                let ((from, low), (to, high)) = (source.word(i), target.word(i));
+                let pairs = other.get_mut(to..to + pes)?.iter_mut().zip(own.get(from..from + pes)?);
+                pairs.for_each(|(to, &from)| put(to, from >> low, high, bytes));
+                Some(())
+            }),
         }
-        if bytes == 4 && pes == 1 {
-            let (mut from, mut to) = (from, to);
-            for _ in 0..count {
-                *other.get_mut(to)? = *own.get(from)?;
-                (from, to) = (from.wrapping_add_signed(apart[0]), to.wrapping_add_signed(apart[1]));
-            }
-            return Some(());
-        }
-        for i in 0..count {
-            let ((from, low), (to, high)) = (source.word(i), target.word(i));
-            let pairs = other.get_mut(to..to + pes)?.iter_mut().zip(own.get(from..from + pes)?);
-            pairs.for_each(|(to, &from)| put(to, from >> low, high, bytes));
-        }
-        Some(())
     }
 
     /// Whether all PEs have as much memory, so that [moves](Moves) of one row can be done in any other one.
@@ -141,8 +143,8 @@ impl Planes<'_> {
         Some(())
     }
 
-    /// Writes singles, which somebody has asked for, to one address of `pes` PEs side by side, which share a bank: `columns` to each, then as many behind them. Gives from
-    /// where to where in each, or `None` when they do not fit there.
+    /// Writes singles, which somebody has asked for, to one address of `pes` PEs side by side, which share a bank: `columns` to each, then as
+    /// many behind them. Gives from where to where in each, or `None` when they do not fit there.
     pub(crate) fn write_floats(
         &mut self,
         (pe, pes): (u32, usize),
