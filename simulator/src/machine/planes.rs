@@ -7,6 +7,7 @@ mod moved;
 mod turned;
 
 use self::bank::Bank;
+pub(crate) use self::bank::first_in_line;
 pub(crate) use self::moved::Moves;
 use super::lent::Loaded;
 use super::pe::Pe;

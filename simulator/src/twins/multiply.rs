@@ -9,6 +9,7 @@
 #![allow(clippy::inline_always, reason = "what is not inlined is not compiled for the host's vector instructions")]
 
 use crate::machine::compute::HOST;
+use crate::machine::planes::first_in_line;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 use std::sync::LazyLock;
@@ -125,7 +126,7 @@ fn aligned(buffer: &mut Vec<f32>, count: usize) -> &mut [f32] {
     if buffer.len() < count + LINE - 1 {
         buffer.resize(count + LINE - 1, 0.0);
     }
-    let first = buffer.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE - 1);
+    let first = first_in_line(buffer);
     &mut buffer[first..first + count]
 }
 

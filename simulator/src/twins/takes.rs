@@ -11,8 +11,7 @@ pub(super) struct Line {
     at_once: bool,
     /// Else the words of the roots' tiles, one after another, as they were when they began.
     words: Vec<u32>,
-    roots: usize,
-    /// By root: whether it has begun. Who takes nothing from one need not wait for it.
+    /// In the same case, by root: whether it has begun. Who takes nothing from one need not wait for it.
     begun: Vec<bool>,
     /// PEs that have to begin and have not: roots, or all of the line where they take at once.
     missing: usize,
@@ -48,13 +47,13 @@ impl Line {
         let words = if at_once { 0 } else { roots * claim.words as usize };
         let missing = if at_once { claim.line.pes(&claim.region).into() } else { roots };
         let begun = if at_once { 0 } else { roots };
-        Self { at_once, words: vec![0; words], roots, begun: vec![false; begun], missing }
+        Self { at_once, words: vec![0; words], begun: vec![false; begun], missing }
     }
 
     /// A PE begins at a place of the line, with a tile at an address; `None` when that does not lie in memory.
     pub(super) fn begin(&mut self, claim: &TakesClaim, place: usize, memory: Memory<'_>, tile: i64) -> Option<()> {
         let words = claim.words as usize;
-        let root = place.checked_sub(claim.first.into()).filter(|&root| root < self.roots);
+        let root = place.checked_sub(claim.first.into()).filter(|_| place < claim.end.into());
         if self.at_once {
             let is_inside = tile >= 0 && tile % 4 == 0 && tile + 4 * words as i64 <= memory.len() as i64;
             self.missing -= 1;

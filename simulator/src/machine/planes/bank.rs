@@ -13,9 +13,14 @@ pub(super) struct Bank {
 impl Bank {
     pub(super) fn zeros(words: usize) -> Self {
         let all = vec![0; words + SIDE - 1];
-        let first = all.as_ptr().align_offset(SIDE * size_of::<u32>()).min(SIDE - 1);
-        Self { all, first }
+        Self { first: first_in_line(&all), all }
     }
+}
+
+/// The first element of a list that begins a cache line of the host: one of the first 64 bytes.
+pub(crate) fn first_in_line<T>(list: &[T]) -> usize {
+    const LINE: usize = 64;
+    list.as_ptr().align_offset(LINE).min((LINE / size_of::<T>().max(1)).saturating_sub(1))
 }
 
 impl Deref for Bank {

@@ -135,10 +135,7 @@ impl Planes<'_> {
                 continue;
             }
             let [source, target] = self.banks.get_disjoint_mut([source, target]).ok()?;
-            let (from_words, to_words): (&[u32], &mut [u32]) = (source, target);
-            for &[from, to] in moves {
-                *to_words.get_mut(to as usize)? = *from_words.get(from as usize)?;
-            }
+            copy(source, target, moves.iter().map(|places| places.map(|at| at as usize)))?;
         }
         Some(())
     }

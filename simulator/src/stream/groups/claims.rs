@@ -82,11 +82,11 @@ impl Groups<'_> {
         let mut last = None;
         let tables = &mut self.tables;
         let mut written = |class: u16, range: Range<i64>| {
-            let written = Some((class, range));
-            if let Some((class, range)) = written.clone().filter(|_| written != last) {
+            let written = Some((class, range.clone()));
+            if written != last {
                 tables.overwrite(class, range);
+                last = written;
             }
-            last = written;
         };
         let mut done = 0;
         while done < n {
