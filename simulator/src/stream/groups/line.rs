@@ -91,6 +91,17 @@ impl Line {
         }
     }
 
+    /// When each place is reached, one `step` cycles after the other, by what left the one before the first in a cycle, and finds none of them
+    /// before the cycles of this line.
+    pub(super) fn reached_from(self, before: i64, step: i64, n: &mut u32) -> Self {
+        let comes = before + step;
+        // Held up at the first place by a line that is as steep, it is at each one behind.
+        let times =
+            if comes <= self.at && self.slope >= step { self } else { Self { at: comes.max(self.at), slope: step } };
+        (times - self).while_not_negative(n);
+        times
+    }
+
     /// What joins `n` places and `m` behind them, if they lie on a line.
     pub(super) fn joined(self, n: u32, next: Self, m: u32) -> Option<Self> {
         let slope = if n > 1 { self.slope } else { next.at - self.at };
@@ -133,6 +144,21 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn places_are_reached_one_after_the_other(
+            (at, slope) in (-9i64..9, -4i64..4), before in -9i64..9, step in 1i64..3, places in 1u32..9,
+        ) {
+            let (bound, mut n) = (Line { at, slope }, places);
+            let times = bound.reached_from(before, step, &mut n);
+            let mut reached = before;
+            for i in 0..n {
+                reached = (reached + step).max(bound.get(i));
+                prop_assert_eq!(times.get(i), reached);
+            }
+            // No shorter than necessary.
+            prop_assert!(n == places || times.get(n) != (reached + step).max(bound.get(n)));
+        }
+
         #[test]
         fn what_is_decided_holds_at_all_places(
             (a, b) in ((-9i64..9, -4i64..4), (-9i64..9, -4i64..4)),

@@ -8,6 +8,7 @@ use super::held::START;
 use super::incoming::{Incoming, Words};
 use super::lanes::{ALONG_ROWS, Ports, first_of};
 use super::line::Line;
+use super::link::Link;
 use super::queue::{Fits, Room, Sends};
 use super::strip::Along;
 use super::{Groups, Stop};
@@ -210,16 +211,16 @@ impl Groups<'_> {
         } else {
             self.lanes.free.piece(head.lane, &mut n)
         };
-        // Behind the first lane it is held up only where a lane is free later than it comes.
-        let first = Line { at: (head.first.at + hop).max(free.at), slope: hop };
-        (first - free).while_not_negative(&mut n);
-        let mut last = Line { at: (head.last.at + hop).max(first.at + sending.count - 1), slope: hop };
+        let first = free.reached_from(head.first.at, hop, &mut n);
+        let mut crosses = first.plus(sending.count - 1);
         let is_booked = ports.books().contains(along);
+        let mut link = Link::default();
         if is_booked {
-            let mut link = self.links.get(along as u8, head.router, is_back, &mut n);
-            let crosses = link.share(first, sending.count, &mut n);
-            last.at = last.at.max(crosses.at);
-            (last - crosses).while_not_negative(&mut n);
+            link = self.links.get(along as u8, head.router, is_back, &mut n);
+            crosses = link.share(first, sending.count, &mut n);
+        }
+        let last = crosses.reached_from(head.last.at, hop, &mut n);
+        if is_booked {
             let start = if is_back { head.router + 1 - n } else { head.router };
             let link = if is_back { link.along(n - 1).back() } else { link };
             self.links.set(along as u8, start, n, &link);
