@@ -9,12 +9,18 @@ use crate::machine::pe::VectorWork;
 use crate::machine::{bulk, steps, unknown};
 
 impl Groups<'_> {
-    /// Runs an instruction over memory in all members of a group; `alike` when its operands are the same in all of them.
-    pub(super) fn in_memory(&mut self, group: &mut Group, vector: &Vector, alike: bool) -> Result<(), Stop> {
-        if !alike {
+    /// Runs an instruction over memory in all members of a group, in whose registers `varying` PEs may differ.
+    pub(super) fn in_memory(&mut self, group: &mut Group, vector: &Vector, varying: u128) -> Result<(), Stop> {
+        if varying != 0 {
             self.settle(group);
-            for pe in group.members.pes() {
-                self.in_memory_alone(group, pe, vector)?;
+            for (first, count) in group.members.in_rows(self.lanes.width) {
+                let mut done = 0;
+                while done < count {
+                    let (pe, mut n) = (first + done, count - done);
+                    self.registers.alike(varying, pe, &mut n);
+                    self.in_memory_of(group, (pe, n), vector)?;
+                    done += n;
+                }
             }
             return Ok(());
         }
@@ -110,6 +116,32 @@ impl Groups<'_> {
         done.ok_or(Stop::Unfit)
     }
 
+    /// The same in PEs side by side that have the same operands.
+    fn in_memory_of(&mut self, group: &Group, (pe, n): (u32, u32), vector: &Vector) -> Result<(), Stop> {
+        let mut work = self.prepare(group, pe, vector)?;
+        let silence = self.silence(group.class, &work);
+        if silence != Silence::Always {
+            self.unused.push(work);
+            return (pe..pe + n).try_for_each(|pe| self.in_memory_alone(group, pe, vector));
+        }
+        self.tables.overwrite_by(group.class, &work.dst);
+        self.issue(pe, n, work.remaining);
+        if work.remaining > 0 {
+            self.touch(group.class, &work, silence);
+            let (state, mut shape) = (&self.band.pes[pe as usize], None);
+            let nest = vector.nest.as_ref();
+            let placed = nest.and_then(|nest| nest.place(state.slots, state.bytes(), u64::MAX, &mut shape));
+            let cycles = match placed {
+                Some(placed) => Some(placed.cycles(&mut self.conflicts)),
+                None => self.pass(pe, &mut work),
+            };
+            let (busy, stall) = cycles.ok_or(Stop::Unfit)?;
+            self.clocks.work(pe, n, busy, stall);
+        }
+        self.unused.push(work);
+        Ok(())
+    }
+
     fn in_memory_alone(&mut self, group: &Group, pe: u32, vector: &Vector) -> Result<(), Stop> {
         let mut work = self.prepare(group, pe, vector)?;
         self.tables.overwrite_by(group.class, &work.dst);
@@ -117,8 +149,6 @@ impl Groups<'_> {
         if work.remaining == 0 {
             return Ok(());
         }
-        let silence = self.silence(group.class, &work);
-        self.touch(group.class, &work, silence);
         let state = &mut self.band.pes[pe as usize];
         let nested = match &vector.nest {
             Some(nest) if !self.shared.without_numbers && !work.unknown => {
@@ -129,7 +159,6 @@ impl Groups<'_> {
         };
         let (busy, stall) = match nested {
             Some((_, cycles)) => cycles,
-            None if silence == Silence::Always => self.pass(pe, &mut work).ok_or(Stop::Unfit)?,
             None => self.compute(pe, &mut work)?,
         };
         self.unused.push(work);

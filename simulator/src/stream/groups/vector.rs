@@ -88,7 +88,7 @@ impl Groups<'_> {
             return self.compute_vector(group, vector, varying);
         }
         if !vector.uses_fabric() {
-            self.in_memory(&mut group, vector, varying == 0)?;
+            self.in_memory(&mut group, vector, varying)?;
             group.step += 1;
             return Ok(Some(group));
         }
