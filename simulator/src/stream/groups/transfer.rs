@@ -30,7 +30,8 @@ impl Groups<'_> {
         let mut now = self.clocks.times(pe, n).plus(startup);
         let mut count = ports.remaining.min(MOST_AT_ONCE);
         let mut is_there = true;
-        for port in &ports.srcs[..ports.arity] {
+        let mut heads = [None; 3];
+        for (slot, port) in heads.iter_mut().zip(&ports.srcs[..ports.arity]) {
             let Port::FabIn { queue, .. } = port else { continue };
             let input = self.queues.at(pe, *queue).ok_or(Stop::Unfit)?;
             let Some(head) = self.head(input, n) else {
@@ -41,6 +42,7 @@ impl Groups<'_> {
             now = now.max(head.first, n);
             count = count.min(head.count.into());
             self.queues.alike(input, n, count as i64);
+            *slot = Some((input, head));
         }
         let mut way = None;
         if let Port::FabOut { queue, .. } = ports.dst
@@ -63,7 +65,7 @@ impl Groups<'_> {
             *n = 1;
         }
         let booked = *n;
-        let cycles = self.book((pe, n), stage, ports, (count, now));
+        let cycles = self.book((pe, n), stage, &heads, (count, now));
         if stage != Stage::Booked && *n < booked {
             // Of the others something else is known: it has been booked for them as well.
             self.stop((pe + *n, booked - *n), stage, Stage::Booked, ports.remaining);
@@ -84,25 +86,23 @@ impl Groups<'_> {
         self.progress.set(pe, n, stage);
     }
 
-    /// Books that an instruction takes wavelets. Gives the cycles that taking them takes, or the elements when there are more; `None` when
-    /// it has to wait until it is known when the last of them come.
+    /// Books that an instruction takes wavelets from queues, at whose heads some runs are. Gives the cycles that taking them takes, or the
+    /// elements when there are more; `None` when it has to wait until it is known when the last of them come.
     fn book(
         &mut self,
         (pe, n): (u32, &mut u32),
         stage: Stage,
-        work: &VectorWork,
+        heads: &[Option<(u32, Ahead)>; 3],
         (count, now): (u64, Line),
     ) -> Option<Line> {
-        let queues = &self.queues;
-        let queue = |port: &Port| if let Port::FabIn { queue, .. } = port { queues.at(pe, *queue) } else { None };
-        let mut inputs: [Option<u32>; 3] = [None; 3];
-        inputs.iter_mut().zip(&work.srcs[..work.arity]).for_each(|(input, port)| *input = queue(port));
+        let heads = heads.iter().flatten();
         if stage != Stage::Booked {
-            inputs.iter().flatten().for_each(|&input| self.book_taking((pe, input, *n), count as i64, now));
+            heads.clone().for_each(|&(input, _)| self.book_taking((pe, input, *n), count as i64, now));
         }
         let mut last = now;
-        for &input in inputs.iter().flatten() {
-            let Some(head) = self.head(input, n) else { continue };
+        for &(input, head) in heads {
+            // Others may have become known by what has just been booked.
+            let head = if head.flight == LANDED { head } else { self.head(input, n).unwrap_or(head) };
             let is_all = count == u64::from(head.count);
             if is_all && self.flights.is_open(head.flight, self.awaited, head.origin, n) {
                 self.flights.wait(head.flight, pe, *n);
