@@ -1,4 +1,4 @@
-//! How long a compilation takes: `cargo bench -p waferloom-compiler`. The figures are in docs/performance.md.
+//! How long a compilation takes: `cargo bench -p waferloom-compiler`. The figures are in docs/performance-log.md.
 
 mod encoder;
 

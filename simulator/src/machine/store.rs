@@ -73,7 +73,7 @@ static SPARE: Mutex<Option<Host>> = Mutex::new(None);
 const MOST_SPARE: usize = 1 << 26;
 
 /// Bytes from which on the system is asked for large pages: where memory has been given back a moment ago, as from run to run of a sweep, one of
-/// 2 MiB takes it far less than 512 small ones (docs/performance.md).
+/// 2 MiB takes it far less than 512 small ones (docs/performance-log.md).
 const WORTH_LARGE_PAGES: usize = 1 << 22;
 
 impl Host {

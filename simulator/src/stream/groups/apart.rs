@@ -11,7 +11,7 @@ use crate::{Inputs, Method, Options, Run, SimulateError};
 use std::sync::atomic::{AtomicBool, Ordering};
 use waferloom_fabric::Program;
 
-/// PEs from which on it is worth setting up two fabrics instead of one, for several operators (docs/performance.md).
+/// PEs from which on it is worth setting up two fabrics instead of one, for several operators (docs/performance-log.md).
 const WORTH_PES: usize = 256;
 
 /// The same for a single operator, on two threads; on one thread a second fabric is more than what it gains.

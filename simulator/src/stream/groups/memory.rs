@@ -13,6 +13,9 @@ impl Groups<'_> {
     pub(super) fn in_memory(&mut self, group: &mut Group, vector: &Vector, varying: u128) -> Result<(), Stop> {
         if varying != 0 {
             self.settle(group);
+            if !self.shared.without_numbers && !group.is_claimed {
+                return group.members.pes().try_for_each(|pe| self.in_memory_alone(group, pe, vector));
+            }
             for (first, count) in group.members.in_rows(self.lanes.width) {
                 let mut done = 0;
                 while done < count {
@@ -116,7 +119,7 @@ impl Groups<'_> {
         done.ok_or(Stop::Unfit)
     }
 
-    /// The same in PEs side by side that have the same operands.
+    /// The same in PEs side by side that have the same operands: once for all of them, if nothing of it need be computed.
     fn in_memory_of(&mut self, group: &Group, (pe, n): (u32, u32), vector: &Vector) -> Result<(), Stop> {
         let mut work = self.prepare(group, pe, vector)?;
         let silence = self.silence(group.class, &work);
@@ -142,6 +145,7 @@ impl Groups<'_> {
         Ok(())
     }
 
+    /// The same in one PE, whose numbers are computed.
     fn in_memory_alone(&mut self, group: &Group, pe: u32, vector: &Vector) -> Result<(), Stop> {
         let mut work = self.prepare(group, pe, vector)?;
         self.tables.overwrite_by(group.class, &work.dst);
