@@ -86,10 +86,7 @@ fn add_stage(
     let machine = &plan.machine;
     let mut lowering = Lowering { graph, stage, machine, edge_out, mesh, code: Code::new(), relayouts };
     let item = (plan.items > 1).then(|| lowering.code.register());
-    for tensor in 0..stage.tensors.len() {
-        program.constants.extend(lowering.constant(tensor)?);
-    }
-    program.constants.extend(lowering.steps(first_operator, plan.machine.registers)?);
+    let tables = lowering.steps(first_operator, plan.machine.registers)?;
     if let Some(item) = item {
         lowering.code.repeat_all(item, plan.items);
     }
@@ -109,9 +106,14 @@ fn add_stage(
         output_queues: lowering.mesh.output_queues(),
         fifos: Vec::new(),
         buffers: allocate::buffers(stage, first_operator),
-        tasks: vec![lowering.code.into_main_task(MAIN_TASK)],
+        tasks: vec![std::mem::take(&mut lowering.code).into_main_task(MAIN_TASK)],
     };
+    // Weights are laid out when the code is known to fit: that is most of the work.
     fits(stage, &plan.machine, &class)?;
+    for tensor in 0..stage.tensors.len() {
+        program.constants.extend(lowering.constant(tensor)?);
+    }
+    program.constants.extend(tables);
     program.classes.push(class);
     program.placements.push(Placement { region: stage.region(), class: index as u32 });
     program.routes.extend(lowering.mesh.routes());
