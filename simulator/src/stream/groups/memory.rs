@@ -1,6 +1,7 @@
 //! Instructions over memory alone.
 
 use super::group::Group;
+use super::members::Members;
 use super::vector::Silence;
 use super::{Groups, Stop};
 use crate::machine::decode::Vector;
@@ -16,12 +17,13 @@ impl Groups<'_> {
             if !self.shared.without_numbers && !group.is_claimed {
                 return group.members.pes().try_for_each(|pe| self.in_memory_alone(group, pe, vector));
             }
+            let mut alike = group.with(Members::default());
             for (first, count) in group.members.in_rows(self.lanes.width) {
                 let mut done = 0;
                 while done < count {
                     let (pe, mut n) = (first + done, count - done);
                     self.registers.alike(varying, pe, &mut n);
-                    self.in_memory_of(group, (pe, n), vector)?;
+                    self.in_memory_of((group, &mut alike), (pe, n), vector)?;
                     done += n;
                 }
             }
@@ -120,8 +122,14 @@ impl Groups<'_> {
     }
 
     /// The same in PEs side by side that have the same operands: once for all of them, if nothing of it need be computed.
-    fn in_memory_of(&mut self, group: &Group, (pe, n): (u32, u32), vector: &Vector) -> Result<(), Stop> {
-        let mut work = self.prepare(group, pe, vector)?;
+    /// `alike` becomes the group with their operands.
+    fn in_memory_of(
+        &mut self,
+        (group, alike): (&Group, &mut Group),
+        (pe, n): (u32, u32),
+        vector: &Vector,
+    ) -> Result<(), Stop> {
+        let work = self.prepare(group, pe, vector)?;
         let silence = self.silence(group.class, &work);
         if silence != Silence::Always {
             self.unused.push(work);
@@ -131,14 +139,9 @@ impl Groups<'_> {
         self.issue(pe, n, work.remaining);
         if work.remaining > 0 {
             self.touch(group.class, &work, silence);
-            let (state, mut shape) = (&self.band.pes[pe as usize], None);
-            let nest = vector.nest.as_ref();
-            let placed = nest.and_then(|nest| nest.place(state.slots, state.bytes(), u64::MAX, &mut shape));
-            let cycles = match placed {
-                Some(placed) => Some(placed.cycles(&mut self.conflicts)),
-                None => self.pass(pe, &mut work),
-            };
-            let (busy, stall) = cycles.ok_or(Stop::Unfit)?;
+            alike.slots.clear();
+            alike.slots.extend_from_slice(self.band.pes[pe as usize].slots);
+            let (busy, stall) = self.nested((alike, pe), vector, &work, silence).ok_or(Stop::Unfit)?;
             self.clocks.work(pe, n, busy, stall);
         }
         self.unused.push(work);

@@ -8,7 +8,6 @@ use super::held::START;
 use super::incoming::{Incoming, Words};
 use super::lanes::{ALONG_ROWS, Ports, first_of};
 use super::line::Line;
-use super::link::Link;
 use super::queue::{Fits, Room, Sends};
 use super::strip::Along;
 use super::{Groups, Stop};
@@ -213,14 +212,13 @@ impl Groups<'_> {
         };
         let first = free.reached_from(head.first.at, hop, &mut n);
         let mut crosses = first.plus(sending.count - 1);
-        let is_booked = ports.books().contains(along);
-        let mut link = Link::default();
-        if is_booked {
-            link = self.links.get(along as u8, head.router, is_back, &mut n);
+        let link = ports.books().contains(along).then(|| {
+            let mut link = self.links.get(along as u8, head.router, is_back, &mut n);
             crosses = link.share(first, sending.count, &mut n);
-        }
+            link
+        });
         let last = crosses.reached_from(head.last.at, hop, &mut n);
-        if is_booked {
+        if let Some(link) = link {
             let start = if is_back { head.router + 1 - n } else { head.router };
             let link = if is_back { link.along(n - 1).back() } else { link };
             self.links.set(along as u8, start, n, &link);
