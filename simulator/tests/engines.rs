@@ -100,3 +100,24 @@ fn where_nothing_meets_the_cycles_are_the_same() {
         }
     }
 }
+
+/// What stages side by side load from one address are tables of their own, also where they say the same.
+#[test]
+fn tables_of_another_class_beside_are_not_those_of_a_class() {
+    // Rows of the table: 5 and 5, 7 and 9; the PEs on the right give what they load.
+    let text = "program p machine bench16 grid 2x2
+class left { buffer all at 0 bytes 8 scratch task 8 main local activated { r1 = add 0, 0 } }
+class right { buffer all at 0 bytes 8 scratch task 8 main local activated { r1 = load u16 [0] store r1 -> i32 [4] } }
+place left at 0,0 size 1x2
+place right at 1,0 size 1x2
+const t : u16[2, 2, 2] at 0 origin 0,0 on 2x2 x dim 1 by 1 y dim 0 by 1 = [5, 0, 5, 0, 7, 0, 9, 0]
+result y : i32[2, 1] at 4 origin 1,0 on 1x2 y dim 0 by 1";
+    let [wavelet, stream] = both(text, &[]);
+    assert_eq!([&wavelet, &stream].map(|run| common::integers(run, "y")), [[5, 9]; 2]);
+    let program = program(text);
+    for method in [Method::Together, Method::Apart, Method::Events] {
+        let options = Options { engine: Engine::Stream, method, ..Options::default() };
+        let run = simulate(&program, &BTreeMap::new(), &options).unwrap_or_else(|e| panic!("{method:?}: {e}"));
+        assert_eq!(run.outputs, wavelet.outputs, "{method:?}");
+    }
+}

@@ -280,7 +280,7 @@ impl Groups<'_> {
             let mut at = entry.partition_point(|&(start, n, _)| start + n <= first);
             let mut pe = first;
             while pe < first + count {
-                let Some(&(start, n, number)) = entry.get(at) else { return false };
+                let Some(&(start, n, number)) = entry.get(at).filter(|(start, ..)| *start <= pe) else { return false };
                 let here = (start + n).min(first + count) - pe;
                 found.push((pe, here, number));
                 (pe, at) = (pe + here, at + 1);

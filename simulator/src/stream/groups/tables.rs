@@ -135,7 +135,7 @@ pub(super) fn look_up(
     while let Some(pe) = pes.get(index as usize) {
         // As a rule PEs side by side have the same everywhere there.
         let row = &pes[index as usize..pes.len().min((index - index % width + width) as usize)];
-        let is_like = |other: &&Pe<'_>| other.class == Some(class) && has_same(pe, other);
+        let is_like = |other: &&Pe<'_>| other.class == pe.class && has_same(pe, other);
         let n = 1 + row.iter().skip(1).take_while(is_like).count() as u32;
         if pe.class == Some(class) {
             for (&address, found) in addresses.iter().zip(&mut entries) {
@@ -200,6 +200,20 @@ mod tests {
         assert!(entry(&mut tables, 2).is_some());
         tables.overwrite(0, 5..6);
         assert_eq!((entry(&mut tables, 2), tables.entries.len()), (None, 1));
+    }
+
+    #[test]
+    fn pes_of_another_class_beside_that_have_the_same_are_others() {
+        // Of four PEs with 7 at address 0 the second and the third are of class 1.
+        let mut memories = [[7, 0]; 4];
+        let classes = [0, 1, 1, 0].into_iter();
+        let pes: Vec<_> = classes
+            .zip(&mut memories)
+            .map(|(class, memory)| Pe { memory, class: Some(class), ..Pe::default() })
+            .collect();
+        let found = |class| look_up(class, &[0], 2, (&pes, 4)).pop().flatten().map(|entry| entry.to_vec());
+        assert_eq!(found(0), Some(vec![(0, 1, Line::flat(7)), (3, 1, Line::flat(7))]));
+        assert_eq!(found(1), Some(vec![(1, 2, Line::flat(7))]));
     }
 
     #[test]
