@@ -40,6 +40,10 @@ impl Lowering<'_> {
             let node = self.graph.node(piece.node);
             match &node.op {
                 // A value that the graph says is a float lies on the mesh as one. Finite numbers stay finite.
+                // In their own type as they are.
+                Op::Constant(ConstantData::Float(values)) if dtype == Dtype::F32 => {
+                    write(&mut bytes, dtype, piece, |from| values[from].to_bits());
+                }
                 Op::Constant(ConstantData::Float(values)) if dtype.is_float() => {
                     write(&mut bytes, dtype, piece, |from| dtype.narrow_finite(values[from]).unwrap_or_default());
                 }
@@ -66,13 +70,20 @@ impl Lowering<'_> {
 
 /// Writes the elements of a piece: `bits` gives those of an element of the piece's node, 16-bit types in the low half.
 fn write(bytes: &mut [u8], dtype: Dtype, piece: &Piece, bits: impl Fn(usize) -> u32 + Sync) {
-    let size = dtype.bytes() as usize;
+    match dtype.bytes() {
+        2 => write_sized::<2>(bytes, piece, bits),
+        _ => write_sized::<4>(bytes, piece, bits),
+    }
+}
+
+/// The same, for elements of `SIZE` bytes.
+fn write_sized<const SIZE: usize>(bytes: &mut [u8], piece: &Piece, bits: impl Fn(usize) -> u32 + Sync) {
     // Each element is converted by itself, so that the bits do not depend on the threads.
-    let places = bytes.par_chunks_mut(PARALLEL_ELEMENTS * size).enumerate();
+    let places = bytes.par_chunks_mut(PARALLEL_ELEMENTS * SIZE).enumerate();
     places.for_each(|(chunk, bytes)| {
-        for (i, element) in bytes.chunks_exact_mut(size).enumerate() {
+        for (i, element) in bytes.chunks_exact_mut(SIZE).enumerate() {
             if let Some(from) = piece.source(chunk * PARALLEL_ELEMENTS + i) {
-                element.copy_from_slice(&bits(from).to_le_bytes()[..size]);
+                element.copy_from_slice(&bits(from).to_le_bytes()[..SIZE]);
             }
         }
     });

@@ -12,8 +12,11 @@ mod rows;
 use crate::plan::{Algorithm, Plan, Stage, Step, StepKind, TensorId};
 use crate::relayouts::Relayouts;
 use crate::{CompileError, allocate, layout};
+use std::collections::BTreeMap;
+use std::rc::Rc;
 use waferloom_fabric::{Class, Coord, Direction, Distribution, Machine, Operator, Placement, Port, PortKind, Program};
 use waferloom_kernels::handoff::{self, Columns, Share};
+use waferloom_kernels::relayout::Relayout;
 use waferloom_kernels::{Code, Mesh, Tile, edge, gather, mesh};
 use waferloom_models::Graph;
 
@@ -30,6 +33,8 @@ struct Lowering<'a> {
     mesh: Mesh,
     code: Code,
     relayouts: &'a mut Relayouts,
+    /// Relayouts whose tables are in the program, by the addresses of these.
+    tables: BTreeMap<Vec<u32>, Rc<Relayout>>,
 }
 
 /// Turns the decisions into code, constants and ports.
@@ -84,7 +89,8 @@ fn add_stage(
     let first_operator = program.operators.len();
     let edge_out = if plan.stages.len() > 1 { Direction::East } else { Direction::West };
     let machine = &plan.machine;
-    let mut lowering = Lowering { graph, stage, machine, edge_out, mesh, code: Code::new(), relayouts };
+    let mut lowering =
+        Lowering { graph, stage, machine, edge_out, mesh, code: Code::new(), relayouts, tables: BTreeMap::new() };
     let item = (plan.items > 1).then(|| lowering.code.register());
     let tables = lowering.steps(first_operator, plan.machine.registers)?;
     if let Some(item) = item {

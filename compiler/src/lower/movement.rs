@@ -2,8 +2,9 @@
 
 use super::Lowering;
 use crate::CompileError;
-use crate::plan::{Step, TensorId};
+use crate::plan::{Area, Step, TensorId};
 use petgraph::graph::NodeIndex;
+use std::rc::Rc;
 use waferloom_fabric::{Constant, Dtype, Payload};
 use waferloom_kernels::relayout::{self, Memory};
 use waferloom_kernels::{Tile, matmul};
@@ -39,22 +40,27 @@ impl Lowering<'_> {
                 .relayouts
                 .plan(from, to, piece.map(view.elements), target.dtype, self.machine)
                 .map_err(|source| CompileError::Relayout { node: step.name.clone(), source })?;
-            let mut memory = Memory {
-                tables: Vec::new(),
+            let areas: Vec<&Area> = areas.by_ref().take(relayout.table_bytes().len()).collect();
+            if areas.len() < relayout.table_bytes().len() {
+                return Err(mismatch());
+            }
+            let memory = Memory {
+                tables: areas.iter().map(|area| area.address).collect(),
                 panel: step.scratch.first().ok_or_else(mismatch)?.address,
                 middle: step.scratch.get(1).ok_or_else(mismatch)?.address,
             };
-            for table in relayout.tables() {
-                let area = areas.next().ok_or_else(mismatch)?;
-                memory.tables.push(area.address);
-                constants.push(Constant {
+            // Layers share tables, which are large.
+            if !self.tables.get(&memory.tables).is_some_and(|known| Rc::ptr_eq(known, &relayout)) {
+                let tables = memory.tables.iter().zip(relayout.tables());
+                constants.extend(tables.map(|(&address, table)| Constant {
                     name: format!("table of {}", step.name),
                     dtype: Dtype::U16,
                     distribution: table.distribution,
                     origin: self.stage.origin,
-                    address: area.address,
+                    address,
                     payload: Payload::Inline(table.numbers.iter().flat_map(|n| n.to_le_bytes()).collect()),
-                });
+                }));
+                self.tables.insert(memory.tables.clone(), relayout.clone());
             }
             let from = self.tile(source);
             self.code.scope(|code| relayout::emit(code, &mut self.mesh, &relayout, target, from, &memory));

@@ -7,7 +7,9 @@
 use super::rewrite::{Rewrite, rewrite};
 use crate::view;
 use petgraph::graph::NodeIndex;
+use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use waferloom_models::Graph;
 use waferloom_models::graph::{BinaryOp, ConstantData, Node, Op, TensorType};
 
@@ -145,8 +147,9 @@ fn product(
     let name = &node.name;
     let output = new.output(operands[1]);
     let columns = output.shape[output.shape.len() - 1];
-    let row = |i: usize| i / columns % scale.len();
-    let scaled = weights.iter().enumerate().map(|(i, weight)| weight * scale[row(i)]).collect();
+    let mut scaled: Arc<[f32]> = weights.into();
+    let rows = Arc::make_mut(&mut scaled).par_chunks_mut(columns.max(1)).enumerate();
+    rows.for_each(|(row, weights)| weights.iter_mut().for_each(|weight| *weight *= scale[row % scale.len()]));
     let scaled = Op::Constant(ConstantData::Float(scaled));
     let scaled = new.emit(&format!("{name}.scaled"), scaled, output.clone(), &[]);
     let product = new.emit(name, Op::MatMul, node.output.clone(), &[operands[0], scaled]);

@@ -138,6 +138,9 @@ fn emit(new: &mut Rewrite, graph: &Graph, group: &[Member], left: NodeIndex) -> 
 /// Matrices of equally many rows, row by row side by side.
 fn join_columns(parts: &[Arc<[f32]>], columns: &[usize]) -> Arc<[f32]> {
     let rows = parts.iter().zip(columns).map(|(part, &n)| part.len() / n.max(1)).max().unwrap_or(0);
-    let row = |r: usize| parts.iter().zip(columns).flat_map(move |(part, &n)| part[r * n..(r + 1) * n].iter().copied());
-    (0..rows).flat_map(row).collect()
+    let mut joined = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
+    for row in 0..rows {
+        parts.iter().zip(columns).for_each(|(part, &n)| joined.extend_from_slice(&part[row * n..(row + 1) * n]));
+    }
+    joined.into()
 }

@@ -106,7 +106,7 @@ impl Need {
 
 /// What each PE needs, in the order of its tile.
 fn needs(source: &Distribution, target: &Distribution, map: &[u32]) -> PerPe<Vec<Need>> {
-    let homes = homes(source);
+    let homes = Homes::new(source);
     PerPe::new(per_pe::kinds(target), |at| {
         // On a large grid most PEs may have no part of a small dimension.
         if target.is_padding(at.x, at.y) {
@@ -116,7 +116,7 @@ fn needs(source: &Distribution, target: &Distribution, map: &[u32]) -> PerPe<Vec
         let mut needs = Vec::with_capacity(wanted.len());
         needs.extend(wanted.into_iter().enumerate().filter_map(|(offset, index)| {
             let from = map[index?];
-            let (column, row, from) = *homes.get(from as usize).filter(|_| from != NOWHERE)?;
+            let (column, row, from) = homes.of(from as usize).filter(|_| from != NOWHERE)?;
             Some(Need { column: column.unwrap_or(0), row: row.unwrap_or(0), from, to: offset as u32 })
         }));
         needs
@@ -126,18 +126,36 @@ fn needs(source: &Distribution, target: &Distribution, map: &[u32]) -> PerPe<Vec
 /// Where an element of a tensor lies: column and row (`None` for everywhere along that axis) and offset.
 type Home = (Option<u16>, Option<u16>, u32);
 
-/// Where each element of a tensor lies, in row-major order.
-fn homes(source: &Distribution) -> Vec<Home> {
-    let mut homes: Vec<Home> = vec![(None, None, 0)];
-    for (dim, (&size, &local)) in source.shape.iter().zip(&source.tile()).enumerate() {
-        let here: Vec<Home> = (0..size).map(|index| source.locate_along(dim, index)).collect();
-        let join = |&(column, row, outer): &Home| {
-            let inner = here.iter();
-            inner.map(move |&(c, r, within)| (column.or(c), row.or(r), outer * local + within))
-        };
-        homes = homes.iter().flat_map(join).collect();
+/// Where the elements of a tensor lie: told by its rows and its columns, which are few, while elements are millions.
+struct Homes {
+    /// By index of all dimensions but the last: of the first element there.
+    rows: Vec<Home>,
+    /// By index of the last dimension.
+    columns: Vec<Home>,
+}
+
+impl Homes {
+    fn new(source: &Distribution) -> Self {
+        let (mut rows, mut columns): (Vec<Home>, _) = (vec![(None, None, 0)], vec![(None, None, 0)]);
+        for (dim, (&size, &local)) in source.shape.iter().zip(&source.tile()).enumerate() {
+            let here: Vec<Home> = (0..size).map(|index| source.locate_along(dim, index)).collect();
+            rows = rows.iter().flat_map(|&row| columns.iter().map(move |&column| joined(row, column))).collect();
+            rows.iter_mut().for_each(|(_, _, offset)| *offset *= local);
+            columns = here;
+        }
+        Self { rows, columns }
     }
-    homes
+
+    /// That of an element, by its index in row-major order.
+    fn of(&self, element: usize) -> Option<Home> {
+        let row = *self.rows.get(element.checked_div(self.columns.len())?)?;
+        Some(joined(row, self.columns[element % self.columns.len()]))
+    }
+}
+
+/// Where an element lies, by what is known of it along some dimensions and along others.
+fn joined((column, row, offset): Home, (c, r, within): Home) -> Home {
+    (column.or(c), row.or(r), offset + within)
 }
 
 /// A relayout in two steps, in one of several ways.
@@ -156,12 +174,19 @@ const LITTLE: u32 = 16;
 /// Parts in which a relayout is done at most.
 const MOST_PARTS: u32 = 8;
 
+impl Relayout {
+    /// Whether its working memory is so little that it is the same relayout for [`Aim::Memory`] as for [`Aim::Cycles`].
+    pub fn takes_little_memory(&self, machine: &Machine, dtype: Dtype) -> bool {
+        self.steps.len() < 2 || self.takes(dtype).1 <= machine.sram_bytes / LITTLE
+    }
+}
+
 impl TwoSteps<'_> {
     /// The same relayout, which goes along an axis first, in as many parts as make its working memory small.
     fn in_parts(&self, first_axis: Axis, whole: Relayout) -> Relayout {
         let bytes = |relayout: &Relayout| relayout.takes(self.dtype).1;
         let (mut best, mut parts) = (whole, 2);
-        while parts <= MOST_PARTS && bytes(&best) > self.machine.sram_bytes / LITTLE {
+        while parts <= MOST_PARTS && !best.takes_little_memory(self.machine, self.dtype) {
             match self.along(first_axis, parts) {
                 Ok(other) if bytes(&other) < bytes(&best) => best = other,
                 _ => break,
@@ -371,6 +396,41 @@ mod tests {
         // With the same memory the faster one, and the other one where there is no difference.
         assert!(is_better((800, 10), (801, 10)) && !is_better((801, 10), (800, 10)));
         assert!(!is_better((800, 10), (800, 10)));
+    }
+
+    #[test]
+    fn rows_and_columns_tell_where_elements_lie() {
+        let grid = Extent { width: 3, height: 2 };
+        let split = |dim, block| Some(Split { dim, block });
+        let cases: [(&[u32], _, _); 6] = [
+            (&[2, 5, 7], split(2, 2), split(1, 1)),
+            (&[4, 3, 5], split(0, 1), split(2, 3)),
+            (&[6, 4], None, split(0, 2)),
+            (&[7], split(0, 1), None),
+            (&[], None, None),
+            (&[3, 0], None, None),
+        ];
+        for (shape, x, y) in cases {
+            let source = Distribution { grid, shape: shape.to_vec(), x, y };
+            let homes = Homes::new(&source);
+            let elements = shape.iter().product::<u32>();
+            for element in 0..elements {
+                let mut rest = element;
+                let mut index: Vec<u32> = shape
+                    .iter()
+                    .rev()
+                    .map(|&size| {
+                        let at = rest % size;
+                        rest /= size;
+                        at
+                    })
+                    .collect();
+                index.reverse();
+                let (column, row, offset) = source.locate(&index);
+                assert_eq!(homes.of(element as usize), Some((column, row, offset as u32)), "{index:?} of {shape:?}");
+            }
+            assert_eq!(homes.of(elements as usize), None);
+        }
     }
 
     #[test]

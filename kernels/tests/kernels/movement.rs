@@ -185,6 +185,9 @@ fn in_parts_less_comes_together() {
     let memory = |sram_bytes, aim| {
         let machine = Machine { sram_bytes, ..machine() };
         let plan = relayout::plan(&source, &source, &map, Dtype::F32, (&machine, aim)).expect("small tiles");
+        // In one part it is the same for both aims if that is little.
+        let is_little = plan.takes_little_memory(&machine, Dtype::F32);
+        assert!(is_little == (plan.panel_bytes() + plan.middle_bytes(Dtype::F32) <= sram_bytes / 16));
         (plan.panel_bytes(), plan.middle_bytes(Dtype::F32), plan.series().len())
     };
     assert_eq!(memory(2048, Aim::Cycles), (256, 256, 2));
