@@ -121,3 +121,27 @@ result y : i32[2, 1] at 4 origin 1,0 on 1x2 y dim 0 by 1";
         assert_eq!(run.outputs, wavelet.outputs, "{method:?}");
     }
 }
+
+/// Without time, instructions over memory are put off, also where lengths and addresses differ from PE to PE.
+#[test]
+fn instructions_of_which_operands_differ_follow_each_other() {
+    // PEs of a row do the same for 1, 2 or 3 elements, by column, at addresses that differ by row; between them all double what they have.
+    let text = "program p machine bench16 grid 7x3
+param n = columns [3, 3, 1, 2, 2, 3, 1]
+param at = rows [8, 0, 8]
+class c { buffer all at 0 bytes 64 scratch task 8 main local activated {
+mov [$at : f32 ; $n] <- f32 1.5
+add [0 : f32 ; 5] <- [0 : f32 ; 5], [0 : f32 ; 5]
+r1 = add $at, 4
+loop r2 in 3 {
+mac [r1 : f32 ; $n] <- [$at : f32 ; $n], [0 : f32 ; $n], f32 0.5
+mul [0 : f32 ; 5] <- [0 : f32 ; 5], f32 2.0
+} } }
+place c at 0,0 size 7x3
+result y : f32[3, 35] at 0 origin 0,0 on 7x3 x dim 1 by 5 y dim 0 by 1";
+    let [wavelet, stream] = both(text, &[]);
+    assert_eq!(wavelet.outputs, stream.outputs);
+    let options = Options { engine: Engine::Stream, method: Method::Apart, ..Options::default() };
+    let apart = simulate(&program(text), &BTreeMap::new(), &options).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!((apart.outputs, apart.cycles), (wavelet.outputs, stream.cycles));
+}

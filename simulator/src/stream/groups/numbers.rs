@@ -50,7 +50,7 @@ impl Groups<'_> {
         vector: &Vector,
         varying: u128,
     ) -> Result<Option<Group>, Stop> {
-        if varying == 0 && self.put_off(&group, vector)? {
+        if self.put_off(&group, vector, varying)? {
             group.step += 1;
             return Ok(Some(group));
         }

@@ -6,6 +6,7 @@
 
 use super::code::same;
 use super::group::Group;
+use super::registers::each;
 use super::vector::Template;
 use super::{Groups, Stop};
 use crate::machine::abreast::Abreast;
@@ -13,18 +14,46 @@ use crate::machine::decode::{Step, Vector};
 use crate::machine::lockstep::{self, Workbench};
 use crate::machine::pe::VectorWork;
 use crate::machine::planes::Planes;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 /// Members in which they are done together: their operands fit a second cache.
 const BLOCK: u32 = 16;
 
+/// Kinds of members, by their operands, for which an instruction is put off at most: more are not worth the memory.
+const MOST_KINDS: usize = 256;
+
 /// An instruction that is put off.
 pub(super) struct PutOff {
+    /// It, as it is in members that have the same operands.
+    kinds: Vec<Kind>,
+    /// Which kind members side by side are of: the first member behind them, and its place; in the order of the members. Nothing if all are
+    /// of the first kind.
+    parts: Vec<(u32, u16)>,
+}
+
+/// An instruction with some operands.
+struct Kind {
     work: Box<VectorWork>,
     /// It, if it can be run in that way.
     abreast: Option<Abreast>,
 }
 
 impl PutOff {
+    /// Runs it in PEs side by side, all of them members.
+    fn run(&mut self, (planes, pe, n): (&mut Planes<'_>, u32, u32), bench: &mut Workbench) {
+        let (mut at, end) = (pe, pe + n);
+        let mut parts = self.parts[self.parts.partition_point(|&(behind, _)| behind <= pe)..].iter();
+        while at < end {
+            let (behind, kind) = parts.next().copied().unwrap_or((end, 0));
+            let here = behind.min(end) - at;
+            self.kinds[usize::from(kind)].run((planes, at, here), bench);
+            at += here;
+        }
+    }
+}
+
+impl Kind {
     fn new(mut work: Box<VectorWork>) -> Self {
         let all = work.remaining;
         let abreast = if work.unknown { None } else { Abreast::new(&mut work, all) };
@@ -56,15 +85,45 @@ impl Groups<'_> {
         }
     }
 
-    /// Puts an instruction off whose operands are the same in all members, if it is one over memory; says whether it has.
-    pub(super) fn put_off(&mut self, group: &Group, vector: &Vector) -> Result<bool, Stop> {
-        let Some(first) = group.members.first().filter(|_| !vector.uses_fabric()) else { return Ok(false) };
-        let Template { work, .. } = self.template_for(None, group, vector, 0, (first, 1))?;
-        let bytes = self.planes.as_ref().map_or(0, |planes| planes.bytes(first));
-        if !lockstep::can_run(&work, bytes) {
-            return Err(Stop::Unfit);
+    /// Puts an instruction off, if it is one over memory, and operands differ in few ways between members, in whose registers `varying` they
+    /// may; says whether it has.
+    pub(super) fn put_off(&mut self, group: &Group, vector: &Vector, varying: u128) -> Result<bool, Stop> {
+        if vector.uses_fabric() {
+            return Ok(false);
         }
-        self.put_off.push(PutOff::new(work));
+        let mut put_off = PutOff { kinds: Vec::new(), parts: Vec::new() };
+        // By the numbers in these registers.
+        let mut known: BTreeMap<Vec<i32>, u16> = BTreeMap::new();
+        for (first, count) in group.members.in_rows(self.lanes.width) {
+            let (mut pe, end) = (first, first + count);
+            while pe < end {
+                let mut n = end - pe;
+                self.registers.alike(varying, pe, &mut n);
+                let numbers = each(varying).map(|slot| self.registers.get(slot, pe)).collect();
+                let kind = match known.entry(numbers) {
+                    Entry::Occupied(known) => *known.get(),
+                    Entry::Vacant(new) => {
+                        if put_off.kinds.len() == MOST_KINDS {
+                            return Ok(false);
+                        }
+                        let Template { work, .. } = self.template_for(None, group, vector, varying, (pe, n))?;
+                        let bytes = self.planes.as_ref().map_or(0, |planes| planes.bytes(pe));
+                        if !lockstep::can_run(&work, bytes) {
+                            return Err(Stop::Unfit);
+                        }
+                        put_off.kinds.push(Kind::new(work));
+                        *new.insert(put_off.kinds.len() as u16 - 1)
+                    }
+                };
+                pe += n;
+                put_off.parts.push((pe, kind));
+            }
+            if varying == 0 {
+                put_off.parts.clear();
+                break;
+            }
+        }
+        self.put_off.push(put_off);
         Ok(true)
     }
 
@@ -82,6 +141,7 @@ impl Groups<'_> {
                 pe += here;
             }
         }
-        self.unused.extend(self.put_off.drain(..).map(|put_off| put_off.work));
+        let kinds = self.put_off.drain(..).flat_map(|put_off| put_off.kinds);
+        self.unused.extend(kinds.map(|kind| kind.work));
     }
 }
