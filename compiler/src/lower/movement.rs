@@ -2,7 +2,7 @@
 
 use super::Lowering;
 use crate::CompileError;
-use crate::plan::{Area, Step, TensorId};
+use crate::plan::{Step, TensorId};
 use petgraph::graph::NodeIndex;
 use std::rc::Rc;
 use waferloom_fabric::{Constant, Dtype, Payload};
@@ -40,12 +40,13 @@ impl Lowering<'_> {
                 .relayouts
                 .plan(from, to, piece.map(view.elements), target.dtype, self.machine)
                 .map_err(|source| CompileError::Relayout { node: step.name.clone(), source })?;
-            let areas: Vec<&Area> = areas.by_ref().take(relayout.table_bytes().len()).collect();
-            if areas.len() < relayout.table_bytes().len() {
+            let tables = relayout.table_bytes().len();
+            let own: Vec<u32> = areas.by_ref().take(tables).map(|area| area.address).collect();
+            if own.len() < tables {
                 return Err(mismatch());
             }
             let memory = Memory {
-                tables: areas.iter().map(|area| area.address).collect(),
+                tables: own,
                 panel: step.scratch.first().ok_or_else(mismatch)?.address,
                 middle: step.scratch.get(1).ok_or_else(mismatch)?.address,
             };

@@ -140,7 +140,9 @@ impl Homes {
         for (dim, (&size, &local)) in source.shape.iter().zip(&source.tile()).enumerate() {
             let here: Vec<Home> = (0..size).map(|index| source.locate_along(dim, index)).collect();
             rows = rows.iter().flat_map(|&row| columns.iter().map(move |&column| joined(row, column))).collect();
-            rows.iter_mut().for_each(|(_, _, offset)| *offset *= local);
+            for (_, _, offset) in &mut rows {
+                *offset *= local;
+            }
             columns = here;
         }
         Self { rows, columns }
