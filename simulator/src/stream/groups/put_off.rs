@@ -65,7 +65,7 @@ impl Kind {
     fn run(&mut self, (planes, pe, n): (&mut Planes<'_>, u32, u32), bench: &mut Workbench) {
         if let Some(abreast) = &self.abreast {
             abreast.run(planes, pe, n);
-        } else if !self.work.unknown {
+        } else if !self.work.unknown && self.work.remaining > 0 {
             let all = self.work.remaining;
             lockstep::run((planes, pe, n), &mut self.work, &[None; 3], all, bench);
             // All its operands stand at their first elements again.
@@ -108,7 +108,8 @@ impl Groups<'_> {
                         }
                         let Template { work, .. } = self.template_for(None, group, vector, varying, (pe, n))?;
                         let bytes = self.planes.as_ref().map_or(0, |planes| planes.bytes(pe));
-                        if !lockstep::can_run(&work, bytes) {
+                        // Some members may have nothing to do, and no place for it.
+                        if work.remaining > 0 && !lockstep::can_run(&work, bytes) {
                             return Err(Stop::Unfit);
                         }
                         put_off.kinds.push(Kind::new(work));
