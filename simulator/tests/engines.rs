@@ -125,16 +125,19 @@ result y : i32[2, 1] at 4 origin 1,0 on 1x2 y dim 0 by 1";
 /// Without time, instructions over memory are put off, also where lengths and addresses differ from PE to PE.
 #[test]
 fn instructions_of_which_operands_differ_follow_each_other() {
-    // PEs of a row do the same for up to 3 elements, by column, at addresses that differ by row; between them all double what they have.
+    // PEs of a row do the same for up to 3 elements, by column, at addresses that differ by row; between them all double what they have. Those of the
+    // last column have none, and none of its places is in memory.
     let text = "program p machine bench16 grid 7x3
 param n = columns [3, 3, 1, 2, 2, 3, 0]
 param at = rows [8, 0, 8]
+param far = columns [0 * 6, 2000000]
 class c { buffer all at 0 bytes 64 scratch task 8 main local activated {
-mov [$at : f32 ; $n] <- f32 1.5
+r3 = add $at, $far
+mov [r3 : f32 ; $n] <- f32 1.5
 add [0 : f32 ; 5] <- [0 : f32 ; 5], [0 : f32 ; 5]
-r1 = add $at, 4
+r1 = add r3, 4
 loop r2 in 3 {
-mac [r1 : f32 ; $n] <- [$at : f32 ; $n], [0 : f32 ; $n], f32 0.5
+mac [r1 : f32 ; $n] <- [r3 : f32 ; $n], [0 : f32 ; $n], f32 0.5
 mul [0 : f32 ; 5] <- [0 : f32 ; 5], f32 2.0
 } } }
 place c at 0,0 size 7x3
