@@ -23,6 +23,18 @@ pub(super) struct Clocks {
     width: u32,
 }
 
+/// What has been counted in a row: the steps and slopes of each sum.
+pub(super) type Counted = [Vec<i64>; 8];
+
+/// Where lists have changed, and by how much.
+pub(super) type Changes<const LISTS: usize> = [Vec<(u32, i64)>; LISTS];
+
+/// Where a list has changed, and by how much.
+pub(super) fn changes(before: &[i64], now: &[i64]) -> Vec<(u32, i64)> {
+    let more = (0..).zip(before.iter().zip(now)).map(|(i, (before, now))| (i, now - before));
+    more.filter(|&(_, more)| more != 0).collect()
+}
+
 /// A part of an instruction over the fabric, in PEs side by side.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Part {
@@ -196,6 +208,50 @@ impl Clocks {
             let entries = end.operator[first as usize..(first + n) as usize].iter().zip(busy);
             for (operator, (entry, busy)) in self.operator[first as usize..].iter_mut().zip(entries) {
                 *operator = entry.map(|entry| later(entry, cycles, operators * later_by as i32, busy));
+            }
+        }
+    }
+
+    /// By how many cycles PEs are later than others, if it is the same for all of them.
+    pub(super) fn later_by(&mut self, [before, behind]: [u32; 2], n: u32) -> Option<i64> {
+        let cycles = self.time(behind) - self.time(before);
+        let is_later = |a: &Line, b: &Line, n: u32| a.at + cycles == b.at && (n == 1 || a.slope == b.slope);
+        self.time.agree([before, behind], n, is_later).then_some(cycles)
+    }
+
+    /// The first of the clocks of PEs side by side.
+    pub(super) fn first(&mut self, pe: u32, n: u32) -> i64 {
+        let mut first = i64::MAX;
+        self.time.agree([pe, pe], n, |time, _, n| {
+            first = first.min(time.at).min(time.get(n - 1));
+            true
+        });
+        first
+    }
+
+    /// What has been counted in the row that begins with a PE.
+    pub(super) fn counted(&self, row: u32) -> Counted {
+        let sums = [&self.busy, &self.fabric_in, &self.fabric_out, &self.memory];
+        let lists = sums.map(|sums| [&sums.steps, &sums.slopes]);
+        std::array::from_fn(|i| lists[i / 2][i % 2][row as usize..(row + self.width) as usize].to_vec())
+    }
+
+    /// What has been counted there since.
+    pub(super) fn counted_since(&self, row: u32, before: &Counted) -> Changes<8> {
+        let now = self.counted(row);
+        std::array::from_fn(|i| changes(&before[i], &now[i]))
+    }
+
+    /// PEs are so many cycles later what others are, and have counted what the row of these has.
+    pub(super) fn follow(&mut self, pes: [u32; 2], n: u32, cycles: i64, counted: &Changes<8>) {
+        self.time.copy(pes, n, |time| time.plus(cycles));
+        let row = pes[1] - pes[1] % self.width;
+        let sums = [&mut self.busy, &mut self.fabric_in, &mut self.fabric_out, &mut self.memory];
+        for (sums, counted) in sums.into_iter().zip(counted.chunks(2)) {
+            for (list, changes) in [&mut sums.steps, &mut sums.slopes].into_iter().zip(counted) {
+                for &(i, more) in changes {
+                    list[(row + i) as usize] += more;
+                }
             }
         }
     }

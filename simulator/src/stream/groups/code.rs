@@ -33,7 +33,8 @@ impl Groups<'_> {
             group = rest;
             let joins = &self.flows[usize::from(group.class)].joins;
             let meets = joins.get(group.step as usize) == Some(&true) && self.schedule.has_before(&group.place());
-            if meets || self.repeats.gathers_at(group.class, group.step) {
+            let gathers = self.repeats.gathers_at(group.class, group.step) || self.alike.gathers_at(&group);
+            if meets || gathers {
                 break;
             }
         }
@@ -194,7 +195,10 @@ impl Groups<'_> {
             self.watch_load(group.class, address, bytes);
             let entry =
                 self.table_entry(group.class, address, bytes).or_else(|| self.known_entry(group, address, bytes));
-            if entry.is_some_and(|entry| self.load_entry(group, dst, &entry)) {
+            if let Some(entry) = entry
+                && self.load_entry(group, dst, &entry)
+            {
+                self.alike.note_table(address, bytes, entry);
                 return Ok(());
             }
         }
@@ -209,6 +213,7 @@ impl Groups<'_> {
                 None => state.read(address, dtype.bytes()),
             };
             let bits = bits.ok_or(Stop::Unfit)?;
+            self.alike.note_load(pe, address as usize, dtype.bytes() as usize);
             if self.shared.without_numbers {
                 let (start, bytes) = (address as usize, dtype.bytes() as usize);
                 unknown |= !self.all_know(group.class, start, bytes)
@@ -230,6 +235,7 @@ impl Groups<'_> {
         }
         self.loaded = numbers;
         self.loaded.clear();
+        self.alike.spoil(unknown);
         // Code may load what it does not use.
         group.unknown = if unknown { group.unknown | bit(dst) } else { group.unknown & !bit(dst) };
         Ok(())

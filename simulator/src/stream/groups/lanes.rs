@@ -1,6 +1,7 @@
 //! The switches of all routers as ways need them, in little memory: a step may touch those of a whole mesh.
 
 use super::super::nodes::{NONE, outputs, shared_outputs};
+use super::clocks::{Changes, changes};
 use super::flight::LANDED;
 use super::line::Line;
 use super::repeat::Turn;
@@ -45,6 +46,14 @@ impl Ports {
     /// Outputs in force that lead to the host.
     pub(super) fn to_host(self) -> PortSet {
         PortSet(self.tx.0 & self.booked.0 & !self.linked.0)
+    }
+
+    /// Whether they are the same for a colour along rows, wherever links to other rows lead.
+    fn is_like(self, other: Self) -> bool {
+        let same = |a: PortSet, b: PortSet| (a.0 ^ b.0) & (ALONG_ROWS | RAMP) == 0;
+        (self.rx, self.tx, self.input) == (other.rx, other.tx, other.input)
+            && same(self.linked, other.linked)
+            && same(self.booked, other.booked)
     }
 
     /// Whether a run that comes in at a port can go on to where it has to. Only control wavelets may go down a ramp without a queue:
@@ -97,7 +106,7 @@ pub(super) struct Lanes {
     pub(super) free: Strip<Line>,
     /// By lane: what has been sent into it last, if that matters ([`Lanes::follow`]).
     pub(super) followed: Strip<Followed>,
-    /// By output and router: wavelets that have left through it, as the difference to the router before.
+    /// By output and router: wavelets that have left through it, as the difference to the router before in its row.
     passed: [Vec<i64>; 5],
     /// By lane: room in the output queue above the ramp.
     ramp_room: Vec<u32>,
@@ -205,8 +214,8 @@ impl Lanes {
         for out in outs.iter() {
             let passed = &mut self.passed[out as usize];
             passed[router as usize] += count;
-            if let Some(behind) = passed.get_mut((router + n) as usize) {
-                *behind -= count;
+            if !(router + n).is_multiple_of(self.width) {
+                passed[(router + n) as usize] -= count;
             }
         }
     }
@@ -351,10 +360,68 @@ impl Lanes {
             .change_all(|followed, n| Followed { room_from: turn.later(followed.room_from, turns, n), ..followed });
     }
 
+    /// Whether lanes of a colour along rows are like others, but for the time, in which nothing holds up what comes to them.
+    pub(super) fn are_alike(&mut self, [a, b]: [u32; 2], n: u32, turn: Turn) -> bool {
+        let rooms = |lane: u32| &self.ramp_room[lane as usize..(lane + n) as usize];
+        rooms(a) == rooms(b)
+            && self.ports.agree([a, b], n, |a, b, _| a.is_like(*b))
+            && self.free.agree([a, b], n, |a, b, n| turn.are_same(*a, *b, n))
+            && (self.followed.len() == 0
+                || self.followed.agree([a, b], n, |a, b, n| {
+                    (a.flight, b.flight) == (LANDED, LANDED) && turn.are_same(a.room_from, b.room_from, n)
+                }))
+    }
+
+    /// Whether output queues of PEs lead into lanes like those of others.
+    pub(super) fn lead_alike(&self, queue: u8, [a, b]: [u32; 2], n: u32) -> bool {
+        let outputs = |pe: u32| {
+            let first = usize::from(queue) * self.routers + pe as usize;
+            self.outputs.get(first..first + n as usize)
+        };
+        let (Some(one), Some(other)) = (outputs(a), outputs(b)) else { return false };
+        let is_below = |(&lane, &other): (&u32, &u32)| match lane {
+            NONE => other == NONE,
+            _ => lane.wrapping_add(b.wrapping_sub(a)) == other,
+        };
+        one.iter().zip(other).all(is_below)
+    }
+
+    /// What has been sent in the row that begins with a router.
+    pub(super) fn passed(&self, row: u32) -> [Vec<i64>; 5] {
+        self.passed.each_ref().map(|passed| passed[row as usize..(row + self.width) as usize].to_vec())
+    }
+
+    /// What has been sent there since.
+    pub(super) fn passed_since(&self, row: u32, before: &[Vec<i64>; 5]) -> Changes<5> {
+        let now = self.passed(row);
+        std::array::from_fn(|i| changes(&before[i], &now[i]))
+    }
+
+    /// The routers of the row that begins with one have sent more.
+    pub(super) fn pass_more(&mut self, row: u32, changes: &Changes<5>) {
+        for (passed, changes) in self.passed.iter_mut().zip(changes) {
+            for &(i, more) in changes {
+                passed[(row + i) as usize] += more;
+            }
+        }
+    }
+
+    /// Lanes of a colour are free so many cycles later than others.
+    pub(super) fn become_like(&mut self, lanes: [u32; 2], n: u32, cycles: i64) {
+        self.free.copy(lanes, n, |free| free.plus(cycles));
+        if self.followed.len() > 0 {
+            let later = |followed: Followed| Followed { room_from: followed.room_from.plus(cycles), ..followed };
+            self.followed.copy(lanes, n, later);
+        }
+    }
+
     /// By router: wavelets that it has sent, by direction.
     pub(super) fn sent(&self) -> Vec<[u64; 5]> {
         let mut sums = [0; 5];
         let sent = |router: usize| {
+            if router.is_multiple_of(self.width as usize) {
+                sums = [0; 5];
+            }
             sums.iter_mut().zip(&self.passed).for_each(|(sum, passed)| *sum += passed[router]);
             sums.map(|sum| sum as u64)
         };

@@ -3,6 +3,7 @@
 use super::line::Line;
 use super::repeat::Turn;
 use super::strip::{Along, Strip};
+use waferloom_fabric::Direction;
 
 /// Stretches of time that a link remembers: what is simulated later may lie before others.
 const REMEMBERED: usize = 4;
@@ -74,6 +75,20 @@ impl Link {
         turn.is_same(before.free, self.free) && self.stretches.iter().zip(&before.stretches).all(is_same)
     }
 
+    /// Whether `n` links are like others, but for the time.
+    fn is_later(&self, before: &Self, turn: Turn, n: u32) -> bool {
+        let is_same = |([from, to], before): (&Stretch, &Stretch)| {
+            turn.are_past(before[1], *to, n) || turn.are_same(before[0], *from, n) && turn.are_same(before[1], *to, n)
+        };
+        turn.are_same(before.free, self.free, n) && self.stretches.iter().zip(&before.stretches).all(is_same)
+    }
+
+    /// What they are when all was so much later.
+    fn put_off(&self, cycles: i64) -> Self {
+        let stretches = self.stretches.map(|stretch| stretch.map(|cycle| cycle.plus(cycles)));
+        Self { free: self.free.plus(cycles), stretches }
+    }
+
     /// What links side by side are so many turns later.
     fn later(self, turn: Turn, turns: u32, n: &mut u32) -> Self {
         let stretches = self.stretches.map(|stretch| stretch.map(|cycle| turn.later(cycle, turns, n)));
@@ -122,6 +137,23 @@ impl Links {
     /// What has become of links side by side, in ascending order.
     pub(super) fn set(&mut self, direction: u8, router: u32, n: u32, link: &Link) {
         self.of(direction).set(router, n, *link);
+    }
+
+    /// Whether links along rows are like others, but for the time.
+    pub(super) fn are_alike(&mut self, routers: [u32; 2], n: u32, turn: Turn) -> bool {
+        [Direction::West, Direction::East].iter().all(|&out| {
+            let links = self.by_direction[out as usize].as_mut();
+            links.is_none_or(|links| links.agree(routers, n, |link, other, n| other.is_later(link, turn, n)))
+        })
+    }
+
+    /// Links along rows are so many cycles later what others are.
+    pub(super) fn follow(&mut self, routers: [u32; 2], n: u32, cycles: i64) {
+        for out in [Direction::West, Direction::East] {
+            if let Some(links) = &mut self.by_direction[out as usize] {
+                links.copy(routers, n, |link| link.put_off(cycles));
+            }
+        }
     }
 
     /// Whether links are at the end of a turn as they were at its beginning.

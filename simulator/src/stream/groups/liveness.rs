@@ -126,6 +126,11 @@ fn passes(steps: &[Step], live: &[u128]) -> BTreeMap<u32, u32> {
     begins.filter_map(|(begin, _)| end(begin)).collect()
 }
 
+/// Slots that a step reads or may write, as bits.
+pub(super) fn touched(step: &Step) -> u128 {
+    slots(step).0 | written(step)
+}
+
 /// Slots that a step may write, as bits.
 fn written(step: &Step) -> u128 {
     match step {

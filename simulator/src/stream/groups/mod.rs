@@ -33,11 +33,13 @@
 //! - [`incoming`], [`queue`]: the runs and the queues at their ends
 //! - [`link`]: links that colours share
 //! - [`flight`], [`held`]: senders, and what follows them, that are held up by receivers
+//! - [`alike`]: rows that take as long as another one
 //! - [`repeat`], [`drift`]: turns of a loop that take as long as the one before
 //!
 //! Whatever does not go well (a fault, a deadlock, a need for a number that nobody computed) ends all this without a result, and
 //! the program is run event by event, which knows what to say.
 
+mod alike;
 mod apart;
 mod blocks;
 mod claims;
@@ -79,6 +81,7 @@ use crate::machine::setup::{Fabric, LayOut, link_room};
 use crate::machine::steps::Shared;
 use crate::twins::Twins;
 use crate::{Claims, Inputs, Method, Options, Progress, SimulateError};
+use alike::Alike;
 use clocks::Clocks;
 use drift::Drift;
 use flight::{Flights, Goal, Landing};
@@ -173,6 +176,8 @@ struct Groups<'a> {
     unused: Vec<Box<VectorWork>>,
     /// In a run for the time alone: turns of loops that are like others.
     repeats: Repeats,
+    /// The same: rows that are like others.
+    alike: Alike,
     /// What the slots of a PE hold.
     slots: Vec<i32>,
     /// Numbers that the members of a group have loaded.
@@ -362,6 +367,7 @@ impl<'a> Groups<'a> {
             heads: Vec::new(),
             unused: Vec::new(),
             repeats: Repeats::default(),
+            alike: Alike::default(),
             slots: Vec::new(),
             loaded: Vec::new(),
             found: Vec::new(),
@@ -377,6 +383,7 @@ impl<'a> Groups<'a> {
             self.marks = Marks::new(program, &mut self.band, program.classes.len());
             let mut inputs = program.ports.iter().filter(|port| port.kind == PortKind::Input);
             self.repeats = Repeats::new(self.shared.classes);
+            self.alike = Alike::new(&self.shared, &self.band);
             self.floats_come_in = inputs.all(|port| port.dtype.is_float());
         }
         if way == Way::Numbers {
@@ -394,8 +401,10 @@ impl<'a> Groups<'a> {
         self.start();
         let limit = options.max_cycles.unwrap_or(u64::MAX);
         let mut handled = 0u64;
-        while let Some(mut group) = self.schedule.next() {
+        while let Some(mut group) = self.next() {
+            self.end_alike(&mut group);
             self.end_turn(&mut group);
+            self.begin_alike(&mut group);
             let time = group.members.first().map_or(0, |pe| self.clocks.time(pe) as u64);
             if time > limit {
                 return Err(Stop::Limit(limit));
@@ -418,6 +427,14 @@ impl<'a> Groups<'a> {
         let complete = self.band.sinks.iter().all(|s| s.data.len() >= s.expected);
         let left_out = self.twins.is_some() && self.band.sinks.iter().any(|sink| sink.left_out);
         if self.schedule.is_stuck() || !complete || left_out { Err(Stop::Unfit) } else { self.check_limit(limit) }
+    }
+
+    /// The group that goes on next: rows that wait for others like them do so when nobody else can.
+    fn next(&mut self) -> Option<Group> {
+        self.schedule.next().or_else(|| {
+            self.leave_alike();
+            self.schedule.next()
+        })
     }
 
     fn check_limit(&self, limit: u64) -> Result<(), Stop> {

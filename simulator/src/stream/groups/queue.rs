@@ -61,6 +61,12 @@ struct Queue {
     is_awaited: bool,
 }
 
+impl Queue {
+    fn is_empty(&self) -> bool {
+        self.head.count == 0 && self.wavelets == 0 && self.rest == NONE && !self.is_awaited
+    }
+}
+
 impl Along for Queue {
     fn along(&self, i: u32) -> Self {
         Self { head: self.head.along(i), last_at: self.last_at.from(i), ..*self }
@@ -413,9 +419,30 @@ impl Queues {
 
     /// Whether nothing is in any queue, and nobody waits for something to come or to go.
     pub(super) fn are_empty(&self) -> bool {
-        self.list.all_with(&self.list, |queue, _| {
-            queue.head.count == 0 && queue.wavelets == 0 && queue.rest == NONE && !queue.is_awaited
+        self.list.pieces().all(|(queue, _)| queue.is_empty())
+    }
+
+    /// Whether queues are empty, and like others but for the time; `long` is as for [`Queues::repeat`].
+    pub(super) fn are_alike(&mut self, inputs: [u32; 2], n: u32, turn: Turn, long: i64) -> bool {
+        self.list.agree(inputs, n, |a, b, n| {
+            let counts = |queue: &Queue| (queue.taken, queue.last_count);
+            let behind = |queue: &Queue| queue.last_at.plus(i64::from(queue.last_count) + long);
+            let is_same = || counts(a) == counts(b) && turn.are_later(a.last_at, b.last_at, n);
+            a.is_empty()
+                && b.is_empty()
+                && a.capacity == b.capacity
+                && (is_same() || turn.are_past(behind(a), behind(b), n))
         })
+    }
+
+    /// Whether nothing is in queues side by side, and nobody waits for something to come or to go.
+    pub(super) fn are_empty_from(&mut self, input: u32, n: u32) -> bool {
+        self.list.agree([input; 2], n, |queue, _, _| queue.is_empty())
+    }
+
+    /// Empty queues are so many cycles later what others are.
+    pub(super) fn follow(&mut self, inputs: [u32; 2], n: u32, cycles: i64) {
+        self.list.copy(inputs, n, |queue| Queue { last_at: queue.last_at.plus(cycles), ..queue });
     }
 
     /// Whether empty queues are at the end of a turn as they were at its beginning: they were used a turn apart, or not at all, or so long before

@@ -47,6 +47,24 @@ impl Registers {
         of_slot.get_or_insert_with(|| Strip::uniform(Line::flat(0), pes, width)).set(pe, n, numbers);
     }
 
+    /// Whether PEs have the same numbers as others in some slots.
+    pub(super) fn are_alike(&mut self, slots: u128, pes: [u32; 2], n: u32) -> bool {
+        let same = |a: &Line, b: &Line, n: u32| a.at == b.at && (n == 1 || a.slope == b.slope);
+        each(slots).all(|slot| {
+            let numbers = self.slots.get_mut(slot as usize).and_then(Option::as_mut);
+            numbers.is_none_or(|numbers| numbers.agree(pes, n, same))
+        })
+    }
+
+    /// Gives PEs the numbers of others in some slots.
+    pub(super) fn follow(&mut self, slots: u128, pes: [u32; 2], n: u32) {
+        for slot in each(slots) {
+            if let Some(numbers) = self.slots.get_mut(slot as usize).and_then(Option::as_mut) {
+                numbers.copy(pes, n, |number| number);
+            }
+        }
+    }
+
     /// How many PEs side by side have the same numbers in all of some slots.
     pub(super) fn alike(&mut self, slots: u128, pe: u32, n: &mut u32) {
         for slot in each(slots) {

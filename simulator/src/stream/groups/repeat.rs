@@ -34,6 +34,22 @@ pub(super) struct Turn {
 }
 
 impl Turn {
+    /// Whether times of `n` places are the same so much later.
+    pub(super) fn are_later(&self, before: Line, behind: Line, n: u32) -> bool {
+        before.at + self.cycles == behind.at && (n == 1 || before.slope == behind.slope)
+    }
+
+    /// The same, or all past.
+    pub(super) fn are_same(&self, before: Line, behind: Line, n: u32) -> bool {
+        self.are_later(before, behind, n) || self.are_past(before, behind, n)
+    }
+
+    /// Whether times of `n` places lie before all clocks.
+    pub(super) fn are_past(&self, before: Line, behind: Line, n: u32) -> bool {
+        let last = |line: Line| line.at.max(line.get(n - 1));
+        last(before) <= self.began && last(behind) <= self.began + self.cycles
+    }
+
     /// Whether times at its beginning and at its end are the same to whatever comes: a turn apart, or past.
     pub(super) fn is_same(&self, before: Line, behind: Line) -> bool {
         before.at + self.cycles == behind.at || before.at <= self.began && behind.at <= self.began + self.cycles
@@ -143,11 +159,11 @@ impl Groups<'_> {
     }
 
     /// Whether nothing is under way between PEs.
-    fn is_at_rest(&self) -> bool {
+    pub(super) fn is_at_rest(&self) -> bool {
         self.queues.are_empty()
             && self.flights.are_over()
             && self.wait_for_switch.is_empty()
-            && self.progress.all_with(&self.progress, |stage, _| *stage == Stage::Fresh)
+            && self.progress.pieces().all(|(stage, _)| *stage == Stage::Fresh)
     }
 
     /// Looks whether all is as it was in the turn before; gives the groups at the end of the last turn, if all stand there now instead.

@@ -298,6 +298,36 @@ impl<T: Along> Strip<T> {
         })
     }
 
+    /// Whether something holds of the values of two stretches, place by place: it is asked of parts in which both lie on lines, with how many
+    /// places these have.
+    pub(super) fn agree(&mut self, [a, b]: [u32; 2], n: u32, mut holds: impl FnMut(&T, &T, u32) -> bool) -> bool {
+        let mut done = 0;
+        while done < n {
+            let mut here = n - done;
+            let [at, other] = [a, b].map(|at| self.piece_start(at + done, &mut here));
+            let [i, j] = [a + done - at, b + done - other];
+            let (one, other) = (&self.values[at as usize], &self.values[other as usize]);
+            let is_so =
+                if (i, j) == (0, 0) { holds(one, other, here) } else { holds(&one.along(i), &other.along(j), here) };
+            if !is_so {
+                return false;
+            }
+            done += here;
+        }
+        true
+    }
+
+    /// Gives places the values of others, changed, piece by piece.
+    pub(super) fn copy(&mut self, [from, to]: [u32; 2], n: u32, change: impl Fn(T) -> T) {
+        let mut done = 0;
+        while done < n {
+            let mut here = n - done;
+            let value = change(self.piece(from + done, &mut here));
+            self.set(to + done, here, value);
+            done += here;
+        }
+    }
+
     /// Changes all values, each for as many places of its piece as `change` says.
     pub(super) fn change_all(&mut self, mut change: impl FnMut(T, &mut u32) -> T) {
         let mut at = 0;

@@ -165,6 +165,30 @@ pub(super) fn look_up_each(
 }
 
 /// Adds a stretch that begins behind the others.
+/// Whether PEs have the same there as others.
+pub(super) fn agree(entry: &Entry, [a, b]: [u32; 2], n: u32) -> bool {
+    let from = |pe: u32| entry[entry.partition_point(|&(start, count, _)| start + count <= pe)..].iter();
+    let (mut ones, mut others) = (from(a), from(b));
+    let (mut one, mut other) = (ones.next(), others.next());
+    let mut done = 0;
+    while done < n {
+        let (Some(&(start, count, number)), Some(&(other_start, other_count, other_number))) = (one, other) else {
+            return false;
+        };
+        let (Some(i), Some(j)) = ((a + done).checked_sub(start), (b + done).checked_sub(other_start)) else {
+            return false;
+        };
+        let here = (count - i).min(other_count - j).min(n - done);
+        if number.get(i) != other_number.get(j) || here > 1 && number.slope != other_number.slope {
+            return false;
+        }
+        done += here;
+        one = if i + here == count { ones.next() } else { one };
+        other = if j + here == other_count { others.next() } else { other };
+    }
+    true
+}
+
 fn add(entry: &mut Vec<(u32, u32, Line)>, (first, n, number): (u32, u32, Line), width: u32) {
     match entry.last_mut() {
         // Only what is the same: whoever uses the number has more from that than from a line.

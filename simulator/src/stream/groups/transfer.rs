@@ -224,8 +224,10 @@ impl Groups<'_> {
         taken: &[Option<Incoming>; 3],
         count: u64,
     ) -> Option<u64> {
-        let marks = self.marks.get_mut(usize::from(class))?;
-        if !matches!(work.dst, Port::Memory(_)) || !taken.iter().flatten().any(Incoming::is_unknown) {
+        if self.marks.len() <= usize::from(class)
+            || !matches!(work.dst, Port::Memory(_))
+            || !taken.iter().flatten().any(Incoming::is_unknown)
+        {
             return None;
         }
         let mut own = self.unused.pop().unwrap_or_default();
@@ -233,13 +235,20 @@ impl Groups<'_> {
         let waits = unknown::pass(&self.band.pes[pe as usize], &mut own, self.shared.machine, count);
         self.unused.push(own);
         let waits = waits?;
+        self.forget_in(class, &work.dst, count, (pe, n));
+        self.alike.note_forgotten(&work.dst, count, (pe, n));
+        Some(waits)
+    }
+
+    /// In a run for the time alone: PEs side by side have put what they do not know into memory.
+    pub(super) fn forget_in(&mut self, class: u16, dst: &Port, count: u64, (pe, n): (u32, u32)) {
         self.repeats.written += 1;
-        if !marks.forget_in(&work.dst, count, (pe, n)) {
+        let had = self.marks.get_mut(usize::from(class)).is_some_and(|marks| marks.forget_in(dst, count, (pe, n)));
+        if !had {
             for pe in &mut self.band.pes[pe as usize..(pe + n) as usize] {
-                unknown::mark(pe, &work.dst, count, true);
+                unknown::mark(pe, dst, count, true);
             }
         }
-        Some(waits)
     }
 
     /// The numbers of a whole instruction in a PE, if they can be had without one of the PE's own.

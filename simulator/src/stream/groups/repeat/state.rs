@@ -80,7 +80,7 @@ impl Groups<'_> {
     }
 
     /// Cycles after which nothing tells any more that a wavelet was taken, wherever it came from.
-    fn longest_way(&self) -> i64 {
+    pub(in super::super) fn longest_way(&self) -> i64 {
         let grid = self.band.grid;
         i64::from(self.shared.machine.hop_cycles) * (i64::from(grid.width) + i64::from(grid.height))
             + i64::from(self.shared.machine.ramp_cycles)
