@@ -21,7 +21,7 @@ use crate::machine::operand::Port;
 use crate::machine::steps::Shared;
 use rows::{Rows, Switch};
 use segments::{Queues, Segment};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 /// Rows from which on some may wait for others.
@@ -35,6 +35,8 @@ const MOST_MISSES: u8 = 3;
 pub(super) struct Alike {
     /// By class, in the order of their steps.
     segments: Vec<Vec<Known>>,
+    /// Rows in which what never changes is the same, by the colours and the output queues that a segment uses.
+    fixed: BTreeMap<(Vec<u8>, BTreeSet<u8>), Rows>,
     /// Some rows go through a segment, others wait.
     begun: Option<Box<Begun>>,
     /// How often a row has followed another one.
@@ -47,8 +49,6 @@ struct Known {
     segment: Segment,
     /// Colours that it uses.
     colors: Vec<u8>,
-    /// Rows in which what never changes is the same, when somebody has looked.
-    fixed: Option<Rows>,
     misses: u8,
 }
 
@@ -100,8 +100,9 @@ impl Alike {
         let of_class = |(class, queues): (usize, &Queues)| {
             let segments = segments::find(&shared.classes[class].tasks[0].steps, queues).into_iter();
             let known = |segment: Segment| {
-                let colors = segment.colors(band, class);
-                Known { segment, colors, fixed: None, misses: 0 }
+                let set = queues.colors(&segment);
+                let colors = (0..64).filter(|color| set >> color & 1 == 1).collect();
+                Known { segment, colors, misses: 0 }
             };
             segments.map(known).collect()
         };
@@ -186,9 +187,9 @@ impl Groups<'_> {
         if firsts.len() < FEWEST_ROWS {
             return;
         }
-        self.look_at_rows((group.class, index), &firsts, n);
         let known = std::mem::take(&mut self.alike.segments[usize::from(group.class)][index]);
-        let (leaders, followers) = self.lead(group, &known, &firsts, n);
+        let like = self.built_alike(&known, &firsts, n);
+        let (leaders, followers) = self.lead(group, &known, (&firsts, &like), n);
         self.alike.segments[usize::from(group.class)][index] = known;
         let known = &mut self.alike.segments[usize::from(group.class)][index];
         if 2 * followers.len() < firsts.len() {

@@ -496,3 +496,6 @@ impl<'a> Groups<'a> {
         run
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ use super::super::repeat::Turn;
 use super::super::tables;
 use super::{Begun, Follower, Known, Leader};
 use std::ops::Range;
+use std::rc::Rc;
 
 /// The position of a switch, and whether it is closed.
 pub(super) type Switch = (u8, bool);
@@ -29,7 +30,7 @@ pub(super) struct Rows {
     firsts: Vec<u32>,
     n: u32,
     /// By row: the number of the first one that is like it.
-    like: Vec<usize>,
+    like: Rc<[usize]>,
 }
 
 /// The first PEs of rows, and how many PEs each has, if all of them stand below each other.
@@ -41,11 +42,11 @@ pub(super) fn of(members: &Members, width: u32) -> Option<(Vec<u32>, u32)> {
 }
 
 impl Groups<'_> {
-    /// Finds the rows in which what never changes is the same as far as a segment asks, unless that is known.
-    pub(super) fn look_at_rows(&mut self, (class, index): (u16, usize), firsts: &[u32], n: u32) {
-        let known = &self.alike.segments[usize::from(class)][index];
-        if known.fixed.as_ref().is_some_and(|rows| (rows.firsts.as_slice(), rows.n) == (firsts, n)) {
-            return;
+    /// By row: the number of the first one in which what never changes is the same, as far as a segment asks.
+    pub(super) fn built_alike(&mut self, known: &Known, firsts: &[u32], n: u32) -> Rc<[usize]> {
+        let key = (known.colors.clone(), known.segment.outputs.clone());
+        if let Some(rows) = self.alike.fixed.get(&key).filter(|rows| rows.firsts == firsts && rows.n == n) {
+            return rows.like.clone();
         }
         let mut kinds: Vec<usize> = Vec::new();
         let mut like = Vec::with_capacity(firsts.len());
@@ -56,7 +57,9 @@ impl Groups<'_> {
                 kinds.push(row);
             }
         }
-        self.alike.segments[usize::from(class)][index].fixed = Some(Rows { firsts: firsts.to_vec(), n, like });
+        let like: Rc<[usize]> = like.into();
+        self.alike.fixed.insert(key, Rows { firsts: firsts.to_vec(), n, like: like.clone() });
+        like
     }
 
     /// Whether two rows have the same routers and queues, as far as a segment uses them.
@@ -79,14 +82,19 @@ impl Groups<'_> {
             && known.segment.outputs.iter().all(|&queue| self.lanes.lead_alike(queue, [a, b], n))
     }
 
-    /// Which rows lead, by their numbers, and which follow.
-    pub(super) fn lead(&mut self, group: &Group, known: &Known, firsts: &[u32], n: u32) -> (Vec<usize>, Vec<Follower>) {
-        let Some(fixed) = &known.fixed else { return (Vec::new(), Vec::new()) };
+    /// Which rows lead, by their first PEs, and which follow; `like` says which ones are built alike.
+    pub(super) fn lead(
+        &mut self,
+        group: &Group,
+        known: &Known,
+        (firsts, like): (&[u32], &[usize]),
+        n: u32,
+    ) -> (Vec<u32>, Vec<Follower>) {
         let (mut leaders, mut followers): (Vec<usize>, Vec<Follower>) = (Vec::new(), Vec::new());
         for (row, &first) in firsts.iter().enumerate() {
             let mut kinds = leaders.iter().enumerate().take(MOST_KINDS);
             let leads = |(leader, &other): (usize, &usize)| {
-                let cycles = (fixed.like[other] == fixed.like[row])
+                let cycles = (like[other] == like[row])
                     .then(|| self.later_by(group, known, [firsts[other], first], n))
                     .flatten()?;
                 Some(Follower { first, leader, cycles })
@@ -96,7 +104,7 @@ impl Groups<'_> {
                 None => leaders.push(row),
             }
         }
-        (leaders, followers)
+        (leaders.into_iter().map(|row| firsts[row]).collect(), followers)
     }
 
     /// By how many cycles a row is later than another one, if all else is the same that a segment asks for.
@@ -118,16 +126,14 @@ impl Groups<'_> {
     }
 
     /// What leaders are at the beginning of a segment.
-    pub(super) fn leaders(&self, (class, index): (u16, usize), rows: &[usize], n: u32) -> Vec<Leader> {
+    pub(super) fn leaders(&self, (class, index): (u16, usize), firsts: &[u32], n: u32) -> Vec<Leader> {
         let known = &self.alike.segments[usize::from(class)][index];
-        let Some(fixed) = &known.fixed else { return Vec::new() };
-        let leader = |&row: &usize| {
-            let first = fixed.firsts[row];
+        let leader = |&first: &u32| {
             let start = first - first % self.lanes.width;
             let switches = self.switches(known, first, n).map(|(.., switch)| switch).collect();
             Leader { first, counted: self.clocks.counted(start), passed: self.lanes.passed(start), switches }
         };
-        rows.iter().map(leader).collect()
+        firsts.iter().map(leader).collect()
     }
 
     /// The switches of a row: how far each is from its first router, its colour, and how it stands.

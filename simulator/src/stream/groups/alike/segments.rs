@@ -6,7 +6,7 @@ use crate::machine::operand::Access;
 use crate::machine::steps::Shared;
 use crate::stream::groups::lanes::ALONG_ROWS;
 use crate::stream::groups::liveness::touched;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use waferloom_fabric::{ColorRoute, Direction};
 
@@ -32,79 +32,72 @@ impl Segment {
         self.slots |= next.slots;
     }
 
-    /// The colours of its queues in the PEs of a class.
-    pub(super) fn colors(&self, band: &Band<'_>, class: usize) -> Vec<u8> {
-        let mut colors = BTreeSet::new();
-        for (pe, router) in
-            band.pes.iter().zip(&band.routers).filter(|(pe, _)| pe.class.map(usize::from) == Some(class))
-        {
-            let below = router.lanes.iter().filter(|lane| lane.input.is_some_and(|input| self.inputs.contains(&input)));
-            colors.extend(below.map(|lane| lane.color));
-            let outputs = self.outputs.iter().filter_map(|&queue| pe.outputs.get(usize::from(queue))?.as_ref());
-            colors.extend(outputs.map(|output| output.color));
-        }
-        colors.into_iter().collect()
-    }
-
     fn talks(&self) -> bool {
         !self.inputs.is_empty() || !self.outputs.is_empty()
     }
 }
 
-/// The queues of a class whose colours lead along rows, from PE to PE.
+/// The colours of the queues of a class, a bit each; none where one of them leads to another row or to the host.
 #[derive(Debug, Default)]
 pub(super) struct Queues {
-    inputs: BTreeSet<u8>,
-    outputs: BTreeSet<u8>,
+    /// By number.
+    inputs: BTreeMap<u8, u64>,
+    outputs: BTreeMap<u8, u64>,
 }
 
 impl Queues {
     /// Those of each class.
     pub(super) fn along_rows(shared: &Shared<'_>, band: &Band<'_>) -> Vec<Self> {
-        let colors = colors_along_rows(shared, band);
+        let along = colors_along_rows(shared, band);
         let mut all: Vec<Self> = shared.classes.iter().map(|_| Self::default()).collect();
-        let mut others: Vec<Self> = shared.classes.iter().map(|_| Self::default()).collect();
         for (pe, router) in band.pes.iter().zip(&band.routers) {
-            let Some(class) = pe.class.map(usize::from) else { continue };
+            let Some(queues) = pe.class.and_then(|class| all.get_mut(usize::from(class))) else { continue };
             for lane in router.lanes.iter() {
-                let Some(input) = lane.input else { continue };
-                let of = if colors.contains(&lane.color) { &mut all } else { &mut others };
-                of[class].inputs.insert(input);
+                if let Some(input) = lane.input {
+                    *queues.inputs.entry(input).or_default() |= bit(lane.color);
+                }
             }
             for (queue, output) in (0..).zip(pe.outputs.iter()) {
-                let Some(output) = output else { continue };
-                let of = if colors.contains(&output.color) { &mut all } else { &mut others };
-                of[class].outputs.insert(queue);
+                if let Some(output) = output {
+                    *queues.outputs.entry(queue).or_default() |= bit(output.color);
+                }
             }
         }
-        for (queues, others) in all.iter_mut().zip(&others) {
-            queues.inputs.retain(|queue| !others.inputs.contains(queue));
-            queues.outputs.retain(|queue| !others.outputs.contains(queue));
+        for queues in &mut all {
+            for colors in queues.inputs.values_mut().chain(queues.outputs.values_mut()) {
+                *colors = if *colors & !along == 0 { *colors } else { 0 };
+            }
         }
         all
     }
+
+    /// The colours of a segment's queues.
+    pub(super) fn colors(&self, segment: &Segment) -> u64 {
+        let inputs = segment.inputs.iter().filter_map(|queue| self.inputs.get(queue));
+        inputs
+            .chain(segment.outputs.iter().filter_map(|queue| self.outputs.get(queue)))
+            .fold(0, |set, colors| set | colors)
+    }
 }
 
-/// Colours that no router takes from a column or sends into one, and that do not come from the host or go there.
+/// The bit of a colour; those that have none share the last one, which never leads along rows.
+fn bit(color: u8) -> u64 {
+    1 << color.min(63)
+}
+
+/// Colours that no router takes from a column or sends into one, and that do not come from the host or go there, a bit each.
 ///
 /// What a switch does next has to be told by its ports alone: no route may have the same ports in two positions.
-fn colors_along_rows(shared: &Shared<'_>, band: &Band<'_>) -> BTreeSet<u8> {
+fn colors_along_rows(shared: &Shared<'_>, band: &Band<'_>) -> u64 {
     let within = ALONG_ROWS | 1 << Direction::Ramp as u8;
     let stays = |route: &ColorRoute| {
         let positions = &route.positions;
         let is_other = |i: usize| positions[..i].iter().all(|p| (p.rx, p.tx) != (positions[i].rx, positions[i].tx));
         positions.iter().all(|p| (p.rx.0 | p.tx.0) & !within == 0) && (0..positions.len()).all(is_other)
     };
-    let lanes = || band.routers.iter().flat_map(|router| router.lanes.iter());
-    let mut colors: BTreeSet<u8> = lanes().map(|lane| lane.color).collect();
-    let leaving: BTreeSet<u32> = lanes().map(|lane| lane.route).collect();
-    for route in leaving.iter().map(|&route| &shared.routes[route as usize]).filter(|route| !stays(route)) {
-        colors.remove(&route.color.0);
-    }
-    for (_, _, color) in band.sink_at.keys().chain(band.source_at.keys()) {
-        colors.remove(color);
-    }
-    colors
+    let leaving = shared.routes.iter().filter(|route| !stays(route)).map(|route| route.color.0);
+    let of_host = band.sink_at.keys().chain(band.source_at.keys()).map(|&(_, _, color)| color);
+    !leaving.chain(of_host).fold(bit(63), |set, color| set | bit(color))
 }
 
 /// The segments of a task: as long as they can be, none within another one.
@@ -207,6 +200,8 @@ fn along_rows(steps: &[Step], range: Range<usize>, queues: &Queues) -> Option<Se
             _ => {}
         }
     }
-    let stays = segment.inputs.is_subset(&queues.inputs) && segment.outputs.is_subset(&queues.outputs);
-    stays.then_some(segment)
+    let stays = |colors: Option<&u64>| colors.is_some_and(|&colors| colors != 0);
+    let all = segment.inputs.iter().all(|queue| stays(queues.inputs.get(queue)))
+        && segment.outputs.iter().all(|queue| stays(queues.outputs.get(queue)));
+    all.then_some(segment)
 }

@@ -1,4 +1,4 @@
-use super::super::{Groups, Way};
+use super::super::tests::run_for_time;
 use super::Alike;
 use super::segments::{self, Queues};
 use crate::machine::setup::{Fabric, LayOut};
@@ -7,23 +7,14 @@ use proptest::prelude::*;
 use waferloom_fabric::Program;
 use waferloom_fabric::text::parse;
 
-fn options() -> Options<'static> {
-    Options { engine: Engine::Stream, timing_only: true, ..Options::default() }
-}
-
 /// Runs a program for its time alone; gives how often rows have followed others as well.
 fn run(program: &Program, shares: bool) -> Option<(Run, u64)> {
-    let (inputs, options) = (Inputs::default(), options());
-    let fabric = Fabric::new(program, &inputs, &options).ok()?;
-    let mut store = fabric.store(LayOut::AtOnce).ok()?;
-    let mut groups = Groups::new(fabric.shared(), fabric.bands(&mut store, LayOut::AtOnce, 1).ok()?.pop()?)?;
-    groups.prepare_way(Way::TimeByClass, program, &options);
-    if !shares {
-        groups.alike = Alike::default();
-    }
-    groups.run(&options, None).ok()?;
-    let followed = groups.alike.followed;
-    Some((groups.finish(program, &fabric), followed))
+    let change = |groups: &mut super::Groups<'_>| {
+        if !shares {
+            groups.alike = Alike::default();
+        }
+    };
+    run_for_time(program, change, |groups| groups.alike.followed)
 }
 
 /// Runs a program both ways, which is the same; gives how often rows have followed others.
@@ -82,7 +73,7 @@ fn segments_are_the_longest_parts_along_rows_between_what_all_compute() {
         rows("")
     );
     let program = parse(&mesh(&code)).unwrap_or_else(|e| panic!("{e}"));
-    let (inputs, options) = (Inputs::default(), options());
+    let (inputs, options) = (Inputs::default(), Options { engine: Engine::Stream, ..Options::default() });
     let fabric = Fabric::new(&program, &inputs, &options).unwrap_or_else(|e| panic!("{e}"));
     let mut store = fabric.store(LayOut::AtOnce).unwrap_or_else(|e| panic!("{e}"));
     let bands = fabric.bands(&mut store, LayOut::AtOnce, 1).unwrap_or_else(|e| panic!("{e}"));

@@ -1,25 +1,18 @@
-use super::super::{Groups, Way};
+use super::super::tests::run_for_time;
 use super::Repeats;
-use crate::machine::setup::{Fabric, LayOut};
-use crate::{Engine, Inputs, Options, Run};
+use crate::Run;
 use proptest::prelude::*;
 use waferloom_fabric::Program;
 use waferloom_fabric::text::parse;
 
 /// Runs a program for its time alone; gives the turns that were passed over as well.
 fn run(program: &Program, passes_over: bool) -> Option<(Run, u32)> {
-    let (inputs, options) =
-        (Inputs::default(), Options { engine: Engine::Stream, timing_only: true, ..Options::default() });
-    let fabric = Fabric::new(program, &inputs, &options).ok()?;
-    let mut store = fabric.store(LayOut::AtOnce).ok()?;
-    let mut groups = Groups::new(fabric.shared(), fabric.bands(&mut store, LayOut::AtOnce, 1).ok()?.pop()?)?;
-    groups.prepare_way(Way::TimeByClass, program, &options);
-    if !passes_over {
-        groups.repeats = Repeats::default();
-    }
-    groups.run(&options, None).ok()?;
-    let turns = groups.repeats.passed_over;
-    Some((groups.finish(program, &fabric), turns))
+    let change = |groups: &mut super::Groups<'_>| {
+        if !passes_over {
+            groups.repeats = Repeats::default();
+        }
+    };
+    run_for_time(program, change, |groups| groups.repeats.passed_over)
 }
 
 /// Runs a program both ways, which is the same; gives the turns that were passed over.
