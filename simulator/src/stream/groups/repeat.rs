@@ -159,7 +159,7 @@ impl Groups<'_> {
     }
 
     /// Whether nothing is under way between PEs.
-    pub(super) fn is_at_rest(&self) -> bool {
+    fn is_at_rest(&self) -> bool {
         self.queues.are_empty()
             && self.flights.are_over()
             && self.wait_for_switch.is_empty()
