@@ -250,7 +250,8 @@ impl Groups<'_> {
         }
         self.schedule.put_back(others);
         self.alike.followed += following.len() as u64;
-        if is_over && 2 * following.len() < begun.followers.len() {
+        // Leaders that computed what is known do so again, as a rule.
+        if 2 * following.len() < begun.followers.len() {
             self.alike.segments[usize::from(begun.group.class)][begun.index].misses += 1;
         }
         self.go_on(begun.waiting(&left));
