@@ -10,6 +10,9 @@ const ENGINES: [&str; 2] = ["wavelet", "stream"];
 /// Runs in one process: the first ones get their memory from the system, page by page.
 const RUNS: usize = 201;
 
+/// The same where time is compared by the number of PEs: as many on all grids, or the best one of more would favour small ones.
+const GROWTH_RUNS: usize = 5;
+
 /// Wavelets over links and ramps in a second of the host's time, in one chain of PEs that add vectors.
 pub(crate) fn speeds(bench: &Bench, rows: &mut Vec<Row>) {
     for (engine, least) in ENGINES.into_iter().zip([100e6, 10e9]) {
@@ -37,7 +40,7 @@ fn speed(bench: &Bench, row: &mut Row, engine: &str) -> Result<f64, String> {
     Ok(hops / row.seconds.unwrap_or(f64::INFINITY))
 }
 
-/// Time at the same work in each PE, on more and more PEs.
+/// Time at the same work in each PE, on more and more PEs, on one thread of the host and on two.
 pub(crate) fn growth(bench: &Bench, rows: &mut Vec<Row>) {
     let gemv = |side: u32| {
         let size = 16 * side;
@@ -47,20 +50,24 @@ pub(crate) fn growth(bench: &Bench, rows: &mut Vec<Row>) {
         let size = 8 * side;
         format!("gelu --set p={side} --set rows={side} --set m={size} --set n={size}")
     };
-    for engine in ENGINES {
-        grows(bench, rows, "gemv, a tile of 16x16", engine, gemv);
+    for threads in [1, 2] {
+        for engine in ENGINES {
+            grows(bench, rows, "gemv, a tile of 16x16", (engine, threads), gemv);
+        }
+        // More work in as much memory, and nothing that PEs tell each other.
+        grows(bench, rows, "gelu, a tile of 8x8", ("stream", threads), gelu);
     }
-    // More work in as much memory, and nothing that PEs tell each other.
-    grows(bench, rows, "gelu, a tile of 8x8", "stream", gelu);
 }
 
 /// Time a PE of a kernel: `of` gives it with its settings on a square of PEs.
-fn grows(bench: &Bench, rows: &mut Vec<Row>, what: &str, engine: &str, of: impl Fn(u32) -> String) {
+fn grows(bench: &Bench, rows: &mut Vec<Row>, what: &str, (engine, threads): (&str, u32), of: impl Fn(u32) -> String) {
     let mut smallest = None;
     for side in [32u32, 64, 128, 256, 512] {
-        bench.row(rows, "growth", format!("{what} in each of {side}x{side} PEs, {engine}"), |row| {
-            let (kernel, runs) = (of(side), if side < 256 { 5 } else { 2 });
-            let arguments = Arguments::new(&format!("kernel {kernel} --threads 1 --engine {engine} --runs {runs}"));
+        let what = format!("{what} in each of {side}x{side} PEs, {engine}, threads: {threads}");
+        bench.row(rows, "growth", what, |row| {
+            let kernel = of(side);
+            let arguments =
+                Arguments::new(&format!("kernel {kernel} --threads {threads} --engine {engine} --runs {GROWTH_RUNS}"));
             note(&bench.waferloom.json(row, arguments)?, row)?;
             let per_pe = row.seconds.unwrap_or_default() / f64::from(side * side);
             row.figure(per_pe * 1e6, "µs/PE", None);

@@ -8,6 +8,9 @@
 //! What a row loads from memory is only known when it does: whoever has something else there than its leader goes through the segment by
 //! itself, as do all when their leaders do more than take time: compute numbers that are known, or store them. So does everybody when a
 //! leader waits for somebody who waits for it.
+//!
+//! Where PEs are of several classes, each of these has a segment of its own code: those that come to its beginning or its end are held there
+//! until nobody else can go on. Then all of them stand so, or what is held goes on by itself.
 
 mod rows;
 mod segments;
@@ -19,7 +22,7 @@ use super::{Groups, clocks};
 use crate::machine::band::Band;
 use crate::machine::operand::Port;
 use crate::machine::steps::Shared;
-use rows::{Rows, Switch};
+use rows::{Piece, Rows, Switch};
 use segments::{Queues, Segment};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -35,38 +38,55 @@ const MOST_MISSES: u8 = 3;
 pub(super) struct Alike {
     /// By class, in the order of their steps.
     segments: Vec<Vec<Known>>,
-    /// Rows in which what never changes is the same, by the colours and the output queues that a segment uses.
-    fixed: BTreeMap<(Vec<u8>, BTreeSet<u8>), Rows>,
+    /// How many classes PEs are of.
+    classes: usize,
+    /// Rows by what never changes in them, by what segments use.
+    fixed: BTreeMap<Used, Rc<Rows>>,
     /// Some rows go through a segment, others wait.
     begun: Option<Box<Begun>>,
+    /// Groups that have been held, or have waited, and go on by themselves.
+    released: Vec<Group>,
     /// How often a row has followed another one.
     followed: u64,
 }
 
+/// The colours and, class by class, the output queues that segments use.
+type Used = (Vec<u8>, Vec<BTreeSet<u8>>);
+
 /// What is known of a segment.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Known {
-    segment: Segment,
-    /// Colours that it uses.
-    colors: Vec<u8>,
+    segment: Rc<Segment>,
+    /// Colours that it uses, a bit each.
+    colors: u64,
     misses: u8,
+}
+
+/// A segment that the PEs of a class go through.
+#[derive(Debug)]
+struct Course {
+    /// Its number among those of the class.
+    index: usize,
+    segment: Rc<Segment>,
+    /// What stands at its beginning, without members.
+    group: Group,
+    /// Where it ends.
+    end: (u16, Place),
 }
 
 /// Rows on their way through a segment.
 #[derive(Debug)]
 struct Begun {
-    /// The number of the segment among those of the class.
-    index: usize,
-    /// What stands at its beginning, without members.
-    group: Group,
-    /// Where it ends.
-    end: (u16, Place),
+    /// By class, ascending.
+    courses: Vec<Course>,
+    /// Colours that they use.
+    colors: Vec<u8>,
     /// PEs of a row.
     n: u32,
     leaders: Vec<Leader>,
     followers: Vec<Follower>,
-    /// What leaders have loaded: from the same place (first byte, bytes), and each by itself (PE, first byte, bytes).
-    tables: BTreeMap<(i64, u32), Entry>,
+    /// What leaders have loaded: from the same place (class, first byte, bytes), and each by itself (PE, first byte, bytes).
+    tables: BTreeMap<(u16, i64, u32), Entry>,
     loads: Vec<(u32, usize, usize)>,
     /// What leaders have put into memory without knowing it: where, how many elements, PEs.
     forgotten: Vec<(Port, u64, (u32, u32))>,
@@ -80,6 +100,7 @@ struct Begun {
 #[derive(Debug)]
 struct Leader {
     first: u32,
+    pieces: Rc<[Piece]>,
     counted: clocks::Counted,
     passed: [Vec<i64>; 5],
     switches: Vec<Switch>,
@@ -99,14 +120,14 @@ impl Alike {
         let queues = Queues::along_rows(shared, band);
         let of_class = |(class, queues): (usize, &Queues)| {
             let segments = segments::find(&shared.classes[class].tasks[0].steps, queues).into_iter();
-            let known = |segment: Segment| {
-                let set = queues.colors(&segment);
-                let colors = (0..64).filter(|color| set >> color & 1 == 1).collect();
-                Known { segment, colors, misses: 0 }
-            };
+            let known =
+                |segment: Segment| Known { colors: queues.colors(&segment), segment: segment.into(), misses: 0 };
             segments.map(known).collect()
         };
-        Self { segments: queues.iter().enumerate().map(of_class).collect(), ..Self::default() }
+        let classes: BTreeSet<u16> = band.pes.iter().filter_map(|pe| pe.class).collect();
+        let segments: Vec<Vec<Known>> = queues.iter().enumerate().map(of_class).collect();
+        let has_none = classes.iter().any(|&class| segments[usize::from(class)].is_empty());
+        Self { segments: if has_none { Vec::new() } else { segments }, classes: classes.len(), ..Self::default() }
     }
 
     /// The segment that begins at a step.
@@ -120,16 +141,40 @@ impl Alike {
     #[inline]
     pub(super) fn gathers_at(&self, group: &Group) -> bool {
         match &self.begun {
-            Some(begun) => (group.class, group.step) == (begun.end.0, begun.step()),
+            Some(begun) => begun.courses.iter().any(|course| course.stops_at(group.class, group.step)),
             None => self.begins_at(group.class, group.step).is_some(),
         }
     }
 
-    /// Leaders have loaded what all PEs have in a table.
-    pub(super) fn note_table(&mut self, address: i64, bytes: u32, entry: Entry) {
+    /// The segment that begins where a group stands.
+    fn course(&self, group: &Group) -> Option<Course> {
+        let index = self.begins_at(group.class, group.step)?;
+        let segment = self.segments[usize::from(group.class)][index].segment.clone();
+        let mut end = group.place();
+        end.1.last_mut().into_iter().for_each(|step| *step = segment.end);
+        Some(Course { index, segment, group: group.with(Members::default()), end })
+    }
+
+    /// The colours that segments use.
+    fn colors(&self, courses: &[Course]) -> Vec<u8> {
+        let of = |course: &Course| self.segments[usize::from(course.class())][course.index].colors;
+        let set = courses.iter().map(of).fold(0, |set, colors| set | colors);
+        (0..64).filter(|color| set >> color & 1 == 1).collect()
+    }
+
+    /// Too few rows of all that have gone through segments were like others.
+    fn miss(&mut self, courses: &[Course]) {
+        for course in courses {
+            self.segments[usize::from(course.class())][course.index].misses += 1;
+        }
+    }
+
+    /// Leaders have loaded what all PEs of a class have in a table.
+    pub(super) fn note_table(&mut self, (class, address, bytes): (u16, i64, u32), entry: Entry) {
         if let Some(begun) = &mut self.begun {
-            begun.is_spoiled |= begun.tables.get(&(address, bytes)).is_some_and(|known| !Rc::ptr_eq(known, &entry));
-            begun.tables.insert((address, bytes), entry);
+            let place = (class, address, bytes);
+            begun.is_spoiled |= begun.tables.get(&place).is_some_and(|known| !Rc::ptr_eq(known, &entry));
+            begun.tables.insert(place, entry);
         }
     }
 
@@ -156,58 +201,118 @@ impl Alike {
     }
 }
 
-impl Begun {
-    /// The step behind the segment.
-    fn step(&self) -> u32 {
-        self.end.1.last().copied().unwrap_or(0)
+impl Course {
+    fn class(&self) -> u16 {
+        self.group.class
     }
 
-    /// The group of the followers, where they wait.
-    fn waiting(&self, followers: &[Follower]) -> Group {
-        let mut members = Members::default();
-        for follower in followers {
-            members.push(follower.first, self.n);
-        }
-        self.group.with(members)
+    /// Whether it ends at a step, whatever loops are around that.
+    fn stops_at(&self, class: u16, step: u32) -> bool {
+        (class, Some(&step)) == (self.end.0, self.end.1.last())
+    }
+}
+
+impl Begun {
+    /// Whether it is over for a group.
+    fn ends_at(&self, group: &Group) -> bool {
+        self.courses.iter().any(|course| course.stops_at(group.class, group.step) && course.end == group.place())
+    }
+
+    /// The groups of followers, where they wait.
+    fn waiting(&self, followers: &[Follower]) -> Vec<Group> {
+        let rows = || followers.iter().map(|follower| (follower.first, &*self.leaders[follower.leader].pieces));
+        let of = |course: &Course| course.group.with(rows::members_of(course.class(), rows()));
+        self.courses.iter().map(of).filter(|group| !group.members.is_empty()).collect()
     }
 }
 
 impl Groups<'_> {
-    /// When all PEs stand where a segment begins: those of rows that are like others wait, and the group becomes the rest.
+    /// When all PEs, of one class, stand where a segment begins: those of rows that are like others wait, and the group becomes the rest.
     pub(super) fn begin_alike(&mut self, group: &mut Group) {
-        if self.alike.begun.is_some() {
-            return;
+        let is_first = self.alike.classes == 1 && self.alike.begun.is_none();
+        if is_first && self.alike.begins_at(group.class, group.step).is_some() && self.are_all(&[group]) {
+            self.begin_segments(&mut [group]);
         }
-        let Some(index) = self.alike.begins_at(group.class, group.step) else { return };
-        let is_all = group.members.count() == self.class_sizes[usize::from(group.class)];
-        if !is_all || !self.schedule.is_only_at(&group.place()) || !self.is_still() {
-            return;
+    }
+
+    /// When all leaders, of one class, stand where a segment ends: those that wait for them become like them, and the group takes them in.
+    pub(super) fn end_alike(&mut self, group: &mut Group) {
+        let is_over = |begun: &mut Box<Begun>| begun.courses.len() == 1 && begun.ends_at(group);
+        let Some(begun) = self.alike.begun.take_if(is_over) else { return };
+        let place = group.place();
+        let mut others = self.schedule.take_at(&place);
+        self.end_segments(&begun, &mut others.iter_mut().chain([&mut *group]).collect::<Vec<_>>());
+        self.schedule.put_back(others);
+    }
+
+    /// Holds a group where segments of several classes begin or end; gives it back if it does not stand there.
+    pub(super) fn hold(&mut self, group: Group) -> Option<Group> {
+        if self.alike.classes < 2 || !self.alike.gathers_at(&group) {
+            return Some(group);
         }
-        let Some((firsts, n)) = rows::of(&group.members, self.lanes.width) else { return };
-        if firsts.len() < FEWEST_ROWS {
-            return;
+        self.schedule.hold(group.place());
+        self.go_on(group);
+        None
+    }
+
+    /// The next group of those that go on by themselves.
+    pub(super) fn next_released(&mut self) -> Option<Group> {
+        self.alike.released.pop()
+    }
+
+    /// Nobody can go on: groups that are held do, behind a beginning or an end if all stand there, and rows that wait for others. Says whether
+    /// there are any.
+    pub(super) fn meet(&mut self) -> bool {
+        let mut held = self.schedule.take_held();
+        let mut groups: Vec<&mut Group> = held.iter_mut().collect();
+        if let Some(begun) = self.alike.begun.take() {
+            self.end_segments(&begun, &mut groups);
+            for group in held {
+                self.go_on(group);
+            }
+            return true;
         }
-        let known = std::mem::take(&mut self.alike.segments[usize::from(group.class)][index]);
-        let like = self.built_alike(&known, &firsts, n);
-        let (leaders, followers) = self.lead(group, &known, (&firsts, &like), n);
-        self.alike.segments[usize::from(group.class)][index] = known;
-        let known = &mut self.alike.segments[usize::from(group.class)][index];
-        if 2 * followers.len() < firsts.len() {
-            known.misses += 1;
-            return;
+        if self.are_all(&groups) {
+            self.begin_segments(&mut groups);
+        } else {
+            let courses: Vec<Course> = groups.iter().filter_map(|group| self.alike.course(group)).collect();
+            self.alike.miss(&courses);
         }
-        let mut end = group.place();
-        end.1.last_mut().into_iter().for_each(|step| *step = known.segment.end);
-        let leaders = self.leaders((group.class, index), &leaders, n);
-        let mut going = Members::default();
-        for leader in &leaders {
-            going.push(leader.first, n);
+        self.alike.released.extend(held);
+        !self.alike.released.is_empty()
+    }
+
+    /// Whether groups are all PEs, those of each class in one, and nothing is under way.
+    fn are_all(&self, groups: &[&mut Group]) -> bool {
+        groups.len() == self.alike.classes
+            && groups.iter().all(|group| group.members.count() == self.class_sizes[usize::from(group.class)])
+            && self.schedule.is_empty()
+            && self.is_still()
+    }
+
+    /// Groups at the beginnings of segments are all there are: if most rows are like others, these wait, and the groups become the rest.
+    fn begin_segments(&mut self, groups: &mut [&mut Group]) {
+        let Some(courses) = groups.iter().map(|group| self.alike.course(group)).collect::<Option<Vec<_>>>() else {
+            return;
+        };
+        let colors = self.alike.colors(&courses);
+        let rows = rows::of(groups, self.lanes.width).filter(|(firsts, _)| firsts.len() >= FEWEST_ROWS);
+        let rows = rows.map(|(firsts, n)| self.built_alike((&courses, &colors), firsts, n));
+        let roles = rows.map(|rows| (self.lead((&courses, &colors), &rows), rows));
+        let Some(((leaders, followers), rows)) =
+            roles.filter(|((leaders, followers), _)| followers.len() >= leaders.len())
+        else {
+            return self.alike.miss(&courses);
+        };
+        let leaders: Vec<Leader> = leaders.into_iter().map(|row| self.leader(&colors, &rows, row)).collect();
+        for group in groups {
+            let leading = leaders.iter().map(|leader| (leader.first, &*leader.pieces));
+            group.members = rows::members_of(group.class, leading);
         }
         self.alike.begun = Some(Box::new(Begun {
-            index,
-            group: group.with(Members::default()),
-            end,
-            n,
+            courses,
+            colors,
+            n: rows.n,
             leaders,
             followers,
             tables: BTreeMap::new(),
@@ -216,26 +321,23 @@ impl Groups<'_> {
             written: self.repeats.written,
             is_spoiled: false,
         }));
-        group.members = going;
     }
 
-    /// When all leaders stand where a segment ends: those that wait for them become like them, and the group takes them in.
-    pub(super) fn end_alike(&mut self, group: &mut Group) {
-        let place = group.place();
-        let Some(begun) = self.alike.begun.take_if(|begun| begun.end == place) else { return };
-        let mut others = self.schedule.take_at(&place);
-        let mut groups: Vec<&mut Group> = others.iter_mut().chain([&mut *group]).collect();
+    /// When groups at the ends of segments are all leaders: rows that wait for them become like them, and the groups take them in; all others go
+    /// on by themselves.
+    fn end_segments(&mut self, begun: &Begun, groups: &mut [&mut Group]) {
         let members: usize = groups.iter().map(|group| group.members.count()).sum();
         let changes = self.repeats.written - begun.written;
         let is_over = members == begun.leaders.len() * begun.n as usize
-            && self.schedule.is_only_at(&place)
+            && groups.iter().all(|group| begun.ends_at(group))
+            && self.schedule.is_empty()
             && changes == begun.forgotten.len() as u64
             && !begun.is_spoiled
             && self.is_still()
-            && self.have_taken_all(&begun);
+            && self.have_taken_all(begun);
         let (following, left) =
-            if is_over { self.become_like(&begun, &groups) } else { (Vec::new(), begun.followers.clone()) };
-        for group in &mut groups {
+            if is_over { self.become_like(begun, groups) } else { (Vec::new(), begun.followers.clone()) };
+        for group in groups {
             let of_leaders = std::mem::take(&mut group.members);
             for (pe, n) in of_leaders.in_rows(self.lanes.width) {
                 group.members.push(pe, n);
@@ -248,20 +350,12 @@ impl Groups<'_> {
             }
             group.members.sort();
         }
-        self.schedule.put_back(others);
         self.alike.followed += following.len() as u64;
         // Leaders that computed what is known do so again, as a rule.
         if 2 * following.len() < begun.followers.len() {
-            self.alike.segments[usize::from(begun.group.class)][begun.index].misses += 1;
+            self.alike.miss(&begun.courses);
         }
-        self.go_on(begun.waiting(&left));
-    }
-
-    /// Rows that wait for others go on by themselves.
-    pub(super) fn leave_alike(&mut self) {
-        if let Some(begun) = self.alike.begun.take() {
-            self.go_on(begun.waiting(&begun.followers));
-        }
+        self.alike.released.extend(begun.waiting(&left));
     }
 }
 

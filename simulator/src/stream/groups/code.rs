@@ -198,7 +198,7 @@ impl Groups<'_> {
             if let Some(entry) = entry
                 && self.load_entry(group, dst, &entry)
             {
-                self.alike.note_table(address, bytes, entry);
+                self.alike.note_table((group.class, address, bytes), entry);
                 return Ok(());
             }
         }

@@ -7,6 +7,7 @@ use super::liveness::bit;
 use super::members::Members;
 use super::registers::{Registers, each};
 use super::strip::{Strip, along_if_equal};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A place in the code: for each loop around it the step that entered it, the turns done and the turns in all; then the step.
@@ -94,6 +95,8 @@ pub(super) struct Schedule {
     woken: Vec<(Members, usize)>,
     /// Places of waiting groups with members that can go on, but for the one at hand.
     stirred: BTreeSet<((u16, Place), u32)>,
+    /// Places whose groups do not go on although they can.
+    held: BTreeSet<(u16, Place)>,
     /// The waiting group whose members are being looked at, or [`NOWHERE`].
     at_hand: u32,
     /// By PE: the group in which it waits.
@@ -117,6 +120,7 @@ impl Schedule {
             unused: Vec::new(),
             woken: Vec::new(),
             stirred: BTreeSet::new(),
+            held: BTreeSet::new(),
             at_hand: NOWHERE,
             waits_in: Strip::uniform(WaitsIn(NOWHERE), pes, width),
         }
@@ -124,8 +128,24 @@ impl Schedule {
 
     /// Whether a place before this one has a group that can go on, or this very one.
     pub(super) fn has_before(&self, place: &(u16, Place)) -> bool {
-        let ready = self.ready.first_key_value().is_some_and(|(first, _)| first <= place);
+        let ready = self.first_ready().is_some_and(|first| first <= place);
         ready || self.stirred.first().is_some_and(|(first, _)| first <= place)
+    }
+
+    /// The first place of a group that is not held.
+    fn first_ready(&self) -> Option<&(u16, Place)> {
+        self.ready.keys().find(|place| !self.held.contains(place))
+    }
+
+    /// Holds the groups at a place.
+    pub(super) fn hold(&mut self, place: (u16, Place)) {
+        self.held.insert(place);
+    }
+
+    /// Takes all groups that are held, in the order of their places.
+    pub(super) fn take_held(&mut self) -> Vec<Group> {
+        let places = std::mem::take(&mut self.held);
+        places.iter().flat_map(|place| self.take_at(place)).collect()
     }
 
     /// Adds a group that can go on.
@@ -223,7 +243,7 @@ impl Schedule {
     /// The group that comes first, for which the other PEs need not wait.
     pub(super) fn next(&mut self) -> Option<Group> {
         let stirred = self.stirred.first().map(|(place, _)| place);
-        let ready = self.ready.first_key_value().map(|(place, _)| place);
+        let ready = self.first_ready();
         let mut group = match (stirred, ready) {
             (None, None) => return None,
             (Some(stirred), Some(ready)) if stirred > ready => self.next_ready()?,
@@ -235,7 +255,14 @@ impl Schedule {
     }
 
     fn next_ready(&mut self) -> Option<Group> {
-        let mut entry = self.ready.first_entry()?;
+        let held = (!self.held.is_empty()).then(|| self.first_ready().cloned());
+        let mut entry = match held {
+            None => self.ready.first_entry()?,
+            Some(place) => match self.ready.entry(place?) {
+                Entry::Occupied(entry) => entry,
+                Entry::Vacant(_) => return None,
+            },
+        };
         let group = entry.get_mut().pop();
         if entry.get().is_empty() {
             entry.remove();
@@ -258,6 +285,11 @@ impl Schedule {
     /// Whether no group can go on or waits but at one place.
     pub(super) fn is_only_at(&self, place: &(u16, Place)) -> bool {
         self.waiting.iter().all(Option::is_none) && self.ready.keys().all(|other| other == place)
+    }
+
+    /// Whether no group can go on or waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ready.is_empty() && self.waiting.iter().all(Option::is_none)
     }
 
     /// Takes all groups that can go on at a place.

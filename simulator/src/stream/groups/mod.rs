@@ -429,12 +429,23 @@ impl<'a> Groups<'a> {
         if self.schedule.is_stuck() || !complete || left_out { Err(Stop::Unfit) } else { self.check_limit(limit) }
     }
 
-    /// The group that goes on next: rows that wait for others like them do so when nobody else can.
+    /// The group that goes on next: those that are held where segments begin and end, and rows that wait for others, do so when nobody else
+    /// can.
     fn next(&mut self) -> Option<Group> {
-        self.schedule.next().or_else(|| {
-            self.leave_alike();
-            self.schedule.next()
-        })
+        loop {
+            if let Some(group) = self.next_released() {
+                return Some(group);
+            }
+            match self.schedule.next() {
+                Some(group) => {
+                    if let Some(group) = self.hold(group) {
+                        return Some(group);
+                    }
+                }
+                None if self.meet() => {}
+                None => return None,
+            }
+        }
     }
 
     fn check_limit(&self, limit: u64) -> Result<(), Stop> {

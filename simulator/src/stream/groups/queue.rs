@@ -65,6 +65,11 @@ impl Queue {
     fn is_empty(&self) -> bool {
         self.head.count == 0 && self.wavelets == 0 && self.rest == NONE && !self.is_awaited
     }
+
+    /// Whether nothing has ever been taken from it, so that nobody asks when that was.
+    fn is_unused(&self) -> bool {
+        self.last_count == 0
+    }
 }
 
 impl Along for Queue {
@@ -427,11 +432,11 @@ impl Queues {
         self.list.agree(inputs, n, |a, b, n| {
             let counts = |queue: &Queue| (queue.taken, queue.last_count);
             let behind = |queue: &Queue| queue.last_at.plus(i64::from(queue.last_count) + long);
-            let is_same = || counts(a) == counts(b) && turn.are_later(a.last_at, b.last_at, n);
+            let is_same = || turn.are_later(a.last_at, b.last_at, n) || a.is_unused() && b.is_unused();
             a.is_empty()
                 && b.is_empty()
                 && a.capacity == b.capacity
-                && (is_same() || turn.are_past(behind(a), behind(b), n))
+                && (counts(a) == counts(b) && is_same() || turn.are_past(behind(a), behind(b), n))
         })
     }
 
@@ -442,7 +447,8 @@ impl Queues {
 
     /// Empty queues are so many cycles later what others are.
     pub(super) fn follow(&mut self, inputs: [u32; 2], n: u32, cycles: i64) {
-        self.list.copy(inputs, n, |queue| Queue { last_at: queue.last_at.plus(cycles), ..queue });
+        let later = |queue: Queue| Queue { last_at: queue.last_at.plus(cycles), ..queue };
+        self.list.copy(inputs, n, |queue| if queue.is_unused() { queue } else { later(queue) });
     }
 
     /// Whether empty queues are at the end of a turn as they were at its beginning: they were used a turn apart, or not at all, or so long before

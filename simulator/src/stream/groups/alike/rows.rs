@@ -5,10 +5,16 @@ use super::super::clocks::Changes;
 use super::super::group::Group;
 use super::super::members::Members;
 use super::super::repeat::Turn;
-use super::super::tables;
-use super::{Begun, Follower, Known, Leader};
+use super::super::tables::{self, Entry};
+use super::{Begun, Course, Follower, Leader};
 use std::ops::Range;
 use std::rc::Rc;
+
+/// PEs side by side in a row that are of one class: this, how far the first one is from the row's, and how many they are.
+pub(super) type Piece = (u16, u32, u32);
+
+/// What PEs go through, by class, and the colours that they use.
+type Through<'a> = (&'a [Course], &'a [u8]);
 
 /// The position of a switch, and whether it is closed.
 pub(super) type Switch = (u8, bool);
@@ -28,42 +34,84 @@ struct Changed {
 #[derive(Debug)]
 pub(super) struct Rows {
     firsts: Vec<u32>,
-    n: u32,
-    /// By row: the number of the first one that is like it.
-    like: Rc<[usize]>,
+    /// PEs of a row.
+    pub(super) n: u32,
+    /// By row: the classes of its PEs, and the number of the first row that is like it.
+    pieces: Vec<Rc<[Piece]>>,
+    like: Vec<usize>,
 }
 
-/// The first PEs of rows, and how many PEs each has, if all of them stand below each other.
-pub(super) fn of(members: &Members, width: u32) -> Option<(Vec<u32>, u32)> {
+/// The first PEs of rows, and how many PEs each has, if the members of groups are rows that stand below each other.
+pub(super) fn of(groups: &[&mut Group], width: u32) -> Option<(Vec<u32>, u32)> {
+    let mut members = Members::default();
+    for group in groups {
+        members.append(&group.members);
+    }
+    members.sort();
     let rows: Vec<(u32, u32)> = members.in_rows(width).collect();
     let &(start, n) = rows.first()?;
     let is_below = |&(first, count): &(u32, u32)| (first % width, count) == (start % width, n);
     rows.iter().all(is_below).then(|| (rows.iter().map(|&(first, _)| first).collect(), n))
 }
 
-impl Groups<'_> {
-    /// By row: the number of the first one in which what never changes is the same, as far as a segment asks.
-    pub(super) fn built_alike(&mut self, known: &Known, firsts: &[u32], n: u32) -> Rc<[usize]> {
-        let key = (known.colors.clone(), known.segment.outputs.clone());
-        if let Some(rows) = self.alike.fixed.get(&key).filter(|rows| rows.firsts == firsts && rows.n == n) {
-            return rows.like.clone();
+/// The PEs of a class in rows, of which the first PE and the pieces are given.
+pub(super) fn members_of<'a>(class: u16, rows: impl Iterator<Item = (u32, &'a [Piece])>) -> Members {
+    let mut members = Members::default();
+    for (first, pieces) in rows {
+        for &(_, at, n) in pieces.iter().filter(|piece| piece.0 == class) {
+            members.push(first + at, n);
         }
-        let mut kinds: Vec<usize> = Vec::new();
-        let mut like = Vec::with_capacity(firsts.len());
+    }
+    members
+}
+
+/// The pieces of a row with what they go through.
+fn parts<'a>(pieces: &'a [Piece], courses: &'a [Course]) -> impl Iterator<Item = (&'a Course, u32, u32)> {
+    pieces.iter().filter_map(|&(class, at, n)| Some((courses.iter().find(|course| course.class() == class)?, at, n)))
+}
+
+impl Groups<'_> {
+    /// Rows by what never changes in them, as far as segments ask.
+    pub(super) fn built_alike(&mut self, (courses, colors): Through<'_>, firsts: Vec<u32>, n: u32) -> Rc<Rows> {
+        let outputs = courses.iter().map(|course| course.segment.outputs.clone()).collect();
+        let key = (colors.to_vec(), outputs);
+        if let Some(rows) = self.alike.fixed.get(&key).filter(|rows| rows.firsts == firsts && rows.n == n) {
+            return rows.clone();
+        }
+        let (mut kinds, mut like): (Vec<usize>, Vec<usize>) = (Vec::new(), Vec::with_capacity(firsts.len()));
+        let mut pieces: Vec<Rc<[Piece]>> = Vec::with_capacity(firsts.len());
         for (row, &first) in firsts.iter().enumerate() {
-            let same = kinds.iter().find(|&&kind| self.are_built_alike(known, [firsts[kind], first], n));
-            like.push(same.copied().unwrap_or(row));
+            let own = self.pieces(first, n);
+            let is_same = |&&kind: &&usize| {
+                pieces[kind][..] == own[..] && self.are_built_alike((courses, colors), [firsts[kind], first], &own)
+            };
+            let same = kinds.iter().find(is_same).copied();
+            pieces.push(same.map_or_else(|| own.into(), |same| pieces[same].clone()));
+            like.push(same.unwrap_or(row));
             if same.is_none() && kinds.len() < MOST_KINDS {
                 kinds.push(row);
             }
         }
-        let like: Rc<[usize]> = like.into();
-        self.alike.fixed.insert(key, Rows { firsts: firsts.to_vec(), n, like: like.clone() });
-        like
+        let rows = Rc::new(Rows { firsts, n, pieces, like });
+        self.alike.fixed.insert(key, rows.clone());
+        rows
     }
 
-    /// Whether two rows have the same routers and queues, as far as a segment uses them.
-    fn are_built_alike(&self, known: &Known, [a, b]: [u32; 2], n: u32) -> bool {
+    /// Of PEs side by side those that are of one class.
+    fn pieces(&self, first: u32, n: u32) -> Vec<Piece> {
+        let mut pieces: Vec<Piece> = Vec::new();
+        for (at, pe) in (0..).zip(&self.band.pes[first as usize..(first + n) as usize]) {
+            let Some(class) = pe.class else { continue };
+            match pieces.last_mut() {
+                Some((last, start, count)) if *last == class && *start + *count == at => *count += 1,
+                _ => pieces.push((class, at, 1)),
+            }
+        }
+        pieces
+    }
+
+    /// Whether two rows of the same pieces have the same routers and queues, as far as segments use them.
+    fn are_built_alike(&self, (courses, colors): Through<'_>, [a, b]: [u32; 2], pieces: &[Piece]) -> bool {
         let is_same = |color: u8, i: u32| {
             let route = |pe: u32| {
                 let lanes = &self.band.routers[(pe + i) as usize].lanes;
@@ -78,25 +126,21 @@ impl Groups<'_> {
                 _ => false,
             }
         };
-        known.colors.iter().all(|&color| (0..n).all(|i| is_same(color, i)))
-            && known.segment.outputs.iter().all(|&queue| self.lanes.lead_alike(queue, [a, b], n))
+        parts(pieces, courses).all(|(course, at, n)| {
+            colors.iter().all(|&color| (at..at + n).all(|i| is_same(color, i)))
+                && course.segment.outputs.iter().all(|&queue| self.lanes.lead_alike(queue, [a + at, b + at], n))
+        })
     }
 
-    /// Which rows lead, by their first PEs, and which follow; `like` says which ones are built alike.
-    pub(super) fn lead(
-        &mut self,
-        group: &Group,
-        known: &Known,
-        (firsts, like): (&[u32], &[usize]),
-        n: u32,
-    ) -> (Vec<u32>, Vec<Follower>) {
+    /// Which rows lead, by number, and which follow.
+    pub(super) fn lead(&mut self, through: Through<'_>, rows: &Rows) -> (Vec<usize>, Vec<Follower>) {
         let (mut leaders, mut followers): (Vec<usize>, Vec<Follower>) = (Vec::new(), Vec::new());
-        for (row, &first) in firsts.iter().enumerate() {
+        for (row, &first) in rows.firsts.iter().enumerate() {
             let mut kinds = leaders.iter().enumerate().take(MOST_KINDS);
             let leads = |(leader, &other): (usize, &usize)| {
-                let cycles = (like[other] == like[row])
-                    .then(|| self.later_by(group, known, [firsts[other], first], n))
-                    .flatten()?;
+                let pes = [rows.firsts[other], first];
+                let is_built_so = rows.like[other] == rows.like[row];
+                let cycles = is_built_so.then(|| self.later_by(through, &rows.pieces[row], pes, rows.n)).flatten()?;
                 Some(Follower { first, leader, cycles })
             };
             match kinds.find_map(leads) {
@@ -104,40 +148,46 @@ impl Groups<'_> {
                 None => leaders.push(row),
             }
         }
-        (leaders.into_iter().map(|row| firsts[row]).collect(), followers)
+        (leaders, followers)
     }
 
-    /// By how many cycles a row is later than another one, if all else is the same that a segment asks for.
-    fn later_by(&mut self, group: &Group, known: &Known, pes: [u32; 2], n: u32) -> Option<i64> {
+    /// By how many cycles a row is later than another one of the same pieces, if all else is the same that segments ask for.
+    fn later_by(&mut self, (courses, colors): Through<'_>, pieces: &[Piece], pes: [u32; 2], n: u32) -> Option<i64> {
         let cycles = self.clocks.later_by(pes, n)?;
         let turn = Turn { cycles, began: self.clocks.first(pes[0], n) };
         let long = self.longest_way();
-        let are_same = |lanes: Option<[u32; 2]>, groups: &mut Self| {
-            lanes.is_none_or(|lanes| groups.lanes.are_alike(lanes, n, turn))
+        let mut are_same = |course: &Course, at: u32, n: u32| {
+            let pes = pes.map(|pe| pe + at);
+            self.registers.are_alike(course.segment.slots & course.group.varies, pes, n)
+                && course.segment.inputs.iter().all(|&queue| {
+                    let inputs = self.inputs_of(pes, queue);
+                    inputs.is_none_or(|inputs| self.queues.are_alike(inputs, n, turn, long))
+                })
         };
-        let is_same = self.registers.are_alike(known.segment.slots & group.varies, pes, n)
-            && known.colors.iter().all(|&color| are_same(self.lanes_of(pes, color), self))
-            && self.links.are_alike(pes, n, turn)
-            && known.segment.inputs.iter().all(|&queue| {
-                let inputs = self.inputs_of(pes, queue);
-                inputs.is_none_or(|inputs| self.queues.are_alike(inputs, n, turn, long))
-            });
+        let is_same = parts(pieces, courses).all(|(course, at, n)| are_same(course, at, n))
+            && colors.iter().all(|&color| {
+                let lanes = self.lanes_of(pes, color);
+                lanes.is_none_or(|lanes| self.lanes.are_alike(lanes, n, turn))
+            })
+            && self.links.are_alike(pes, n, turn);
         is_same.then_some(cycles)
     }
 
-    /// What leaders are at the beginning of a segment.
-    pub(super) fn leaders(&self, (class, index): (u16, usize), firsts: &[u32], n: u32) -> Vec<Leader> {
-        let known = &self.alike.segments[usize::from(class)][index];
-        let leader = |&first: &u32| {
-            let start = first - first % self.lanes.width;
-            let switches = self.switches(known, first, n).map(|(.., switch)| switch).collect();
-            Leader { first, counted: self.clocks.counted(start), passed: self.lanes.passed(start), switches }
-        };
-        firsts.iter().map(leader).collect()
+    /// What a leader is at the beginning of a segment, by the number of its row.
+    pub(super) fn leader(&self, colors: &[u8], rows: &Rows, row: usize) -> Leader {
+        let first = rows.firsts[row];
+        let start = first - first % self.lanes.width;
+        Leader {
+            first,
+            pieces: rows.pieces[row].clone(),
+            counted: self.clocks.counted(start),
+            passed: self.lanes.passed(start),
+            switches: self.switches(colors, first, rows.n).map(|(.., switch)| switch).collect(),
+        }
     }
 
     /// The switches of a row: how far each is from its first router, its colour, and how it stands.
-    fn switches(&self, known: &Known, first: u32, n: u32) -> impl Iterator<Item = (u32, u8, Switch)> {
+    fn switches(&self, colors: &[u8], first: u32, n: u32) -> impl Iterator<Item = (u32, u8, Switch)> {
         let of_color = move |color: u8| {
             (0..n).filter_map(move |i| {
                 let router = (first + i) as usize;
@@ -146,48 +196,59 @@ impl Groups<'_> {
                 (lane.color == color).then(|| (i, color, (lane.position(), lane.closed)))
             })
         };
-        known.colors.iter().flat_map(move |&color| of_color(color))
+        colors.iter().flat_map(move |&color| of_color(color))
     }
 
-    /// Leaders have come to the end of a segment: gives the rows that have become like them, and those that have not.
+    /// Leaders have come to the ends of segments: gives the rows that have become like them, and those that have not.
     pub(super) fn become_like(&mut self, begun: &Begun, groups: &[&mut Group]) -> (Vec<Follower>, Vec<Follower>) {
-        let class = begun.group.class;
         let loads = merged(&begun.loads);
         let knows = |follower: &&Follower| self.has_loaded_alike(begun, &loads, follower);
         let (following, left): (Vec<_>, Vec<_>) = begun.followers.iter().partition(knows);
-        let known = &self.alike.segments[usize::from(class)][begun.index];
-        let varies = groups.iter().fold(0, |set, group| set | group.varies);
-        let slots = known.segment.slots & varies & !self.registers.params;
-        let changed: Vec<Changed> = begun.leaders.iter().map(|leader| self.changed(known, leader, begun.n)).collect();
-        let (colors, inputs) = (known.colors.clone(), known.segment.inputs.clone());
+        let varies =
+            |class: u16| groups.iter().filter(|group| group.class == class).fold(0, |set, group| set | group.varies);
+        let slots = |course: &Course| course.segment.slots & varies(course.class()) & !self.registers.params;
+        let slots: Vec<u128> = begun.courses.iter().map(slots).collect();
+        let changed: Vec<Changed> = begun.leaders.iter().map(|leader| self.changed(begun, leader)).collect();
         for &Follower { first, leader, cycles } in &following {
-            let (changed, pes, n) = (&changed[leader], [begun.leaders[leader].first, first], begun.n);
+            let (changed, leader, n) = (&changed[leader], &begun.leaders[leader], begun.n);
+            let pes = [leader.first, first];
             self.clocks.follow(pes, n, cycles, &changed.counted);
-            self.registers.follow(slots, pes, n);
             self.links.follow(pes, n, cycles);
             self.lanes.pass_more(first - first % self.lanes.width, &changed.passed);
-            for &color in &colors {
+            for &color in &begun.colors {
                 let Some(lanes) = self.lanes_of(pes, color) else { continue };
                 self.lanes.become_like(lanes, n, cycles);
             }
-            for &queue in &inputs {
-                if let Some(inputs) = self.inputs_of(pes, queue) {
-                    self.queues.follow(inputs, n, cycles);
+            for (course, &slots) in begun.courses.iter().zip(&slots) {
+                for &(_, at, n) in leader.pieces.iter().filter(|piece| piece.0 == course.class()) {
+                    let pes = pes.map(|pe| pe + at);
+                    self.registers.follow(slots, pes, n);
+                    for &queue in &course.segment.inputs {
+                        if let Some(inputs) = self.inputs_of(pes, queue) {
+                            self.queues.follow(inputs, n, cycles);
+                        }
+                    }
                 }
             }
             for &(i, color, switch) in &changed.switches {
                 self.set_switch((first + i) as usize, color, switch);
             }
         }
+        self.forget_alike(begun, &following);
+        (following, left)
+    }
+
+    /// Rows have put into memory what their leaders have, without knowing it.
+    fn forget_alike(&mut self, begun: &Begun, following: &[Follower]) {
         for (dst, count, (pe, n)) in &begun.forgotten {
-            for follower in &following {
+            let Some(class) = self.band.pes[*pe as usize].class else { continue };
+            for follower in following {
                 let lead = begun.leaders[follower.leader].first;
                 if (lead..lead + begun.n).contains(pe) {
                     self.forget_in(class, dst, *count, (follower.first + (pe - lead), *n));
                 }
             }
         }
-        (following, left)
     }
 
     /// The lanes of a colour at two routers.
@@ -207,20 +268,21 @@ impl Groups<'_> {
 
     /// Whether nothing is in the queues that leaders have received from.
     pub(super) fn have_taken_all(&mut self, begun: &Begun) -> bool {
-        let inputs = &self.alike.segments[usize::from(begun.group.class)][begun.index].segment.inputs;
-        let (queues, leaders) = (&mut self.queues, &begun.leaders);
-        inputs.iter().all(|&queue| {
-            leaders.iter().all(|leader| {
-                let input = queues.at(leader.first, queue);
-                input.is_none_or(|input| queues.are_empty_from(input, begun.n))
+        let queues = &mut self.queues;
+        begun.leaders.iter().all(|leader| {
+            parts(&leader.pieces, &begun.courses).all(|(course, at, n)| {
+                course.segment.inputs.iter().all(|&queue| {
+                    let input = queues.at(leader.first + at, queue);
+                    input.is_none_or(|input| queues.are_empty_from(input, n))
+                })
             })
         })
     }
 
     /// What has become of a leader since the beginning.
-    fn changed(&self, known: &Known, leader: &Leader, n: u32) -> Changed {
+    fn changed(&self, begun: &Begun, leader: &Leader) -> Changed {
         let row = leader.first - leader.first % self.lanes.width;
-        let now = self.switches(known, leader.first, n).zip(&leader.switches);
+        let now = self.switches(&begun.colors, leader.first, begun.n).zip(&leader.switches);
         Changed {
             counted: self.clocks.counted_since(row, &leader.counted),
             passed: self.lanes.passed_since(row, &leader.passed),
@@ -239,16 +301,19 @@ impl Groups<'_> {
 
     /// Whether a row would have loaded what its leader has.
     fn has_loaded_alike(&self, begun: &Begun, loads: &[(u32, Range<usize>)], follower: &Follower) -> bool {
-        let (lead, n) = (begun.leaders[follower.leader].first, begun.n);
+        let (leader, n) = (&begun.leaders[follower.leader], begun.n);
+        let lead = leader.first;
         let own = loads.partition_point(|(pe, _)| *pe < lead)..loads.partition_point(|(pe, _)| *pe < lead + n);
-        begun.tables.values().all(|entry| tables::agree(entry, [lead, follower.first], n))
+        let is_in_table = |(&(class, ..), entry): (&(u16, i64, u32), &Entry)| {
+            let mut pieces = leader.pieces.iter().filter(|piece| piece.0 == class);
+            pieces.all(|&(_, at, n)| tables::agree(entry, [lead + at, follower.first + at], n))
+        };
+        begun.tables.iter().all(is_in_table)
             && loads[own].iter().all(|(pe, bytes)| {
                 let (one, other) =
                     (&self.band.pes[*pe as usize], &self.band.pes[(follower.first + (pe - lead)) as usize]);
-                let knows = self
-                    .marks
-                    .get(usize::from(begun.group.class))
-                    .is_some_and(|marks| marks.all_know(bytes.start, bytes.len()));
+                let marks = one.class.and_then(|class| self.marks.get(usize::from(class)));
+                let knows = marks.is_some_and(|marks| marks.all_know(bytes.start, bytes.len()));
                 let memory = one.memory.get(bytes.clone());
                 memory.is_some()
                     && memory == other.memory.get(bytes.clone())

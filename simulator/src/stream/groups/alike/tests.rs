@@ -66,6 +66,15 @@ const table : i32[5] at 512 origin 0,0 on 5x6 = [3, 8, 40, 1, 12]"
     )
 }
 
+/// The same with another class in the last two columns, whose code does something more at first.
+fn two_classes(code: &str) -> String {
+    let text = mesh(code);
+    let (before, class) = text.split_once("class c").unwrap_or_else(|| panic!("{text}"));
+    let (class, behind) = class.split_once("place c at 0,0 size 5x6").unwrap_or_else(|| panic!("{text}"));
+    let other = class.replace("mark #0", "loop r9 in 3 { r8 = add r8, 1 } mark #0");
+    format!("{before}class c{class}class d{other}place c at 0,0 size 3x6 place d at 3,0 size 2x6 {behind}")
+}
+
 #[test]
 fn segments_are_the_longest_parts_along_rows_between_what_all_compute() {
     let code = format!(
@@ -95,6 +104,34 @@ fn rows_that_are_alike_follow_one() {
     assert_eq!(followed, 5);
     // The words of all turns pass 4 links in each of 6 rows; so do control wavelets, as far as the last router.
     assert_eq!(run.links.iter().map(|sent| sent[..4].iter().sum::<u64>()).sum::<u64>(), 6 * 4 * (64 + 5));
+}
+
+#[test]
+fn queues_that_nobody_has_used_are_alike_at_any_time() {
+    // Each row is two cycles or more behind the one above it, and nothing is long past when it begins.
+    let later = format!("loop r5 in $y {{ r3 = add r3, 1 }} {}", rows(""));
+    assert_eq!(both(&mesh(&later)).1, 5);
+}
+
+#[test]
+fn rows_may_be_of_several_classes() {
+    // The classes come to the segment at other times; all stand there when nobody can go on.
+    assert_eq!(both(&two_classes(&rows(""))).1, 5);
+    let (_, followed) = both(&two_classes(PRODUCT));
+    assert!(followed >= 5 * 3, "{followed}");
+    // Rows that load something else.
+    assert_eq!(both(&two_classes(&rows("r3 = load i32 [600] loop r5 in r3 { r8 = add r8, 1 }"))).1, 3);
+}
+
+#[test]
+fn a_class_that_never_comes_lets_the_others_go() {
+    // What both might send they do not; one of them comes to such a place once more, when the other one has ended.
+    let (sends, more) = (rows("").replace("in 5", "in 0"), "mul [1792 : f32 ; 9] <- [1536 : f32 ; 9], f32 2.0 ");
+    let again = format!("{more}{sends}");
+    let text = two_classes(&format!("{sends}{again}"));
+    let (first, other) = text.split_once("class d").unwrap_or_else(|| panic!("{text}"));
+    assert_eq!(both(&format!("{first}class d{}", other.replacen(&again, "", 1))).1, 5);
+    assert_eq!(both(&text).1, 10);
 }
 
 #[test]
@@ -154,6 +191,8 @@ proptest! {
                 _ => "mark #1 ",
             })
             .collect();
-        both(&mesh(&format!("loop r1 in {turns} {{ mark #0 {code} }}")));
+        let code = format!("loop r1 in {turns} {{ mark #0 {code} }}");
+        both(&mesh(&code));
+        both(&two_classes(&code));
     }
 }
