@@ -33,6 +33,26 @@ pub(crate) struct Abreast {
     rows: Vec<Row>,
 }
 
+/// Rows of words, all the same, that follow each other in memory from an address on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Repeated {
+    /// Where the first one begins.
+    pub(crate) target: i64,
+    /// Words of a row, and how many rows there are.
+    pub(crate) columns: usize,
+    pub(crate) rows: usize,
+    pub(crate) source: RowSource,
+}
+
+/// Where the words of a row come from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum RowSource {
+    /// All are this float.
+    Number(f32),
+    /// They lie in the PE's memory, from an address on.
+    Memory(i64),
+}
+
 /// Elements on lines: of the target and of the sources the first one's line in the bank, and how many lines farther the next one is. A
 /// number's is counted from the end of the bank.
 #[derive(Clone, Copy, Debug)]
@@ -100,6 +120,28 @@ impl Abreast {
             }
         }
         count
+    }
+
+    /// The same rows of floats that it puts into memory one behind the other, if that is what it does.
+    pub(crate) fn repeated(&self) -> Option<Repeated> {
+        let first = self.rows.first()?;
+        let number = f32::from_bits(self.numbers[0]);
+        let source = match self.kernel {
+            Kernel::Copy if first.steps[1] == 1 => RowSource::Memory(i64::from(first.at[1]) * 4),
+            Kernel::Floats if first.at[1] < 0 && !number.is_nan() => RowSource::Number(number),
+            _ => return None,
+        };
+        let follows = |(i, row): (i32, &Row)| {
+            let is_like = (row.count, row.at[1], row.steps) == (first.count, first.at[1], first.steps);
+            is_like && row.at[0] == first.at[0] + i * first.count as i32
+        };
+        let is_one = self.op == VectorOp::Mov && !self.to_floats && first.steps[0] == 1;
+        (is_one && (0..).zip(&self.rows).all(follows)).then(|| Repeated {
+            target: i64::from(first.at[0]) * 4,
+            columns: first.count as usize,
+            rows: self.rows.len(),
+            source,
+        })
     }
 
     /// Runs it in PEs side by side.
@@ -376,6 +418,28 @@ mod tests {
                 assert_eq!(found, expected, "{row:?}");
             }
         }
+    }
+
+    #[test]
+    fn rows_that_repeat_one_are_told() {
+        let row = |i: i32, from: i32| Row { count: 3, at: [8 + 3 * i, from, -2, -3], steps: [1, 1, 0, 0] };
+        let of = |kernel, rows| {
+            let numbers = [2f32.to_bits(), 0, 0];
+            Abreast { op: VectorOp::Mov, kernel, to_floats: false, numbers, rows }.repeated()
+        };
+        // Words 20 to 22 into words 8 to 13, addresses in bytes.
+        let twice = Repeated { target: 32, columns: 3, rows: 2, source: RowSource::Memory(80) };
+        assert_eq!(of(Kernel::Copy, vec![row(0, 20), row(1, 20)]), Some(twice));
+        // Other words, or not one behind the other.
+        assert_eq!(of(Kernel::Copy, vec![row(0, 20), row(1, 23)]), None);
+        assert_eq!(of(Kernel::Copy, vec![row(0, 20), row(2, 20)]), None);
+        // A number, which is no NaN: that might become another one.
+        let number = || Row { steps: [1, 0, 0, 0], ..row(0, -1) };
+        let all = Repeated { target: 32, columns: 3, rows: 1, source: RowSource::Number(2.0) };
+        assert_eq!(of(Kernel::Floats, vec![number()]), Some(all));
+        let rows = vec![number()];
+        let nan = Abreast { op: VectorOp::Mov, kernel: Kernel::Floats, to_floats: false, numbers: [u32::MAX; 3], rows };
+        assert_eq!(nan.repeated(), None);
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! One turn of a claim: what the PEs that have begun it gave, and what those get that end it.
 
-use super::Unused;
 use super::all_reduce;
 use super::product::Group;
 use super::sums::Column;
 use super::takes::Line;
+use super::{Operands, Unused};
 use crate::machine::planes::Memory;
-use waferloom_fabric::{AllReduceClaim, Claim, ClaimKind, ClaimLine, Constant, ProductClaim, Region, TakesClaim};
+use waferloom_fabric::{AllReduceClaim, Claim, ClaimKind, ClaimLine, ProductClaim, Region, TakesClaim};
 
 /// One turn of a claim.
 pub(super) struct Instance<'a> {
@@ -35,14 +35,14 @@ pub(super) fn place_in_group(claim: &ProductClaim, [x, y]: [usize; 2]) -> (usize
 }
 
 impl<'a> Instance<'a> {
-    /// Before any PE has begun; the first one has its right operand of a product in a constant, if in one.
-    pub(super) fn new(claim: &Claim, unused: &mut Unused, at_once: bool, right: Option<&'a Constant>) -> Self {
+    /// Before any PE has begun; `first` are the operands of the first one.
+    pub(super) fn new(claim: &Claim, unused: &mut Unused, at_once: bool, first: &Operands<'a>) -> Self {
         let (width, height) = (usize::from(claim.region().width), usize::from(claim.region().height));
         let lines = |line: ClaimLine| 0..width * height / usize::from(line.pes(claim.region())).max(1);
         let kernel = match claim {
             Claim::Product(claim) if claim.kind == ClaimKind::Product => {
                 let groups = if claim.left.split { 1 } else { width } * if claim.right.split { 1 } else { height };
-                Kernel::Products((0..groups).map(|_| Group::new(claim, &mut unused.matrices, right)).collect())
+                Kernel::Products((0..groups).map(|_| Group::new(claim, &mut unused.matrices, first)).collect())
             }
             Claim::Product(claim) => Kernel::ColumnSums((0..width).map(|_| Column::new(claim)).collect()),
             Claim::Takes(claim) => Kernel::Takes(lines(claim.line).map(|_| Line::new(claim, at_once)).collect()),
@@ -54,15 +54,16 @@ impl<'a> Instance<'a> {
         Self { kernel, left: width * height }
     }
 
-    /// PEs side by side begin, the first one at a place, with tiles at the same addresses; says whether all of the group of one of them have
+    /// PEs side by side begin, the first one at a place, with the same operands; says whether all of the group of one of them have
     /// begun with it. `None` when the tiles do not lie in memory.
     pub(super) fn begin(
         &mut self,
         claim: &Claim,
         ([x, y], pes): ([usize; 2], usize),
         memory: Memory<'_>,
-        (at, right): ([i64; 3], Option<&'a Constant>),
+        operands: &Operands<'a>,
     ) -> Option<bool> {
+        let at = operands.at;
         let together = if shares_group(claim) { pes } else { 1 };
         let mut is_ready = false;
         for i in (0..pes).step_by(together.max(1)) {
@@ -70,7 +71,7 @@ impl<'a> Instance<'a> {
             match (claim, &mut self.kernel) {
                 (Claim::Product(claim), Kernel::Products(groups)) => {
                     let (group, place) = place_in_group(claim, place);
-                    groups[group].begin(claim, (place, together), memory, (at, right))?;
+                    groups[group].begin(claim, (place, together), memory, operands)?;
                 }
                 (Claim::Product(claim), Kernel::ColumnSums(columns)) => {
                     columns[x + i].begin(claim, y, memory, [at[0], at[1]])?;

@@ -28,6 +28,7 @@ mod tiles;
 #[cfg(test)]
 mod tests;
 
+use crate::machine::abreast::{Repeated, RowSource};
 use crate::machine::element::Fault;
 use crate::machine::pe::{Pe, Place};
 use crate::machine::planes::Memory;
@@ -36,7 +37,7 @@ use instance::Instance;
 use moves::{Moved, Plans};
 use std::collections::BTreeMap;
 use std::ops::Range;
-use waferloom_fabric::{AllReduceClaim, Claim, ClaimLine, Constant, ProductClaim, Program, Region};
+use waferloom_fabric::{AllReduceClaim, Claim, ClaimKind, ClaimLine, Constant, ProductClaim, Program, Region};
 
 /// The claims at work in a run.
 pub(crate) struct Twins<'a> {
@@ -75,6 +76,24 @@ struct Inside {
     turn: u32,
     /// Addresses of its tiles.
     at: [i64; 3],
+}
+
+/// What PEs that begin a claim have.
+#[derive(Clone, Copy)]
+pub(crate) struct Operands<'a> {
+    /// Addresses of the tiles.
+    pub(crate) at: [i64; 3],
+    /// The constant whose tiles those of the right operand of a product are, if it is known to be one.
+    pub(crate) right: Option<&'a Constant>,
+    /// What each row of a product's result starts from, if its tile is not written before the result is.
+    pub(crate) start: Option<RowSource>,
+}
+
+impl Operands<'_> {
+    /// Tiles that lie in memory.
+    pub(crate) fn tiles(at: [i64; 3]) -> Self {
+        Self { at, right: None, start: None }
+    }
 }
 
 /// What PEs get that end a claim.
@@ -121,7 +140,7 @@ impl<'a> Twins<'a> {
     pub(crate) fn begin(&mut self, pe: &mut Pe, index: u32, at: [i64; 3]) -> Result<(), Fault> {
         let gives_numbers = self.gives_numbers(index);
         if gives_numbers || self.checks {
-            self.begin_with((pe.at, 1), Memory::Pe(pe.memory), index, at, None)?;
+            self.begin_with((pe.at, 1), Memory::Pe(pe.memory), index, &Operands::tiles(at))?;
         }
         pe.unknown.operand = gives_numbers;
         Ok(())
@@ -141,16 +160,35 @@ impl<'a> Twins<'a> {
         }
     }
 
-    /// The same of PEs side by side, the first one at a place, whose memories may lie elsewhere, in one bank; `right` says that their tiles of
-    /// the right operand are those of a constant. Says how many have begun at once, and whether all of the group of one of them have.
+    /// Whether a row that is written again and again is the whole tile of a claim's result, and lies elsewhere itself, as the operands do; the
+    /// tiles lie at these addresses.
+    pub(crate) fn starts_from(&self, index: u32, at: [i64; 3], row: &Repeated) -> bool {
+        let Claim::Product(claim) = &self.program.claims[index as usize] else { return false };
+        let (rows, columns) = (claim.products() as usize * claim.rows as usize, claim.columns as usize);
+        let [left, right, result] = self.tiles(index, at);
+        let is_apart = |other: &Range<i64>| other.end <= result.start || result.end <= other.start;
+        claim.kind == ClaimKind::Product
+            && row.target == result.start
+            && [left, right].iter().all(is_apart)
+            && match row.source {
+                RowSource::Number(_) => row.rows * row.columns == rows * columns,
+                RowSource::Memory(from) => {
+                    let own = from..from + (columns * size_of::<f32>()) as i64;
+                    (row.rows, row.columns) == (rows, columns) && is_apart(&own)
+                }
+            }
+    }
+
+    /// The same of PEs side by side, the first one at a place, whose memories may lie elsewhere, in one bank. Says how many have begun at once,
+    /// and whether all of the group of one of them have.
     pub(crate) fn begin_with(
         &mut self,
         (pe, pes): (Place, usize),
         memory: Memory<'_>,
         index: u32,
-        at: [i64; 3],
-        right: Option<&'a Constant>,
+        operands: &Operands<'a>,
     ) -> Result<(usize, bool), Fault> {
+        let at = operands.at;
         let claim = &self.program.claims[index as usize];
         let [x, y] = place(claim, pe);
         let turns = &mut self.turns[index as usize][y * usize::from(claim.region().width) + x..][..pes];
@@ -161,8 +199,8 @@ impl<'a> Twins<'a> {
         let instance = self
             .instances
             .entry((index, turn))
-            .or_insert_with(|| Instance::new(claim, &mut self.unused, self.at_once, right));
-        let is_ready = instance.begin(claim, ([x, y], pes), memory, (at, right)).ok_or_else(|| {
+            .or_insert_with(|| Instance::new(claim, &mut self.unused, self.at_once, operands));
+        let is_ready = instance.begin(claim, ([x, y], pes), memory, operands).ok_or_else(|| {
             Fault(format!(
                 "claim {index} names tiles at {}, {} and {} that do not lie in the {} bytes of data",
                 at[0],

@@ -12,6 +12,7 @@ use crate::machine::compute::HOST;
 use crate::machine::planes::first_in_line;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
+use std::ops::Range;
 use std::sync::LazyLock;
 
 /// Rows and columns of a tile of the result that stays in registers.
@@ -51,28 +52,54 @@ impl Sizes {
     }
 }
 
+/// What results hold before, where it need not be read from them: the same row for so many rows that follow each other.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Starts<'a> {
+    /// As wide as the result.
+    pub(crate) rows: &'a [f32],
+    pub(crate) each: usize,
+}
+
+impl Starts<'_> {
+    /// Writes some columns of a part of the result, from one of its rows on.
+    fn write(self, result: &mut [f32], row: usize, pitch: usize, columns: Range<usize>) {
+        for (row, line) in (row..).zip(result.chunks_mut(pitch)) {
+            let from = row / self.each * pitch;
+            line[columns.clone()].copy_from_slice(&self.rows[from + columns.start..from + columns.end]);
+        }
+    }
+}
+
 /// `results += left x right`, product by product; `operands` gives the left and the right matrix of each. All are dense and
-/// row-major. What is not a number becomes the one NaN of the machine's arithmetic.
+/// row-major. What is not a number becomes the one NaN of the machine's arithmetic. With `starts` it is `results = starts + left x right`.
 pub(crate) fn multiply<'a>(
     results: &mut [f32],
     sizes: Sizes,
+    starts: Option<Starts<'_>>,
     operands: impl Fn(usize) -> [&'a [f32]; 2] + Sync,
     on_threads: bool,
 ) {
     let size = sizes.rows * sizes.columns;
-    if size == 0 || sizes.inner == 0 {
+    if size == 0 {
+        return;
+    }
+    if sizes.inner == 0 {
+        if let Some(starts) = starts {
+            results.chunks_mut(size).for_each(|result| starts.write(result, 0, sizes.columns, 0..sizes.columns));
+        }
         return;
     }
     let many = on_threads && results.len() * sizes.inner >= 2 * WORTH_A_THREAD;
     if many && size * sizes.inner < WORTH_A_THREAD {
-        let each =
-            |packed: &mut Packed, (i, result): (usize, &mut [f32])| product(result, sizes, operands(i), 1, packed);
+        let each = |packed: &mut Packed, (i, result): (usize, &mut [f32])| {
+            product(result, sizes, starts, operands(i), 1, packed);
+        };
         results.par_chunks_mut(size).enumerate().for_each_init(Packed::default, each);
     } else {
         let threads = if many { rayon::current_num_threads() } else { 1 };
         let mut packed = Packed::default();
         for (i, result) in results.chunks_mut(size).enumerate() {
-            product(result, sizes, operands(i), threads, &mut packed);
+            product(result, sizes, starts, operands(i), threads, &mut packed);
         }
     }
 }
@@ -84,7 +111,14 @@ struct Packed {
     right: Vec<f32>,
 }
 
-fn product(result: &mut [f32], sizes: Sizes, [left, right]: [&[f32]; 2], threads: usize, packed: &mut Packed) {
+fn product(
+    result: &mut [f32],
+    sizes: Sizes,
+    starts: Option<Starts<'_>>,
+    [left, right]: [&[f32]; 2],
+    threads: usize,
+    packed: &mut Packed,
+) {
     let Sizes { rows, columns, inner, right: own } = sizes;
     let [tile_rows, tile_columns] = *TILE;
     let at_once = rows.div_ceil(threads).min(ROWS).next_multiple_of(tile_rows);
@@ -107,6 +141,10 @@ fn product(result: &mut [f32], sizes: Sizes, [left, right]: [&[f32]; 2], threads
             pack_right(panels, right, own, own.saturating_sub(column).min(width), depth);
             let (all, right) = (&*all, &*panels);
             let part = |(i, result): (usize, &mut [f32])| {
+                // They are in the host's caches when sums begin.
+                if let Some(starts) = starts.filter(|_| index == 0) {
+                    starts.write(result, i * at_once, columns, column..column + width);
+                }
                 let left = &all[i * depth * at_once..];
                 let left = &left[..left.len().min(depth * at_once)];
                 HOST.dispatch(Part { left, right, result, pitch: columns, column, width, depth, is_last });
@@ -279,7 +317,7 @@ mod tests {
         let expected = reference(start, sizes, left, right);
         for on_threads in [false, true] {
             let mut result = start.to_vec();
-            multiply(&mut result, sizes, |_| [left, right], on_threads);
+            multiply(&mut result, sizes, None, |_| [left, right], on_threads);
             for (at, (found, expected)) in result.iter().zip(&expected).enumerate() {
                 let place = (at / sizes.columns, at % sizes.columns);
                 assert_eq!(found.to_bits(), expected.to_bits(), "{found} is not {expected} at {place:?} of {sizes:?}");
@@ -302,12 +340,12 @@ mod tests {
         // itself, 3, would give 2^24 + 4.
         let sizes = Sizes::dense(1, 1, 3);
         let mut result = [16_777_216.0];
-        multiply(&mut result, sizes, |_| [&[1.0; 3], &[1.0; 3]], false);
+        multiply(&mut result, sizes, None, |_| [&[1.0; 3], &[1.0; 3]], false);
         assert_eq!(result, [16_777_216.0]);
         // (1 + e)(1 - e) - 1 = -e^2 with e = 2^-12: two roundings give 0.
         let e = 2f32.powi(-12);
         let (left, right, mut result) = ([1.0 + e], [1.0 - e], [-1.0]);
-        multiply(&mut result, Sizes { inner: 1, ..sizes }, |_| [&left, &right], false);
+        multiply(&mut result, Sizes { inner: 1, ..sizes }, None, |_| [&left, &right], false);
         assert_eq!(result, [-(2f32.powi(-24))]);
     }
 
@@ -330,8 +368,27 @@ mod tests {
             let wide: Vec<f32> = right.chunks(own).flat_map(with_zeros).collect();
             let expected = reference(&start, Sizes::dense(rows, columns, inner), &left, &wide);
             let mut result = start;
-            multiply(&mut result, Sizes { rows, columns, inner, right: own }, |_| [&left, &right], false);
+            multiply(&mut result, Sizes { rows, columns, inner, right: own }, None, |_| [&left, &right], false);
             assert_eq!(result, expected);
+        }
+    }
+
+    /// In more parts than one in every direction, on one thread and on two; two rows each have one start, and the last one by itself.
+    #[test]
+    fn rows_start_where_they_are_told() {
+        let (rows, columns) = (ROWS + 31, COLUMNS + 9);
+        let starts = numbers(4, rows.div_ceil(2) * columns);
+        let start: Vec<f32> = (0..rows).flat_map(|row| starts[row / 2 * columns..][..columns].to_vec()).collect();
+        for inner in [0, 3, DEPTH + 2] {
+            let sizes = Sizes::dense(rows, columns, inner);
+            let (left, right) = (numbers(5, rows * inner), numbers(6, inner * columns));
+            let expected = reference(&start, sizes, &left, &right);
+            for on_threads in [false, true] {
+                let mut results = vec![f32::NAN; 2 * rows * columns];
+                let starts = Some(Starts { rows: &starts, each: 2 });
+                multiply(&mut results, sizes, starts, |_| [&left, &right], on_threads);
+                assert!(results.chunks(rows * columns).all(|result| result == expected));
+            }
         }
     }
 
@@ -341,7 +398,7 @@ mod tests {
         let mut results = [1.0, 0.0, 0.0, 1.0];
         // [1 2; 3 4] (1, 1) + (1, 0) = (4, 7); [5 6; 7 8] (1, 1) + (0, 1) = (11, 16).
         let lefts: [&[f32]; 2] = [&[1.0, 2.0, 3.0, 4.0], &[5.0, 6.0, 7.0, 8.0]];
-        multiply(&mut results, sizes, |i| [lefts[i], &[1.0, 1.0]], true);
+        multiply(&mut results, sizes, None, |i| [lefts[i], &[1.0, 1.0]], true);
         assert_eq!(results, [4.0, 7.0, 11.0, 16.0]);
     }
 

@@ -1,9 +1,11 @@
 //! The products of [`ClaimKind::Product`](waferloom_fabric::ClaimKind::Product): a host product for all PEs that share operands.
 
+use super::Operands;
 use super::buffers::Buffers;
 use super::constant;
-use super::multiply::{Sizes, multiply};
+use super::multiply::{Sizes, Starts, multiply};
 use super::tiles::Tiles;
+use crate::machine::abreast::RowSource;
 use crate::machine::planes::Memory;
 use std::borrow::Cow;
 use waferloom_fabric::{ClaimOperand, Constant, Dtype, ProductClaim};
@@ -21,6 +23,9 @@ pub(super) struct Group<'a> {
     constant: Option<&'a Constant>,
     /// `[product, row of PEs, row, column of PEs, column]`: what sums start from, and the sums where they are done.
     result: Vec<f32>,
+    /// `[row of PEs, column of PEs, column]`: what all rows of a PE start from, if that is the same in all PEs that have begun; then the result
+    /// holds nothing yet.
+    starts: Option<Vec<f32>>,
     /// By PE.
     states: Vec<State>,
     /// PEs that have not begun.
@@ -47,7 +52,8 @@ fn holders(claim: &ProductClaim, operand: &ClaimOperand, pes: usize) -> usize {
 
 impl<'a> Group<'a> {
     /// Before any PE has begun; what is in the matrices then is overwritten by those that begin.
-    pub(super) fn new(claim: &ProductClaim, buffers: &mut Buffers<f32>, constant: Option<&'a Constant>) -> Self {
+    pub(super) fn new(claim: &ProductClaim, buffers: &mut Buffers<f32>, first: &Operands<'a>) -> Self {
+        let constant = first.right;
         let width = if claim.left.split { usize::from(claim.region.width) } else { 1 };
         let height = if claim.right.split { usize::from(claim.region.height) } else { 1 };
         let (rows, columns) = (height * claim.rows as usize, width * claim.columns as usize);
@@ -59,6 +65,7 @@ impl<'a> Group<'a> {
             right: if constant.is_some() { Vec::new() } else { buffers.take(right as usize * inner * columns) },
             constant,
             result: buffers.take(claim.products() as usize * rows * columns),
+            starts: first.start.map(|_| vec![0.0; height * columns]),
             states: vec![State::Before; width * height],
             before: width * height,
             missing_in_row: vec![holders(claim, &claim.left, width); height],
@@ -72,7 +79,7 @@ impl<'a> Group<'a> {
         claim: &ProductClaim,
         ([x, y], pes): ([usize; 2], usize),
         memory: Memory<'_>,
-        (at, constant): ([i64; 3], Option<&'a Constant>),
+        &Operands { at, right: constant, start }: &Operands<'a>,
     ) -> Option<()> {
         let [rows, columns] = [claim.rows, claim.columns].map(|size| size as usize);
         let (inner, pitch) = (claim.inner as usize, self.width * columns);
@@ -113,9 +120,28 @@ impl<'a> Group<'a> {
         let shape =
             ClaimOperand { split: false, matrix: claim.rows * claim.columns, slot: 0, line: claim.columns, step: 1 };
         let result = Tiles { memory, pes, at: at[2], dtype: Dtype::F32, shape };
-        for product in 0..claim.products() {
-            let start = (product as usize * self.height + y) * rows * pitch + x * columns;
-            result.rows([product as u32, 0], [rows, columns], self.result.get_mut(start..)?, pitch)?;
+        let all = claim.products() as usize * rows;
+        let height = self.height;
+        let first_of = |product: usize| (product * height + y) * rows * pitch + x * columns;
+        match (start, &mut self.starts) {
+            (Some(start), Some(starts)) => {
+                start_row(start, result, starts.get_mut(y * pitch + x * columns..)?.get_mut(..pes * columns)?)?;
+            }
+            (Some(start), None) => {
+                let mut own = vec![0.0; pes * columns];
+                start_row(start, result, &mut own)?;
+                for row in 0..all {
+                    let first = first_of(row / rows) + row % rows * pitch;
+                    self.result.get_mut(first..first + own.len())?.copy_from_slice(&own);
+                }
+            }
+            (None, _) => {
+                self.write_starts(claim);
+                for product in 0..all / rows {
+                    let lines = self.result.get_mut(first_of(product)..)?;
+                    result.rows([product as u32, 0], [rows, columns], lines, pitch)?;
+                }
+            }
         }
         self.states[y * self.width + x..][..pes].fill(State::Begun);
         self.before -= pes;
@@ -142,10 +168,11 @@ impl<'a> Group<'a> {
             }
             if self.states.iter().all(|&state| state == State::Begun) {
                 let mut result = std::mem::take(&mut self.result);
+                let starts = self.starts.as_ref().map(|rows| Starts { rows, each: claim.rows as usize });
                 // A constant is read where it lies in the program, with as many columns as it has.
                 let dense = self.constant.and_then(|right| constant::dense(right, claim.inner as usize));
                 let right = dense.map_or_else(|| self.right_operand(claim), Cow::Borrowed);
-                compute(claim, &self.left, &right, &mut result, [self.width, self.height], on_threads);
+                compute(claim, [&self.left, &right], (&mut result, starts), [self.width, self.height], on_threads);
                 self.result = result;
                 self.states.fill(State::Done);
             } else {
@@ -159,6 +186,15 @@ impl<'a> Group<'a> {
             lines.for_each(|line| tile.extend_from_slice(&line[x * columns..(x + pes) * columns]));
         }
         Some(())
+    }
+
+    /// What sums start from is in the result from now on.
+    fn write_starts(&mut self, claim: &ProductClaim) {
+        let Some(starts) = self.starts.take() else { return };
+        let (rows, pitch) = (claim.rows as usize, self.width * claim.columns as usize);
+        for (row, line) in self.result.chunks_mut(pitch.max(1)).enumerate() {
+            line.copy_from_slice(&starts[row / rows % self.height * pitch..][..pitch]);
+        }
     }
 
     /// The matrices of the right operand, as far as they are known.
@@ -189,6 +225,7 @@ impl<'a> Group<'a> {
 
     /// Works out the tiles of the PEs that are ready while others have not begun, or are done.
     fn some(&mut self, claim: &ProductClaim, on_threads: bool) {
+        self.write_starts(claim);
         let ys: Vec<usize> = (0..self.height).filter(|&y| (0..self.width).any(|x| self.is_ready(x, y))).collect();
         let xs: Vec<usize> = (0..self.width).filter(|&x| (0..self.height).any(|y| self.is_ready(x, y))).collect();
         let [rows, columns, inner] = [claim.rows, claim.columns, claim.inner].map(|size| size as usize);
@@ -196,7 +233,7 @@ impl<'a> Group<'a> {
         let right = chosen(&self.right_operand(claim), self.width, columns, &xs);
         let in_rows = chosen(&self.result, self.height, rows * self.width * columns, &ys);
         let mut result = chosen(&in_rows, self.width, columns, &xs);
-        compute(claim, &left, &right, &mut result, [xs.len(), ys.len()], on_threads);
+        compute(claim, [&left, &right], (&mut result, None), [xs.len(), ys.len()], on_threads);
         let mut tiles = result.chunks_exact(columns);
         for (product, &y, row) in (0..claim.products() as usize)
             .flat_map(|product| ys.iter().flat_map(move |y| (0..rows).map(move |row| (product, y, row))))
@@ -215,6 +252,18 @@ impl<'a> Group<'a> {
             }
         }
     }
+}
+
+/// What each row of PEs side by side starts from, PE by PE; `result` are the tiles of their result.
+fn start_row(start: RowSource, result: Tiles<'_>, row: &mut [f32]) -> Option<()> {
+    match start {
+        RowSource::Number(number) => row.fill(number),
+        RowSource::Memory(at) => {
+            let (columns, pitch) = (row.len() / result.pes, row.len());
+            Tiles { at, ..result }.rows([0, 0], [1, columns], row, pitch)?;
+        }
+    }
+    Some(())
 }
 
 /// Whether both are one constant, or none.
@@ -245,9 +294,8 @@ fn chosen(all: &[f32], count: usize, size: usize, parts: &[usize]) -> Vec<f32> {
 
 fn compute(
     claim: &ProductClaim,
-    left: &[f32],
-    right: &[f32],
-    result: &mut [f32],
+    [left, right]: [&[f32]; 2],
+    (result, starts): (&mut [f32], Option<Starts<'_>>),
     [width, height]: [usize; 2],
     on_threads: bool,
 ) {
@@ -259,5 +307,5 @@ fn compute(
         let [l, r] = matrices[product].map(|matrix| matrix as usize);
         [&left[l * rows * inner..], &right[r * inner * right_columns..]]
     };
-    multiply(result, Sizes { rows, columns, inner, right: right_columns }, operands, on_threads);
+    multiply(result, Sizes { rows, columns, inner, right: right_columns }, starts, operands, on_threads);
 }

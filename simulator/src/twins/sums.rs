@@ -54,7 +54,7 @@ impl Column {
             let [rows, columns] = [claim.rows, claim.columns].map(|n| n as usize);
             let product = |[left, right]: &[Vec<f32>; 2]| {
                 let mut result = vec![0.0; rows * columns];
-                multiply(&mut result, Sizes::dense(rows, columns, left.len() / rows), |_| [left, right], false);
+                multiply(&mut result, Sizes::dense(rows, columns, left.len() / rows), None, |_| [left, right], false);
                 result
             };
             let products: Vec<Vec<f32>> = if on_threads && rows * columns * claim.inner as usize > WORTH_THREADS {

@@ -1,10 +1,11 @@
 //! What claims give against their definition, element by element, whatever the order in which PEs begin and end.
 
-use super::Unused;
 use super::buffers::Buffers;
 use super::instance::{Instance, place_in_group, shares_group};
 use super::product::Group;
 use super::sums::Column;
+use super::{Operands, Unused};
+use crate::machine::abreast::RowSource;
 use crate::machine::numerics::{Element, multiply_add, sum};
 use crate::machine::pe::Pe;
 use crate::machine::planes::{Memory, Planes};
@@ -129,26 +130,45 @@ fn case() -> impl Strategy<Value = (ProductClaim, Memories, Vec<u32>)> {
     })
 }
 
+/// Memories in which the results of PEs hold what all their rows start from, if it is told.
+fn started(claim: &ProductClaim, memories: &Memories, start: impl Fn(usize) -> Option<RowSource>) -> Memories {
+    let mut memories = memories.clone();
+    for (pe, memory) in memories.iter_mut().enumerate() {
+        let result = addresses(claim)[2] as usize..;
+        let row = match start(pe) {
+            None => continue,
+            Some(RowSource::Number(number)) => number.to_le_bytes().repeat(claim.columns as usize),
+            Some(RowSource::Memory(at)) => memory[at as usize..][..claim.columns as usize * 4].to_vec(),
+        };
+        memory[result].chunks_exact_mut(row.len()).for_each(|to| to.copy_from_slice(&row));
+    }
+    memories
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     /// PEs begin in any order; each ends as soon as it can, after as many others have begun as chance says, and loses its tiles.
     #[test]
     fn products_are_as_defined_in_any_order((claim, memories, order) in case()) {
-        let (width, pes) = (u32::from(claim.region.width), memories.len());
+        let (width, pes, at) = (u32::from(claim.region.width), memories.len(), addresses(&claim));
+        // Some have the first row of their results for all rows, some a number.
+        let start = |pe: usize| [None, Some(RowSource::Memory(at[2])), Some(RowSource::Number(1.5))][order[pe] as usize % 3];
+        let operands = |pe: usize| Operands { start: start(pe), ..Operands::tiles(at) };
+        let expected = started(&claim, &memories, start);
         let groups = if claim.left.split { 1 } else { width }
             * if claim.right.split { 1 } else { u32::from(claim.region.height) };
         // What is in the matrices in the beginning does not matter.
         let mut buffers = Buffers::default();
         (0..14).flat_map(|size| [1 << size; 3]).for_each(|size| buffers.give(vec![f32::NAN; size]));
-        let mut groups: Vec<Group> = (0..groups).map(|_| Group::new(&claim, &mut buffers, None)).collect();
+        let mut groups: Vec<Group> = (0..groups).map(|_| Group::new(&claim, &mut buffers, &operands(0))).collect();
         let mut begin: Vec<usize> = (0..pes).collect();
         begin.sort_by_key(|&pe| order[pe]);
         let place = |pe: usize| [pe % width as usize, pe / width as usize];
         let mut open: Vec<usize> = Vec::new();
         for (turn, &pe) in begin.iter().enumerate() {
             let (group, at) = place_in_group(&claim, place(pe));
-            groups[group].begin(&claim, (at, 1), Memory::Pe(&memories[pe]), (addresses(&claim), None)).expect("the tiles lie in memory");
+            groups[group].begin(&claim, (at, 1), Memory::Pe(&memories[pe]), &operands(pe)).expect("the tiles lie in memory");
             open.push(pe);
             if order[turn] % 3 == 0 || turn + 1 == pes {
                 open.retain(|&pe| {
@@ -156,7 +176,7 @@ proptest! {
                     let mut tile = Vec::new();
                     if groups[group].end(&claim, (at, 1), false, &mut tile).is_none() { return true }
                     let [x, y] = place(pe).map(|n| n as u32);
-                    assert_eq!(bits(&tile), bits(&product(&claim, &memories, x, y)), "PE ({x}, {y})");
+                    assert_eq!(bits(&tile), bits(&product(&claim, &expected, x, y)), "PE ({x}, {y})");
                     false
                 });
             }
@@ -167,15 +187,18 @@ proptest! {
     /// As in a run for the numbers alone: memories are turned over, and PEs side by side begin and end at once where they can.
     #[test]
     fn products_side_by_side_are_as_defined((claim, mut memories, order) in case()) {
-        let width = usize::from(claim.region.width);
+        let (width, at) = (usize::from(claim.region.width), addresses(&claim));
+        let start = (order[0] % 2 == 0).then_some(RowSource::Memory(at[2]));
+        let operands = Operands { start, ..Operands::tiles(at) };
+        let starting = started(&claim, &memories, |_| start);
         let expected: Vec<Vec<f32>> = (0..memories.len())
-            .map(|pe| product(&claim, &memories, (pe % width) as u32, (pe / width) as u32))
+            .map(|pe| product(&claim, &starting, (pe % width) as u32, (pe / width) as u32))
             .collect();
         let pes: Vec<Pe<'_>> = memories.iter_mut().map(|memory| Pe { memory, ..Pe::default() }).collect();
         let mut planes = Planes::new(&pes, width);
         (0..).zip(&pes).for_each(|(index, pe)| planes.lay_out(index, 0, pe.memory));
-        let (at, all) = (addresses(&claim), Claim::Product(claim.clone()));
-        let mut instance = Instance::new(&all, &mut Unused::default(), true, None);
+        let all = Claim::Product(claim.clone());
+        let mut instance = Instance::new(&all, &mut Unused::default(), true, &operands);
         // Runs end where a row does, and where chance says.
         let begins = |&pe: &usize| pe % width == 0 || order[pe] % 2 == 0;
         let firsts: Vec<usize> = (0..expected.len()).filter(begins).collect();
@@ -184,7 +207,7 @@ proptest! {
         runs.sort_by_key(|run| order[run.0]);
         let place = |pe: usize| [pe % width, pe / width];
         for &(first, end) in &runs {
-            instance.begin(&all, (place(first), end - first), planes.memory(first as u32), (at, None)).expect("the tiles lie in memory");
+            instance.begin(&all, (place(first), end - first), planes.memory(first as u32), &operands).expect("the tiles lie in memory");
         }
         let columns = claim.columns as usize;
         for (first, end) in runs {

@@ -4,10 +4,11 @@
 use super::group::Group;
 use super::send::Outcome;
 use super::{Groups, Stop};
+use crate::machine::abreast::RowSource;
 use crate::machine::decode::Step;
 use crate::machine::operand::Number;
 use crate::machine::pe::Place;
-use crate::twins::Given;
+use crate::twins::{Given, Operands};
 use std::collections::BTreeSet;
 use std::ops::Range;
 
@@ -21,8 +22,10 @@ impl Groups<'_> {
     ) -> Result<(), Stop> {
         let end = self.end_of_claim(group, claim);
         if self.planes.is_some() {
+            let start = end.and_then(|_| self.take_start(group, claim, tiles));
+            self.catch_up(group);
             if end.is_some() || self.twins.as_ref().is_some_and(|twins| twins.gives_numbers(claim)) {
-                self.begin_claim_together(group, claim, tiles)?;
+                self.begin_claim_together(group, claim, (tiles, start))?;
             }
         } else {
             for pe in group.members.pes() {
@@ -42,14 +45,35 @@ impl Groups<'_> {
         tiles.map(|(base, offset)| i64::from(self.value(group, pe, base)) + i64::from(offset))
     }
 
+    /// If all that the last instruction that was put off does is to write what each row of a claim's result starts from: that, and it need
+    /// not be done, since the result is written there at the claim's end.
+    fn take_start(&mut self, group: &Group, claim: u32, tiles: &[(Number, i32); 3]) -> Option<RowSource> {
+        let row = self.put_off.last()?.repeated()?;
+        let at = self.tiles(group, group.members.first()?, tiles);
+        if tiles.iter().any(|(base, _)| group.is_varying(base.slot))
+            || !self.twins.as_ref()?.starts_from(claim, at, &row)
+        {
+            return None;
+        }
+        let done = self.put_off.pop()?;
+        self.unused.extend(done.works());
+        Some(row.source)
+    }
+
     /// Begins a claim in a run for the numbers alone: in PEs of a bank at once that have their tiles at the same addresses.
-    fn begin_claim_together(&mut self, group: &Group, claim: u32, tiles: &[(Number, i32); 3]) -> Result<(), Stop> {
+    fn begin_claim_together(
+        &mut self,
+        group: &Group,
+        claim: u32,
+        (tiles, start): (&[(Number, i32); 3], Option<RowSource>),
+    ) -> Result<(), Stop> {
+        let may_differ = tiles.iter().any(|(base, _)| group.is_varying(base.slot));
         for (first, count) in group.members.in_rows(self.lanes.width) {
             let (mut pe, end) = (first, first + count);
             while pe < end {
                 let most = self.planes.as_ref().map_or(1, |planes| planes.beside(pe, end - pe));
                 let own = self.tiles(group, pe, tiles);
-                let is_like = |&pe: &u32| self.tiles(group, pe, tiles) == own;
+                let is_like = |&pe: &u32| !may_differ || self.tiles(group, pe, tiles) == own;
                 let n = (pe..pe + most).take_while(is_like).count();
                 let (Some(planes), Some(twins)) = (&mut self.planes, &mut self.twins) else { return Ok(()) };
                 let at = Place(planes.at(pe));
@@ -60,7 +84,8 @@ impl Groups<'_> {
                     }
                 }
                 let memory = planes.memory(pe);
-                let begun = twins.begin_with((at, n), memory, claim, own, right).map_err(|_| Stop::Unfit)?;
+                let operands = Operands { at: own, right, start };
+                let begun = twins.begin_with((at, n), memory, claim, &operands).map_err(|_| Stop::Unfit)?;
                 let (n, is_ready) = (begun.0 as u32, begun.1);
                 if is_ready {
                     self.move_at_once(claim, pe, n)?;

@@ -9,7 +9,7 @@ use super::group::Group;
 use super::registers::each;
 use super::vector::Template;
 use super::{Groups, Stop};
-use crate::machine::abreast::Abreast;
+use crate::machine::abreast::{Abreast, Repeated};
 use crate::machine::decode::{Step, Vector};
 use crate::machine::lockstep::{self, Workbench};
 use crate::machine::pe::VectorWork;
@@ -40,6 +40,17 @@ struct Kind {
 }
 
 impl PutOff {
+    /// The same rows that it puts into the memories of all members, if that is what it does.
+    pub(super) fn repeated(&self) -> Option<Repeated> {
+        let [kind] = &self.kinds[..] else { return None };
+        kind.abreast.as_ref()?.repeated()
+    }
+
+    /// It, to be used for another instruction.
+    pub(super) fn works(self) -> impl Iterator<Item = Box<VectorWork>> {
+        self.kinds.into_iter().map(|kind| kind.work)
+    }
+
     /// Runs it in PEs side by side, all of them members.
     fn run(&mut self, (planes, pe, n): (&mut Planes<'_>, u32, u32), bench: &mut Workbench) {
         let (mut at, end) = (pe, pe + n);
@@ -78,7 +89,9 @@ impl Groups<'_> {
     /// Whether a group may go on with a step while instructions are put off: it stays whole and looks at no memory, or sees to it itself.
     pub(super) fn can_wait_behind(group: &Group, step: &Step) -> bool {
         match step {
-            Step::Scalar { .. } | Step::Jump(_) | Step::LoopNext { .. } | Step::Vector(_) => true,
+            Step::Scalar { .. } | Step::Jump(_) | Step::LoopNext { .. } | Step::Vector(_) | Step::ClaimBegin { .. } => {
+                true
+            }
             Step::LoopEnter { count, .. } => same(group, [*count; 2]).is_some(),
             Step::Branch { a, b, .. } => same(group, [*a, *b]).is_some(),
             _ => false,
@@ -142,7 +155,6 @@ impl Groups<'_> {
                 pe += here;
             }
         }
-        let kinds = self.put_off.drain(..).flat_map(|put_off| put_off.kinds);
-        self.unused.extend(kinds.map(|kind| kind.work));
+        self.unused.extend(self.put_off.drain(..).flat_map(PutOff::works));
     }
 }
