@@ -1,3 +1,4 @@
+use super::super::flight::Goal;
 use super::super::tests::run_for_time;
 use super::Alike;
 use super::segments::{self, Queues};
@@ -155,6 +156,28 @@ fn what_leaders_compute_nobody_follows() {
     assert_eq!(both(&mesh(&known)).1, 0);
     let stored = rows("store r4 -> i32 [604]");
     assert_eq!(both(&mesh(&stored)).1, 0);
+}
+
+#[test]
+fn what_is_received_later_is_not_shared() {
+    // What the first column sends lies in queues when the segment is over: rows that waited would never get it.
+    let later = "if $x == 0 { mov out q2 i32[2] <- [1024 : i32 ; 2] } mul [1792 : f32 ; 9] <- [1536 : f32 ; 9], f32 2.0
+  if $x != 0 { mov [1536 : i32 ; 2] <- in q0 i32[2] }";
+    for text in [mesh(later), two_classes(later)] {
+        assert_eq!(both(&text).1, 0);
+        // On many PEs senders do not wait until all has been taken.
+        let program = parse(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+        let run = |shares: bool| {
+            let change = |groups: &mut super::Groups<'_>| {
+                groups.awaited = Goal::Sent;
+                if !shares {
+                    groups.alike = Alike::default();
+                }
+            };
+            run_for_time(&program, change, |groups| groups.alike.followed)
+        };
+        assert!(run(true).is_some() && run(true) == run(false), "{text}");
+    }
 }
 
 #[test]
