@@ -62,7 +62,7 @@ pub(crate) struct Starts<'a> {
 
 impl Starts<'_> {
     /// Writes some columns of a part of the result, from one of its rows on.
-    fn write(self, result: &mut [f32], row: usize, pitch: usize, columns: Range<usize>) {
+    pub(crate) fn write(self, result: &mut [f32], row: usize, pitch: usize, columns: Range<usize>) {
         for (row, line) in (row..).zip(result.chunks_mut(pitch)) {
             let from = row / self.each * pitch;
             line[columns.clone()].copy_from_slice(&self.rows[from + columns.start..from + columns.end]);

@@ -191,9 +191,10 @@ impl<'a> Group<'a> {
     /// What sums start from is in the result from now on.
     fn write_starts(&mut self, claim: &ProductClaim) {
         let Some(starts) = self.starts.take() else { return };
-        let (rows, pitch) = (claim.rows as usize, self.width * claim.columns as usize);
-        for (row, line) in self.result.chunks_mut(pitch.max(1)).enumerate() {
-            line.copy_from_slice(&starts[row / rows % self.height * pitch..][..pitch]);
+        let (each, pitch) = (claim.rows as usize, self.width * claim.columns as usize);
+        let starts = Starts { rows: &starts, each };
+        for result in self.result.chunks_mut((self.height * each * pitch).max(1)) {
+            starts.write(result, 0, pitch, 0..pitch);
         }
     }
 

@@ -50,9 +50,7 @@ impl Groups<'_> {
     fn take_start(&mut self, group: &Group, claim: u32, tiles: &[(Number, i32); 3]) -> Option<RowSource> {
         let row = self.put_off.last()?.repeated()?;
         let at = self.tiles(group, group.members.first()?, tiles);
-        if tiles.iter().any(|(base, _)| group.is_varying(base.slot))
-            || !self.twins.as_ref()?.starts_from(claim, at, &row)
-        {
+        if may_differ(group, tiles) || !self.twins.as_ref()?.starts_from(claim, at, &row) {
             return None;
         }
         let done = self.put_off.pop()?;
@@ -67,7 +65,7 @@ impl Groups<'_> {
         claim: u32,
         (tiles, start): (&[(Number, i32); 3], Option<RowSource>),
     ) -> Result<(), Stop> {
-        let may_differ = tiles.iter().any(|(base, _)| group.is_varying(base.slot));
+        let may_differ = may_differ(group, tiles);
         for (first, count) in group.members.in_rows(self.lanes.width) {
             let (mut pe, end) = (first, first + count);
             while pe < end {
@@ -217,4 +215,9 @@ impl Groups<'_> {
         }
         Ok((alike, Outcome::Done))
     }
+}
+
+/// Whether the addresses of tiles may differ from member to member.
+fn may_differ(group: &Group, tiles: &[(Number, i32); 3]) -> bool {
+    tiles.iter().any(|(base, _)| group.is_varying(base.slot))
 }
