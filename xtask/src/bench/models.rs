@@ -10,6 +10,9 @@ use tempfile::TempDir;
 /// Name of a program's file.
 const PROGRAM: &str = "model.wlp";
 
+/// Runs of which the fastest counts: a host that others use takes twice as long from one minute to the next.
+const RUNS: usize = 3;
+
 /// A model, where it runs, and how fast it must be.
 struct Case {
     /// What the table calls it.
@@ -82,8 +85,11 @@ pub(crate) fn compile(bench: &Bench, rows: &mut Vec<Row>) {
         for dtype in ["f32", "f16"] {
             bench.row(rows, "compile", format!("{}, {dtype} on {}", case.what, case.grid), |row| {
                 let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
-                let said = bench.waferloom.json(row, case.compile(bench, dtype, &folder)?)?;
-                let seconds = number(&said, "/host_seconds/compile")?;
+                let mut seconds = f64::INFINITY;
+                for _ in 0..RUNS {
+                    let said = bench.waferloom.json(row, case.compile(bench, dtype, &folder)?)?;
+                    seconds = seconds.min(number(&said, "/host_seconds/compile")?);
+                }
                 row.seconds = Some(seconds);
                 let target = (case.name == "nucleotide_v2_50m").then_some(Target::AtMost(2.0));
                 row.figure(seconds, "s after the file is read", target);
@@ -109,9 +115,9 @@ pub(crate) fn against_onnxruntime(bench: &Bench, rows: &mut Vec<Row>) {
                 let simulate = Arguments::new("simulate").file(&program.path().join(PROGRAM));
                 let simulate = simulate.with("--inputs").file(&inputs);
                 let simulate = simulate.with(&format!("--engine stream --threads {threads}"));
-                // The best of three, when it is quick.
+                // One is enough when it is slow.
                 let mut best = f64::INFINITY;
-                for _ in 0..3 {
+                for _ in 0..RUNS {
                     let said = bench.waferloom.json(row, simulate.clone())?;
                     best = best.min(number(&said, "/host_seconds/simulate")?);
                     row.cycles = Some(number(&said, "/cycles")? as u64);
